@@ -1,1 +1,51 @@
-//! selectors-sys
+//! Raw declarations of the readiness facilities that the [`selectors`] crate is built on: one
+//! module per facility, named as its man page.
+//!
+//! Where the [`libc`] crate declares an item, it is re-exported under its own name; only what is
+//! missing there is declared here, with its layout asserted beside it. Nothing in this crate is
+//! safe to call without the promises of the man page that each item cites, and nothing here
+//! adds behaviour: ownership, errors, rounding and retries belong to `selectors`.
+//!
+//! | module | facility | systems |
+//! |---|---|---|
+//! | `epoll` | epoll(7) | Linux, Android |
+//! | `poll` | poll(2), ppoll(2) | every Unix |
+//! | `select` | select(2), pselect(2) | every Unix |
+//!
+//! [`selectors`]: https://docs.python.org/3/library/selectors.html
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod epoll;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "poll/linux.rs"]
+pub mod poll;
+#[cfg(any(
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+#[path = "poll/bsd.rs"]
+pub mod poll;
+#[cfg(any(target_vendor = "apple", target_os = "illumos", target_os = "solaris"))]
+#[path = "poll/posix.rs"]
+pub mod poll;
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly"
+))]
+#[path = "select/long.rs"]
+pub mod select;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+#[path = "select/u32.rs"]
+pub mod select;
+#[cfg(target_vendor = "apple")]
+#[path = "select/apple.rs"]
+pub mod select;
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+#[path = "select/solaris.rs"]
+pub mod select;

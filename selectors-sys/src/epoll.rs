@@ -1,0 +1,86 @@
+//! epoll(7), from `<sys/epoll.h>`: Linux and Android.
+//!
+//! The waiting calls go through syscall(2) instead of the C library's wrappers: those are
+//! cancellation points, which costs a branch and a pair of atomics on every wait, and
+//! `epoll_pwait2` has a wrapper in recent C libraries alone.
+
+use core::ffi::{c_int, c_long};
+use core::mem::{align_of, offset_of, size_of};
+
+pub use libc::{
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLEXCLUSIVE,
+    EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLPRI, EPOLLRDHUP,
+};
+
+/// epoll_create1(2).
+pub use libc::epoll_create1;
+/// epoll_ctl(2).
+pub use libc::epoll_ctl;
+/// `struct epoll_event` of epoll_event(3type). Packed on x86-64 and nowhere else, so that the
+/// 32-bit and the 64-bit layout agree there.
+pub use libc::epoll_event;
+
+/// Whether [`epoll_pwait2`] may be tried. Android kills programs that call what its seccomp
+/// filter does not list.
+pub const HAS_EPOLL_PWAIT2: bool = cfg!(not(target_os = "android"));
+
+const PACKED: bool = cfg!(target_arch = "x86_64");
+const _: () = assert!(size_of::<epoll_event>() == if PACKED { 12 } else { 8 + align_of::<u64>() });
+const _: () = assert!(offset_of!(epoll_event, events) == 0);
+const _: () = assert!(offset_of!(epoll_event, u64) == if PACKED { 4 } else { align_of::<u64>() });
+
+/// `struct __kernel_timespec` of `<linux/time_types.h>`: 64 bits wide in both fields on every
+/// architecture, unlike the C library's `struct timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelTimespec {
+    /// Whole seconds.
+    pub tv_sec: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub tv_nsec: i64,
+}
+
+const _: () = assert!(size_of::<KernelTimespec>() == 16);
+const _: () = assert!(offset_of!(KernelTimespec, tv_nsec) == 8);
+
+/// epoll_pwait(2) without a signal mask: waits for at most `timeout` milliseconds, for ever when
+/// it is negative. Answers -1 and sets errno on failure.
+///
+/// # Safety
+///
+/// `events` points to room for `maxevents` elements, writable for the length of the call.
+#[inline]
+pub unsafe fn epoll_wait(
+    epfd: c_int,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: c_int,
+) -> c_long {
+    let no_mask = core::ptr::null::<libc::sigset_t>();
+    // SAFETY: the caller keeps `events`; the kernel ignores the length of an absent mask.
+    unsafe {
+        libc::syscall(libc::SYS_epoll_pwait, epfd, events, maxevents, timeout, no_mask, 0_usize)
+    }
+}
+
+/// epoll_pwait2(2) (Linux 5.11) without a signal mask: as [`epoll_wait`], at nanosecond grain;
+/// a null `timeout` waits for ever. Older kernels answer ENOSYS, some sandboxes EPERM.
+///
+/// # Safety
+///
+/// `events` points to room for `maxevents` elements, writable for the length of the call;
+/// `timeout` is null or points to a readable [`KernelTimespec`].
+#[inline]
+pub unsafe fn epoll_pwait2(
+    epfd: c_int,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: *const KernelTimespec,
+) -> c_long {
+    let no_mask = core::ptr::null::<libc::sigset_t>();
+    // SAFETY: the caller keeps `events` and `timeout`; the kernel ignores the length of an
+    // absent mask.
+    unsafe {
+        libc::syscall(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout, no_mask, 0_usize)
+    }
+}

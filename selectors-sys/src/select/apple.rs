@@ -1,0 +1,28 @@
+//! pselect(2), from `<sys/select.h>`, as macOS and its kin have it: sets of 32-bit masks.
+
+use core::ffi::c_int;
+
+use libc::sigset_t;
+
+mod common;
+pub use common::*;
+
+unsafe extern "C" {
+    /// pselect(2) in the variant that a C program gets by defining `_DARWIN_UNLIMITED_SELECT`:
+    /// the plain one refuses more than `FD_SETSIZE` descriptors with EINVAL.
+    #[link_name = "pselect$DARWIN_EXTSN"]
+    pub fn pselect(
+        nfds: c_int,
+        readfds: *mut fd_set,
+        writefds: *mut fd_set,
+        errorfds: *mut fd_set,
+        timeout: *const timespec,
+        sigmask: *const sigset_t,
+    ) -> c_int;
+}
+
+/// One element of a set: `__int32_t` in the header; the sign has no meaning.
+pub type FdMask = u32;
+
+/// The highest descriptor that the kernel takes, where it has a limit of its own.
+pub const MAX_DESCRIPTOR: Option<c_int> = None;

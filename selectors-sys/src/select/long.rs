@@ -1,0 +1,17 @@
+//! pselect(2), from `<sys/select.h>`, as Linux, Android, FreeBSD and DragonFly have it: sets
+//! of `long` masks. These kernels take sets longer than `FD_SETSIZE`; only the C library's
+//! macros do not.
+
+use core::ffi::{c_int, c_ulong};
+
+mod common;
+pub use common::*;
+
+/// pselect(2): select(2) at nanosecond grain, leaving the timeout untouched.
+pub use libc::pselect;
+
+/// One element of a set: `fd_mask`.
+pub type FdMask = c_ulong;
+
+/// The highest descriptor that the kernel takes, where it has a limit of its own.
+pub const MAX_DESCRIPTOR: Option<c_int> = None;

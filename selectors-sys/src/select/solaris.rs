@@ -1,0 +1,18 @@
+//! pselect(3C), from `<sys/select.h>`, as illumos and Solaris have it: sets of `long` masks,
+//! and a library function over poll(2) that refuses more than `FD_SETSIZE` descriptors.
+
+use core::ffi::{c_int, c_ulong};
+
+mod common;
+pub use common::*;
+
+/// pselect(3C): select(3C) at nanosecond grain, leaving the timeout untouched.
+pub use libc::pselect;
+
+/// One element of a set: `fd_mask`.
+pub type FdMask = c_ulong;
+
+/// The highest descriptor that the library takes: `FD_SETSIZE` is 65,536 in 64-bit programs
+/// and 1,024 in 32-bit ones.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "65,536 fits")]
+pub const MAX_DESCRIPTOR: Option<c_int> = Some(libc::FD_SETSIZE as c_int - 1);
