@@ -1,1 +1,113 @@
-//! selectors
+//! High-level I/O readiness multiplexing, after the design of Python's [`selectors`] module: one
+//! small API over epoll, poll and select.
+//!
+//! An echo server, whole:
+//!
+//! ```no_run
+//! use selectors::{DefaultSelector, Interest};
+//! use std::io::{self, ErrorKind::WouldBlock, Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//! use std::os::fd::{AsFd, BorrowedFd};
+//!
+//! enum Source { Listener(TcpListener), Client(TcpStream) }
+//!
+//! impl AsFd for Source {
+//!     fn as_fd(&self) -> BorrowedFd<'_> {
+//!         match self { Source::Listener(l) => l.as_fd(), Source::Client(c) => c.as_fd() }
+//!     }
+//! }
+//!
+//! fn main() -> io::Result<()> {
+//!     let mut selector = DefaultSelector::new()?;
+//!     let listener = TcpListener::bind("127.0.0.1:1234")?;
+//!     listener.set_nonblocking(true)?;
+//!     selector.register(Source::Listener(listener), Interest::READ, Vec::new())?;
+//!     loop {
+//!         for event in selector.select(None)? {
+//!             let Some(key) = selector.get_mut(event.token()) else { continue };
+//!             match key.fileobj {
+//!                 Source::Listener(listener) => {
+//!                     let Ok((client, _)) = listener.accept() else { continue };
+//!                     client.set_nonblocking(true)?;
+//!                     selector.register(Source::Client(client), Interest::READ, Vec::new())?;
+//!                 }
+//!                 Source::Client(client) => match echo(client, key.data) {
+//!                     Ok(interest) => selector.modify(event.token(), interest)?,
+//!                     Err(_gone) => drop(selector.unregister(event.token())?),
+//!                 },
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! /// Reads if all was sent, sends what was read, and says what to wait for.
+//! fn echo(client: &mut TcpStream, unsent: &mut Vec<u8>) -> io::Result<Interest> {
+//!     if unsent.is_empty() {
+//!         let mut buffer = [0; 4096];
+//!         let count = client.read(&mut buffer)?;
+//!         if count == 0 { return Err(io::ErrorKind::UnexpectedEof.into()) }
+//!         unsent.extend(&buffer[..count]);
+//!     }
+//!     match client.write(unsent) {
+//!         Ok(count) => drop(unsent.drain(..count)),
+//!         Err(error) if error.kind() == WouldBlock => {}
+//!         Err(error) => return Err(error),
+//!     }
+//!     Ok(if unsent.is_empty() { Interest::READ } else { Interest::WRITE })
+//! }
+//! ```
+//!
+//! # The idea
+//!
+//! A [`Selector`] owns each file object and its data from [`register`](Selector::register) to
+//! [`unregister`](Selector::unregister). So a watched descriptor cannot be closed by accident,
+//! registering needs no `unsafe`, and no stale event can reach a new source.
+//!
+//! # For those who know Python's module
+//!
+//! | Python | here |
+//! |---|---|
+//! | `DefaultSelector()`, `EpollSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], [`EpollSelector`], [`PollSelector`], [`SelectSelector`]: every one that the system has exists at once |
+//! | `BaseSelector` | code that is generic over `B:` [`Backend`]; [`AnySelector`] when the backend is chosen at run time |
+//! | `EVENT_READ \| EVENT_WRITE` | [`Interest::READ`]` \| `[`Interest::WRITE`], and [`Interest::PRIORITY`] |
+//! | `register(fileobj, events, data)` | [`Selector::register`]; a [`RegisterError`] gives both back |
+//! | `unregister(fileobj)` | [`Selector::unregister`], which gives both back |
+//! | `modify(fileobj, events, data)` | [`Selector::modify`]; the data through [`Selector::get_mut`] |
+//! | `select(timeout)` | [`Selector::select`]; [`Selector::select_into`] allocates nothing |
+//! | `SelectorKey(fileobj, fd, events, data)` | [`SelectorKey`] from [`Selector::get`], [`SelectorKeyMut`] from [`Selector::get_mut`] |
+//! | `get_key(fileobj)` | [`Selector::get_key`], [`Selector::token_of`] |
+//! | `get_map()` | [`Selector::iter`], [`Selector::len`], [`Selector::contains`] |
+//! | `fileno()` | `AsFd` and `AsRawFd` of [`EpollSelector`] |
+//! | `close()`, `with` | `Drop`; [`Selector::close`] hands everything back |
+//! | ValueError, KeyError, OSError | [`Error`], which turns into [`std::io::Error`] |
+//!
+//! What Python's module does not have: [`Mode`]s other than level-triggered, a [`Waker`],
+//! generation-checked [`Token`]s, timeouts at the kernel's grain, regular files with epoll, and
+//! one closed descriptor that does not fail a whole select(2).
+//!
+//! [`selectors`]: https://docs.python.org/3/library/selectors.html
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "system calls")]
+pub mod backend;
+
+mod error;
+mod event;
+mod index;
+mod interest;
+mod key;
+mod registry;
+mod selector;
+mod timeout;
+mod token;
+mod waker;
+
+pub use backend::aliases::*;
+pub use backend::{Backend, BackendKind, Capabilities};
+pub use error::{Error, RegisterError, Result};
+pub use event::{Event, Events, Readiness};
+pub use interest::{Interest, Mode, Watch};
+pub use key::{SelectorKey, SelectorKeyMut};
+pub use selector::Selector;
+pub use token::Token;
+pub use waker::Waker;

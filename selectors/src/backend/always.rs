@@ -1,0 +1,86 @@
+//! Sources that are always ready: regular files, directories and devices that the kernel
+//! refuses to watch because they never block.
+//!
+//! POSIX has poll(2) and select(2) report them as ready; epoll answers EPERM instead and
+//! kqueue has rules of its own, so those backends keep them here.
+
+use crate::backend::RawSource;
+use crate::index::DescriptorIndex;
+use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+#[derive(Debug)]
+struct Source {
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+    armed: bool,
+}
+
+/// The always-ready sources of one backend.
+#[derive(Debug, Default)]
+pub(super) struct AlwaysReady {
+    sources: Vec<Source>,
+    index: DescriptorIndex,
+    /// How many sources are to be reported.
+    armed: usize,
+}
+
+impl AlwaysReady {
+    /// Whether any source is to be reported.
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed > 0
+    }
+
+    pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) {
+        let place = self.sources.len();
+        self.index.insert(fd, place);
+        self.sources.push(Source { fd, token, watch, armed: false });
+        self.arm(place, watch);
+    }
+
+    /// Changes a source, if it is one of these.
+    pub(super) fn modify(&mut self, fd: RawSource, token: Token, watch: Watch) -> bool {
+        let Some(place) = self.place(fd, token) else { return false };
+        self.arm(place, watch);
+        true
+    }
+
+    /// Forgets a source, if it is one of these.
+    pub(super) fn remove(&mut self, fd: RawSource, token: Token) -> bool {
+        let Some(place) = self.place(fd, token) else { return false };
+        self.index.remove(fd);
+        self.armed -= usize::from(self.sources.swap_remove(place).armed);
+        if let Some(moved) = self.sources.get(place) {
+            self.index.insert(moved.fd, place);
+        }
+        true
+    }
+
+    /// Appends an event for every armed source.
+    pub(super) fn report(&mut self, events: &mut Events) {
+        for source in self.sources.iter_mut().filter(|source| source.armed) {
+            events.push(Event::new(source.token, Readiness::READ | Readiness::WRITE));
+            if matches!(source.watch.mode, Mode::OneShot | Mode::Edge) {
+                source.armed = false;
+                self.armed -= 1;
+            }
+        }
+    }
+
+    fn place(&self, fd: RawSource, token: Token) -> Option<usize> {
+        if self.sources.is_empty() {
+            return None;
+        }
+        let place = self.index.get(fd)?;
+        (self.sources[place].token == token).then_some(place)
+    }
+
+    fn arm(&mut self, place: usize, watch: Watch) {
+        let source = &mut self.sources[place];
+        self.armed -= usize::from(source.armed);
+        source.watch = watch;
+        // There is no urgent data in a file.
+        source.armed = watch.interest.intersects(Interest::READ | Interest::WRITE);
+        self.armed += usize::from(source.armed);
+    }
+}

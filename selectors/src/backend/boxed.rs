@@ -1,0 +1,46 @@
+//! A boxed backend is a backend.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
+use crate::{Events, Token, Watch};
+
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        (**self).register(source, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        (**self).modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        (**self).unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        (**self).wait(events, timeout)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        (**self).descriptor()
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        (**self).waker(token)
+    }
+
+    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
+        (**self).rebuild(sources)
+    }
+}

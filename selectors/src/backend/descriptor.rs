@@ -1,0 +1,57 @@
+//! What a source is on Unix: a file descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use super::Backend;
+use crate::Selector;
+
+/// What can be watched: anything with a file descriptor. On Windows: anything with a socket.
+pub use std::os::fd::AsFd as AsSource;
+/// A file descriptor that is open for as long as it is borrowed. On Windows: a socket.
+pub use std::os::fd::BorrowedFd as BorrowedSource;
+/// The number of a file descriptor. On Windows: of a socket.
+pub use std::os::fd::RawFd as RawSource;
+
+/// Borrows the source of a file object.
+pub(crate) fn source<F: AsSource + ?Sized>(fileobj: &F) -> BorrowedSource<'_> {
+    fileobj.as_fd()
+}
+
+/// The number of a source.
+pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
+    source.as_raw_fd()
+}
+
+/// What the system says when it is given a number that is no source.
+pub(crate) fn bad_source() -> io::Error {
+    nix::errno::Errno::EBADF.into()
+}
+
+/// Whether a number can be a source at all.
+pub(crate) fn is_plausible(fd: RawSource) -> bool {
+    fd >= 0
+}
+
+/// Refuses a descriptor that is not open, for mechanisms that would take it in silently.
+pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
+    fcntl(source, FcntlArg::F_GETFD)?;
+    Ok(())
+}
+
+/// Python's `fileno()`: the selector's own descriptor, which can be registered with another
+/// selector.
+impl<F, T, B: Backend + AsFd> AsFd for Selector<F, T, B> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.backend().as_fd()
+    }
+}
+
+/// Python's `fileno()`.
+impl<F, T, B: Backend + AsFd> AsRawFd for Selector<F, T, B> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}

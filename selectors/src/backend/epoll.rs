@@ -1,0 +1,354 @@
+//! epoll(7): Linux and Android.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use selectors_sys::epoll as sys;
+
+use super::always::AlwaysReady;
+use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
+use crate::timeout::{millis_rounded_up, seconds_and_nanos};
+use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+/// A selector over epoll(7): Linux and Android.
+#[doc(alias = "epoll")]
+pub type EpollSelector<F, T = ()> = Selector<F, T, Epoll>;
+
+impl<F, T> EpollSelector<F, T> {
+    /// A selector over epoll(7). Python's `EpollSelector()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_create1(2): too many open files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::EpollSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: EpollSelector<TcpStream> = EpollSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> Result<Self> {
+        Selector::open(Epoll::new)
+    }
+}
+
+/// The events that the first wait has room for. The room doubles whenever a wait fills it.
+const FIRST_ROOM: usize = 64;
+
+/// What the beacon's events carry: see [`Epoll::beacon`].
+const BEACON: Token = Token::reserved(1);
+
+/// epoll(7).
+///
+/// # Implementation notes
+///
+/// - The kernel carries the token, so an event finds its source without a look-up by number.
+/// - A timeout of whole milliseconds goes through epoll_pwait(2), a finer one through
+///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM)
+///   through the former from then on, rounded up.
+/// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
+///   ready.
+/// - A descriptor that was closed while registered and lives on in a duplicate keeps being
+///   reported by the kernel. When that is noticed, the epoll instance is replaced by a new one
+///   with the same descriptor number. If it was registered with another selector, it has to
+///   be registered there again.
+#[derive(Debug)]
+pub struct Epoll {
+    instance: OwnedFd,
+    buffer: Vec<sys::epoll_event>,
+    /// Whether epoll_pwait2(2) may be called.
+    nanoseconds: bool,
+    always: AlwaysReady,
+    /// Readable for as long as an always-ready source is to be reported, and watched, so that
+    /// waits end at once, also those of an epoll instance that watches this one.
+    beacon: Option<EventFd>,
+    /// One-shot sources that had fired when the instance was replaced: the new one does not
+    /// know them, since epoll has no way to add a source that is silent.
+    left_out: Vec<RawSource>,
+}
+
+impl Epoll {
+    /// A new epoll instance, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// Those of epoll_create1(2): too many open files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Epoll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(Epoll::new()?.capabilities().edge);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            instance: create()?,
+            buffer: room(FIRST_ROOM),
+            nanoseconds: sys::HAS_EPOLL_PWAIT2,
+            always: AlwaysReady::default(),
+            beacon: None,
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Watches or stops watching the beacon, as the always-ready sources need.
+    fn keep_beacon(&mut self) -> io::Result<()> {
+        match (self.always.is_armed(), self.beacon.take()) {
+            (true, None) => {
+                let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
+                let watch = Watch::new(Interest::READ, Mode::Level);
+                control(&self.instance, sys::EPOLL_CTL_ADD, beacon.as_raw_fd(), BEACON, watch)?;
+                self.beacon = Some(beacon);
+            }
+            (false, Some(beacon)) => {
+                // Closing is not enough where a forked child holds a copy.
+                delete(&self.instance, beacon.as_raw_fd())?;
+            }
+            (_, beacon) => self.beacon = beacon,
+        }
+        Ok(())
+    }
+
+    /// One waiting call: the number of events that are now in the buffer.
+    #[inline]
+    fn wait_once(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let epoll = self.instance.as_raw_fd();
+        let room = i32::try_from(self.buffer.len()).unwrap_or(i32::MAX);
+        let buffer = self.buffer.as_mut_ptr();
+        if let Some(fine) = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0) {
+            if self.nanoseconds {
+                let (tv_sec, tv_nsec) = seconds_and_nanos(fine);
+                let timeout = sys::KernelTimespec { tv_sec, tv_nsec };
+                // SAFETY: `buffer` points to `room` elements that we own, `timeout` outlives
+                // the call.
+                let count = unsafe { sys::epoll_pwait2(epoll, buffer, room, &raw const timeout) };
+                match Errno::result(count) {
+                    Err(Errno::ENOSYS | Errno::EPERM) => self.nanoseconds = false,
+                    answer => return Ok(usize::try_from(answer?).unwrap_or(0)),
+                }
+            }
+        }
+        // SAFETY: `buffer` points to `room` elements that we own.
+        let count = unsafe { sys::epoll_wait(epoll, buffer, room, millis_rounded_up(timeout)) };
+        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
+    }
+}
+
+impl Backend for Epoll {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            edge: true,
+            exclusive: true,
+            priority: true,
+            read_closed: true,
+            hangup: true,
+            error: true,
+            write_hangup: true,
+            nesting: true,
+            constant_wait: true,
+            timeout_grain: if self.nanoseconds {
+                Duration::from_nanos(1)
+            } else {
+                Duration::from_millis(1)
+            },
+            ..Capabilities::default()
+        }
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let fd = source.as_raw_fd();
+        match control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, watch) {
+            // The kernel would not watch it because it never blocks.
+            Err(Errno::EPERM) => {
+                self.always.insert(fd, token, watch);
+                self.keep_beacon().inspect_err(|_| {
+                    self.always.remove(fd, token);
+                })
+            }
+            // An earlier registration of the same open file under the same number, whose
+            // descriptor was closed behind our back and has come back.
+            Err(Errno::EEXIST) => {
+                delete(&self.instance, fd)?;
+                Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, watch)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        if self.always.modify(fd, token, new) {
+            return self.keep_beacon().inspect_err(|_| {
+                self.always.modify(fd, token, old);
+            });
+        }
+        if let Some(place) = self.left_out.iter().position(|&left_out| left_out == fd) {
+            control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new)?;
+            self.left_out.swap_remove(place);
+            return Ok(());
+        }
+        // EPOLL_CTL_MOD answers EINVAL to EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
+        if old.mode == Mode::Exclusive || new.mode == Mode::Exclusive {
+            Errno::result(delete_raw(&self.instance, fd))?;
+            return Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new).inspect_err(
+                |_| {
+                    // It was there a moment ago; if it is gone, so is the old watch.
+                    let _ = control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, old);
+                },
+            )?);
+        }
+        Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, _watch: Watch) -> io::Result<()> {
+        if self.always.remove(fd, token) {
+            return self.keep_beacon();
+        }
+        self.left_out.retain(|&left_out| left_out != fd);
+        delete(&self.instance, fd)
+    }
+
+    #[inline]
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let count = self.wait_once(timeout)?;
+        events.extend(self.buffer[..count].iter().map(from_epoll));
+        if count == self.buffer.len() {
+            self.buffer = room(2 * count);
+        }
+        if self.beacon.is_some() {
+            events.list.retain(|event| event.token() != BEACON);
+            self.always.report(events);
+            self.keep_beacon()?;
+        }
+        Ok(())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        Some(self.instance.as_fd())
+    }
+
+    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
+        let new = create()?;
+        let mut left_out = Vec::new();
+        for source in sources {
+            if !source.armed {
+                left_out.push(source.fd);
+                continue;
+            }
+            match control(&new, sys::EPOLL_CTL_ADD, source.fd, source.token, source.watch) {
+                // Those of the always-ready list, and those that are closed by now.
+                Ok(()) | Err(Errno::EPERM | Errno::EBADF) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(beacon) = &self.beacon {
+            let watch = Watch::new(Interest::READ, Mode::Level);
+            control(&new, sys::EPOLL_CTL_ADD, beacon.as_raw_fd(), BEACON, watch)?;
+        }
+        nix::unistd::dup3(&new, &mut self.instance, OFlag::O_CLOEXEC)?;
+        self.left_out = left_out;
+        Ok(())
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.instance.as_fd()
+    }
+}
+
+fn create() -> io::Result<OwnedFd> {
+    // SAFETY: takes a number and returns a descriptor or -1.
+    let fd = Errno::result(unsafe { sys::epoll_create1(sys::EPOLL_CLOEXEC) })?;
+    // SAFETY: a new descriptor that is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn room(events: usize) -> Vec<sys::epoll_event> {
+    vec![sys::epoll_event { events: 0, u64: 0 }; events]
+}
+
+fn control(
+    epoll: &OwnedFd,
+    operation: i32,
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+) -> nix::Result<()> {
+    let mut event = sys::epoll_event { events: to_epoll(watch), u64: token.to_bits() };
+    // SAFETY: `event` outlives the call; the kernel checks the numbers.
+    let answer = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) };
+    Errno::result(answer).map(drop)
+}
+
+/// Stops watching `fd`, which need not be watched any more.
+fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
+    match Errno::result(delete_raw(epoll, fd)) {
+        // It was closed, and the number is free, or another file's, or one's that cannot be
+        // watched.
+        Ok(_) | Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> i32 {
+    // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
+    unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, ptr::null_mut()) }
+}
+
+#[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
+fn to_epoll(watch: Watch) -> u32 {
+    let mut flags = match watch.mode {
+        Mode::Level => 0,
+        Mode::OneShot => sys::EPOLLONESHOT,
+        Mode::Edge => sys::EPOLLET,
+        Mode::Exclusive => sys::EPOLLEXCLUSIVE,
+    };
+    if watch.interest.contains(Interest::READ) {
+        flags |= sys::EPOLLIN;
+        // The kernel answers EINVAL to EPOLLEXCLUSIVE with EPOLLRDHUP.
+        if watch.mode != Mode::Exclusive {
+            flags |= sys::EPOLLRDHUP;
+        }
+    }
+    if watch.interest.contains(Interest::WRITE) {
+        flags |= sys::EPOLLOUT;
+    }
+    if watch.interest.contains(Interest::PRIORITY) {
+        flags |= sys::EPOLLPRI;
+    }
+    flags as u32
+}
+
+#[inline]
+#[expect(clippy::cast_possible_wrap, reason = "the C library declares the flags signed")]
+fn from_epoll(event: &sys::epoll_event) -> Event {
+    let flags = event.events as i32;
+    let mut readiness = Readiness::empty();
+    readiness.set(Readiness::READ, flags & sys::EPOLLIN != 0);
+    readiness.set(Readiness::WRITE, flags & sys::EPOLLOUT != 0);
+    readiness.set(Readiness::PRIORITY, flags & sys::EPOLLPRI != 0);
+    readiness.set(Readiness::ERROR, flags & sys::EPOLLERR != 0);
+    readiness.set(Readiness::HANGUP, flags & sys::EPOLLHUP != 0);
+    readiness.set(Readiness::READ_CLOSED, flags & sys::EPOLLRDHUP != 0);
+    Event::new(Token::from_bits(event.u64), readiness)
+}

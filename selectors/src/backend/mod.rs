@@ -1,0 +1,474 @@
+//! Backends: what turns a selector's calls into the kernel's.
+//!
+//! A program that uses selectors needs nothing from here but perhaps the name of a backend in
+//! its types. This module is for those who write one: implement [`Backend`], give it to
+//! [`Selector::with_backend`](crate::Selector::with_backend), and let the conformance suite of
+//! `selectors-testkit` say what is wrong with it.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use crate::timeout::{millis_rounded_up, seconds_and_nanos};
+use crate::{Events, Token, Watch};
+
+// All choice of platform is in this file. First: what a source is.
+
+#[cfg(unix)]
+mod descriptor;
+#[cfg(unix)]
+use descriptor as source;
+
+pub use source::{AsSource, BorrowedSource, RawSource};
+pub(crate) use source::{bad_source, is_plausible, raw, source};
+
+// The channel beneath wakers.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "wake/eventfd.rs"]
+mod wake;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+#[path = "wake/socketpair.rs"]
+mod wake;
+
+pub(crate) use wake::Channel;
+
+// The mechanisms, and what some of them share.
+
+mod any;
+mod boxed;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod always;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+#[cfg(unix)]
+mod poll;
+#[cfg(unix)]
+mod select;
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+#[path = "poll/ppoll.rs"]
+mod poll_call;
+#[cfg(any(target_vendor = "apple", target_os = "illumos", target_os = "solaris"))]
+#[path = "poll/poll.rs"]
+mod poll_call;
+
+pub use any::AnyBackend;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use epoll::Epoll;
+#[cfg(unix)]
+pub use poll::Poll;
+#[cfg(unix)]
+pub use select::Select;
+
+/// The names under which the crate exports its selectors.
+pub(crate) mod aliases {
+    pub use super::DefaultSelector;
+    pub use super::any::AnySelector;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub use super::epoll::EpollSelector;
+    #[cfg(unix)]
+    pub use super::poll::PollSelector;
+    #[cfg(unix)]
+    pub use super::select::SelectSelector;
+}
+
+// What each system has, the best first.
+
+type Open = fn() -> io::Result<Box<dyn Backend + Send>>;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod platform {
+    use super::{BackendKind, Epoll, Open, Poll, Select};
+
+    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
+    pub type DefaultBackend = Epoll;
+
+    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
+        (BackendKind::Epoll, || Ok(Box::new(Epoll::new()?))),
+        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
+        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
+    ];
+}
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod platform {
+    use super::{BackendKind, Open, Poll, Select};
+
+    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
+    pub type DefaultBackend = Poll;
+
+    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
+        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
+        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
+    ];
+}
+
+pub use platform::DefaultBackend;
+
+/// A selector over the best backend that this system has. Python's `DefaultSelector`.
+///
+/// `DefaultSelector::new()` makes one; it is an alias of
+/// [`EpollSelector`](crate::EpollSelector) on Linux and Android.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let token = selector.register(ours, Interest::READ, "label")?;
+/// assert_eq!(*selector.get(token).unwrap().data, "label");
+/// # Ok(())
+/// # }
+/// ```
+pub type DefaultSelector<F, T = ()> = crate::Selector<F, T, DefaultBackend>;
+
+/// What another thread calls to make a backend report its waker's token: see
+/// [`Backend::waker`].
+pub type Trigger = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// A source as a selector knows it: see [`Backend::rebuild`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// Its descriptor.
+    pub fd: RawSource,
+    /// Its token.
+    pub token: Token,
+    /// What it is watched for.
+    pub watch: Watch,
+    /// Whether it is to be reported: not after a one-shot source was.
+    pub armed: bool,
+}
+
+/// What turns a selector's calls into the kernel's.
+///
+/// A backend does this one thing. What is the same for all of them lies above it, in
+/// [`Selector`](crate::Selector): it checks interests and modes against
+/// [`capabilities`](Self::capabilities), keeps descriptors unique and negative ones away, makes
+/// tokens, owns the sources, retries after signals, keeps deadlines, masks readiness by
+/// interest, and merges the events of one source. A backend reports what the kernel said.
+///
+/// So an implementation may rely on this: no descriptor is registered twice at a time;
+/// `modify` and `unregister` are only called for what is registered, with the token and the
+/// watch that it was last given; an interest is never empty, and a mode is one that was
+/// declared. It may *not* rely on a registered descriptor staying open, nor on its number
+/// still meaning the same file: it has to be harmless when that is not so.
+///
+/// # Examples
+///
+/// A backend for sources that are always ready:
+///
+/// ```
+/// use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource};
+/// use selectors::{Event, Events, Interest, Readiness, Selector, Token, Watch};
+/// use std::{io, time::Duration};
+///
+/// #[derive(Default)]
+/// struct Eager(Vec<Token>);
+///
+/// impl Backend for Eager {
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::default()
+///     }
+///     fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
+///         self.0.push(token);
+///         Ok(())
+///     }
+///     fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+///         Ok(())
+///     }
+///     fn unregister(&mut self, _: RawSource, token: Token, _: Watch) -> io::Result<()> {
+///         self.0.retain(|&other| other != token);
+///         Ok(())
+///     }
+///     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+///         let ready = Readiness::READ | Readiness::WRITE;
+///         events.extend(self.0.iter().map(|&token| Event::new(token, ready)));
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> io::Result<()> {
+/// let mut selector = Selector::with_backend(Eager::default());
+/// selector.register(std::io::stdin(), Interest::READ, ())?;
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Backend {
+    /// What this backend can do beyond what every one must. Asked once, when the selector is
+    /// made.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts watching `source`, reporting `token` for it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers; EBADF for a descriptor that is not open, also where the
+    /// kernel would take it. Nothing of a refused registration may stay behind.
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()>;
+
+    /// Watches for `new` instead of `old`, or arms a one-shot source again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers. The source must then be watched for `old` as before.
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()>;
+
+    /// Stops watching a descriptor, which may have been closed, or be another file's by now.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answers, unless it means that the descriptor was not watched any more.
+    /// The source then stays registered.
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
+
+    /// Waits until a source is ready, the timeout has passed (`None`: without limit), or a
+    /// signal was handled, and appends what the kernel said to `events`.
+    ///
+    /// With nothing to report it must not return before the timeout has passed, but for
+    /// timeouts of more than a day, which may be cut short. Timeouts that the kernel cannot
+    /// express are rounded up: [`millis_rounded_up`], [`seconds_and_nanos`]. Zero never
+    /// blocks. Having no source makes no difference.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers, in particular [`io::ErrorKind::Interrupted`], as soon as a
+    /// signal handler has run. `events` must then be as before.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The backend's own descriptor, which is readable when there is something to report: to
+    /// be given where [`Capabilities::nesting`] is declared.
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        None
+    }
+
+    /// A backend's own way to be woken: calling the trigger makes the wait that is going on,
+    /// or the next one, report `token` once. With `None` the selector watches a channel of its
+    /// own as if it were a source, which is right for most.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers.
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        let _ = token;
+        Ok(None)
+    }
+
+    /// Starts over with `sources` and nothing else. The selector asks for this when the kernel
+    /// has reported a token that is not registered, so watches something that can no longer be
+    /// named: epoll does that with a descriptor that was closed before it was unregistered, but
+    /// has a duplicate. A kernel that cannot do that needs no implementation.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers; everything is then as before.
+    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
+        let _ = sources;
+        Ok(())
+    }
+}
+
+/// What a backend can do beyond what every one must.
+///
+/// What is declared must work; what is not is refused by the selector, with
+/// [`Error::Unsupported`](crate::Error::Unsupported) or
+/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), and the backend never
+/// hears of it.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Capabilities;
+///
+/// let capabilities = Capabilities { edge: true, ..Capabilities::default() };
+/// assert!(capabilities.waker && !capabilities.exclusive);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Capabilities {
+    /// [`Mode::Edge`](crate::Mode::Edge) works.
+    pub edge: bool,
+    /// [`Mode::Exclusive`](crate::Mode::Exclusive) works.
+    pub exclusive: bool,
+    /// [`Interest::PRIORITY`](crate::Interest::PRIORITY) works.
+    pub priority: bool,
+    /// A half-closed peer shows as [`READ_CLOSED`](crate::Readiness::READ_CLOSED).
+    pub read_closed: bool,
+    /// Both directions gone shows as [`HANGUP`](crate::Readiness::HANGUP).
+    pub hangup: bool,
+    /// A pending error shows as [`ERROR`](crate::Readiness::ERROR).
+    pub error: bool,
+    /// A hang-up wakes a source that is watched for WRITE only.
+    pub write_hangup: bool,
+    /// The backend has a [`descriptor`](Backend::descriptor) that can be watched.
+    pub nesting: bool,
+    /// Another thread can end a wait. True by default.
+    pub waker: bool,
+    /// READ and WRITE of one source may come as two events, for the selector to merge.
+    pub separate_directions: bool,
+    /// A wait costs the same whatever the number of idle sources, so looking without waiting
+    /// before waiting is cheap.
+    pub constant_wait: bool,
+    /// The finest timeout that makes a difference; finer ones are rounded up to it. One
+    /// millisecond by default.
+    pub timeout_grain: Duration,
+    /// The highest descriptor that can be watched, where there is a limit.
+    pub max_descriptor: Option<RawSource>,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            edge: false,
+            exclusive: false,
+            priority: false,
+            read_closed: false,
+            hangup: false,
+            error: false,
+            write_hangup: false,
+            nesting: false,
+            waker: true,
+            separate_directions: false,
+            constant_wait: false,
+            timeout_grain: Duration::from_millis(1),
+            max_descriptor: None,
+        }
+    }
+}
+
+/// Names a backend at run time: parse it, print it, list what works here.
+///
+/// # Portability
+///
+/// Every kind can be named on every system. [`available`](Self::available) lists those that
+/// [`AnySelector::new`](crate::AnySelector) can make.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::BackendKind;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let kind: BackendKind = "select".parse()?;
+/// assert_eq!(kind, BackendKind::Select);
+/// assert_eq!(kind.to_string(), "select");
+/// assert!(BackendKind::available().contains(&BackendKind::default()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// epoll(7).
+    Epoll,
+    /// kqueue(2).
+    Kqueue,
+    /// /dev/poll, poll(7D).
+    Devpoll,
+    /// poll(2).
+    Poll,
+    /// select(2).
+    Select,
+}
+
+impl BackendKind {
+    /// Every kind that can be named, on this system or another.
+    pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
+
+    /// The kinds that work here, the best first. Each is tried, as Python's module does, since
+    /// a kernel or a sandbox may refuse what the system has.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let works = |&(kind, open): &(Self, Open)| open().is_ok().then_some(kind);
+        platform::BACKENDS.iter().filter_map(works).collect()
+    }
+
+    /// The name, as it is parsed and printed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    ///
+    /// assert_eq!(BackendKind::Epoll.name(), "epoll");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Kqueue => "kqueue",
+            Self::Devpoll => "devpoll",
+            Self::Poll => "poll",
+            Self::Select => "select",
+        }
+    }
+
+    fn opener(self) -> Option<Open> {
+        platform::BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
+    }
+}
+
+impl Default for BackendKind {
+    /// The best that works here: that of [`DefaultSelector`], unless the system refuses it.
+    fn default() -> Self {
+        let works = |(_, open): &&(Self, Open)| open().is_ok();
+        platform::BACKENDS.iter().find(works).unwrap_or(&platform::BACKENDS[0]).0
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| UnknownBackend(name.to_owned()))
+    }
+}
+
+/// A name that is no backend's.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::BackendKind;
+///
+/// let error = "epol".parse::<BackendKind>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "unknown backend \"epol\": expected epoll, kqueue, devpoll, poll or select"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownBackend(String);
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown backend {:?}: expected epoll, kqueue, devpoll, poll or select", self.0)
+    }
+}
+
+impl std::error::Error for UnknownBackend {}

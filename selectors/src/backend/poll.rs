@@ -1,0 +1,187 @@
+//! poll(2): every Unix.
+
+use std::io;
+use std::time::Duration;
+
+use selectors_sys::poll as sys;
+
+use super::descriptor::{check_open, raw};
+use super::{Backend, BorrowedSource, Capabilities, RawSource, poll_call};
+use crate::index::DescriptorIndex;
+use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+/// A selector over poll(2): every Unix.
+#[doc(alias = "poll")]
+pub type PollSelector<F, T = ()> = Selector<F, T, Poll>;
+
+impl<F, T> PollSelector<F, T> {
+    /// A selector over poll(2). Python's `PollSelector()`.
+    ///
+    /// # Errors
+    ///
+    /// None at present: there is no kernel object behind it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::PollSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: PollSelector<TcpStream> = PollSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> Result<Self> {
+        Selector::open(Poll::new)
+    }
+}
+
+/// poll(2), through ppoll(2) where the system has it.
+///
+/// # Implementation notes
+///
+/// - One dense array of `pollfd`s goes to the kernel; sources move within it when others leave.
+///   The cost of a wait grows with the number of sources.
+/// - A one-shot source that has fired keeps its place with its number negated, which poll(2)
+///   ignores: a mask of zero would still report hang-ups.
+/// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL).
+#[derive(Debug, Default)]
+pub struct Poll {
+    fds: Vec<sys::pollfd>,
+    /// Whose each of `fds` is.
+    sources: Vec<Source>,
+    index: DescriptorIndex,
+}
+
+#[derive(Debug)]
+struct Source {
+    token: Token,
+    one_shot: bool,
+}
+
+impl Poll {
+    /// An empty array.
+    ///
+    /// # Errors
+    ///
+    /// None at present: there is no kernel object behind it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(!Poll::new()?.capabilities().edge);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::default())
+    }
+
+    fn place(&self, fd: RawSource) -> io::Result<usize> {
+        self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Backend for Poll {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            priority: true,
+            read_closed: sys::POLLRDHUP != 0,
+            hangup: true,
+            error: true,
+            write_hangup: true,
+            timeout_grain: poll_call::GRAIN,
+            ..Capabilities::default()
+        }
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        check_open(source)?;
+        let fd = raw(source);
+        self.index.insert(fd, self.fds.len());
+        self.fds.push(sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 });
+        self.sources.push(Source { token, one_shot: watch.mode == Mode::OneShot });
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.fds[place] = sys::pollfd { fd, events: to_poll(new.interest), revents: 0 };
+        self.sources[place] = Source { token, one_shot: new.mode == Mode::OneShot };
+        Ok(())
+    }
+
+    fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.index.remove(fd);
+        self.fds.swap_remove(place);
+        self.sources.swap_remove(place);
+        if let Some(moved) = self.fds.get(place) {
+            self.index.insert(unsilenced(moved.fd), place);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let mut ready = poll_call::poll(&mut self.fds, timeout)?;
+        for (pollfd, source) in self.fds.iter_mut().zip(&self.sources) {
+            if ready == 0 {
+                break;
+            }
+            if pollfd.revents != 0 {
+                ready -= 1;
+                events.push(Event::new(source.token, from_poll(pollfd.revents)));
+                if source.one_shot {
+                    pollfd.fd = silenced(pollfd.fd);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A negative number, which poll(2) ignores, for every descriptor, also for 0.
+fn silenced(fd: RawSource) -> RawSource {
+    !fd
+}
+
+/// The descriptor, whether it is silenced or not.
+fn unsilenced(fd: RawSource) -> RawSource {
+    if fd < 0 { !fd } else { fd }
+}
+
+fn to_poll(interest: Interest) -> i16 {
+    let mut flags = 0;
+    if interest.contains(Interest::READ) {
+        flags |= sys::POLLIN | sys::POLLRDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        flags |= sys::POLLOUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        flags |= sys::POLLPRI;
+    }
+    flags
+}
+
+#[inline]
+fn from_poll(flags: i16) -> Readiness {
+    let mut readiness = Readiness::empty();
+    readiness.set(Readiness::READ, flags & sys::POLLIN != 0);
+    readiness.set(Readiness::WRITE, flags & sys::POLLOUT != 0);
+    readiness.set(Readiness::PRIORITY, flags & sys::POLLPRI != 0);
+    readiness.set(Readiness::ERROR, flags & (sys::POLLERR | sys::POLLNVAL) != 0);
+    readiness.set(Readiness::HANGUP, flags & sys::POLLHUP != 0);
+    readiness.set(Readiness::READ_CLOSED, flags & sys::POLLRDHUP != 0);
+    readiness
+}

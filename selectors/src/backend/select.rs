@@ -1,0 +1,296 @@
+//! select(2): every Unix.
+
+use std::io;
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors_sys::{poll as sys_poll, select as sys};
+
+use super::descriptor::{check_open, raw};
+use super::{Backend, BorrowedSource, Capabilities, RawSource};
+use crate::index::DescriptorIndex;
+use crate::timeout::seconds_and_nanos;
+use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+/// A selector over select(2): every Unix.
+#[doc(alias = "select")]
+pub type SelectSelector<F, T = ()> = Selector<F, T, Select>;
+
+impl<F, T> SelectSelector<F, T> {
+    /// A selector over select(2). Python's `SelectSelector()`.
+    ///
+    /// # Errors
+    ///
+    /// None at present: there is no kernel object behind it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SelectSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: SelectSelector<TcpStream> = SelectSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> Result<Self> {
+        Selector::open(Select::new)
+    }
+}
+
+/// select(2), through pselect(2), with sets of its own.
+///
+/// # Implementation notes
+///
+/// - The sets are as long as the highest descriptor needs, not `FD_SETSIZE` bits: Linux, the
+///   BSDs and macOS take them. illumos and Solaris do not:
+///   [`Capabilities::max_descriptor`] says so there.
+/// - The cost of a wait grows with the highest descriptor.
+/// - The kernel tells READ, WRITE and PRIORITY and nothing else, and a hang-up only to those
+///   who wait for READ.
+/// - One closed descriptor makes select(2) fail as a whole with EBADF. It is then looked for,
+///   reported as an ERROR, and left out of the call that asks for the others.
+#[derive(Debug, Default)]
+pub struct Select {
+    wanted: Sets,
+    ready: Sets,
+    sources: Vec<Source>,
+    index: DescriptorIndex,
+}
+
+#[derive(Debug)]
+struct Source {
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+}
+
+impl Select {
+    /// Empty sets.
+    ///
+    /// # Errors
+    ///
+    /// None at present: there is no kernel object behind it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Select};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(!Select::new()?.capabilities().hangup);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Ok(Self::default())
+    }
+
+    fn place(&self, fd: RawSource) -> io::Result<usize> {
+        self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Appends an event for every bit of `self.ready`.
+    fn report(&mut self, mut count: usize, events: &mut Events) {
+        for word in 0..self.ready.words() {
+            if count == 0 {
+                break;
+            }
+            let mut bits = self.ready.union(word);
+            while bits != 0 {
+                let bit = bits.trailing_zeros();
+                bits &= bits - 1;
+                let fd = word * sys::NFDBITS + bit as usize;
+                let (readiness, found) = self.ready.readiness(fd);
+                count = count.saturating_sub(found);
+                self.report_one(fd, readiness, events);
+            }
+        }
+    }
+
+    fn report_one(&mut self, fd: usize, readiness: Readiness, events: &mut Events) {
+        let place = RawSource::try_from(fd).ok().and_then(|fd| self.index.get(fd));
+        if let Some(source) = place.and_then(|place| self.sources.get(place)) {
+            events.push(Event::new(source.token, readiness));
+            if source.watch.mode == Mode::OneShot {
+                self.wanted.set(source.fd, Interest::empty());
+            }
+        }
+    }
+
+    /// Reports the descriptors that are not open, and takes them out of `self.ready`. Whether
+    /// there were any.
+    fn report_closed(&mut self, events: &mut Events) -> io::Result<bool> {
+        let armed = |source: &&Source| self.wanted.contains(source.fd);
+        let mut fds: Vec<_> = (self.sources.iter().filter(armed))
+            .map(|source| sys_poll::pollfd { fd: source.fd, events: 0, revents: 0 })
+            .collect();
+        super::poll_call::poll(&mut fds, Some(Duration::ZERO))?;
+        let mut found = false;
+        for closed in fds.iter().filter(|pollfd| pollfd.revents & sys_poll::POLLNVAL != 0) {
+            found = true;
+            self.ready.set(closed.fd, Interest::empty());
+            self.report_one(to_index(closed.fd), Readiness::ERROR, events);
+        }
+        Ok(found)
+    }
+}
+
+impl Backend for Select {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            priority: true,
+            timeout_grain: Duration::from_nanos(1),
+            max_descriptor: sys::MAX_DESCRIPTOR,
+            ..Capabilities::default()
+        }
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        check_open(source)?;
+        let fd = raw(source);
+        self.index.insert(fd, self.sources.len());
+        self.sources.push(Source { fd, token, watch });
+        self.wanted.set(fd, watch.interest);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.sources[place] = Source { fd, token, watch: new };
+        self.wanted.set(fd, new.interest);
+        Ok(())
+    }
+
+    fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        self.index.remove(fd);
+        self.wanted.set(fd, Interest::empty());
+        self.wanted.shrink();
+        self.sources.swap_remove(place);
+        if let Some(moved) = self.sources.get(place) {
+            self.index.insert(moved.fd, place);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.ready.copy(&self.wanted);
+        let count = match self.ready.select(timeout) {
+            Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
+                self.ready.copy(&self.wanted);
+                if !self.report_closed(events)? {
+                    return Err(error);
+                }
+                self.ready.select(Some(Duration::ZERO))?
+            }
+            answer => answer?,
+        };
+        self.report(count, events);
+        Ok(())
+    }
+}
+
+/// One set for each of READ, WRITE and PRIORITY, all of the same length.
+#[derive(Debug, Default)]
+struct Sets {
+    read: Vec<sys::FdMask>,
+    write: Vec<sys::FdMask>,
+    except: Vec<sys::FdMask>,
+}
+
+impl Sets {
+    fn words(&self) -> usize {
+        self.read.len()
+    }
+
+    fn union(&self, word: usize) -> sys::FdMask {
+        self.read[word] | self.write[word] | self.except[word]
+    }
+
+    fn contains(&self, fd: RawSource) -> bool {
+        let (word, mask) = position(to_index(fd));
+        word < self.words() && self.union(word) & mask != 0
+    }
+
+    /// Puts `fd` into the sets of `interest` and into no other.
+    fn set(&mut self, fd: RawSource, interest: Interest) {
+        let (word, mask) = position(to_index(fd));
+        if word >= self.words() {
+            self.resize(word + 1);
+        }
+        for (set, asked) in [
+            (&mut self.read, Interest::READ),
+            (&mut self.write, Interest::WRITE),
+            (&mut self.except, Interest::PRIORITY),
+        ] {
+            if interest.contains(asked) {
+                set[word] |= mask;
+            } else {
+                set[word] &= !mask;
+            }
+        }
+    }
+
+    /// Forgets what lies beyond the highest descriptor.
+    fn shrink(&mut self) {
+        let used = (0..self.words()).rev().find(|&word| self.union(word) != 0);
+        self.resize(used.map_or(0, |word| word + 1));
+    }
+
+    fn resize(&mut self, words: usize) {
+        for set in [&mut self.read, &mut self.write, &mut self.except] {
+            set.resize(words, 0);
+        }
+    }
+
+    fn copy(&mut self, other: &Self) {
+        self.read.clone_from(&other.read);
+        self.write.clone_from(&other.write);
+        self.except.clone_from(&other.except);
+    }
+
+    /// What the sets say of `fd`, and how many of them it is in.
+    fn readiness(&self, fd: usize) -> (Readiness, usize) {
+        let (word, mask) = position(fd);
+        let mut readiness = Readiness::empty();
+        readiness.set(Readiness::READ, self.read[word] & mask != 0);
+        readiness.set(Readiness::WRITE, self.write[word] & mask != 0);
+        readiness.set(Readiness::PRIORITY, self.except[word] & mask != 0);
+        (readiness, readiness.iter().count())
+    }
+
+    /// pselect(2) over these sets: how many bits are left in them.
+    fn select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map(|timeout| {
+            let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
+            sys::timespec { tv_sec, tv_nsec }
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let bits = i32::try_from(self.words() * sys::NFDBITS).unwrap_or(i32::MAX);
+        let read = self.read.as_mut_ptr().cast();
+        let write = self.write.as_mut_ptr().cast();
+        let except = self.except.as_mut_ptr().cast();
+        // SAFETY: the kernel reads and writes the first `bits` bits of each set, rounded up to
+        // whole masks, and the sets are that long; `timeout` is null or outlives the call.
+        let count = unsafe { sys::pselect(bits, read, write, except, timeout, ptr::null()) };
+        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
+    }
+}
+
+/// The word of a set in which `fd` has its bit, and that bit.
+fn position(fd: usize) -> (usize, sys::FdMask) {
+    (fd / sys::NFDBITS, 1 << (fd % sys::NFDBITS))
+}
+
+fn to_index(fd: RawSource) -> usize {
+    usize::try_from(fd).expect("registered descriptors are not negative")
+}

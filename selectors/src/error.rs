@@ -1,0 +1,267 @@
+//! Errors: what was refused, for which descriptor, and the errno where there was one.
+
+use std::error;
+use std::fmt;
+use std::io;
+
+use crate::backend::RawSource;
+use crate::{Interest, Token};
+
+/// The result of an operation on a selector.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a selector refused.
+///
+/// Turns into an [`io::Error`] with `?`: [`Error::Os`] into the very error that the system
+/// gave, the others into one of a fitting kind.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Error, Interest};
+/// use std::io;
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let token = selector.register(ours, Interest::READ, ())?;
+/// selector.unregister(token)?;
+/// let error = selector.unregister(token).unwrap_err();
+/// assert!(matches!(error, Error::NotRegistered { .. }));
+/// assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The interest is empty or has bits without a name. Python's ValueError.
+    #[doc(alias = "ValueError")]
+    #[non_exhaustive]
+    InvalidInterest {
+        /// The descriptor that it was meant for.
+        fd: RawSource,
+        /// The interest as it was given.
+        interest: Interest,
+    },
+    /// The descriptor is registered already, through this or another file object. Python's
+    /// KeyError.
+    #[doc(alias = "KeyError")]
+    #[non_exhaustive]
+    AlreadyRegistered {
+        /// The descriptor.
+        fd: RawSource,
+        /// The token under which it is registered.
+        token: Token,
+    },
+    /// No source has this token, or none any more. Python's KeyError.
+    #[doc(alias = "KeyError")]
+    #[non_exhaustive]
+    NotRegistered {
+        /// The token as it was given.
+        token: Token,
+    },
+    /// The descriptor is higher than the backend can watch: select(2) on some systems.
+    #[non_exhaustive]
+    DescriptorOutOfRange {
+        /// The descriptor.
+        fd: RawSource,
+        /// The highest that the backend can watch.
+        limit: RawSource,
+    },
+    /// The backend, or this system, cannot do what was asked for.
+    #[non_exhaustive]
+    Unsupported {
+        /// What that is.
+        feature: &'static str,
+        /// The descriptor that it was asked for, where it was asked for one.
+        fd: Option<RawSource>,
+    },
+    /// The system refused. Python's OSError.
+    #[doc(alias = "OSError")]
+    #[non_exhaustive]
+    Os {
+        /// What was attempted.
+        operation: &'static str,
+        /// The descriptor that it was attempted on, where it concerns one alone.
+        fd: Option<RawSource>,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn os(
+        operation: &'static str,
+        fd: impl Into<Option<RawSource>>,
+        source: io::Error,
+    ) -> Self {
+        Self::Os { operation, fd: fd.into(), source }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidInterest { fd, interest } if interest.is_empty() => {
+                write!(f, "empty interest for descriptor {fd}")
+            }
+            Self::InvalidInterest { fd, interest } => {
+                write!(f, "unknown bits in interest {:#04x} for descriptor {fd}", interest.bits())
+            }
+            Self::AlreadyRegistered { fd, token } => {
+                write!(f, "descriptor {fd} is already registered as {token:?}")
+            }
+            Self::NotRegistered { token } => write!(f, "no source is registered as {token:?}"),
+            Self::DescriptorOutOfRange { fd, limit } => {
+                write!(f, "descriptor {fd} is above {limit}, the highest this backend can watch")
+            }
+            Self::Unsupported { feature, fd: Some(fd) } => {
+                write!(f, "{feature} is not supported here (descriptor {fd})")
+            }
+            Self::Unsupported { feature, fd: None } => write!(f, "{feature} is not supported here"),
+            Self::Os { operation, fd: Some(fd), source } => {
+                write!(f, "cannot {operation} descriptor {fd}: {source}")
+            }
+            Self::Os { operation, fd: None, source } => write!(f, "cannot {operation}: {source}"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Os { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Os { source, .. } => return source,
+            Error::InvalidInterest { .. } | Error::DescriptorOutOfRange { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Error::AlreadyRegistered { .. } => io::ErrorKind::AlreadyExists,
+            Error::NotRegistered { .. } => io::ErrorKind::NotFound,
+            Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// A refused registration: why, and the file object and the data that were to be registered.
+///
+/// Turns into an [`Error`] or an [`io::Error`] with `?`, which drops them.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let refused = selector.register(ours, Interest::empty(), "my data").unwrap_err();
+/// assert_eq!(refused.data, "my data");
+/// selector.register(refused.fileobj, Interest::READ, refused.data)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RegisterError<F, T> {
+    /// Why it was refused.
+    pub error: Error,
+    /// The file object, as it was given.
+    pub fileobj: F,
+    /// The data, as it was given.
+    pub data: T,
+}
+
+impl<F, T> fmt::Debug for RegisterError<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<F, T> fmt::Display for RegisterError<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F, T> error::Error for RegisterError<F, T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<F, T> From<RegisterError<F, T>> for Error {
+    fn from(refused: RegisterError<F, T>) -> Self {
+        refused.error
+    }
+}
+
+impl<F, T> From<RegisterError<F, T>> for io::Error {
+    fn from(refused: RegisterError<F, T>) -> Self {
+        refused.error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_descriptor() {
+        let token = Token::new(3, 1);
+        let bad = Interest::from_bits_retain(0x80);
+        for (error, message) in [
+            (
+                Error::InvalidInterest { fd: 7, interest: Interest::empty() },
+                "empty interest for descriptor 7",
+            ),
+            (
+                Error::InvalidInterest { fd: 7, interest: bad },
+                "unknown bits in interest 0x80 for descriptor 7",
+            ),
+            (
+                Error::AlreadyRegistered { fd: 7, token },
+                "descriptor 7 is already registered as Token(3v1)",
+            ),
+            (Error::NotRegistered { token }, "no source is registered as Token(3v1)"),
+            (
+                Error::DescriptorOutOfRange { fd: 1024, limit: 1023 },
+                "descriptor 1024 is above 1023, the highest this backend can watch",
+            ),
+            (
+                Error::Unsupported { feature: "edge-triggered mode", fd: Some(7) },
+                "edge-triggered mode is not supported here (descriptor 7)",
+            ),
+            (
+                Error::os("register", 7, io::Error::from(io::ErrorKind::PermissionDenied)),
+                "cannot register descriptor 7: permission denied",
+            ),
+        ] {
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_errno_survives_the_turn_into_io_error() {
+        let refused = RegisterError {
+            error: Error::os("register", 7, io::Error::from_raw_os_error(9)),
+            fileobj: (),
+            data: (),
+        };
+        assert_eq!(io::Error::from(refused).raw_os_error(), Some(9));
+        let kind = |error: Error| io::Error::from(error).kind();
+        let token = Token::new(3, 1);
+        assert_eq!(kind(Error::NotRegistered { token }), io::ErrorKind::NotFound);
+        assert_eq!(kind(Error::AlreadyRegistered { fd: 7, token }), io::ErrorKind::AlreadyExists);
+        assert_eq!(kind(Error::Unsupported { feature: "", fd: None }), io::ErrorKind::Unsupported);
+    }
+}

@@ -1,0 +1,338 @@
+//! What `select` answers: events, each with its readiness.
+
+use bitflags::bitflags;
+
+use crate::{Interest, Token};
+
+bitflags! {
+    /// What a source is ready for, and what else the kernel said of it.
+    ///
+    /// At least one of READ, WRITE and PRIORITY is set in every event, and none of them that
+    /// was not asked for. An error or a hang-up sets each of READ and WRITE that was asked for
+    /// (PRIORITY where neither was), so the code that reads or writes sees it as well; the
+    /// remaining three flags are hints on top.
+    ///
+    /// # Portability
+    ///
+    /// The hints are reported where the backend can see them, and only when they are true:
+    /// [`Capabilities`](crate::Capabilities) declares which. Portable code finds end-of-file
+    /// by reading and errors by the call that fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Readiness;
+    ///
+    /// let readiness = Readiness::READ | Readiness::READ_CLOSED;
+    /// assert!(readiness.contains(Readiness::READ));
+    /// assert!(!readiness.intersects(Readiness::HANGUP | Readiness::ERROR));
+    /// ```
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub struct Readiness: u8 {
+        /// A read would not block: data, end-of-file, a pending connection or an error.
+        #[doc(alias = "EVENT_READ")]
+        const READ = Interest::READ.bits();
+        /// Urgent data.
+        const PRIORITY = Interest::PRIORITY.bits();
+        /// A write would not block: space in the buffer, a finished connect or an error.
+        #[doc(alias = "EVENT_WRITE")]
+        const WRITE = Interest::WRITE.bits();
+        /// Hint: the descriptor has an error pending, such as a reset or refused connection.
+        #[doc(alias("POLLERR", "EPOLLERR"))]
+        const ERROR = 0x08;
+        /// Hint: both directions are gone.
+        #[doc(alias("POLLHUP", "EPOLLHUP"))]
+        const HANGUP = 0x10;
+        /// Hint: the peer will send no more.
+        #[doc(alias("POLLRDHUP", "EPOLLRDHUP", "EV_EOF"))]
+        const READ_CLOSED = 0x20;
+    }
+}
+
+impl Readiness {
+    const ASKABLE: Self = Self::READ.union(Self::WRITE).union(Self::PRIORITY);
+    const HINTS: Self = Self::ERROR.union(Self::HANGUP).union(Self::READ_CLOSED);
+
+    /// What of this is to be told to somebody who asked for `interest`, if anything.
+    #[inline]
+    pub(crate) const fn asked_for(self, interest: Interest) -> Option<Self> {
+        let asked = Self::from_bits_retain(interest.bits());
+        let mut told = self;
+        if self.intersects(Self::HINTS) {
+            if self.intersects(Self::ERROR.union(Self::HANGUP)) {
+                // No waiter may sleep through an error, whatever it waits for.
+                told = told.union(Self::ASKABLE);
+                if asked.intersects(Self::READ.union(Self::WRITE)) {
+                    told = told.difference(Self::PRIORITY.difference(self));
+                }
+            } else {
+                // An end-of-file is there to be read.
+                told = told.union(Self::READ);
+            }
+        }
+        let told = told.intersection(asked.union(Self::HINTS));
+        if told.intersects(Self::ASKABLE) { Some(told) } else { None }
+    }
+}
+
+/// One source that is ready: its token and what for.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest, Readiness};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let token = selector.register(ours, Interest::WRITE, ())?;
+/// for event in selector.select(None)? {
+///     assert_eq!(event.token(), token);
+///     assert_eq!(event.readiness(), Readiness::WRITE);
+///     assert!(event.is_writable());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Event {
+    token: Token,
+    readiness: Readiness,
+}
+
+impl Event {
+    /// An event as a backend reports it: what the kernel said, unmasked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Readiness, Token};
+    ///
+    /// let event = Event::new(Token::from_bits(1), Readiness::READ | Readiness::HANGUP);
+    /// assert!(event.is_readable());
+    /// ```
+    #[must_use]
+    pub const fn new(token: Token, readiness: Readiness) -> Self {
+        Self { token, readiness }
+    }
+
+    /// Which source it is.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        self.token
+    }
+
+    /// What it is ready for.
+    #[must_use]
+    pub const fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+
+    /// Whether READ is among its readiness.
+    #[must_use]
+    pub const fn is_readable(&self) -> bool {
+        self.readiness.contains(Readiness::READ)
+    }
+
+    /// Whether WRITE is among its readiness.
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        self.readiness.contains(Readiness::WRITE)
+    }
+}
+
+/// The sources that one `select` found ready, at most one event for each.
+///
+/// [`select`](crate::Selector::select) makes a new one;
+/// [`select_into`](crate::Selector::select_into) fills yours, replacing what it held, and
+/// allocates nothing once it has grown to the size of the busiest wait.
+///
+/// An empty list means that the timeout passed, unless [`woken`](Self::woken) or
+/// [`interrupted`](Self::interrupted) says otherwise.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Events, Interest};
+/// use std::os::unix::net::UnixStream;
+/// use std::time::Duration;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// selector.register(ours, Interest::READ | Interest::WRITE, ())?;
+/// let mut events = Events::new();
+/// selector.select_into(&mut events, Some(Duration::from_millis(10)))?;
+/// for event in &events {
+///     println!("{:?} is {:?}", event.token(), event.readiness());
+/// }
+/// # assert_eq!(events.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    pub(crate) list: Vec<Event>,
+    pub(crate) woken: bool,
+    pub(crate) interrupted: bool,
+}
+
+impl Events {
+    /// An empty list.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { list: Vec::new(), woken: false, interrupted: false }
+    }
+
+    /// An empty list with room for `capacity` events. It grows beyond that when it must.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Events;
+    ///
+    /// assert!(Events::with_capacity(64).is_empty());
+    /// ```
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { list: Vec::with_capacity(capacity), ..Self::new() }
+    }
+
+    /// How many sources are ready.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The events in the order in which the backend found them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Event> {
+        self.list.iter()
+    }
+
+    /// Whether a [`Waker`](crate::Waker) ended the wait (sources may be ready as well).
+    #[must_use]
+    pub const fn woken(&self) -> bool {
+        self.woken
+    }
+
+    /// Whether a signal ended the wait, which it does only on request:
+    /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
+    #[must_use]
+    pub const fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Appends an event. For backends: what was there stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Events, Readiness, Token};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Event::new(Token::from_bits(1), Readiness::READ));
+    /// assert_eq!(events.len(), 1);
+    /// ```
+    #[inline]
+    pub fn push(&mut self, event: Event) {
+        self.list.push(event);
+    }
+
+    /// Forgets every event and keeps the room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Events, Readiness, Token};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Event::new(Token::from_bits(1), Readiness::READ));
+    /// events.clear();
+    /// assert!(events.is_empty());
+    /// ```
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.woken = false;
+        self.interrupted = false;
+    }
+}
+
+impl Extend<Event> for Events {
+    #[inline]
+    fn extend<I: IntoIterator<Item = Event>>(&mut self, events: I) {
+        self.list.extend(events);
+    }
+}
+
+impl IntoIterator for Events {
+    type Item = Event;
+    type IntoIter = std::vec::IntoIter<Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(said: Readiness, interest: Interest) -> Option<Readiness> {
+        said.asked_for(interest)
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_told() {
+        let all = Readiness::READ | Readiness::WRITE | Readiness::PRIORITY;
+        assert_eq!(told(all, Interest::READ), Some(Readiness::READ));
+        assert_eq!(told(all, Interest::PRIORITY), Some(Readiness::PRIORITY));
+        assert_eq!(told(Readiness::WRITE, Interest::READ), None);
+        assert_eq!(told(Readiness::empty(), Interest::all()), None);
+    }
+
+    #[test]
+    fn an_error_wakes_every_direction_that_was_asked_for() {
+        for bad in [Readiness::ERROR, Readiness::HANGUP, Readiness::ERROR | Readiness::HANGUP] {
+            assert_eq!(told(bad, Interest::READ), Some(bad | Readiness::READ));
+            assert_eq!(told(bad, Interest::WRITE), Some(bad | Readiness::WRITE));
+            assert_eq!(
+                told(bad, Interest::all()),
+                Some(bad | Readiness::READ | Readiness::WRITE),
+                "PRIORITY is only invented where nothing else was asked for"
+            );
+            assert_eq!(told(bad, Interest::PRIORITY), Some(bad | Readiness::PRIORITY));
+        }
+        let urgent = Readiness::ERROR | Readiness::PRIORITY;
+        assert_eq!(
+            told(urgent, Interest::all()),
+            Some(urgent | Readiness::READ | Readiness::WRITE)
+        );
+    }
+
+    #[test]
+    fn end_of_file_is_read_readiness() {
+        let closed = Readiness::READ_CLOSED;
+        assert_eq!(told(closed, Interest::READ), Some(closed | Readiness::READ));
+        assert_eq!(told(closed, Interest::WRITE), None);
+        assert_eq!(
+            told(closed | Readiness::WRITE, Interest::WRITE),
+            Some(closed | Readiness::WRITE)
+        );
+    }
+}

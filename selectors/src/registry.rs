@@ -1,0 +1,333 @@
+//! The book of what is registered: a slab of keys, the way from a descriptor to its slot, and
+//! the generations that keep old tokens from naming new sources. No I/O happens here.
+
+use slab::Slab;
+
+use crate::backend::{RawSource, Registered};
+use crate::index::DescriptorIndex;
+use crate::{Events, Interest, Mode, Token, Watch};
+
+/// What is kept for one source.
+#[derive(Debug)]
+pub(crate) struct Entry<F, T> {
+    pub(crate) fileobj: F,
+    pub(crate) data: T,
+    pub(crate) fd: RawSource,
+    generation: u32,
+    /// Where in the list of the current wait its event stands, for [`Registry::settle`].
+    place: u32,
+    pub(crate) interest: Interest,
+    pub(crate) mode: Mode,
+    /// Whether it can be reported: not after a one-shot source was.
+    pub(crate) armed: bool,
+}
+
+impl<F, T> Entry<F, T> {
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(self.interest, self.mode)
+    }
+}
+
+/// What a batch of events held besides events of registered sources.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// The selector's own waker.
+    pub(crate) woken: bool,
+    /// Tokens that name no source: the kernel still watches what was unregistered.
+    pub(crate) stale: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Registry<F, T> {
+    /// `None` is a slot that has used up its generations.
+    slots: Slab<Option<Entry<F, T>>>,
+    /// Per slot, the generation that its next source gets.
+    generations: Vec<u32>,
+    by_descriptor: DescriptorIndex,
+    len: usize,
+}
+
+impl<F, T> Registry<F, T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Slab::new(),
+            generations: Vec::new(),
+            by_descriptor: DescriptorIndex::default(),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The token that the next [`insert`](Self::insert) will return.
+    pub(crate) fn next_token(&self) -> Token {
+        let slot = self.slots.vacant_key();
+        let generation = self.generations.get(slot).copied().unwrap_or(0);
+        token(slot, generation)
+    }
+
+    /// Takes a source in whose descriptor is not registered.
+    pub(crate) fn insert(&mut self, fd: RawSource, watch: Watch, fileobj: F, data: T) -> Token {
+        let token = self.next_token();
+        let slot = self.slots.insert(Some(Entry {
+            fileobj,
+            data,
+            fd,
+            generation: token.generation(),
+            place: 0,
+            interest: watch.interest,
+            mode: watch.mode,
+            armed: true,
+        }));
+        if slot == self.generations.len() {
+            self.generations.push(0);
+        }
+        self.by_descriptor.insert(fd, slot);
+        self.len += 1;
+        token
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Entry<F, T>> {
+        self.get(token)?;
+        let slot = token.slot() as usize;
+        let entry = match token.generation().checked_add(1) {
+            Some(generation) => {
+                self.generations[slot] = generation;
+                self.slots.remove(slot)
+            }
+            // Starting over would bring old tokens back to life: this slot is not used again.
+            None => self.slots[slot].take(),
+        }?;
+        self.by_descriptor.remove(entry.fd);
+        self.len -= 1;
+        Some(entry)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, token: Token) -> Option<&Entry<F, T>> {
+        let entry = self.slots.get(token.slot() as usize)?.as_ref()?;
+        (entry.generation == token.generation()).then_some(entry)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Entry<F, T>> {
+        let entry = self.slots.get_mut(token.slot() as usize)?.as_mut()?;
+        (entry.generation == token.generation()).then_some(entry)
+    }
+
+    pub(crate) fn token_of(&self, fd: RawSource) -> Option<Token> {
+        let slot = self.by_descriptor.get(fd)?;
+        let entry = self.slots.get(slot)?.as_ref()?;
+        Some(token(slot, entry.generation))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &Entry<F, T>)> {
+        self.slots.iter().filter_map(|(slot, entry)| {
+            let entry = entry.as_ref()?;
+            Some((token(slot, entry.generation), entry))
+        })
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry<F, T>> {
+        self.slots.into_iter().filter_map(|(_, slot)| slot)
+    }
+
+    /// What a backend needs to start over.
+    pub(crate) fn registered(&self) -> Vec<Registered> {
+        self.iter()
+            .map(|(token, entry)| Registered {
+                fd: entry.fd,
+                token,
+                watch: entry.watch(),
+                armed: entry.armed,
+            })
+            .collect()
+    }
+
+    /// Turns what a backend said into what the user is told: masks each event by what its
+    /// source asked for, drops those of no source, and takes note of one-shot sources.
+    ///
+    /// With `merge`, several events of one source become one.
+    #[inline]
+    pub(crate) fn settle(&mut self, events: &mut Events, merge: bool) -> Settled {
+        let mut settled = Settled::default();
+        let mut kept = 0;
+        for at in 0..events.list.len() {
+            let said = events.list[at];
+            let Some(entry) = self.get_mut(said.token()) else {
+                if said.token() == Token::WAKER {
+                    settled.woken = true;
+                } else {
+                    settled.stale = true;
+                }
+                continue;
+            };
+            let Some(readiness) = said.readiness().asked_for(entry.interest) else { continue };
+            if entry.mode == Mode::OneShot {
+                entry.armed = false;
+            }
+            if merge {
+                let place = entry.place as usize;
+                if place < kept && events.list[place].token() == said.token() {
+                    events.list[place] =
+                        crate::Event::new(said.token(), events.list[place].readiness() | readiness);
+                    continue;
+                }
+                entry.place = u32::try_from(kept).unwrap_or(u32::MAX);
+            }
+            events.list[kept] = crate::Event::new(said.token(), readiness);
+            kept += 1;
+        }
+        events.list.truncate(kept);
+        settled
+    }
+}
+
+fn token(slot: usize, generation: u32) -> Token {
+    #[expect(clippy::cast_possible_truncation, reason = "there are fewer descriptors")]
+    Token::new(slot as u32, generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Readiness};
+
+    const READ: Watch = Watch::new(Interest::READ, Mode::Level);
+    const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
+
+    fn events(said: &[(Token, Readiness)]) -> Events {
+        let mut events = Events::new();
+        events.extend(said.iter().map(|&(token, readiness)| Event::new(token, readiness)));
+        events
+    }
+
+    #[test]
+    fn rule_reg_1_a_key_is_as_it_was_given() {
+        let mut registry = Registry::new();
+        let token = registry.insert(7, READ, "file", "data");
+        let entry = registry.get(token).unwrap();
+        assert_eq!((entry.fileobj, entry.data, entry.fd), ("file", "data", 7));
+        assert_eq!((entry.interest, entry.mode, entry.armed), (Interest::READ, Mode::Level, true));
+    }
+
+    #[test]
+    fn rule_reg_9_what_was_taken_in_comes_out_once() {
+        let mut registry = Registry::new();
+        let token = registry.insert(7, READ, "file", "data");
+        let entry = registry.remove(token).unwrap();
+        assert_eq!((entry.fileobj, entry.data), ("file", "data"));
+        assert!(registry.remove(token).is_none());
+    }
+
+    #[test]
+    fn rule_reg_10_a_reused_slot_has_another_token() {
+        let mut registry = Registry::new();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            let token = registry.insert(7, READ, (), ());
+            assert!(seen.insert(token), "{token:?} came twice");
+            registry.remove(token).unwrap();
+            assert!(registry.get(token).is_none());
+        }
+        assert_eq!(registry.generations.len(), 1, "one slot served them all");
+    }
+
+    #[test]
+    fn rule_reg_10_a_slot_out_of_generations_is_not_reused() {
+        let mut registry = Registry::new();
+        let first = registry.insert(7, READ, (), ());
+        registry.remove(first).unwrap();
+        registry.generations[0] = u32::MAX;
+        let last = registry.insert(7, READ, (), ());
+        assert_eq!(last, Token::new(0, u32::MAX));
+        assert!(registry.remove(last).is_some());
+        assert_eq!(registry.len(), 0);
+        let next = registry.insert(7, READ, (), ());
+        assert_eq!(next, Token::new(1, 0));
+        assert!(registry.get(first).is_none());
+        assert!(registry.get(last).is_none());
+        assert_eq!(registry.iter().count(), 1);
+    }
+
+    #[test]
+    fn rule_reg_11_all_ways_to_a_source_agree() {
+        let mut registry = Registry::new();
+        let tokens: Vec<_> = (0..10).map(|fd| registry.insert(fd, READ, fd, ())).collect();
+        for token in tokens.iter().step_by(2) {
+            registry.remove(*token).unwrap();
+        }
+        assert_eq!(registry.len(), 5);
+        assert_eq!(registry.iter().count(), 5);
+        for (fd, token) in (0..).zip(&tokens) {
+            assert_eq!(registry.token_of(fd), (fd % 2 == 1).then_some(*token));
+            assert_eq!(registry.get(*token).is_some(), fd % 2 == 1);
+        }
+        assert!(registry.iter().all(|(token, entry)| registry.token_of(entry.fd) == Some(token)));
+    }
+
+    #[test]
+    fn rule_ready_3_events_of_one_source_become_one() {
+        let mut registry = Registry::new();
+        let a = registry.insert(1, BOTH, (), ());
+        let b = registry.insert(2, BOTH, (), ());
+        for round in 0..3 {
+            let mut list = events(&[
+                (a, Readiness::READ),
+                (b, Readiness::READ),
+                (b, Readiness::WRITE),
+                (a, Readiness::WRITE | Readiness::ERROR),
+            ]);
+            assert_eq!(registry.settle(&mut list, true), Settled::default());
+            let both = Readiness::READ | Readiness::WRITE;
+            assert_eq!(
+                list.list,
+                [Event::new(a, both | Readiness::ERROR), Event::new(b, both)],
+                "round {round}"
+            );
+        }
+    }
+
+    #[test]
+    fn rule_ready_4_what_was_not_asked_for_is_not_told() {
+        let mut registry = Registry::new();
+        let token = registry.insert(1, READ, (), ());
+        let mut list = events(&[(token, Readiness::WRITE)]);
+        assert_eq!(registry.settle(&mut list, false), Settled::default());
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn rule_wait_10_events_of_no_source_are_dropped_and_noted() {
+        let mut registry = Registry::new();
+        let old = registry.insert(1, READ, (), ());
+        registry.remove(old).unwrap();
+        let new = registry.insert(1, READ, (), ());
+        let mut list = events(&[
+            (old, Readiness::READ),
+            (new, Readiness::READ),
+            (Token::WAKER, Readiness::READ),
+        ]);
+        let settled = registry.settle(&mut list, false);
+        assert_eq!(settled, Settled { woken: true, stale: true });
+        assert_eq!(list.list, [Event::new(new, Readiness::READ)]);
+    }
+
+    #[test]
+    fn rule_mod_3_a_reported_one_shot_is_no_longer_armed() {
+        let mut registry = Registry::new();
+        let token = registry.insert(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
+        registry.settle(&mut events(&[(token, Readiness::WRITE)]), false);
+        assert!(registry.get(token).unwrap().armed, "nothing was told");
+        registry.settle(&mut events(&[(token, Readiness::READ)]), false);
+        assert!(!registry.get(token).unwrap().armed);
+    }
+
+    #[test]
+    fn a_source_costs_little_beside_file_object_and_data() {
+        let beside = size_of::<Option<Entry<u64, u64>>>() - 16;
+        assert!(beside <= 24, "{beside} bytes");
+    }
+}

@@ -1,0 +1,111 @@
+//! Timeouts: rounding, deadlines, and what the kernel's types can hold.
+//!
+//! Every rounding is away from zero, so that a wait lasts *at least* as long as was asked for.
+
+use std::time::{Duration, Instant};
+
+/// The longest wait that a backend is asked for at once: 10⁶ seconds fit into 32 bits of
+/// milliseconds, into a 32-bit `time_t`, and below the 10⁸ seconds at which NetBSD and OpenBSD
+/// answer EINVAL. Longer ones are made of several.
+const LONGEST: Duration = Duration::from_secs(1_000_000);
+
+/// When a `select` is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Deadline {
+    /// At once.
+    Now,
+    /// Not before something happens: no timeout, or one beyond what the clock can tell.
+    Never,
+    /// At this moment of the monotonic clock.
+    At(Instant),
+}
+
+impl Deadline {
+    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+        match timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
+            Some(moment) => Self::At(moment),
+            None => Self::Never,
+        }
+    }
+
+    /// For how long to wait now: `None` is for ever, zero means that the time has passed.
+    pub(crate) fn remaining(self) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::Never => None,
+            Self::At(moment) => Some(moment.saturating_duration_since(Instant::now()).min(LONGEST)),
+        }
+    }
+}
+
+/// A timeout in whole milliseconds as poll(2) and epoll_wait(2) take it: rounded up, -1 to
+/// wait for ever, and at most what fits (about 24 days).
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::millis_rounded_up;
+/// use std::time::Duration;
+///
+/// assert_eq!(millis_rounded_up(None), -1);
+/// assert_eq!(millis_rounded_up(Some(Duration::ZERO)), 0);
+/// assert_eq!(millis_rounded_up(Some(Duration::from_nanos(1))), 1);
+/// assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);
+/// ```
+#[must_use]
+pub fn millis_rounded_up(timeout: Option<Duration>) -> i32 {
+    timeout.map_or(-1, |timeout| {
+        i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    })
+}
+
+/// A timeout as seconds and nanoseconds, for a `struct timespec` whose fields have the types
+/// `S` and `N`: exact, and at most 10⁶ seconds, which every kernel accepts.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::seconds_and_nanos;
+/// use std::time::Duration;
+///
+/// assert_eq!(seconds_and_nanos::<i64, i64>(Duration::from_millis(1_500)), (1, 500_000_000));
+/// assert_eq!(seconds_and_nanos::<i32, i32>(Duration::MAX), (1_000_000, 0));
+/// ```
+#[must_use]
+pub fn seconds_and_nanos<S: From<i32>, N: From<i32>>(timeout: Duration) -> (S, N) {
+    let timeout = timeout.min(LONGEST);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most 10⁹")]
+    (S::from(timeout.as_secs() as i32), N::from(timeout.subsec_nanos() as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_3_rounding_is_away_from_zero() {
+        let millis = |nanos| millis_rounded_up(Some(Duration::from_nanos(nanos)));
+        assert_eq!(millis(1), 1);
+        assert_eq!(millis(999_999), 1);
+        assert_eq!(millis(1_000_000), 1);
+        assert_eq!(millis(1_000_001), 2);
+    }
+
+    #[test]
+    fn wait_5_no_timeout_is_too_long() {
+        assert_eq!(millis_rounded_up(Some(Duration::from_millis(i32::MAX as u64))), i32::MAX);
+        assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);
+        assert!(matches!(Deadline::after(Some(Duration::MAX)), Deadline::Never));
+        assert_eq!(Deadline::after(Some(Duration::MAX)).remaining(), None);
+        let year = Duration::from_secs(365 * 24 * 3600);
+        assert_eq!(Deadline::after(Some(year)).remaining(), Some(LONGEST));
+        assert!(LONGEST.as_millis() < i32::MAX as u128);
+    }
+
+    #[test]
+    fn a_deadline_passes() {
+        let deadline = Deadline::after(Some(Duration::ZERO));
+        assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+        assert_eq!(Deadline::after(None).remaining(), None);
+    }
+}

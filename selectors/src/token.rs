@@ -1,0 +1,105 @@
+//! Tokens: how a source is named after it was registered.
+
+use std::fmt;
+
+/// Names one registration of one source, from [`register`](crate::Selector::register) until
+/// [`unregister`](crate::Selector::unregister).
+///
+/// A token is a slot index and the generation of that slot. Slots are reused, generations are
+/// not: a token that outlived its source never names another one, also when the new source has
+/// the same slot and the same descriptor number.
+///
+/// Tokens of different selectors are not told apart; ask the selector that made it.
+///
+/// # Implementation notes
+///
+/// A token is 64 bits wide, so that it fits into what kernels carry for their callers
+/// (`epoll_data`, `udata`): see [`to_bits`](Self::to_bits).
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let first = selector.register(ours, Interest::READ, ())?;
+/// let (ours, ()) = selector.unregister(first)?;
+/// let second = selector.register(ours, Interest::READ, ())?;
+/// assert_ne!(first, second);
+/// assert!(!selector.contains(first));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    slot: u32,
+    generation: u32,
+}
+
+impl Token {
+    /// What the events of a selector's own waker carry. Backends report it like any other; the
+    /// selector never hands it out.
+    pub(crate) const WAKER: Self = Self::reserved(0);
+
+    pub(crate) const fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
+    /// A token that no source ever has: the registry stops one slot short of it.
+    pub(crate) const fn reserved(number: u32) -> Self {
+        Self { slot: u32::MAX, generation: number }
+    }
+
+    pub(crate) const fn slot(self) -> u32 {
+        self.slot
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// The token as a number, for backends that store it in the kernel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Token;
+    ///
+    /// let token = Token::from_bits(7);
+    /// assert_eq!(token.to_bits(), 7);
+    /// ```
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.slot as u64
+    }
+
+    /// The token that [`to_bits`](Self::to_bits) made into this number. Any other number makes
+    /// a token that names no source, which is harmless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Token};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: DefaultSelector<UnixStream> = DefaultSelector::new()?;
+    /// assert!(selector.get(Token::from_bits(u64::MAX)).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({}v{})", self.slot, self.generation)
+    }
+}
