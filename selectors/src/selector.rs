@@ -417,7 +417,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         match timeout {
             None => self.wait(events, None, Deadline::Never),
             Some(Duration::ZERO) => self.wait(events, Some(Duration::ZERO), Deadline::Now),
-            Some(_) => {
+            Some(some) => {
                 // A look without waiting spares the kernel a timer, and us the clock.
                 if self.capabilities.constant_wait {
                     self.wait(events, Some(Duration::ZERO), Deadline::Now)?;
@@ -426,8 +426,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
                     }
                     events.interrupted = false;
                 }
-                let deadline = Deadline::after(timeout);
-                self.wait(events, deadline.remaining(), deadline)
+                let now = self.backend.now();
+                let deadline = Deadline::after(some, now);
+                self.wait(events, deadline.remaining(|| now), deadline)
             }
         }
     }
@@ -459,7 +460,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if !events.is_empty() || events.woken || events.interrupted {
                 return Ok(());
             }
-            timeout = deadline.remaining();
+            timeout = deadline.remaining(|| self.backend.now());
             if timeout == Some(Duration::ZERO) {
                 return Ok(());
             }

@@ -21,19 +21,19 @@ pub(crate) enum Deadline {
 }
 
 impl Deadline {
-    pub(crate) fn after(timeout: Option<Duration>) -> Self {
-        match timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
+    pub(crate) fn after(timeout: Duration, now: Instant) -> Self {
+        match now.checked_add(timeout) {
             Some(moment) => Self::At(moment),
             None => Self::Never,
         }
     }
 
     /// For how long to wait now: `None` is for ever, zero means that the time has passed.
-    pub(crate) fn remaining(self) -> Option<Duration> {
+    pub(crate) fn remaining(self, now: impl FnOnce() -> Instant) -> Option<Duration> {
         match self {
             Self::Now => Some(Duration::ZERO),
             Self::Never => None,
-            Self::At(moment) => Some(moment.saturating_duration_since(Instant::now()).min(LONGEST)),
+            Self::At(moment) => Some(moment.saturating_duration_since(now()).min(LONGEST)),
         }
     }
 }
@@ -95,17 +95,21 @@ mod tests {
     fn wait_5_no_timeout_is_too_long() {
         assert_eq!(millis_rounded_up(Some(Duration::from_millis(i32::MAX as u64))), i32::MAX);
         assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);
-        assert!(matches!(Deadline::after(Some(Duration::MAX)), Deadline::Never));
-        assert_eq!(Deadline::after(Some(Duration::MAX)).remaining(), None);
+        let now = Instant::now();
+        assert!(matches!(Deadline::after(Duration::MAX, now), Deadline::Never));
+        assert_eq!(Deadline::after(Duration::MAX, now).remaining(|| now), None);
         let year = Duration::from_secs(365 * 24 * 3600);
-        assert_eq!(Deadline::after(Some(year)).remaining(), Some(LONGEST));
+        assert_eq!(Deadline::after(year, now).remaining(|| now), Some(LONGEST));
         assert!(LONGEST.as_millis() < i32::MAX as u128);
     }
 
     #[test]
     fn a_deadline_passes() {
-        let deadline = Deadline::after(Some(Duration::ZERO));
-        assert_eq!(deadline.remaining(), Some(Duration::ZERO));
-        assert_eq!(Deadline::after(None).remaining(), None);
+        let now = Instant::now();
+        let deadline = Deadline::after(Duration::from_secs(2), now);
+        assert_eq!(deadline.remaining(|| now), Some(Duration::from_secs(2)));
+        assert_eq!(deadline.remaining(|| now + Duration::from_secs(3)), Some(Duration::ZERO));
+        assert_eq!(Deadline::Now.remaining(|| now), Some(Duration::ZERO));
+        assert_eq!(Deadline::Never.remaining(|| now), None);
     }
 }

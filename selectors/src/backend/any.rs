@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Backend, BackendKind, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
 use crate::{Error, Events, Result, Selector, Token, Watch};
@@ -113,6 +113,10 @@ impl Backend for AnyBackend {
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         self.backend.waker(token)
+    }
+
+    fn now(&self) -> Instant {
+        self.backend.now()
     }
 
     fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {

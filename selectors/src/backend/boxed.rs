@@ -1,7 +1,7 @@
 //! A boxed backend is a backend.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
 use crate::{Events, Token, Watch};
@@ -38,6 +38,10 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         (**self).waker(token)
+    }
+
+    fn now(&self) -> Instant {
+        (**self).now()
     }
 
     fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {

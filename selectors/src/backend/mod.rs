@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use crate::timeout::{millis_rounded_up, seconds_and_nanos};
 use crate::{Events, Token, Watch};
@@ -270,6 +270,12 @@ pub trait Backend {
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         let _ = token;
         Ok(None)
+    }
+
+    /// The moment by the clock that its waits go by, which never goes back: the system's
+    /// monotonic clock, unless time itself is made up, as in a test.
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     /// Starts over with `sources` and nothing else. The selector asks for this when the kernel
