@@ -1,0 +1,174 @@
+//! What only the epoll backend has to cope with.
+#![cfg(any(target_os = "linux", target_os = "android"))]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use selectors::backend::{Backend, Epoll};
+use selectors::{EpollSelector, Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// A descriptor that is closed behind the selector's back.
+fn loose(stream: &UnixStream) -> RawFd {
+    nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(5_000)).unwrap()
+}
+
+fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: it is open now; that it will be closed while it is borrowed is what is tried
+    // here, and nobody else uses numbers as high as these.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+fn tokens(events: &Events) -> Vec<Token> {
+    events.iter().map(Event::token).collect()
+}
+
+#[test]
+fn close_4_a_ghost_is_laid_to_rest() -> io::Result<()> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let mut selector = EpollSelector::new()?;
+    let waker = selector.waker()?;
+    let number = selector.as_raw_fd();
+    let fd = loose(&ours);
+    let ghost = selector.register(borrow(fd), Interest::READ, ())?;
+    let (other, mut other_peer) = UnixStream::pair()?;
+    let live = selector.register(other.as_fd(), Interest::READ, ())?;
+    let fired = UnixStream::pair()?;
+    let one_shot = selector.register_with(fired.0.as_fd(), Interest::WRITE, (), Mode::OneShot)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [one_shot]);
+
+    nix::unistd::close(fd)?;
+    selector.unregister(ghost)?;
+    theirs.write_all(b"x")?;
+    // The open file lives on in `ours`, so the kernel reports it; it is no source any more.
+    assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
+    assert_eq!(selector.as_raw_fd(), number, "the descriptor is still the same");
+
+    // Everything else goes on as before.
+    other_peer.write_all(b"x")?;
+    assert_eq!(tokens(&selector.select(LONG)?), [live]);
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    selector.modify(live, Interest::PRIORITY)?;
+    assert!(selector.select(NOW)?.is_empty(), "a one-shot that has fired stays silent");
+    selector.modify(one_shot, Interest::WRITE)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [one_shot]);
+    Ok(())
+}
+
+#[test]
+fn close_3_the_same_file_under_the_same_number_is_watched_anew() -> io::Result<()> {
+    let (ours, _theirs) = UnixStream::pair()?;
+    let mut selector = EpollSelector::new()?;
+    let fd = loose(&ours);
+    let old = selector.register(borrow(fd), Interest::READ | Interest::WRITE, ())?;
+    nix::unistd::close(fd)?;
+    selector.unregister(old)?;
+    let again = nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(fd))?;
+    if again != fd {
+        // Another thread took the number: then this is not the case that is tried here.
+        eprintln!("not run: descriptor {fd} is taken");
+        return Ok(nix::unistd::close(again)?);
+    }
+    let new = selector.register(borrow(fd), Interest::READ, ())?;
+    assert!(selector.select(NOW)?.is_empty(), "nothing is left of the old interest");
+    selector.modify(new, Interest::WRITE)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [new]);
+    selector.unregister(new)?;
+    Ok(nix::unistd::close(fd)?)
+}
+
+#[test]
+fn mod_4_a_refused_exclusive_modify_is_rolled_back() -> io::Result<()> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let mut epoll = Epoll::new()?;
+    let token = Token::from_bits(1);
+    let old = Watch::new(Interest::READ, Mode::Exclusive);
+    epoll.register(ours.as_fd(), token, old)?;
+    // The kernel refuses EPOLLEXCLUSIVE with EPOLLPRI; the selector would not even ask.
+    let bad = Watch::new(Interest::PRIORITY, Mode::Exclusive);
+    let error = epoll.modify(ours.as_raw_fd(), token, old, bad).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    theirs.write_all(b"x")?;
+    let mut events = Events::new();
+    epoll.wait(&mut events, LONG)?;
+    assert_eq!(tokens(&events), [token]);
+    Ok(())
+}
+
+#[test]
+fn ready_11_files_wake_whoever_watches_the_selector() -> io::Result<()> {
+    let mut inner = EpollSelector::new()?;
+    let mut outer = EpollSelector::new()?;
+    let file =
+        inner.register_with(File::open("/proc/self/exe")?, Interest::READ, (), Mode::OneShot)?;
+    let nested = inner.as_fd().try_clone_to_owned()?;
+    let token = outer.register(nested, Interest::READ, ())?;
+    assert_eq!(tokens(&outer.select(LONG)?), [token]);
+    assert_eq!(tokens(&inner.select(None)?), [file]);
+    assert!(outer.select(NOW)?.is_empty(), "it has fired");
+    inner.modify(file, Interest::READ)?;
+    assert_eq!(tokens(&outer.select(LONG)?), [token]);
+    inner.unregister(file)?;
+    assert!(outer.select(NOW)?.is_empty(), "it is gone");
+    Ok(())
+}
+
+#[test]
+fn reg_8_a_selector_does_not_watch_itself() -> io::Result<()> {
+    let mut selector: EpollSelector<BorrowedFd<'_>> = EpollSelector::new()?;
+    let own = borrow(selector.as_raw_fd());
+    let refused = selector.register(own, Interest::READ, ()).unwrap_err();
+    assert!(matches!(refused.error, selectors::Error::Unsupported { .. }), "{refused}");
+    let dup = own.try_clone_to_owned()?.into_raw_fd();
+    let refused = selector.register(borrow(dup), Interest::READ, ()).unwrap_err();
+    assert!(matches!(refused.error, selectors::Error::Os { .. }), "{refused}");
+    assert!(selector.is_empty());
+    Ok(nix::unistd::close(dup)?)
+}
+
+#[test]
+fn wait_7_a_full_batch_loses_nothing() -> io::Result<()> {
+    let mut selector = EpollSelector::new()?;
+    let mut peers = Vec::new();
+    for number in 0..500 {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        theirs.write_all(b"x")?;
+        peers.push(theirs);
+        selector.register(ours, Interest::READ, number)?;
+    }
+    let mut seen = std::collections::HashSet::new();
+    while seen.len() < 500 {
+        let events = selector.select(NOW)?;
+        assert!(!events.is_empty());
+        for event in &events {
+            let key = selector.get_mut(event.token()).unwrap();
+            if seen.insert(*key.data) {
+                key.fileobj.read_exact(&mut [0])?;
+            }
+        }
+    }
+    assert!(selector.select(NOW)?.is_empty());
+    assert_eq!(selector.close().len(), 500);
+    Ok(())
+}
+
+#[test]
+fn ready_6_a_reset_is_an_error() -> io::Result<()> {
+    // Unix sockets reset when data is left unread.
+    let (ours, theirs) = UnixStream::pair()?;
+    (&ours).write_all(b"unread")?;
+    let mut selector = EpollSelector::new()?;
+    let token = selector.register(ours, Interest::READ, ())?;
+    drop(theirs);
+    let events = selector.select(LONG)?;
+    let [event] = events.iter().as_slice() else { panic!("{events:?}") };
+    assert_eq!(event.token(), token);
+    assert!(event.readiness().contains(Readiness::READ | Readiness::ERROR | Readiness::HANGUP));
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Whatever has a descriptor can be the file object.
+
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selectors::{DefaultSelector, Interest, RegisterError};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Registers `ours` with data of its own, makes it readable, and finds it again by event, by
+/// token and by object; then takes it back.
+fn serves<F: AsFd>(ours: F, mut theirs: impl Write) -> io::Result<F> {
+    let number = ours.as_fd().as_raw_fd();
+    let mut selector = DefaultSelector::new()?;
+    let token = selector.register(ours, Interest::READ, "data")?;
+    theirs.write_all(b"x")?;
+    let events = selector.select(LONG)?;
+    let tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+    assert_eq!(tokens, [token]);
+    let key = selector.get(token).expect("it is registered");
+    assert_eq!((key.fd, *key.data), (number, "data"));
+    assert_eq!(selector.token_of(key.fileobj), Some(token));
+    let (ours, data) = selector.unregister(token)?;
+    assert_eq!((ours.as_fd().as_raw_fd(), data), (number, "data"));
+    Ok(ours)
+}
+
+fn tcp() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let ours = TcpStream::connect(listener.local_addr()?)?;
+    let (theirs, _) = listener.accept()?;
+    Ok((ours, theirs))
+}
+
+#[test]
+fn a_stream() -> io::Result<()> {
+    let (ours, theirs) = tcp()?;
+    let _: TcpStream = serves(ours, theirs)?;
+    Ok(())
+}
+
+#[test]
+fn an_owned_descriptor() -> io::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let _: OwnedFd = serves(OwnedFd::from(ours), theirs)?;
+    Ok(())
+}
+
+#[test]
+fn an_enum() -> io::Result<()> {
+    enum Source {
+        Tcp(TcpStream),
+        Unix(UnixStream),
+    }
+    impl AsFd for Source {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match self {
+                Source::Tcp(stream) => stream.as_fd(),
+                Source::Unix(stream) => stream.as_fd(),
+            }
+        }
+    }
+    let (ours, theirs) = tcp()?;
+    assert!(matches!(serves(Source::Tcp(ours), theirs)?, Source::Tcp(_)));
+    let (ours, theirs) = UnixStream::pair()?;
+    assert!(matches!(serves(Source::Unix(ours), theirs)?, Source::Unix(_)));
+    Ok(())
+}
+
+#[test]
+fn a_trait_object() -> io::Result<()> {
+    let (ours, theirs) = tcp()?;
+    let _: Box<dyn AsFd> = serves(Box::new(ours) as Box<dyn AsFd>, theirs)?;
+    Ok(())
+}
+
+#[test]
+fn a_shared_stream() -> io::Result<()> {
+    let (ours, theirs) = tcp()?;
+    let ours = Arc::new(ours);
+    let same = serves(Arc::clone(&ours), theirs)?;
+    assert!(Arc::ptr_eq(&same, &ours));
+    assert_eq!(Arc::strong_count(&ours), 2, "the selector keeps no clone");
+    Ok(())
+}
+
+#[test]
+fn a_reference() -> io::Result<()> {
+    let (ours, theirs) = tcp()?;
+    let _: &TcpStream = serves(&ours, theirs)?;
+    Ok(())
+}
+
+#[test]
+fn a_borrowed_descriptor() -> io::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let _: BorrowedFd<'_> = serves(ours.as_fd(), theirs)?;
+    Ok(())
+}
+
+/// A file object whose answer depends on when it is asked.
+struct Fickle {
+    first: UnixStream,
+    then: UnixStream,
+    asked: std::cell::Cell<bool>,
+}
+
+impl AsFd for Fickle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.asked.replace(true) { self.then.as_fd() } else { self.first.as_fd() }
+    }
+}
+
+#[test]
+fn a_file_object_that_changes_its_answer_is_the_one_it_first_was() -> io::Result<()> {
+    let (first, mut peer) = UnixStream::pair()?;
+    let (then, mut other_peer) = UnixStream::pair()?;
+    let number = first.as_raw_fd();
+    let mut selector = DefaultSelector::new()?;
+    let fickle = Fickle { first, then, asked: false.into() };
+    let token = selector.register(fickle, Interest::READ, ())?;
+    assert_eq!(selector.get(token).unwrap().fd, number);
+    other_peer.write_all(b"x")?;
+    assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    peer.write_all(b"x")?;
+    assert_eq!(selector.select(LONG)?.len(), 1);
+    selector.modify(token, Interest::WRITE)?;
+    let (fickle, ()) = selector.unregister(token)?;
+    assert!(selector.register(fickle, Interest::READ, ()).is_ok(), "nothing stayed behind");
+    Ok(())
+}
+
+#[test]
+fn file_object_and_data_come_back_from_a_refusal() -> io::Result<()> {
+    let (ours, _theirs) = UnixStream::pair()?;
+    let number = ours.as_raw_fd();
+    let mut selector = DefaultSelector::new()?;
+    let refused: RegisterError<_, _> =
+        selector.register(ours, Interest::empty(), vec![1, 2, 3]).unwrap_err();
+    assert_eq!(refused.fileobj.as_raw_fd(), number);
+    assert_eq!(refused.data, [1, 2, 3]);
+    let error: io::Error = refused.into();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), format!("empty interest for descriptor {number}"));
+    Ok(())
+}
+
+#[test]
+fn a_refusal_is_an_error_that_asks_nothing_of_its_contents() {
+    struct Plain;
+    fn is_error<E: std::error::Error>() {}
+    is_error::<RegisterError<Plain, Plain>>();
+    is_error::<selectors::Error>();
+}
+
+#[test]
+fn proc_3_a_selector_goes_where_its_contents_may_go() -> io::Result<()> {
+    fn is_send<S: Send>(_: &S) {}
+    fn is_sync<S: Sync>(_: &S) {}
+    let mut selector: DefaultSelector<TcpStream, Vec<u8>> = DefaultSelector::new()?;
+    is_send(&selector);
+    is_send(&selectors::Events::new());
+    let waker = selector.waker()?;
+    is_send(&waker);
+    is_sync(&waker);
+    Ok(())
+}
