@@ -1,0 +1,8 @@
+//! What the example programs share with their tests.
+
+pub mod echo;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::raise_descriptor_limit;

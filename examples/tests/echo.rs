@@ -1,0 +1,296 @@
+//! Drives the echo server as its users do: the program itself, over real connections.
+#![cfg(unix)]
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use selectors::{DefaultSelector, Interest};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(30));
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_echo-server"))
+}
+
+/// A running echo server, killed when a test fails.
+struct Server {
+    child: Child,
+    lines: Option<BufReader<ChildStdout>>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(backend: &str) -> Self {
+        let mut child = program()
+            .args(["--listen", "127.0.0.1:0", "--backend", backend])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut first = String::new();
+        lines.read_line(&mut first).expect("the server speaks");
+        let address = first
+            .strip_prefix("listening on ")
+            .and_then(|rest| rest.strip_suffix(&format!(" ({backend})\n")))
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("odd first line: {first:?}"));
+        Self { child, lines: Some(lines), address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the server accepts");
+        stream.set_read_timeout(LONG).unwrap();
+        stream.set_write_timeout(LONG).unwrap();
+        stream
+    }
+
+    /// Reads the log until a line that `wanted` likes.
+    fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let lines = self.lines.as_mut().expect("the log is read");
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the log ended");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Ctrl-C: the summary, and the rest of the log before it.
+    fn interrupt(mut self) -> (String, String) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+        let mut rest = String::new();
+        self.lines.take().expect("the log is read").read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let summary = rest.lines().last().expect("there is a summary").to_owned();
+        (summary, rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Bytes that differ from client to client and from place to place.
+fn bytes(seed: usize, count: usize) -> Vec<u8> {
+    (0..count).map(|at| (at * 31 + at / 251 + seed * 7).to_le_bytes()[0]).collect()
+}
+
+fn assert_echoes(stream: &mut TcpStream, seed: usize) {
+    let sent = bytes(seed, 1000);
+    stream.write_all(&sent).unwrap();
+    let mut received = vec![0; sent.len()];
+    stream.read_exact(&mut received).unwrap();
+    assert!(received == sent, "other bytes came back");
+}
+
+/// One client of many, driven by a selector of our own.
+struct Client {
+    sent: usize,
+    received: Vec<u8>,
+    message: Vec<u8>,
+}
+
+fn many_clients(server: &Server, count: usize) -> io::Result<()> {
+    let mut selector = DefaultSelector::new()?;
+    for seed in 0..count {
+        let stream = server.connect();
+        stream.set_nonblocking(true)?;
+        let message = bytes(seed, 3000 + seed * 17);
+        let client = Client { sent: 0, received: Vec::new(), message };
+        selector.register(stream, Interest::READ | Interest::WRITE, client)?;
+    }
+    let mut done = 0;
+    let mut buffer = [0; 4096];
+    while done < count {
+        let events = selector.select(LONG)?;
+        assert!(!events.is_empty(), "{} clients got no answer", count - done);
+        for event in events {
+            let Some(key) = selector.get_mut(event.token()) else { continue };
+            let (mut stream, client) = (&*key.fileobj, key.data);
+            if event.is_writable() && client.sent < client.message.len() {
+                client.sent += stream.write(&client.message[client.sent..])?;
+                if client.sent == client.message.len() {
+                    stream.shutdown(Shutdown::Write)?;
+                    selector.modify(event.token(), Interest::READ)?;
+                    continue;
+                }
+            }
+            if event.is_readable() {
+                match stream.read(&mut buffer) {
+                    Ok(0) => {
+                        assert!(client.received == client.message, "other bytes came back");
+                        done += 1;
+                        selector.unregister(event.token())?;
+                    }
+                    Ok(read) => client.received.extend_from_slice(&buffer[..read]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn every_client_gets_its_bytes_back(backend: &str) {
+    let server = Server::start(backend);
+    many_clients(&server, 150).unwrap();
+    let expected: usize = (0..150).map(|seed| 3000 + seed * 17).sum();
+    let (summary, log) = server.interrupt();
+    assert_eq!(summary, format!("served 150 connections, {expected} bytes"));
+    assert_eq!(log.lines().filter(|line| line.starts_with("accepted 127.")).count(), 150);
+    assert_eq!(log.lines().filter(|line| line.starts_with("closed 127.")).count(), 150);
+}
+
+fn bad_clients_harm_only_themselves(backend: &str) {
+    let mut server = Server::start(backend);
+    let mut good = server.connect();
+
+    // One that sends and never reads: the server stops reading it, and goes on with the others.
+    let mut never_reads = server.connect();
+    never_reads.set_nonblocking(true).unwrap();
+    let chunk = vec![7; 64 * 1024];
+    let mut sent = 0;
+    for seed in 0..200 {
+        match never_reads.write(&chunk) {
+            Ok(count) => sent += count,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert_echoes(&mut good, seed);
+    }
+    assert!(sent > 64 * 1024, "it sent more than the server keeps");
+
+    // One that resets: what it did not read makes its close a reset.
+    let mut resets = server.connect();
+    resets.write_all(b"unread").unwrap();
+    resets.peek(&mut [0]).unwrap();
+    let address = resets.local_addr().unwrap();
+    drop(resets);
+    let line = server.wait_for(|line| line.starts_with(&format!("closed {address}")));
+    assert!(line.contains("6 bytes echoed"), "{line}");
+
+    // One that vanishes without a word.
+    let vanishes = server.connect();
+    let address = vanishes.local_addr().unwrap();
+    drop(vanishes);
+    server.wait_for(|line| line.starts_with(&format!("closed {address}: 0 bytes echoed")));
+
+    // The one that did not read gets all of its bytes when it does.
+    never_reads.set_nonblocking(false).unwrap();
+    never_reads.shutdown(Shutdown::Write).unwrap();
+    let mut received = Vec::new();
+    never_reads.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), sent);
+    assert!(received.iter().all(|&byte| byte == 7));
+
+    assert_echoes(&mut good, 1);
+    drop(good);
+    server.interrupt();
+}
+
+fn a_half_closed_client_gets_the_rest(backend: &str) {
+    let server = Server::start(backend);
+    let mut client = server.connect();
+    let message = bytes(3, 200_000);
+    let mut writer = client.try_clone().unwrap();
+    let sent = message.clone();
+    let thread = std::thread::spawn(move || {
+        writer.write_all(&sent).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    thread.join().unwrap();
+    assert!(received == message, "{} of {} bytes", received.len(), message.len());
+    server.interrupt();
+}
+
+macro_rules! on_every_backend {
+    ($($test:ident)*) => { $(
+        mod $test {
+            #[test]
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            fn epoll() {
+                super::$test("epoll");
+            }
+            #[test]
+            fn poll() {
+                super::$test("poll");
+            }
+            #[test]
+            fn select() {
+                super::$test("select");
+            }
+        }
+    )* };
+}
+
+on_every_backend! {
+    every_client_gets_its_bytes_back
+    bad_clients_harm_only_themselves
+    a_half_closed_client_gets_the_rest
+}
+
+/// The exit code and the one line on stderr.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = program().args(arguments).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(output.stdout.is_empty());
+    (output.status.code(), message)
+}
+
+#[test]
+fn a_taken_port_is_refused_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, message) = refused(&["--listen", &address]);
+    assert_eq!(code, Some(2));
+    assert!(message.contains(&format!("cannot listen on {address}: ")), "{message}");
+}
+
+#[test]
+fn bad_arguments_are_refused_in_one_line() {
+    for (arguments, expected) in [
+        (&["--listen", "127.0.0.1:99999"][..], "cannot listen on 127.0.0.1:99999: "),
+        (&["--listen", "nonsense"], "cannot listen on nonsense: "),
+        (&["--listen"], "missing argument for option '--listen'"),
+        (&["--backend", "epol"], "unknown backend \"epol\""),
+        (&["--colour"], "invalid option '--colour'"),
+        (&["extra"], "unexpected argument \"extra\""),
+    ] {
+        let (code, message) = refused(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = program().arg("--help").output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("--listen ADDR") && text.contains("127.0.0.1:1234"), "{text}");
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_goes_on() {
+    let mut server = Server::start("poll");
+    let mut client = server.connect();
+    assert_echoes(&mut client, 1);
+    drop(server.lines.take());
+    for seed in 0..5 {
+        assert_echoes(&mut server.connect(), seed);
+    }
+    assert_echoes(&mut client, 2);
+}
