@@ -110,6 +110,8 @@ pub struct Server {
     address: SocketAddr,
     /// The listener, while there are no descriptors left to accept with.
     paused: Option<Source>,
+    /// Whether a client has left in this round.
+    may_accept: bool,
     stop: Arc<AtomicBool>,
     summary: Summary,
 }
@@ -152,6 +154,7 @@ impl Server {
             selector,
             address,
             paused: None,
+            may_accept: false,
             stop: Arc::default(),
             summary: Summary::default(),
         })
@@ -183,6 +186,7 @@ impl Server {
         while !self.stop.load(Ordering::Acquire) {
             let timeout = self.paused.is_some().then_some(PAUSE);
             self.selector.select_into(&mut events, timeout)?;
+            self.may_accept = false;
             for event in &events {
                 let token = event.token();
                 match self.selector.get_mut(token).map(|key| key.fileobj) {
@@ -194,8 +198,10 @@ impl Server {
                     None => {}
                 }
             }
-            if let Some(listener) = self.paused.take() {
-                self.selector.register(listener, Interest::READ, ())?;
+            if self.may_accept || events.is_empty() {
+                if let Some(listener) = self.paused.take() {
+                    self.selector.register(listener, Interest::READ, ())?;
+                }
             }
         }
         let open = self.selector.iter().filter_map(|(_, key)| match key.fileobj {
@@ -249,6 +255,7 @@ impl Server {
         let (Source::Client(client), ()) = self.selector.unregister(token)? else {
             return Ok(());
         };
+        self.may_accept = true;
         self.summary.bytes += client.echoed;
         let (peer, echoed) = (client.peer, client.echoed);
         match next {

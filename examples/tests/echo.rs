@@ -25,11 +25,11 @@ struct Server {
 
 impl Server {
     fn start(backend: &str) -> Self {
-        let mut child = program()
-            .args(["--listen", "127.0.0.1:0", "--backend", backend])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+        Self::spawn(program().args(["--listen", "127.0.0.1:0", "--backend", backend]), backend)
+    }
+
+    fn spawn(command: &mut Command, backend: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut first = String::new();
         lines.read_line(&mut first).expect("the server speaks");
@@ -239,6 +239,24 @@ on_every_backend! {
     every_client_gets_its_bytes_back
     bad_clients_harm_only_themselves
     a_half_closed_client_gets_the_rest
+}
+
+/// Out of descriptors: those who are served go on, those who wait get their turn.
+#[test]
+fn more_clients_than_descriptors_are_served_in_turn() {
+    let mut limited = Command::new("sh");
+    let script = "ulimit -n 24 && exec \"$0\" --listen 127.0.0.1:0 --backend poll";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_echo-server")]);
+    let mut server = Server::spawn(&mut limited, "poll");
+    let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    server.wait_for(|line| line.starts_with("cannot accept: "));
+    for (seed, mut client) in clients.drain(..).enumerate() {
+        assert_echoes(&mut client, seed);
+    }
+    let (summary, log) = server.interrupt();
+    assert_eq!(summary, "served 40 connections, 40000 bytes");
+    let complaints = log.lines().filter(|line| line.starts_with("cannot accept")).count();
+    assert!(complaints < 100, "it tried again {complaints} times");
 }
 
 /// The exit code and the one line on stderr.
