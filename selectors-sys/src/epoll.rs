@@ -24,10 +24,12 @@ pub use libc::epoll_event;
 /// filter does not list.
 pub const HAS_EPOLL_PWAIT2: bool = cfg!(not(target_os = "android"));
 
-const PACKED: bool = cfg!(target_arch = "x86_64");
-const _: () = assert!(size_of::<epoll_event>() == if PACKED { 12 } else { 8 + align_of::<u64>() });
-const _: () = assert!(offset_of!(epoll_event, events) == 0);
-const _: () = assert!(offset_of!(epoll_event, u64) == if PACKED { 4 } else { align_of::<u64>() });
+const _: () = {
+    let offset = if cfg!(target_arch = "x86_64") { 4 } else { align_of::<u64>() };
+    assert!(offset_of!(epoll_event, events) == 0);
+    assert!(offset_of!(epoll_event, u64) == offset);
+    assert!(size_of::<epoll_event>() == offset + 8);
+};
 
 /// `struct __kernel_timespec` of `<linux/time_types.h>`: 64 bits wide in both fields on every
 /// architecture, unlike the C library's `struct timespec`.
