@@ -1,5 +1,77 @@
-//! selectors-testkit
+//! Proves a backend of the [`selectors`] crate right, and helps to test what uses one.
+//!
+//! # Is my backend right?
+//!
+//! You have written `impl Backend for Mine`. In your crate, with `selectors-testkit` among the
+//! dev-dependencies, `tests/conformance.rs` is:
+//!
+//! ```
+//! # use selectors::backend::Poll as Mine;
+//! selectors_testkit::conformance_tests!(mine, Mine::new);
+//! ```
+//!
+//! This makes one test for each case, named after the rule of the [`contract`] that it tries, so
+//! `cargo test ready_7` runs those of one rule. A later version of this crate may bring more. A
+//! case that fails says what is promised, what was done, what was expected and seen, and what is
+//! usually wrong:
+//!
+//! ```text
+//! wait_3_the_backend_rounds_away_from_zero
+//!   WAIT-3: An empty list is not returned before the timeout has passed on the monotonic clock; …
+//!   did:      had the backend wait for 1.4ms
+//!   expected: a wait of at least 1.4ms
+//!   seen:     1.061218ms
+//!   usually:  milliseconds are cut off instead of rounded up
+//! ```
+//!
+//! What is optional is declared by the backend's [`Capabilities`](selectors::Capabilities): what
+//! is declared has to work, what is not has to be refused, and no case is left out for either.
+//! A case that the system has no means for prints `not run: NAME: REASON` and counts as
+//! [`not_run`](conformance::Report::not_run) in [`conformance::run`], which runs them all without
+//! a harness.
+//!
+//! # What else is here
+//!
+//! - [`fixtures`]: connected pairs, full pipes, peers that reset or vanish, descriptors above
+//!   1024, forked holders, storms of signals.
 #![deny(unsafe_code)]
 
+pub mod conformance;
+pub mod contract;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
 pub mod fixtures;
+
+/// Makes a module with a `#[test]` for each case of the suite: see the [crate's
+/// documentation](crate).
+///
+/// The second argument makes a backend: a function or a closure that returns an
+/// `io::Result<B>` with `B: Backend`.
+///
+/// # Examples
+///
+/// ```
+/// selectors_testkit::conformance_tests!(poll, selectors::backend::Poll::new);
+/// ```
+#[macro_export]
+macro_rules! conformance_tests {
+    ($name:ident, $new:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the name of the backend may be a path")]
+            use super::*;
+            $crate::for_each_case!($crate::test_each_case, $new;);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! test_each_case {
+    ($new:expr; $($module:ident: $($case:ident)+;)+) => {
+        $($(
+            #[test]
+            fn $case() {
+                $crate::conformance::check(::core::stringify!($case), $new);
+            }
+        )+)+
+    };
+}

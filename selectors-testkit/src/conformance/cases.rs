@@ -1,0 +1,136 @@
+//! The list of all cases. Everything that runs cases is made from it.
+
+use selectors::Backend;
+
+use super::{Case, Outcome};
+
+/// Hands the list of all cases to a macro, after `$before`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_case {
+    ($then:path, $($before:tt)*) => {
+        $then! {
+            $($before)*
+            registry:
+                reg_1_the_key_is_as_given
+                reg_2_an_empty_interest_is_refused
+                reg_3_unknown_bits_are_refused
+                reg_4_a_descriptor_is_registered_once
+                reg_5_a_duplicate_is_a_source_of_its_own
+                reg_6_a_closed_descriptor_is_refused
+                reg_6_a_negative_descriptor_stays_away_from_the_backend
+                reg_7_file_object_and_data_come_back
+                reg_7_a_refusal_leaves_nothing_behind
+                reg_8_a_selector_does_not_watch_itself
+                reg_9_unregister_gives_everything_back_once
+                reg_9_the_backend_forgets_what_was_unregistered
+                reg_10_no_token_comes_twice
+                reg_11_every_view_agrees
+                reg_12_closing_hands_everything_back
+                reg_12_dropping_closes_everything
+                reg_12_no_descriptor_is_leaked
+                reg_13_descriptors_are_close_on_exec;
+            modify:
+                mod_1_the_next_select_uses_the_new_interest
+                mod_1_the_backend_does_not_add_to_the_old_interest
+                mod_2_changing_the_data_makes_no_call
+                mod_3_no_change_makes_no_call
+                mod_3_a_fired_one_shot_is_armed_again
+                mod_4_a_refused_modify_changes_nothing
+                mod_4_map_and_kernel_agree_after_a_descriptor_went
+                mod_4_a_file_keeps_its_state
+                mod_5_an_unknown_token_is_not_registered;
+            close:
+                close_1_unregister_after_close
+                close_2_unregister_after_the_number_was_reused
+                close_3_a_reused_number_inherits_no_interest
+                close_4_a_duplicate_keeps_no_ghost
+                close_4_a_ghost_does_not_make_it_spin
+                close_4_a_forked_holder_keeps_no_ghost
+                close_5_a_closed_descriptor_harms_no_other
+                close_5_a_closed_descriptor_does_not_make_it_spin
+                close_5_a_closed_one_shot_is_reported_once;
+            readiness:
+                ready_1_idle_sources_are_silent
+                ready_2_unread_data_is_read
+                ready_2_space_is_write_and_none_is_not
+                ready_3_both_directions_are_one_event
+                ready_4_only_what_was_asked_for
+                ready_4_an_error_wakes_whatever_was_asked_for
+                ready_4_the_backend_tells_errors_as_they_are
+                ready_5_a_pending_connection_is_read
+                ready_5_a_finished_connect_is_write
+                ready_5_a_refused_connect_wakes
+                ready_6_a_half_closed_peer
+                ready_6_a_closed_peer
+                ready_6_both_directions_shut_down
+                ready_6_a_reset_peer
+                ready_6_no_hint_where_nothing_happened
+                ready_7_pipe_writer_gone_wakes_reader
+                ready_7_pipe_reader_gone_wakes_writer
+                ready_7_pipe_reader_gone_wakes_full_writer
+                ready_7_a_hang_up_wakes_who_waits_for_write
+                ready_8_data_before_end_of_file
+                ready_9_out_of_band_data_is_priority
+                ready_10_an_empty_datagram_is_read
+                ready_11_a_regular_file_is_always_ready
+                ready_11_a_directory_is_always_ready
+                ready_11_the_null_device_is_always_ready
+                ready_11_files_go_with_other_sources
+                ready_12_a_terminal_behaves_as_with_poll
+                ready_12_a_fifo_behaves_as_a_pipe
+                ready_13_a_selector_can_be_watched;
+            modes:
+                mode_1_level_repeats_until_drained
+                mode_2_one_shot_reports_once
+                mode_2_one_shot_is_silent_about_hang_ups_too
+                mode_2_one_shot_is_silent_about_errors_too
+                mode_2_a_fired_one_shot_can_be_unregistered
+                mode_3_edge_reports_what_is_new
+                mode_3_edge_reports_again_after_modify
+                mode_4_exclusive_wakes_at_least_one
+                mode_4_exclusive_can_be_modified
+                mode_5_modes_mix;
+            waiting:
+                wait_1_zero_reports_what_is_ready
+                wait_2_without_sources_the_timeout_holds
+                wait_2_without_sources_a_waker_ends_it
+                wait_3_never_early
+                wait_3_the_backend_rounds_away_from_zero
+                wait_4_a_fine_timeout_does_not_spin
+                wait_4_the_grain_is_as_declared
+                wait_5_no_timeout_is_too_long
+                wait_6_a_signal_does_not_end_the_wait
+                wait_6_no_event_is_lost
+                wait_6_on_request_a_signal_ends_it
+                wait_7_every_ready_source_gets_its_turn
+                wait_8_descriptors_above_1024
+                wait_8_descriptors_above_65536
+                wait_9_the_backend_appends
+                wait_9_select_into_replaces
+                wait_10_an_unregistered_source_has_no_key;
+            threads:
+                proc_1_a_wake_ends_a_wait
+                proc_1_a_waker_outlives_its_selector
+                proc_2_many_wakes_are_one
+                proc_2_no_wake_is_lost
+                proc_3_wakers_tokens_and_events_cross_threads
+                proc_4_a_forked_copy_changes_nothing
+                proc_5_a_panic_leaves_the_selector_usable;
+        }
+    };
+}
+
+macro_rules! list {
+    ($($module:ident: $($case:ident)+;)+) => {
+        /// The names of all cases, rule by rule.
+        pub const CASES: &[&str] = &[$($(stringify!($case)),+),+];
+
+        /// Every case by its name.
+        pub(super) fn all<B: Backend>() -> Vec<(&'static str, fn(&mut Case<'_, B>) -> Outcome)> {
+            vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
+        }
+    };
+}
+
+for_each_case!(list,);

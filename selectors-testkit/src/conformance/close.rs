@@ -1,0 +1,227 @@
+//! CLOSE: descriptors that are closed behind the selector's back.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use selectors::{Backend, Events, Interest, Mode, Readiness, Selector, Token, Watch};
+
+use super::streams::stream_pairs;
+use super::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{LooseDescriptor, forked_holder, pipe, unix_pair};
+
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+/// Long enough for a ghost to show, short enough to wait for it in vain.
+const SHORT: Duration = Duration::from_millis(20);
+
+pub(super) fn close_1_unregister_after_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for mode in [Mode::Level, Mode::OneShot] {
+        let (ours, _theirs) = unix_pair()?;
+        let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a socket ({mode:?}), closed it, and unregistered it"));
+        let token = selector.register_with(loose.borrow(), BOTH, "data", mode)?;
+        loose.close()?;
+        let (_, data) = selector.unregister(token)?;
+        case.expect("the data", data, "data")?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    Ok(())
+}
+
+pub(super) fn close_2_unregister_after_the_number_was_reused<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let (other, mut other_peer) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+    let mut backend = case.backend()?;
+    let token = Token::from_bits(3);
+    let watch = Watch::new(BOTH, Mode::Level);
+    case.did("registered a socket, put another one in its number, and unregistered the first");
+    backend.register(loose.borrow(), token, watch)?;
+    loose.replace(&other)?;
+    backend.unregister(loose.number(), token, watch)?;
+    case.did("made the other one ready");
+    other_peer.write_all(b"x")?;
+    let mut events = Events::new();
+    backend.wait(&mut events, NOW)?;
+    case.expect_tokens(&events, &[])?;
+    case.did("registered the other one under that number");
+    let mut selector = case.selector()?;
+    let token = selector.register(loose.borrow(), Interest::READ, ())?;
+    case.only(&selector.select(case.long())?, token).map(drop)
+}
+
+pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let (other, mut other_peer) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+    let mut backend = case.backend()?;
+    let (old, new) = (Token::from_bits(1), Token::from_bits(2));
+    let both = Watch::new(BOTH, Mode::Level);
+    let reading = Watch::new(Interest::READ, Mode::Level);
+    case.did("registered a socket for READ and WRITE, closed and unregistered it");
+    backend.register(loose.borrow(), old, both)?;
+    loose.close()?;
+    backend.unregister(loose.number(), old, both)?;
+    case.did("registered an idle socket with the same number for READ");
+    loose.replace(&other)?;
+    backend.register(loose.borrow(), new, reading)?;
+    let mut events = Events::new();
+    backend.wait(&mut events, NOW)?;
+    case.expect_tokens(&events, &[])?;
+    case.did("made it readable");
+    other_peer.write_all(b"x")?;
+    backend.wait(&mut events, case.long())?;
+    let event = case.only(&events, new)?;
+    case.expect("WRITE", event.is_writable(), false)
+}
+
+/// Registers a loose duplicate of a socket, closes and unregisters it while the socket itself
+/// lives on, and makes the socket ready.
+fn ghost<B: Backend>(
+    case: &mut Case<'_, B>,
+    selector: &mut Selector<BorrowedFd<'_>, &'static str, B>,
+    alive: &impl AsFd,
+    peer: impl Write,
+) -> Result<(Token, LooseDescriptor), Stop> {
+    let mut peer = peer;
+    let loose = LooseDescriptor::duplicate(alive)?;
+    case.did("registered a duplicate of a socket, closed it, unregistered it");
+    let token = selector.register(loose.borrow(), Interest::READ, "ghost")?;
+    loose.close()?;
+    selector.unregister(token)?;
+    case.did("made the socket ready, which still has another descriptor");
+    peer.write_all(b"x")?;
+    Ok((token, loose))
+}
+
+pub(super) fn close_4_a_duplicate_keeps_no_ghost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, alive, peer) in stream_pairs()? {
+        let (other, mut other_peer) = unix_pair()?;
+        let mut selector = case.selector()?;
+        let waker = selector.waker().ok();
+        case.did(format!("with a {name} socket"));
+        let live = selector.register(other.as_fd(), Interest::READ, "live")?;
+        let (_, loose) = ghost(case, &mut selector, &alive, &peer)?;
+        case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+        case.did("put an idle socket in the number, and registered that");
+        let (idle, mut idle_peer) = unix_pair()?;
+        loose.replace(&idle)?;
+        let new = selector.register(loose.borrow(), Interest::READ, "new")?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("made the other sources ready");
+        other_peer.write_all(b"x")?;
+        case.expect_tokens(&selector.select(case.long())?, &[live])?;
+        idle_peer.write_all(b"x")?;
+        case.expect_tokens(&selector.select(case.long())?, &[live, new])?;
+        if let Some(waker) = waker {
+            waker.wake()?;
+            case.expect("whether it can be woken", selector.select(case.long())?.woken(), true)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn close_4_a_ghost_does_not_make_it_spin<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (alive, mut peer) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let mut selector = case.counting()?;
+    case.did("left a ready ghost behind, and waited for 20 ms");
+    let token = selector.register(loose.borrow(), Interest::READ, ())?;
+    loose.close()?;
+    selector.unregister(token)?;
+    peer.write_all(b"x")?;
+    let before = selector.backend().calls().wait;
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+    let waits = selector.backend().calls().wait - before;
+    case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
+}
+
+pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+    let (other, _other_peer) = unix_pair()?;
+    let mut selector = case.selector()?;
+    case.did("registered a socket, forked a child, closed and unregistered the socket");
+    let old = selector.register(loose.borrow(), Interest::READ, "old")?;
+    let _holder = forked_holder()?;
+    loose.close()?;
+    selector.unregister(old)?;
+    case.did("registered another socket with the same number, and made the first ready");
+    loose.replace(&other)?;
+    selector.register(loose.borrow(), Interest::READ, "new")?;
+    theirs.write_all(b"x")?;
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])
+}
+
+pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+        let (ours, _theirs) = unix_pair()?;
+        let (other, mut other_peer) = unix_pair()?;
+        let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+        let mut selector = case.selector()?;
+        let gone = selector.register(loose.borrow(), interest, ())?;
+        let live = selector.register(other.as_fd(), Interest::READ, ())?;
+        case.did(format!("closed a socket that was registered for {interest:?}"));
+        loose.close()?;
+        case.did("made another source ready");
+        other_peer.write_all(b"x")?;
+        for _ in 0..3 {
+            let events = selector.select(case.long())?;
+            let lives = events.iter().any(|event| event.token() == live);
+            case.expect("whether the other source is reported", lives, true)?;
+            for event in &events {
+                let known = event.token() == live || event.token() == gone;
+                case.expect_that(known, "only these two sources", event)?;
+                let error = event.readiness().contains(Readiness::ERROR);
+                let fine = event.token() == live || error;
+                case.expect_that(fine, "the closed one to be an ERROR, or nothing", event)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn close_5_a_closed_descriptor_does_not_make_it_spin<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (reader, _writer) = pipe()?;
+    let loose = LooseDescriptor::duplicate(reader)?;
+    let mut selector = case.selector()?;
+    let gone = selector.register(loose.borrow(), Interest::READ, ())?;
+    loose.close()?;
+    case.did("closed the only source, and waited for 20 ms");
+    let start = Instant::now();
+    let events = selector.select(Some(SHORT))?;
+    if events.is_empty() {
+        let waited = start.elapsed();
+        return case.expect_that(waited >= SHORT, "silence for at least 20 ms", waited);
+    }
+    let event = case.only(&events, gone)?;
+    let error = event.readiness().contains(Readiness::ERROR);
+    case.expect_that(error, "an ERROR, as nothing else is true of it", event)?;
+    selector.unregister(gone)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn close_5_a_closed_one_shot_is_reported_once<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (reader, _writer) = pipe()?;
+    let loose = LooseDescriptor::duplicate(reader)?;
+    let mut selector = case.selector()?;
+    selector.register_with(loose.borrow(), Interest::READ, (), Mode::OneShot)?;
+    loose.close()?;
+    case.did("closed a one-shot source, and waited without blocking, twice");
+    selector.select(NOW)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}

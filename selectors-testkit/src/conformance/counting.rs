@@ -1,0 +1,85 @@
+//! A backend that counts the calls made of the one beneath it.
+
+use std::cell::Cell;
+use std::io;
+use std::time::{Duration, Instant};
+
+use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
+use selectors::{Events, Token, Watch};
+
+/// How often each call was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) register: usize,
+    pub(crate) modify: usize,
+    pub(crate) unregister: usize,
+    pub(crate) wait: usize,
+}
+
+pub(crate) struct Counting<B> {
+    backend: B,
+    calls: Cell<Calls>,
+}
+
+impl<B> Counting<B> {
+    pub(crate) fn new(backend: B) -> Self {
+        Self { backend, calls: Cell::default() }
+    }
+
+    pub(crate) fn calls(&self) -> Calls {
+        self.calls.get()
+    }
+
+    fn count(&self, which: impl FnOnce(&mut Calls) -> &mut usize) {
+        let mut calls = self.calls.get();
+        *which(&mut calls) += 1;
+        self.calls.set(calls);
+    }
+}
+
+impl<B: Backend> Backend for Counting<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        self.count(|calls| &mut calls.register);
+        self.backend.register(source, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.count(|calls| &mut calls.modify);
+        self.backend.modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.count(|calls| &mut calls.unregister);
+        self.backend.unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.count(|calls| &mut calls.wait);
+        self.backend.wait(events, timeout)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        self.backend.descriptor()
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        self.backend.waker(token)
+    }
+
+    fn now(&self) -> Instant {
+        self.backend.now()
+    }
+
+    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
+        self.backend.rebuild(sources)
+    }
+}

@@ -1,0 +1,261 @@
+//! MODE: how often what stays ready is reported.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use selectors::{Backend, Events, Interest, Mode, Selector, Token};
+
+use super::streams::stream_pairs;
+use super::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{drain, listener_with_pending, pipe, reset, tcp_pair, unix_pair};
+
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        let mut selector = case.selector()?;
+        case.did(format!("registered a {name} socket, level-triggered, with two bytes to read"));
+        let token = selector.register(&ours, Interest::READ, ())?;
+        (&theirs).write_all(b"xy")?;
+        for _ in 0..3 {
+            case.only(&selector.select(case.long())?, token)?;
+        }
+        case.did("read one byte of two");
+        nix::unistd::read(&ours, &mut [0])?;
+        case.only(&selector.select(case.long())?, token)?;
+        case.did("read the other");
+        drain(&ours)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    Ok(())
+}
+
+pub(super) fn mode_2_one_shot_reports_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+        let (ours, mut theirs) = unix_pair()?;
+        theirs.write_all(b"x")?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a ready socket for {interest:?}, one-shot"));
+        let token = selector.register_with(&ours, interest, (), Mode::OneShot)?;
+        for _ in 0..3 {
+            let event = case.only(&selector.select(case.long())?, token)?;
+            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+            case.did("waited again");
+            theirs.write_all(b"y")?;
+            for _ in 0..2 {
+                case.expect_tokens(&selector.select(NOW)?, &[])?;
+            }
+            case.did("modified it to the same");
+            selector.modify(token, interest)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn mode_2_one_shot_is_silent_about_hang_ups_too<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        let mut selector = case.selector()?;
+        case.did(format!("let a one-shot {name} source fire, then closed its peer"));
+        let token = selector.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
+        (&theirs).write_all(b"x")?;
+        case.only(&selector.select(case.long())?, token)?;
+        drop(theirs);
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("modified it");
+        selector.modify(token, Interest::READ)?;
+        case.only(&selector.select(case.long())?, token)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    let (reader, writer) = pipe()?;
+    let mut selector = case.selector()?;
+    case.did("let the writing end of a pipe without a reader fire, one-shot");
+    drop(reader);
+    let token = selector.register_with(writer, Interest::WRITE, (), Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn mode_2_one_shot_is_silent_about_errors_too<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, theirs) = tcp_pair()?;
+    let mut selector = case.selector()?;
+    case.did("let a one-shot source fire, then reset it");
+    let token = selector.register_with(&ours, Interest::WRITE, (), Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, token)?;
+    reset(theirs)?;
+    // Give the reset the time that it takes another selector to see it.
+    let mut witness = case.selector()?;
+    witness.register(&ours, Interest::READ, ())?;
+    case.expect("what the witness sees", witness.select(case.long())?.len(), 1)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn mode_2_a_fired_one_shot_can_be_unregistered<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    theirs.write_all(b"x")?;
+    let mut selector = case.selector()?;
+    case.did("unregistered a one-shot source after it had fired, and registered it again");
+    for _ in 0..3 {
+        let token = selector.register_with(&ours, BOTH, (), Mode::OneShot)?;
+        case.only(&selector.select(case.long())?, token)?;
+        selector.unregister(token)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    Ok(())
+}
+
+pub(super) fn mode_3_edge_reports_what_is_new<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        let mut selector = case.selector()?;
+        case.did(format!("registered a {name} socket, edge-triggered"));
+        let answer = selector.register_with(&ours, Interest::READ, (), Mode::Edge);
+        let declared = selector.capabilities().edge;
+        let answer = answer.map_err(Into::into);
+        let Some(token) = case.declared_or_refused(declared, answer)? else { continue };
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        for _ in 0..3 {
+            case.did("sent it a byte");
+            (&theirs).write_all(b"x")?;
+            case.only(&selector.select(case.long())?, token)?;
+            case.did("waited again without reading");
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+        }
+        case.did("read everything");
+        drain(&ours)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("sent another byte");
+        (&theirs).write_all(b"x")?;
+        case.only(&selector.select(case.long())?, token)?;
+        drop(theirs);
+        case.did("closed the peer");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("READ", event.is_readable(), true)?;
+    }
+    Ok(())
+}
+
+pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::WRITE, ())?;
+    case.did("modified a level-triggered source to edge-triggered");
+    let answer = selector.modify_with(token, Interest::READ, Mode::Edge);
+    let declared = selector.capabilities().edge;
+    if case.declared_or_refused(declared, answer)?.is_none() {
+        let key = selector.get(token).map(|key| (key.events, key.mode));
+        return case.expect("the key", key, Some((Interest::WRITE, Mode::Level)));
+    }
+    theirs.write_all(b"x")?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("modified it to READ and WRITE");
+    selector.modify(token, BOTH)?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("READ and WRITE", event.readiness().bits(), BOTH.bits())?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("modified it to level-triggered");
+    selector.modify_with(token, Interest::READ, Mode::Level)?;
+    for _ in 0..2 {
+        case.only(&selector.select(case.long())?, token)?;
+    }
+    Ok(())
+}
+
+type Exclusive<'a, F, B> = (Selector<&'a F, (), B>, Token);
+
+/// A selector that watches for READ with exclusive wake-up, if that is possible.
+fn exclusive<'a, F: AsFd, B: Backend>(
+    case: &Case<'_, B>,
+    source: &'a F,
+) -> Result<Option<Exclusive<'a, F, B>>, Stop> {
+    let mut selector = case.selector()?;
+    let declared = selector.capabilities().exclusive;
+    let answer = selector.register_with(source, Interest::READ, (), Mode::Exclusive);
+    let token = case.declared_or_refused(declared, answer.map_err(Into::into))?;
+    Ok(token.map(|token| (selector, token)))
+}
+
+pub(super) fn mode_4_exclusive_wakes_at_least_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (listener, _stream) = listener_with_pending()?;
+    case.did("registered a listener with three selectors, each with exclusive wake-up");
+    let mut selectors = Vec::new();
+    for _ in 0..3 {
+        let Some(selector) = exclusive(case, &listener)? else { return Ok(()) };
+        selectors.push(selector);
+    }
+    case.did("a connection is pending");
+    let mut woken = 0;
+    for (selector, token) in &mut selectors {
+        let events = selector.select(NOW)?;
+        woken += events.len();
+        if !events.is_empty() {
+            case.only(&events, *token)?;
+        }
+    }
+    case.expect_that(woken >= 1, "at least one of them to be told", woken)
+}
+
+pub(super) fn mode_4_exclusive_can_be_modified<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let Some((mut selector, token)) = exclusive(case, &ours)? else { return Ok(()) };
+    theirs.write_all(b"x")?;
+    for interest in [Interest::WRITE, BOTH, Interest::READ] {
+        case.did(format!("modified it to {interest:?}"));
+        selector.modify(token, interest)?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+    }
+    for mode in [Mode::Level, Mode::Exclusive, Mode::OneShot, Mode::Exclusive] {
+        case.did(format!("modified it to {mode:?}"));
+        selector.modify_with(token, Interest::READ, mode)?;
+        case.only(&selector.select(case.long())?, token)?;
+    }
+    case.did("asked for PRIORITY with it");
+    let refused = selector.modify(token, Interest::PRIORITY);
+    case.expect("whether it was accepted", refused.is_ok(), false)?;
+    case.only(&selector.select(case.long())?, token)?;
+    selector.unregister(token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn mode_5_modes_mix<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut selector = case.selector()?;
+    let capabilities = selector.capabilities();
+    let mut modes = vec![Mode::Level, Mode::OneShot, Mode::Level, Mode::OneShot];
+    if capabilities.edge {
+        modes.push(Mode::Edge);
+    }
+    if capabilities.exclusive {
+        modes.push(Mode::Exclusive);
+    }
+    case.did(format!("registered sockets in the modes {modes:?}"));
+    let mut peers = Vec::new();
+    let mut all = Vec::new();
+    let mut lasting = Vec::new();
+    for mode in modes {
+        let (ours, mut theirs) = unix_pair()?;
+        theirs.write_all(b"x")?;
+        peers.push(theirs);
+        let token = selector.register_with(ours, Interest::READ, (), mode)?;
+        all.push(token);
+        if matches!(mode, Mode::Level | Mode::Exclusive) {
+            lasting.push(token);
+        }
+    }
+    let mut events = Events::new();
+    selector.select_into(&mut events, case.long())?;
+    case.expect_tokens(&events, &all)?;
+    case.did("waited again without reading");
+    for _ in 0..2 {
+        selector.select_into(&mut events, case.long())?;
+        case.expect_tokens(&events, &lasting)?;
+    }
+    Ok(())
+}

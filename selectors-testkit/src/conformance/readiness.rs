@@ -1,0 +1,592 @@
+//! READY: what is reported, and what is not.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+use super::streams::{Stream, stream_pairs};
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{
+    connecting, directory, drain, fifo, fill, listener_with_pending, null_device, out_of_band,
+    pipe, refused_connect, regular_file, reset, tcp_pair, terminal, udp_pair, unix_datagram_pair,
+    unix_pair,
+};
+
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+const HINTS: Readiness = Readiness::READ_CLOSED.union(Readiness::HANGUP).union(Readiness::ERROR);
+
+pub(super) fn ready_1_idle_sources_are_silent<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut selector = case.selector()?;
+    let mut peers = Vec::new();
+    case.did("registered idle sockets and pipes for READ");
+    for _ in 0..3 {
+        for (_, ours, theirs) in stream_pairs()? {
+            selector.register(Box::new(ours) as Box<dyn AsFd>, Interest::READ, ())?;
+            peers.push(Box::new(theirs) as Box<dyn AsFd>);
+        }
+        let (reader, writer) = pipe()?;
+        selector.register(Box::new(reader), Interest::READ, ())?;
+        peers.push(Box::new(writer));
+    }
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.expect_tokens(&selector.select(Some(std::time::Duration::from_millis(2)))?, &[])
+}
+
+pub(super) fn ready_2_unread_data_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (pipe_reader, pipe_writer) = pipe()?;
+    let (datagrams, datagram_peer) = unix_datagram_pair()?;
+    let (udp, udp_peer) = udp_pair()?;
+    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
+    let sources: [(&str, OwnedFd, OwnedFd); 5] = [
+        ("pipe", pipe_reader, pipe_writer),
+        ("unix datagram", datagrams.into(), datagram_peer.into()),
+        ("UDP", udp.into(), udp_peer.into()),
+        (
+            "unix stream",
+            unix.as_fd().try_clone_to_owned()?,
+            unix_peer.as_fd().try_clone_to_owned()?,
+        ),
+        ("TCP", tcp.as_fd().try_clone_to_owned()?, tcp_peer.as_fd().try_clone_to_owned()?),
+    ];
+    for (name, reader, writer) in sources {
+        let mut selector = case.selector()?;
+        case.did(format!("registered a {name} source for READ, and sent it a byte"));
+        let token = selector.register(&reader, Interest::READ, ())?;
+        nix::unistd::write(&writer, b"x")?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::READ)?;
+        case.did("read it");
+        drain(&reader)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (pipe_reader, pipe_writer) = pipe()?;
+    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
+    let sources: [(&str, OwnedFd, OwnedFd); 3] = [
+        ("pipe", pipe_writer, pipe_reader),
+        (
+            "unix socket",
+            unix.as_fd().try_clone_to_owned()?,
+            unix_peer.as_fd().try_clone_to_owned()?,
+        ),
+        ("TCP socket", tcp.as_fd().try_clone_to_owned()?, tcp_peer.as_fd().try_clone_to_owned()?),
+    ];
+    for (name, writer, reader) in sources {
+        let mut selector = case.selector()?;
+        case.did(format!("registered a {name} with space for WRITE"));
+        let token = selector.register(&writer, Interest::WRITE, ())?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
+        case.did("filled it");
+        fill_for_good(&mut selector, &writer)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("drained the other end");
+        drain(&reader)?;
+        case.only(&selector.select(case.long())?, token)?;
+    }
+    Ok(())
+}
+
+/// Fills a buffer until it stays full: TCP moves bytes on to its peer in its own time.
+fn fill_for_good<F, T, B: Backend>(
+    selector: &mut selectors::Selector<F, T, B>,
+    writer: &OwnedFd,
+) -> Result<(), super::Stop> {
+    for _ in 0..1000 {
+        fill(writer)?;
+        if selector.select(NOW)?.is_empty() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn ready_3_both_directions_are_one_event<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut selector = case.selector()?;
+    let mut expected = Vec::new();
+    let mut peers = Vec::new();
+    case.did("registered six readable and writable sockets for READ and WRITE");
+    for _ in 0..3 {
+        for (_, ours, theirs) in stream_pairs()? {
+            (&theirs).write_all(b"x")?;
+            peers.push(theirs);
+            expected.push(selector.register(ours, BOTH, ())?);
+        }
+    }
+    for _ in 0..3 {
+        let events = selector.select(case.long())?;
+        case.expect_tokens(&events, &expected)?;
+        for event in &events {
+            case.expect("its readiness", event.readiness(), Readiness::READ | Readiness::WRITE)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn ready_4_only_what_was_asked_for<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        (&theirs).write_all(b"x")?;
+        for interest in [Interest::READ, Interest::WRITE] {
+            let mut selector = case.selector()?;
+            case.did(format!("registered a ready {name} socket for {interest:?}"));
+            let token = selector.register(&ours, interest, ())?;
+            let event = case.only(&selector.select(case.long())?, token)?;
+            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+        let (ours, theirs) = tcp_pair()?;
+        reset(theirs)?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a TCP socket that was reset for {interest:?}"));
+        let token = selector.register(ours, interest, ())?;
+        // WRITE alone is true before the reset has arrived.
+        let event = loop {
+            let event = case.only(&selector.select(case.long())?, token)?;
+            if !selector.capabilities().error || event.readiness().contains(Readiness::ERROR) {
+                break event;
+            }
+        };
+        let asked = event.readiness() - HINTS;
+        case.expect("what it was asked for", asked.bits(), interest.bits())?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_5_a_pending_connection_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (listener, _stream) = listener_with_pending()?;
+    let mut selector = case.selector()?;
+    case.did("registered a listener with a pending connection for READ");
+    let token = selector.register(&listener, Interest::READ, ())?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::READ)?;
+    case.did("accepted it");
+    let _accepted = listener.accept()?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn ready_5_a_finished_connect_is_write<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (stream, _listener) = connecting()?;
+    let mut selector = case.selector()?;
+    case.did("registered a connecting socket for READ and WRITE");
+    let token = selector.register(&stream, BOTH, ())?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
+    let error = stream.take_error()?.map(|error| error.kind());
+    case.expect("the socket's error", error, None)
+}
+
+pub(super) fn ready_5_a_refused_connect_wakes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for interest in [Interest::WRITE, BOTH] {
+        let Some(stream) = refused_connect()? else {
+            return Err(case.cannot_run("connect(2) refuses at once here"));
+        };
+        let mut selector = case.selector()?;
+        case.did(format!("registered a socket whose connect is refused for {interest:?}"));
+        let token = selector.register(&stream, interest, ())?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("WRITE", event.is_writable(), true)?;
+        let told = event.readiness().contains(Readiness::ERROR);
+        case.expect("ERROR, by the capability", told, selector.capabilities().error)?;
+        let error = stream.take_error()?.map(|error| error.kind());
+        case.expect("the error", error, Some(std::io::ErrorKind::ConnectionRefused))?;
+    }
+    Ok(())
+}
+
+/// Waits for the event of `ours` after `happens`, and returns it with the capabilities.
+fn event_after<B: Backend>(
+    case: &mut Case<'_, B>,
+    what: &str,
+    ours: &Stream,
+    expected: Readiness,
+) -> Result<(), super::Stop> {
+    let mut selector = case.selector()?;
+    let capabilities = selector.capabilities();
+    case.did(format!("registered {what} for READ"));
+    let token = selector.register(ours, Interest::READ, ())?;
+    let mut possible = Readiness::READ;
+    possible.set(Readiness::READ_CLOSED, capabilities.read_closed);
+    possible.set(Readiness::HANGUP, capabilities.hangup);
+    possible.set(Readiness::ERROR, capabilities.error);
+    // What a peer does may arrive in steps.
+    let mut event = case.only(&selector.select(case.long())?, token)?;
+    for _ in 0..1000 {
+        if event.readiness() == expected & possible {
+            break;
+        }
+        std::thread::yield_now();
+        event = case.only(&selector.select(case.long())?, token)?;
+    }
+    case.expect("its readiness, by the capabilities", event.readiness(), expected & possible)
+}
+
+pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        theirs.shutdown_write()?;
+        let expected = Readiness::READ | Readiness::READ_CLOSED;
+        event_after(case, &format!("a half-closed {name} socket"), &ours, expected)?;
+        // It can still be written to, and nothing is wrong with it.
+        let mut selector = case.selector()?;
+        let token = selector.register(&ours, Interest::WRITE, ())?;
+        case.did("registered it for WRITE");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("HANGUP", event.readiness().contains(Readiness::HANGUP), false)?;
+        case.expect("ERROR", event.readiness().contains(Readiness::ERROR), false)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_6_a_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        drop(theirs);
+        // A TCP peer that has closed may still be written to, as far as our side knows.
+        let expected = match ours {
+            Stream::Unix(_) => Readiness::READ | Readiness::READ_CLOSED | Readiness::HANGUP,
+            Stream::Tcp(_) => Readiness::READ | Readiness::READ_CLOSED,
+        };
+        event_after(case, &format!("a {name} socket whose peer is closed"), &ours, expected)?;
+        let end = (&ours).read(&mut [0]).map_err(|error| error.kind());
+        case.expect("what it reads", end, Ok(0))?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_6_both_directions_shut_down<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        ours.shutdown_write()?;
+        theirs.shutdown_write()?;
+        let expected = Readiness::READ | Readiness::READ_CLOSED | Readiness::HANGUP;
+        event_after(case, &format!("a {name} socket, shut down both ways"), &ours, expected)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_6_a_reset_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = tcp_pair()?;
+    reset(theirs)?;
+    let expected = Readiness::READ | HINTS;
+    event_after(case, "a TCP socket that was reset", &Stream::Tcp(ours), expected)
+}
+
+pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        (&theirs).write_all(b"x")?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a healthy {name} socket with data"));
+        let token = selector.register(&ours, BOTH, ())?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("the hints", event.readiness() & HINTS, Readiness::empty())?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_7_pipe_writer_gone_wakes_reader<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (reader, writer) = pipe()?;
+    let mut selector = case.selector()?;
+    case.did("registered the reading end of a pipe for READ, and closed the writing end");
+    let token = selector.register(&reader, Interest::READ, ())?;
+    drop(writer);
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("READ", event.is_readable(), true)?;
+    let hung_up = event.readiness().contains(Readiness::HANGUP);
+    case.expect("HANGUP, by the capability", hung_up, selector.capabilities().hangup)
+}
+
+pub(super) fn ready_7_pipe_reader_gone_wakes_writer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    writer_wakes(case, false)
+}
+
+pub(super) fn ready_7_pipe_reader_gone_wakes_full_writer<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    writer_wakes(case, true)
+}
+
+fn writer_wakes<B: Backend>(case: &mut Case<'_, B>, full: bool) -> Outcome {
+    for before in [true, false] {
+        let (reader, writer) = pipe()?;
+        if full {
+            fill(&writer)?;
+        }
+        let mut selector = case.selector()?;
+        let mut reader = Some(reader);
+        if before {
+            reader = None;
+        }
+        let state = if full { "full" } else { "empty" };
+        case.did(format!("registered the writing end of a {state} pipe for WRITE"));
+        let token = selector.register(&writer, Interest::WRITE, ())?;
+        case.did(format!("the reading end was closed {}", if before { "before" } else { "after" }));
+        drop(reader);
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("WRITE", event.is_writable(), true)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_7_a_hang_up_wakes_who_waits_for_write<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (reader, writer) = pipe()?;
+    let mut selector = case.selector()?;
+    case.did("registered the reading end of a pipe for WRITE, and closed the writing end");
+    let token = selector.register(&reader, Interest::WRITE, ())?;
+    drop(writer);
+    if selector.capabilities().write_hangup {
+        let event = case.only(&selector.select(case.long())?, token)?;
+        return case.expect("WRITE", event.is_writable(), true);
+    }
+    // It cannot see that, and must not make it up either.
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+/// A name, what is read from, and what is written to.
+type Ends = (&'static str, Box<dyn AsFd>, Box<dyn AsFd>);
+
+pub(super) fn ready_8_data_before_end_of_file<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (pipe_reader, pipe_writer) = pipe()?;
+    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
+    let sources: [Ends; 3] = [
+        ("pipe", Box::new(pipe_reader), Box::new(pipe_writer)),
+        ("unix socket", Box::new(unix), Box::new(unix_peer)),
+        ("TCP socket", Box::new(tcp), Box::new(tcp_peer)),
+    ];
+    for (name, reader, writer) in sources {
+        let mut selector = case.selector()?;
+        case.did(format!("wrote a byte to a {name} and closed it"));
+        let token = selector.register(&reader, Interest::READ, ())?;
+        nix::unistd::write(&writer, b"x")?;
+        drop(writer);
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("READ", event.is_readable(), true)?;
+        let mut byte = [0];
+        case.expect("how much it reads", nix::unistd::read(&reader, &mut byte)?, 1)?;
+        case.did("read the byte");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("READ, for the end", event.is_readable(), true)?;
+        case.expect("how much it reads then", nix::unistd::read(&reader, &mut byte)?, 0)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_9_out_of_band_data_is_priority<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for interest in [Interest::PRIORITY, Interest::READ | Interest::PRIORITY] {
+        let (ours, theirs) = tcp_pair()?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a TCP socket for {interest:?}"));
+        let answer = selector.register(&ours, interest, ()).map_err(Into::into);
+        let declared = selector.capabilities().priority;
+        let Some(token) = case.declared_or_refused(declared, answer)? else { return Ok(()) };
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("sent it a byte out of band");
+        out_of_band(&theirs)?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::PRIORITY)?;
+    }
+    let (ours, mut theirs) = tcp_pair()?;
+    let mut selector = case.selector()?;
+    case.did("registered a TCP socket for PRIORITY and sent it ordinary data");
+    selector.register(&ours, Interest::PRIORITY, ())?;
+    theirs.write_all(b"x")?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn ready_10_an_empty_datagram_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = unix_datagram_pair()?;
+    let mut selector = case.selector()?;
+    case.did("sent an empty unix datagram to a socket that is registered for READ");
+    let token = selector.register(&ours, Interest::READ, ())?;
+    theirs.send(&[])?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::READ)?;
+    case.expect("how much it receives", ours.recv(&mut [0])?, 0)?;
+    let (ours, theirs) = udp_pair()?;
+    let mut selector = case.selector()?;
+    case.did("sent an empty UDP datagram likewise");
+    let token = selector.register(&ours, Interest::READ, ())?;
+    theirs.send(&[])?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect("how much it receives", ours.recv(&mut [0])?, 0)
+}
+
+/// A file that never blocks is ready for what is asked, each time.
+fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> Outcome {
+    let mut selector = case.selector()?;
+    case.did(format!("registered {name} for READ"));
+    let token = selector.register(file, Interest::READ, ())?;
+    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+        case.did(format!("modified it to {interest:?}"));
+        selector.modify(token, interest)?;
+        for timeout in [NOW, case.long(), None] {
+            let event = case.only(&selector.select(timeout)?, token)?;
+            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+        }
+    }
+    case.did("unregistered it");
+    selector.unregister(token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("registered it one-shot");
+    let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
+    for _ in 0..2 {
+        case.only(&selector.select(case.long())?, token)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        selector.modify(token, Interest::READ)?;
+    }
+    case.only(&selector.select(None)?, token).map(drop)
+}
+
+pub(super) fn ready_11_a_regular_file_is_always_ready<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut file = regular_file()?;
+    always_ready(case, "a regular file", &file)?;
+    let mut all = Vec::new();
+    file.read_to_end(&mut all)?;
+    always_ready(case, "a regular file that is at its end", &file)
+}
+
+pub(super) fn ready_11_a_directory_is_always_ready<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    always_ready(case, "a directory", &directory()?)
+}
+
+pub(super) fn ready_11_the_null_device_is_always_ready<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    always_ready(case, "/dev/null", &null_device()?)
+}
+
+pub(super) fn ready_11_files_go_with_other_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let files = [regular_file()?, regular_file()?, regular_file()?];
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    case.did("registered three regular files and an idle socket");
+    let mut expected = Vec::new();
+    for file in &files {
+        expected.push(selector.register(file.as_fd(), Interest::READ, ())?);
+    }
+    let socket = selector.register(ours.as_fd(), Interest::READ, ())?;
+    case.expect_tokens(&selector.select(None)?, &expected)?;
+    case.did("made the socket ready, and unregistered the first file");
+    theirs.write_all(b"x")?;
+    selector.unregister(expected.remove(0))?;
+    expected.push(socket);
+    case.expect_tokens(&selector.select(None)?, &expected)?;
+    case.did("unregistered the others, and read the socket");
+    for token in expected.drain(..2) {
+        selector.unregister(token)?;
+    }
+    case.only(&selector.select(None)?, socket)?;
+    drain(&ours)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn ready_12_a_terminal_behaves_as_with_poll<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (controller, terminal) = match terminal() {
+        Ok(ends) => ends,
+        Err(error) => return Err(case.cannot_run(format!("no pseudo-terminal: {error}"))),
+    };
+    let mut selector = case.selector()?;
+    case.did("registered a terminal for READ and WRITE");
+    let token = selector.register(&terminal, BOTH, ())?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
+    case.did("modified it to READ, and typed");
+    selector.modify(token, Interest::READ)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    nix::unistd::write(&controller, b"typed")?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::READ)?;
+    case.did("read what was typed, and closed the controlling end");
+    drain(&terminal)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    drop(controller);
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("READ", event.is_readable(), true)
+}
+
+pub(super) fn ready_12_a_fifo_behaves_as_a_pipe<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let fifo = fifo()?;
+    let mut selector = case.selector()?;
+    case.did("registered both ends of a fifo");
+    let reader = selector.register(&fifo.reader, Interest::READ, ())?;
+    let writer = selector.register(&fifo.writer, Interest::WRITE, ())?;
+    case.only(&selector.select(case.long())?, writer)?;
+    case.did("filled it");
+    fill(&fifo.writer)?;
+    case.only(&selector.select(case.long())?, reader)?;
+    case.did("drained it");
+    drain(&fifo.reader)?;
+    case.only(&selector.select(case.long())?, writer).map(drop)
+}
+
+pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut inner = case.selector()?;
+    let mut outer = case.selector()?;
+    let nesting = inner.capabilities().nesting;
+    let own = match inner.backend().descriptor() {
+        Some(own) => Some(own.try_clone_to_owned()?),
+        None => None,
+    };
+    case.expect("whether there is a descriptor, by the capability", own.is_some(), nesting)?;
+    let Some(own) = own else { return Ok(()) };
+    case.did("registered a selector with another, and an idle socket with the first");
+    let token = outer.register(own, Interest::READ, ())?;
+    let source = inner.register(ours.as_fd(), Interest::READ, ())?;
+    case.expect_tokens(&outer.select(NOW)?, &[])?;
+    case.did("made the socket ready");
+    theirs.write_all(b"x")?;
+    case.only(&outer.select(case.long())?, token)?;
+    case.only(&inner.select(case.long())?, source)?;
+    drain(&ours)?;
+    case.expect_tokens(&inner.select(NOW)?, &[])?;
+    case.expect_tokens(&outer.select(NOW)?, &[])?;
+    case.did("registered a regular file with the inner one");
+    let file = regular_file()?;
+    let file_token = inner.register(file.as_fd(), Interest::READ, ())?;
+    case.only(&outer.select(case.long())?, token)?;
+    case.only(&inner.select(None)?, file_token)?;
+    case.did("unregistered it");
+    inner.unregister(file_token)?;
+    case.expect_tokens(&outer.select(NOW)?, &[])
+}
+
+pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, theirs) = tcp_pair()?;
+    reset(theirs)?;
+    let mut backend = case.backend()?;
+    let capabilities = backend.capabilities();
+    let watch = Watch::new(Interest::READ, Mode::Level);
+    let token = Token::from_bits(5);
+    case.did("registered a socket that was reset with the backend, and waited");
+    backend.register(ours.as_fd(), token, watch)?;
+    let mut events = Events::new();
+    backend.wait(&mut events, case.long())?;
+    let said = events.iter().filter(|event| event.token() == token);
+    let said = said.map(Event::readiness).fold(Readiness::empty(), |all, one| all | one);
+    let error = said.contains(Readiness::ERROR);
+    case.expect_that(said.intersects(Readiness::READ | HINTS), "a reason to wake", said)?;
+    case.expect_that(!error || capabilities.error, "ERROR only where it is declared", said)?;
+    backend.unregister(ours.as_raw_fd(), token, watch)?;
+    Ok(())
+}

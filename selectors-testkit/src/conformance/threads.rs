@@ -1,0 +1,186 @@
+//! PROC: other threads, forked children, panics.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+
+use selectors::{Backend, Event, Events, Interest, Selector, Token, Waker};
+
+use super::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{drain, in_forked_child, unix_pair};
+
+type Wakeable<B> = (Selector<OwnedFd, (), B>, Waker);
+
+/// A selector of nothing, and its waker, where it can have one.
+fn with_waker<B: Backend>(case: &Case<'_, B>) -> Result<Option<Wakeable<B>>, Stop> {
+    let mut selector = case.selector()?;
+    let declared = selector.capabilities().waker;
+    let answer = selector.waker();
+    let waker = case.declared_or_refused(declared, answer)?;
+    Ok(waker.map(|waker| (selector, waker)))
+}
+
+pub(super) fn proc_1_a_wake_ends_a_wait<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
+    case.did("woke it before the wait");
+    waker.wake()?;
+    let events = selector.select(case.long())?;
+    case.expect("whether it was woken", events.woken(), true)?;
+    case.expect_tokens(&events, &[])?;
+    case.did("woke it from another thread during the wait, a hundred times");
+    for _ in 0..100 {
+        let waker = waker.clone();
+        let thread = thread::spawn(move || waker.wake());
+        let events = selector.select(case.long())?;
+        case.expect("whether it was woken", events.woken(), true)?;
+        thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))??;
+    }
+    case.did("with a source registered and ready");
+    let (ours, mut theirs) = unix_pair()?;
+    let token = selector.register(ours.into(), Interest::READ, ())?;
+    theirs.write_all(b"x")?;
+    case.only(&selector.select(case.long())?, token)?;
+    waker.wake()?;
+    let events = selector.select(case.long())?;
+    case.expect("whether it was woken", events.woken(), true)?;
+    case.expect("the number of sources", selector.len(), 1)?;
+    case.expect("the number of listed sources", selector.iter().count(), 1)
+}
+
+pub(super) fn proc_1_a_waker_outlives_its_selector<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((selector, waker)) = with_waker(case)? else { return Ok(()) };
+    case.did("dropped the selector, and woke it many times");
+    drop(selector);
+    for _ in 0..10 {
+        waker.wake()?;
+    }
+    case.did("made another selector, and waited without blocking");
+    let mut other = case.selector::<OwnedFd, ()>()?;
+    let events = other.select(NOW)?;
+    case.expect("whether that one was woken", events.woken(), false)
+}
+
+pub(super) fn proc_2_many_wakes_are_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
+    for round in 0..20 {
+        case.did("woke it many times, then waited twice");
+        for _ in 0..=round * 10 {
+            waker.wake()?;
+        }
+        case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
+        let again = selector.select(NOW)?;
+        case.expect("whether it was woken again", again.woken(), false)?;
+    }
+    Ok(())
+}
+
+pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
+    case.did("exchanged a thousand messages with a thread, each with a wake");
+    let (sender, receiver) = mpsc::channel();
+    let (answers, questions) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        for number in 0..1000 {
+            sender.send(number).ok()?;
+            waker.wake().ok()?;
+            // Now and then two wakes fall into one wait.
+            if number % 3 == 0 {
+                questions.recv().ok()?;
+            }
+        }
+        Some(())
+    });
+    let mut expected = 0;
+    while expected < 1000 {
+        let events = selector.select(case.long())?;
+        case.expect("whether it was woken", events.woken(), true)?;
+        while let Ok(number) = receiver.try_recv() {
+            case.expect("the message", number, expected)?;
+            if number % 3 == 0 {
+                let _ = answers.send(());
+            }
+            expected += 1;
+        }
+    }
+    drop(answers);
+    thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+    Ok(())
+}
+
+pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    fn crosses<S: Send + 'static>(_: &S) {}
+    crosses(&Events::new());
+    let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
+    case.did("shared a waker between threads, and sent events to another");
+    let (ours, mut theirs) = unix_pair()?;
+    let token = selector.register(ours.into(), Interest::READ, ())?;
+    theirs.write_all(b"x")?;
+    let events = selector.select(case.long())?;
+    let tokens: Vec<Token> = thread::spawn(move || events.iter().map(Event::token).collect())
+        .join()
+        .map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+    case.expect("the tokens", tokens, vec![token])?;
+    selector.unregister(token)?;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| waker.wake());
+        }
+    });
+    case.expect("whether it was woken", selector.select(case.long())?.woken(), true)
+}
+
+pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let (one_shot, mut one_shot_peer) = unix_pair()?;
+    let mut slot = Some(case.selector()?);
+    let Some(selector) = &mut slot else { return Ok(()) };
+    let token = selector.register(ours.as_fd(), Interest::READ, ())?;
+    let mode = selectors::Mode::OneShot;
+    let once = selector.register_with(one_shot.as_fd(), Interest::READ, (), mode)?;
+    case.did("forked a child that dropped its copy of the selector");
+    let fine = in_forked_child(|| drop(slot.take()))?;
+    case.expect("whether the child ended well", fine, true)?;
+    let Some(selector) = &mut slot else { return Ok(()) };
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    theirs.write_all(b"x")?;
+    one_shot_peer.write_all(b"x")?;
+    case.expect_tokens(&selector.select(case.long())?, &[token, once])?;
+    case.did("modified and unregistered them in the parent");
+    selector.modify(token, Interest::READ | Interest::WRITE)?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("WRITE", event.is_writable(), true)?;
+    selector.unregister(token)?;
+    selector.unregister(once)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn proc_5_a_panic_leaves_the_selector_usable<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::READ, 0)?;
+    theirs.write_all(b"x")?;
+    case.did("panicked while handling an event");
+    let panic = catch_unwind(AssertUnwindSafe(|| -> Result<(), selectors::Error> {
+        for event in selector.select(case.long())? {
+            if let Some(key) = selector.get_mut(event.token()) {
+                *key.data += 1;
+                // No message: it is not news to whoever reads the log.
+                std::panic::resume_unwind(Box::new("handled"));
+            }
+        }
+        Ok(())
+    }));
+    case.expect("whether it panicked", panic.is_err(), true)?;
+    case.expect("the data", selector.get(token).map(|key| *key.data), Some(1))?;
+    case.only(&selector.select(case.long())?, token)?;
+    drain(&ours)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    selector.unregister(token)?;
+    case.expect("the number of sources", selector.len(), 0)
+}

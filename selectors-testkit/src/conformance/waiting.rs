@@ -1,0 +1,379 @@
+//! WAIT: how long a wait lasts, and what ends it.
+
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{above, descriptor_limit, drain, signal_storm, unix_pair};
+
+const READING: Watch = Watch::new(Interest::READ, Mode::Level);
+
+pub(super) fn wait_1_zero_reports_what_is_ready<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.counting()?;
+    let token = selector.register(&ours, Interest::READ, ())?;
+    case.did("waited for no time, with nothing ready");
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.expect("calls of the backend's wait", selector.backend().calls().wait, 1)?;
+    case.did("waited for no time, with a byte to read");
+    theirs.write_all(b"x")?;
+    case.only(&selector.select(NOW)?, token).map(drop)
+}
+
+pub(super) fn wait_2_without_sources_the_timeout_holds<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut selector = case.selector::<std::fs::File, ()>()?;
+    case.did("waited for no time, with no source");
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("waited for 15 ms, with no source");
+    lasts(case, Duration::from_millis(15), |timeout| Ok(selector.select(Some(timeout))?))?;
+    let mut backend = case.backend()?;
+    lasts(case, Duration::from_millis(15), |timeout| {
+        let mut events = Events::new();
+        backend.wait(&mut events, Some(timeout))?;
+        Ok(events)
+    })?;
+    case.did("registered and unregistered a source, and waited for 15 ms");
+    let (ours, _theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::WRITE, ())?;
+    selector.unregister(token)?;
+    lasts(case, Duration::from_millis(15), |timeout| Ok(selector.select(Some(timeout))?))
+}
+
+pub(super) fn wait_2_without_sources_a_waker_ends_it<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut selector = case.selector::<std::fs::File, ()>()?;
+    if !selector.capabilities().waker {
+        return Ok(());
+    }
+    let waker = selector.waker()?;
+    case.did("woke a wait without sources from another thread");
+    let thread = std::thread::spawn(move || waker.wake());
+    let events = selector.select(case.long())?;
+    case.expect("whether it was woken", events.woken(), true)?;
+    thread.join().map_err(|_| super::Stop::Broken("  the thread panicked".into()))??;
+    Ok(())
+}
+
+/// Checks that an idle wait of `timeout` lasts that long and brings nothing.
+fn lasts<B: Backend>(
+    case: &Case<'_, B>,
+    timeout: Duration,
+    wait: impl FnOnce(Duration) -> Result<Events, super::Stop>,
+) -> Outcome {
+    let start = Instant::now();
+    let events = wait(timeout)?;
+    let waited = start.elapsed();
+    case.expect_tokens(&events, &[])?;
+    case.expect_that(waited >= timeout, &format!("a wait of at least {timeout:?}"), waited)
+}
+
+/// Timeouts of every size that a rounding could get wrong.
+const TIMEOUTS: [Duration; 8] = [
+    Duration::from_nanos(1),
+    Duration::from_nanos(999),
+    Duration::from_micros(150),
+    Duration::from_nanos(1_000_001),
+    Duration::from_micros(1_400),
+    Duration::from_micros(1_999),
+    Duration::from_millis(5),
+    Duration::from_nanos(7_654_321),
+];
+
+pub(super) fn wait_3_never_early<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    for timeout in TIMEOUTS {
+        case.did(format!("had the selector wait for {timeout:?}"));
+        lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_3_the_backend_rounds_away_from_zero<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut backend = case.backend()?;
+    backend.register(ours.as_fd(), Token::from_bits(1), READING)?;
+    for timeout in TIMEOUTS {
+        case.did(format!("had the backend wait for {timeout:?}"));
+        lasts(case, timeout, |timeout| {
+            let mut events = Events::new();
+            backend.wait(&mut events, Some(timeout))?;
+            Ok(events)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_4_a_fine_timeout_does_not_spin<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut selector = case.counting()?;
+    selector.register(&ours, Interest::READ, ())?;
+    case.did("waited 20 times for 300 µs");
+    for _ in 0..20 {
+        let timeout = Duration::from_micros(300);
+        lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
+    }
+    // A look without waiting, the wait, and now and then one for a clock that disagrees.
+    let waits = selector.backend().calls().wait;
+    case.expect_that(waits <= 80, "at most 80 calls of the backend's wait", waits)
+}
+
+pub(super) fn wait_4_the_grain_is_as_declared<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut backend = case.backend()?;
+    let grain = backend.capabilities().timeout_grain;
+    case.expect_that(grain <= Duration::from_millis(20), "a grain of at most 20 ms", grain)?;
+    if grain >= Duration::from_millis(1) {
+        return Ok(());
+    }
+    backend.register(ours.as_fd(), Token::from_bits(1), READING)?;
+    case.did("waited for 100 µs until it took less than 1 ms, at most 2,000 times");
+    let timeout = Duration::from_micros(100);
+    let mut shortest = Duration::MAX;
+    for _ in 0..2_000 {
+        let start = Instant::now();
+        backend.wait(&mut Events::new(), Some(timeout))?;
+        shortest = shortest.min(start.elapsed());
+        if shortest < Duration::from_millis(1) {
+            return Ok(());
+        }
+    }
+    case.expect_that(false, "a wait as fine as the declared grain", shortest)
+}
+
+pub(super) fn wait_5_no_timeout_is_too_long<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::READ, ())?;
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let longs = [
+        Duration::MAX,
+        seconds(u64::MAX),
+        seconds(i64::MAX as u64),
+        seconds(u64::from(u32::MAX)),
+        seconds(i32::MAX as u64 + 1),
+        seconds(100_000_001),
+        Duration::from_millis(i32::MAX as u64 + 1),
+    ];
+    for timeout in longs {
+        case.did(format!("waited for {timeout:?} until another thread wrote"));
+        let events = std::thread::scope(|scope| {
+            scope.spawn(|| theirs.write_all(b"x"));
+            selector.select(Some(timeout))
+        })?;
+        case.only(&events, token)?;
+        drain(&ours)?;
+        case.did("had the backend wait for that long, with something ready");
+        let (other, mut other_peer) = unix_pair()?;
+        other_peer.write_all(b"x")?;
+        let mut backend = case.backend()?;
+        backend.register(other.as_fd(), Token::from_bits(9), READING)?;
+        let mut events = Events::new();
+        backend.wait(&mut events, Some(timeout))?;
+        case.only(&events, Token::from_bits(9))?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_6_a_signal_does_not_end_the_wait<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    case.did("waited for 30 ms under a storm of signals");
+    let storm = signal_storm(Duration::from_millis(1))?;
+    let timeout = Duration::from_millis(30);
+    for _ in 0..100 {
+        let before = storm.handled();
+        lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
+        // Other threads may have storms of their own: this one is likely to be ours.
+        if storm.handled() > before {
+            return Ok(());
+        }
+    }
+    Err(case.cannot_run("no signal arrived"))
+}
+
+pub(super) fn wait_6_no_event_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::READ, ())?;
+    case.did("waited for bytes from another thread, a hundred times under a storm of signals");
+    let _storm = signal_storm(Duration::from_micros(200))?;
+    for _ in 0..100 {
+        let events = std::thread::scope(|scope| {
+            scope.spawn(|| theirs.write_all(b"x"));
+            selector.select(case.long())
+        })?;
+        case.only(&events, token)?;
+        drain(&ours)?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_6_on_request_a_signal_ends_it<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    selector.set_interruptible(true);
+    case.did("waited for a signal that comes every 5 ms");
+    let _storm = signal_storm(Duration::from_millis(5))?;
+    let events = selector.select(case.long())?;
+    case.expect("whether it was interrupted", events.interrupted(), true)?;
+    case.expect_tokens(&events, &[])?;
+    case.did("had the backend wait likewise");
+    let mut backend = case.backend()?;
+    backend.register(ours.as_fd(), Token::from_bits(1), READING)?;
+    let answer = backend.wait(&mut Events::new(), case.long()).map_err(|error| error.kind());
+    case.expect("the backend's answer", answer, Err(ErrorKind::Interrupted))
+}
+
+pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    const SOURCES: usize = 150;
+    descriptor_limit()?;
+    let mut selector = case.selector()?;
+    let mut peers = Vec::new();
+    let mut waiting = Vec::new();
+    case.did(format!("registered {SOURCES} sources that stay ready"));
+    for _ in 0..SOURCES {
+        let (ours, mut theirs) = unix_pair()?;
+        theirs.write_all(b"x")?;
+        peers.push(theirs);
+        waiting.push(selector.register(ours, Interest::READ, ())?);
+    }
+    let mut rounds = 0;
+    while !waiting.is_empty() && rounds < SOURCES {
+        rounds += 1;
+        let events = selector.select(case.long())?;
+        case.expect_that(!events.is_empty(), "some of the ready sources", &events)?;
+        waiting.retain(|token| !events.iter().any(|event| event.token() == *token));
+    }
+    case.expect(&format!("the sources that had no turn in {rounds} waits"), waiting.len(), 0)
+}
+
+pub(super) fn wait_8_descriptors_above_1024<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    high_descriptor(case, 1024)
+}
+
+pub(super) fn wait_8_descriptors_above_65536<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    high_descriptor(case, 65_536)
+}
+
+fn high_descriptor<B: Backend>(case: &mut Case<'_, B>, number: i32) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    let high = match above(&ours, number) {
+        Ok(high) => high,
+        Err(error) => return Err(case.cannot_run(format!("no descriptor above {number}: {error}"))),
+    };
+    let fd = high.as_raw_fd();
+    let mut selector = case.selector()?;
+    let limit = selector.capabilities().max_descriptor;
+    case.did(format!("registered descriptor {fd}"));
+    let answer = selector.register(high, Interest::READ | Interest::WRITE, ());
+    if let Some(limit) = limit.filter(|&limit| fd > limit) {
+        let told = match answer.map_err(|refused| refused.error) {
+            Err(Error::DescriptorOutOfRange { fd, limit, .. }) => Some((fd, limit)),
+            _ => None,
+        };
+        return case.expect("DescriptorOutOfRange's fields", told, Some((fd, limit)));
+    }
+    let token = answer?;
+    let (low, _low_peer) = unix_pair()?;
+    let low = selector.register(low.into(), Interest::WRITE, ())?;
+    theirs.write_all(b"x")?;
+    let events = selector.select(case.long())?;
+    case.expect_tokens(&events, &[token, low])?;
+    let both = Readiness::READ | Readiness::WRITE;
+    let seen = events.iter().find(|event| event.token() == token).map(Event::readiness);
+    case.expect("its readiness", seen, Some(both))?;
+    selector.modify(token, Interest::READ)?;
+    selector.unregister(low)?;
+    case.only(&selector.select(case.long())?, token)?;
+    selector.unregister(token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn wait_9_the_backend_appends<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    theirs.write_all(b"x")?;
+    let mut backend = case.backend()?;
+    let (there, token) = (Token::from_bits(1), Token::from_bits(2));
+    backend.register(ours.as_fd(), token, READING)?;
+    let mut events = Events::new();
+    events.push(Event::new(there, Readiness::READ));
+    case.did("had the backend wait with an event in the list");
+    backend.wait(&mut events, case.long())?;
+    case.expect_tokens(&events, &[there, token])?;
+    case.did("had it wait until a signal came");
+    drain(&ours)?;
+    let storm = signal_storm(Duration::from_millis(2))?;
+    let answer = backend.wait(&mut events, case.long()).map_err(|error| error.kind());
+    drop(storm);
+    case.expect("the backend's answer", answer, Err(ErrorKind::Interrupted))?;
+    case.expect_tokens(&events, &[there, token])
+}
+
+pub(super) fn wait_9_select_into_replaces<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = unix_pair()?;
+    theirs.write_all(b"x")?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::READ, ())?;
+    let mut events = Events::new();
+    case.did("filled a list that had an event of another selector in it");
+    events.push(Event::new(Token::from_bits(u64::MAX / 3), Readiness::WRITE));
+    for _ in 0..2 {
+        selector.select_into(&mut events, case.long())?;
+        case.only(&events, token)?;
+    }
+    case.did("waited in vain");
+    drain(&ours)?;
+    selector.select_into(&mut events, NOW)?;
+    case.expect_tokens(&events, &[])
+}
+
+pub(super) fn wait_10_an_unregistered_source_has_no_key<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut selector = case.selector()?;
+    let mut peers = Vec::new();
+    for number in 0..3 {
+        let (ours, mut theirs) = unix_pair()?;
+        theirs.write_all(b"x")?;
+        peers.push(theirs);
+        selector.register(ours, Interest::READ, number)?;
+    }
+    case.did("unregistered the others while handling the first of three events");
+    let events = selector.select(case.long())?;
+    case.expect("the number of events", events.len(), 3)?;
+    let mut batch = events.iter();
+    let Some(first) = batch.next() else { return Ok(()) };
+    let mut freed = Vec::new();
+    for event in batch.clone() {
+        freed.push(selector.unregister(event.token())?.0);
+    }
+    case.did("registered them again, into the slots that became free");
+    for ours in freed {
+        selector.register(ours, Interest::READ, 100)?;
+    }
+    case.expect("whether the first has a key", selector.get(first.token()).is_some(), true)?;
+    for event in batch {
+        let data = selector.get(event.token()).map(|key| *key.data);
+        case.expect("the key of an unregistered source", data, None)?;
+    }
+    let events = selector.select(case.long())?;
+    for event in &events {
+        case.expect("whether it has a key", selector.contains(event.token()), true)?;
+    }
+    case.expect("the number of events", events.len(), 3)
+}

@@ -1,0 +1,438 @@
+#![doc = include_str!("../CONTRACT.md")]
+
+/// One rule of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name, such as `READY-7`. Cases are named after it.
+    pub id: &'static str,
+    /// What is promised.
+    pub text: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// Where a backend that is otherwise right usually gets it wrong.
+    pub pitfall: &'static str,
+}
+
+macro_rules! rules {
+    ($($id:literal $text:literal $reason:literal $pitfall:literal)+) => {
+        /// The contract, rule by rule.
+        pub const RULES: &[Rule] =
+            &[$(Rule { id: $id, text: $text, reason: $reason, pitfall: $pitfall }),+];
+    };
+}
+
+rules! {
+    "REG-1"
+    "Registering returns a token; the key behind it shows the file object, its descriptor, the interest, the mode and the data exactly as they were given."
+    "It is what `SelectorKey` promises in Python."
+    "a selector or wrapper that normalises the interest before it stores it"
+
+    "REG-2"
+    "An empty interest is refused with `InvalidInterest`, when registering and when modifying, and nothing changes."
+    "Python raises ValueError; a source that is watched for nothing can only report hang-ups, which nobody asked for."
+    "modify is checked less strictly than register"
+
+    "REG-3"
+    "Bits without a name are refused in the same way."
+    "They would reach the kernel as flags that nobody meant."
+    "a mask that drops the unknown bits silently"
+
+    "REG-4"
+    "A descriptor that is registered already is refused with `AlreadyRegistered`, through the same file object or another one."
+    "Python raises KeyError; kernels disagree on what a second registration means."
+    "uniqueness is kept by object and not by descriptor"
+
+    "REG-5"
+    "A duplicate of a registered descriptor is a source of its own, with a token of its own."
+    "The kernel treats them apart, and each can be closed without the other."
+    "identity is taken from the open file and not from the number"
+
+    "REG-6"
+    "A closed descriptor is refused with EBADF when it is registered, by every backend; a negative one is refused before the backend hears of it."
+    "poll, select and /dev/poll take anything and complain later, or never."
+    "the kernel is trusted to check, which only epoll and kqueue do: ask fcntl(F_GETFD) first"
+
+    "REG-7"
+    "A refused registration leaves nothing behind, neither in the map nor in the kernel, and gives the file object and the data back inside the error."
+    "What is lost in an error path is a leak, and a descriptor that closes unasked."
+    "the first of two kernel entries (read and write filters) stays when the second is refused"
+
+    "REG-8"
+    "A selector's own descriptor is refused when it is registered with that selector."
+    "It would report itself for ever."
+    "no check of the own number, where the kernel has none"
+
+    "REG-9"
+    "Unregistering gives back the file object and the data, and the backend forgets the source; a second time, or for a token that never was, the answer is `NotRegistered`."
+    "Ownership returns to the caller whole, and exactly once."
+    "removing from the middle of an array moves another entry, whose index is not updated"
+
+    "REG-10"
+    "A token is never valid again once its source was unregistered, also when slot and descriptor are used again."
+    "Programs keep tokens in lists and timers; one that comes to name a stranger corrupts silently."
+    "tokens made of the descriptor's number, or of a slot alone"
+
+    "REG-11"
+    "Looking up by file object, iterating, `len` and `contains` agree with each other at all times."
+    "It is Python's `get_key` and `get_map`."
+    "one of two tables is updated late or not at all"
+
+    "REG-12"
+    "Dropping or closing a selector frees what the kernel holds for it, drops or hands back every file object, and leaks no descriptor."
+    "Selectors are made and dropped in tests and supervisors all the time."
+    "a descriptor that is kept as a number and closed by nobody"
+
+    "REG-13"
+    "Every descriptor that a selector opens for itself is close-on-exec."
+    "Children would inherit it and keep watching."
+    "the plain call instead of the one that takes a CLOEXEC flag: epoll_create(2), kqueue(2), pipe(2)"
+
+    "MOD-1"
+    "The next `select` goes by the new interest and by nothing of the old one."
+    "A server that has sent everything must stop waiting for WRITE, or it spins."
+    "new bits are OR-ed to the old ones, as /dev/poll does by itself"
+
+    "MOD-2"
+    "Changing only the data makes no system call."
+    "Data changes with every message; interest seldom does."
+    "modify is used to change data"
+
+    "MOD-3"
+    "Modifying to the interest and mode that a source has makes no system call, except that it arms a one-shot source that has fired."
+    "Callers then need not remember what they last asked for."
+    "the short cut also skips the arming"
+
+    "MOD-4"
+    "A refused modify leaves the old state in the map and in the kernel alike."
+    "Otherwise the kernel reports what the map does not know, and the wait spins."
+    "delete and add instead of modify, without adding the old state again when the new one is refused"
+
+    "MOD-5"
+    "Modifying an unknown token answers `NotRegistered`."
+    "Python raises KeyError."
+    "the descriptor in the token is believed"
+
+    "CLOSE-1"
+    "Unregistering succeeds after the descriptor was closed."
+    "It is how one cleans up after somebody else's mistake."
+    "EBADF or ENOENT of the kernel's delete is passed on"
+
+    "CLOSE-2"
+    "Unregistering succeeds after the descriptor's number was given to another file, and that file is not watched afterwards."
+    "Numbers are reused at once: the lowest one that is free."
+    "an entry by number stays behind and watches whatever has the number"
+
+    "CLOSE-3"
+    "A number that is used again never inherits the interest of its earlier registration."
+    "The new owner of the number asked for something else."
+    "a kernel entry that survived the close is added to: /dev/poll"
+
+    "CLOSE-4"
+    "An event of an old open file, kept alive by a duplicate or a forked child, is never delivered under a new token, and does not make the wait spin."
+    "epoll watches open files and not descriptors: closing one of two ends nothing."
+    "the kernel's cookie is the number, or stale events are dropped without ridding the kernel of them: see `Backend::rebuild`"
+
+    "CLOSE-5"
+    "A descriptor that was closed while it was registered is reported as ERROR under its own token, or not at all; every other source is still reported, and the wait neither spins silently nor fails."
+    "One bad descriptor of one client must not stop a whole server."
+    "EBADF of select(2) or POLLNVAL of poll(2) is passed on or ignored"
+
+    "READY-1"
+    "Idle sources are not reported."
+    "Reading from one would block."
+    "results of an earlier wait are read again"
+
+    "READY-2"
+    "Unread data is READ; space to write is WRITE; a full pipe or socket buffer is not."
+    "It is what readiness means."
+    "WRITE is taken from the absence of an error"
+
+    "READY-3"
+    "A source that is registered for both and ready for both is reported as one event with both bits."
+    "Two events for one source handle it twice, the second time perhaps after it is gone."
+    "separate filters come as separate events, and `separate_directions` is not declared"
+
+    "READY-4"
+    "READ, WRITE and PRIORITY are reported only where they were asked for, and at least one of them always is; an error or a hang-up sets each of READ and WRITE that was asked for, or PRIORITY where neither was."
+    "Whoever waits must wake when there is nothing left to wait for."
+    "an error is dropped because no direction is set with it"
+
+    "READY-5"
+    "A pending connection makes a listener READ. A finished connect is WRITE; a refused one wakes with WRITE too, and with ERROR where that hint is declared."
+    "connect(2) says to wait for writability and then to ask SO_ERROR."
+    "a refused connect shows only as an exception or an end-of-file"
+
+    "READY-6"
+    "A peer that closed, half-closed or reset makes a source READ. HANGUP (both directions are gone), READ_CLOSED (the peer sends no more) and ERROR are hints on top, reported exactly where they are declared and true."
+    "Reading finds the end; the hints save a system call to those who can use them."
+    "end-of-file of one direction is told as HANGUP, or a hint that the capabilities do not declare"
+
+    "READY-7"
+    "A pipe's writer that goes wakes the reader, and a reader that goes wakes the writer, also of a full pipe. A hang-up wakes a source that is watched for WRITE alone, too, where `write_hangup` is declared."
+    "A writer that is not woken hangs for ever on a pipe that nobody will drain."
+    "a hang-up is only looked at for READ"
+
+    "READY-8"
+    "Data followed by end-of-file can be read before the end shows."
+    "The last words of a child process count."
+    "end-of-file hides READ, so that the caller closes at once"
+
+    "READY-9"
+    "Out-of-band data is PRIORITY and nothing else, where `priority` is declared; elsewhere asking for it is refused."
+    "The urgent byte is not in the stream."
+    "PRIORITY is mapped onto READ"
+
+    "READY-10"
+    "An empty datagram is READ."
+    "It can be received."
+    "READ is derived from the number of bytes that are there"
+
+    "READY-11"
+    "Regular files, directories and the null device are always ready for the READ and WRITE that was asked, on every backend, in every mode."
+    "POSIX says so of poll(2) and select(2), and `program < file` should work as `program < pipe` does."
+    "EPERM of epoll_ctl(2) reaches the user, or such a source keeps a zero timeout going after it is gone"
+
+    "READY-12"
+    "Terminals, fifos and character devices behave as with poll(2)."
+    "Terminal tools live on it."
+    "some kernels refuse devices that poll(2) takes"
+
+    "READY-13"
+    "A selector with a descriptor of its own, which `nesting` declares, can be registered with another, and is READ there when it has something to report."
+    "It lets one library's loop run inside another's."
+    "sources that the backend keeps beside the kernel do not show in its descriptor"
+
+    "MODE-1"
+    "Level-triggered, the default: every `select` reports a source until it is drained."
+    "It forgives a handler that reads less than everything."
+    "the kernel's default is edge-triggered, or the flag is left over from another source"
+
+    "MODE-2"
+    "One-shot: reported once, then silent, about hang-ups and errors too, until it is modified. Every backend has it."
+    "It hands a source to one thread at a time."
+    "hang-ups are reported with an empty mask: poll(2) needs a negative number instead"
+
+    "MODE-3"
+    "Edge-triggered, where `edge` is declared: reported once for each new readiness, again on new data, and again after a modify that changes something. Elsewhere refused."
+    "It spares a system call to those who drain."
+    "refusals are left to the kernel, or a modify does not look at what is ready already"
+
+    "MODE-4"
+    "Exclusive wake-up, where `exclusive` is declared: of several selectors on one listener at least one wakes, and modifying works. Elsewhere refused."
+    "A thousand processes need not wake for one connection."
+    "EPOLL_CTL_MOD answers EINVAL to it: delete and add"
+
+    "MODE-5"
+    "Modes belong to sources, and mix freely in one selector."
+    "A listener and its connections want different ones."
+    "the mode of the last registration goes for all"
+
+    "WAIT-1"
+    "A timeout of zero never blocks, and reports what is ready."
+    "It is how a busy program looks in between."
+    "zero is taken for no timeout"
+
+    "WAIT-2"
+    "With no source registered the timeout holds all the same; without a timeout it waits for a waker or a signal."
+    "A loop whose last client left must not spin."
+    "an early return when there is nothing to watch, or Winsock's error for empty sets"
+
+    "WAIT-3"
+    "An empty list is not returned before the timeout has passed on the monotonic clock; rounding is away from zero."
+    "Timers would fire early, and loop until they do not."
+    "milliseconds are cut off instead of rounded up"
+
+    "WAIT-4"
+    "Timeouts below a millisecond neither spin nor turn into zero, and are as fine as `timeout_grain` declares."
+    "Pacing needs it, and a zero timeout in a loop burns a core."
+    "a timeout of 0.3 ms becomes 0 ms"
+
+    "WAIT-5"
+    "No timeout is too long: `Duration::MAX`, and whatever the kernel's type cannot hold, waits on, without overflow, panic or EINVAL."
+    "`Duration::MAX` is what people write for `for ever`."
+    "a cast that wraps to a negative or a small number"
+
+    "WAIT-6"
+    "A wait that a signal interrupts goes on with the time that is left and loses no event; on request it ends early and says so. The backend itself answers `Interrupted`."
+    "Nobody expects EINTR from a window that was resized (PEP 475)."
+    "the backend retries by itself, with the whole timeout"
+
+    "WAIT-7"
+    "Where more sources are ready than one wait reports, the others come with the next ones; none starves."
+    "Somebody would never be served."
+    "the first so many are reported each time"
+
+    "WAIT-8"
+    "Descriptors above 1024 work; where a kernel has a limit, which `max_descriptor` declares, those above are refused with `DescriptorOutOfRange`."
+    "`FD_SET` beyond its array is the oldest bug in the book."
+    "fd_set and its macros"
+
+    "WAIT-9"
+    "A backend appends to the list of events and leaves what it held; a selector replaces it. A wait that fails changes nothing."
+    "A retry must not lose what was found."
+    "the list is cleared at the start of a retry"
+
+    "WAIT-10"
+    "A source that is unregistered while a batch is handled has no key from then on, and its pending event does not reach a source that took its slot."
+    "Chat servers remove one client while they handle another."
+    "events carry pointers or slots"
+
+    "PROC-1"
+    "A waker works before and during a wait and from any thread, and outlives its selector harmlessly."
+    "It is the one thing of a selector that other threads may touch."
+    "the pipe's reading end closes with the selector, and the next wake is an error or SIGPIPE"
+
+    "PROC-2"
+    "Many wakes before a wait are one wake; none is lost, none is phantom."
+    "A lost wake is a hang, a phantom one a spin."
+    "the pending flag is cleared before the channel is drained"
+
+    "PROC-3"
+    "Selectors, tokens and events are Send where their contents are; wakers are Send, Sync and Clone."
+    "Programs start a selector on one thread and run it on another."
+    "a raw pointer in a structure"
+
+    "PROC-4"
+    "After fork(2), dropping the child's copy never changes what the parent watches."
+    "Supervisors fork with selectors open."
+    "unregistering one by one when dropped: the kernel's table is shared"
+
+    "PROC-5"
+    "A panic while events are handled leaves the selector usable."
+    "Servers catch panics of handlers."
+    "state that is taken out and put back later"
+}
+
+/// The rule after which a case is named: `ready_7_…` for READY-7.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn rule_of(case: &str) -> &'static Rule {
+    let id = id_of(case);
+    RULES.iter().find(|rule| rule.id == id).unwrap_or_else(|| panic!("{case} names no rule"))
+}
+
+fn id_of(case: &str) -> String {
+    let mut parts = case.splitn(3, '_');
+    let group = parts.next().unwrap_or_default().to_uppercase();
+    format!("{group}-{}", parts.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write;
+
+    use selectors::backend::Backend;
+    use selectors::{AnySelector, BackendKind, Capabilities};
+
+    use super::*;
+    use crate::conformance::CASES;
+
+    #[test]
+    fn every_rule_has_a_case_and_every_case_a_rule() {
+        let rules: BTreeSet<_> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
+        assert_eq!(rules.len(), RULES.len(), "a rule comes twice");
+        let tried: BTreeSet<_> = CASES.iter().map(|case| id_of(case)).collect();
+        assert_eq!(tried, rules);
+    }
+
+    #[test]
+    fn every_case_is_in_the_list() {
+        let sources = [
+            include_str!("conformance/registry.rs"),
+            include_str!("conformance/modify.rs"),
+            include_str!("conformance/close.rs"),
+            include_str!("conformance/readiness.rs"),
+            include_str!("conformance/modes.rs"),
+            include_str!("conformance/waiting.rs"),
+            include_str!("conformance/threads.rs"),
+        ];
+        let written: BTreeSet<_> = sources
+            .iter()
+            .flat_map(|source| source.lines())
+            .filter_map(|line| line.strip_prefix("pub(super) fn ")?.split('<').next())
+            .collect();
+        let listed: BTreeSet<_> = CASES.iter().copied().collect();
+        assert_eq!(listed.len(), CASES.len(), "a case is listed twice");
+        assert_eq!(listed, written);
+    }
+
+    /// The published contract, made from the rules and from what the backends here declare.
+    fn published() -> String {
+        let mut page = include_str!("contract/introduction.md").to_owned();
+        let groups: [(&str, &str); 7] = [
+            ("REG", "Registry"),
+            ("MOD", "Modify"),
+            ("CLOSE", "Descriptors that go away"),
+            ("READY", "Readiness"),
+            ("MODE", "Trigger modes"),
+            ("WAIT", "Waiting"),
+            ("PROC", "Threads and processes"),
+        ];
+        for (group, title) in groups {
+            write!(page, "\n## {title}\n\n| rule | promise | why |\n|---|---|---|\n").unwrap();
+            for rule in RULES.iter().filter(|rule| rule.id.starts_with(&format!("{group}-"))) {
+                writeln!(page, "| {} | {} | {} |", rule.id, rule.text, rule.reason).unwrap();
+            }
+        }
+        page += include_str!("contract/optional.md");
+        page += &optional_parts();
+        page
+    }
+
+    /// A row for each optional part, a column for each backend that this system has.
+    fn optional_parts() -> String {
+        let kinds = BackendKind::available();
+        let declared: Vec<Capabilities> = kinds
+            .iter()
+            .map(|&kind| AnySelector::<std::fs::File>::new(kind).unwrap().backend().capabilities())
+            .collect();
+        let yes = |has: bool| if has { "yes" } else { "" }.to_owned();
+        let rows: [(&str, &dyn Fn(&Capabilities) -> String); 11] = [
+            ("`edge`", &|c| yes(c.edge)),
+            ("`exclusive`", &|c| yes(c.exclusive)),
+            ("`priority`", &|c| yes(c.priority)),
+            ("`read_closed`", &|c| yes(c.read_closed)),
+            ("`hangup`", &|c| yes(c.hangup)),
+            ("`error`", &|c| yes(c.error)),
+            ("`write_hangup`", &|c| yes(c.write_hangup)),
+            ("`nesting`", &|c| yes(c.nesting)),
+            ("`waker`", &|c| yes(c.waker)),
+            ("`timeout_grain`", &|c| format!("{:?}", c.timeout_grain)),
+            ("`max_descriptor`", &|c| {
+                c.max_descriptor.map_or("none".to_owned(), |limit| limit.to_string())
+            }),
+        ];
+        let mut table = String::from("\n| |");
+        for kind in &kinds {
+            write!(table, " {kind} |").unwrap();
+        }
+        table += "\n|---|";
+        table += &"---|".repeat(kinds.len());
+        table += "\n";
+        for (name, cell) in rows {
+            write!(table, "| {name} |").unwrap();
+            for capabilities in &declared {
+                write!(table, " {} |", cell(capabilities)).unwrap();
+            }
+            table += "\n";
+        }
+        table
+    }
+
+    /// Run with `BLESS=1` to write it anew.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_published_contract_is_true() {
+        let published = published();
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/CONTRACT.md"), &published)
+                .unwrap();
+        } else {
+            assert_eq!(include_str!("../CONTRACT.md"), published, "run with BLESS=1");
+        }
+    }
+}
