@@ -383,6 +383,8 @@ mod tests {
         page
     }
 
+    type Row<'a> = (&'a str, &'a dyn Fn(&Capabilities) -> String);
+
     /// A row for each optional part, a column for each backend that this system has.
     fn optional_parts() -> String {
         let kinds = BackendKind::available();
@@ -391,7 +393,7 @@ mod tests {
             .map(|&kind| AnySelector::<std::fs::File>::new(kind).unwrap().backend().capabilities())
             .collect();
         let yes = |has: bool| if has { "yes" } else { "" }.to_owned();
-        let rows: [(&str, &dyn Fn(&Capabilities) -> String); 11] = [
+        let rows: [Row<'_>; 11] = [
             ("`edge`", &|c| yes(c.edge)),
             ("`exclusive`", &|c| yes(c.exclusive)),
             ("`priority`", &|c| yes(c.priority)),

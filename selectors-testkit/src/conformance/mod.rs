@@ -3,7 +3,7 @@
 //! [`conformance_tests!`](crate::conformance_tests) makes a `#[test]` of every case;
 //! [`run`] runs them all and returns a [`Report`], for harnesses of other kinds.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -73,6 +73,11 @@ pub(crate) struct Case<'a, B> {
     done: Vec<String>,
 }
 
+#[expect(
+    clippy::unused_self,
+    clippy::needless_pass_by_value,
+    reason = "a case reads as what it does and expects"
+)]
 impl<B: Backend> Case<'_, B> {
     /// A backend, bare.
     pub(crate) fn backend(&self) -> Result<B, Stop> {
@@ -100,7 +105,6 @@ impl<B: Backend> Case<'_, B> {
     }
 
     /// Fails unless `seen` is what was `expected` of `what`.
-    #[expect(clippy::unused_self, reason = "reads as the case's expectation")]
     pub(crate) fn expect<V: PartialEq + fmt::Debug>(
         &self,
         what: &str,
@@ -114,7 +118,6 @@ impl<B: Backend> Case<'_, B> {
     }
 
     /// Fails unless `holds`.
-    #[expect(clippy::unused_self, reason = "reads as the case's expectation")]
     pub(crate) fn expect_that(&self, holds: bool, what: &str, seen: impl fmt::Debug) -> Outcome {
         if holds {
             return Ok(());
@@ -150,7 +153,6 @@ impl<B: Backend> Case<'_, B> {
     }
 
     /// Ends a case that this system has no means for.
-    #[expect(clippy::unused_self, reason = "reads as the case's decision")]
     pub(crate) fn cannot_run(&self, why: impl fmt::Display) -> Stop {
         Stop::NotRun(why.to_string())
     }
@@ -199,10 +201,9 @@ fn attempt<B: Backend>(
     let rule = contract::rule_of(name);
     let mut message = format!("{name}\n  {}: {}\n", rule.id, rule.text);
     for step in &context.done {
-        message += &format!("  did:      {step}\n");
+        let _ = writeln!(message, "  did:      {step}");
     }
-    message += &why;
-    message += &format!("\n  usually:  {}", rule.pitfall);
+    let _ = write!(message, "{why}\n  usually:  {}", rule.pitfall);
     Err(Stop::Broken(message))
 }
 
