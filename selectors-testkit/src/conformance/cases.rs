@@ -37,6 +37,7 @@ macro_rules! for_each_case {
                 mod_3_no_change_makes_no_call
                 mod_3_a_fired_one_shot_is_armed_again
                 mod_4_a_refused_modify_changes_nothing
+                mod_4_the_backend_goes_on_as_before
                 mod_4_map_and_kernel_agree_after_a_descriptor_went
                 mod_4_a_file_keeps_its_state
                 mod_5_an_unknown_token_is_not_registered;

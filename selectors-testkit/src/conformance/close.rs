@@ -4,10 +4,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use selectors::{Backend, Events, Interest, Mode, Readiness, Selector, Token, Watch};
+use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
-use super::{Case, NOW, Outcome, Stop};
+use super::{Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{LooseDescriptor, forked_holder, pipe, unix_pair};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
@@ -85,7 +85,7 @@ pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
 /// lives on, and makes the socket ready.
 fn ghost<B: Backend>(
     case: &mut Case<'_, B>,
-    selector: &mut Selector<BorrowedFd<'_>, &'static str, B>,
+    selector: &mut Subject<BorrowedFd<'_>, &'static str, B>,
     alive: &impl AsFd,
     peer: impl Write,
 ) -> Result<(Token, LooseDescriptor), Stop> {
@@ -196,12 +196,14 @@ pub(super) fn close_5_a_closed_descriptor_does_not_make_it_spin<B: Backend>(
 ) -> Outcome {
     let (reader, _writer) = pipe()?;
     let loose = LooseDescriptor::duplicate(reader)?;
-    let mut selector = case.selector()?;
+    let mut selector = case.counting()?;
     let gone = selector.register(loose.borrow(), Interest::READ, ())?;
     loose.close()?;
     case.did("closed the only source, and waited for 20 ms");
     let start = Instant::now();
     let events = selector.select(Some(SHORT))?;
+    let waits = selector.backend().calls().wait;
+    case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
     if events.is_empty() {
         let waited = start.elapsed();
         return case.expect_that(waited >= SHORT, "silence for at least 20 ms", waited);

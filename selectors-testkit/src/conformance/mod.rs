@@ -1,4 +1,4 @@
-//! The suite: cases that hold a backend to the [`contract`](crate::contract).
+//! The suite: cases that hold a backend to the [contract](mod@crate::contract).
 //!
 //! [`conformance_tests!`](crate::conformance_tests) makes a `#[test]` of every case;
 //! [`run`] runs them all and returns a [`Report`], for harnesses of other kinds.
@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use selectors::{Backend, Event, Events, Selector, Token};
+use selectors::{Backend, Event, Events, Token};
 
 use crate::contract;
 
@@ -20,12 +20,16 @@ mod modify;
 mod readiness;
 mod registry;
 mod streams;
+mod subject;
 mod threads;
 mod waiting;
 
 pub use cases::CASES;
 use cases::all;
 pub(crate) use counting::Counting;
+#[doc(hidden)]
+pub use subject::SelectorDefect;
+pub(crate) use subject::Subject;
 
 /// No time at all: for what is to be silent.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -70,6 +74,7 @@ impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
 pub(crate) struct Case<'a, B> {
     new: &'a dyn Fn() -> io::Result<B>,
     patience: Option<Duration>,
+    defect: Option<SelectorDefect>,
     done: Vec<String>,
 }
 
@@ -85,13 +90,13 @@ impl<B: Backend> Case<'_, B> {
     }
 
     /// A selector over a new backend.
-    pub(crate) fn selector<F, T>(&self) -> Result<Selector<F, T, B>, Stop> {
-        Ok(Selector::with_backend(self.backend()?))
+    pub(crate) fn selector<F, T>(&self) -> Result<Subject<F, T, B>, Stop> {
+        Ok(Subject::new(self.backend()?, self.defect))
     }
 
     /// A selector over a new backend whose calls are counted.
-    pub(crate) fn counting<F, T>(&self) -> Result<Selector<F, T, Counting<B>>, Stop> {
-        Ok(Selector::with_backend(Counting::new(self.backend()?)))
+    pub(crate) fn counting<F, T>(&self) -> Result<Subject<F, T, Counting<B>>, Stop> {
+        Ok(Subject::new(Counting::new(self.backend()?), self.defect))
     }
 
     /// How long to wait for what must come.
@@ -185,9 +190,10 @@ fn attempt<B: Backend>(
     name: &str,
     new: &dyn Fn() -> io::Result<B>,
     patience: Duration,
+    defect: Option<SelectorDefect>,
     case: fn(&mut Case<'_, B>) -> Outcome,
 ) -> Outcome {
-    let mut context = Case { new, patience: Some(patience), done: Vec::new() };
+    let mut context = Case { new, patience: Some(patience), defect, done: Vec::new() };
     let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut context)));
     let why = match outcome {
         Ok(Err(Stop::Broken(why))) => why,
@@ -218,7 +224,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn check<B: Backend>(name: &str, new: impl Fn() -> io::Result<B>) {
     let case = all::<B>().into_iter().find(|(other, _)| *other == name);
     let (_, case) = case.unwrap_or_else(|| panic!("no case is called {name}"));
-    match attempt(name, &new, PATIENCE, case) {
+    match attempt(name, &new, PATIENCE, None, case) {
         Ok(()) => {}
         Err(Stop::NotRun(why)) => println!("not run: {name}: {why}"),
         Err(Stop::Broken(message)) => panic!("{message}"),
@@ -283,9 +289,19 @@ pub fn run<B: Backend>(new: impl Fn() -> io::Result<B>) -> Report {
 /// assert!(report.failed.is_empty(), "{report}");
 /// ```
 pub fn run_patiently<B: Backend>(new: impl Fn() -> io::Result<B>, patience: Duration) -> Report {
+    run_with(new, patience, None)
+}
+
+/// As [`run_patiently`], over selectors with a defect of their own.
+#[doc(hidden)]
+pub fn run_with<B: Backend>(
+    new: impl Fn() -> io::Result<B>,
+    patience: Duration,
+    defect: Option<SelectorDefect>,
+) -> Report {
     let mut report = Report::default();
     for (name, case) in all::<B>() {
-        match attempt(name, &new, patience, case) {
+        match attempt(name, &new, patience, defect, case) {
             Ok(()) => report.passed.push(name),
             Err(Stop::NotRun(why)) => report.not_run.push((name, why)),
             Err(Stop::Broken(message)) => report.failed.push((name, message)),

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use selectors::{Backend, Events, Interest, Mode, Selector, Token};
+use selectors::{Backend, Interest, Mode, Token};
 
 use super::streams::stream_pairs;
-use super::{Case, NOW, Outcome, Stop};
+use super::{Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{drain, listener_with_pending, pipe, reset, tcp_pair, unix_pair};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
@@ -168,7 +168,7 @@ pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
     Ok(())
 }
 
-type Exclusive<'a, F, B> = (Selector<&'a F, (), B>, Token);
+type Exclusive<'a, F, B> = (Subject<&'a F, (), B>, Token);
 
 /// A selector that watches for READ with exclusive wake-up, if that is possible.
 fn exclusive<'a, F: AsFd, B: Backend>(
@@ -249,13 +249,10 @@ pub(super) fn mode_5_modes_mix<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
             lasting.push(token);
         }
     }
-    let mut events = Events::new();
-    selector.select_into(&mut events, case.long())?;
-    case.expect_tokens(&events, &all)?;
+    case.expect_tokens(&selector.select(case.long())?, &all)?;
     case.did("waited again without reading");
     for _ in 0..2 {
-        selector.select_into(&mut events, case.long())?;
-        case.expect_tokens(&events, &lasting)?;
+        case.expect_tokens(&selector.select(case.long())?, &lasting)?;
     }
     Ok(())
 }

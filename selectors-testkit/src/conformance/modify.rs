@@ -132,6 +132,40 @@ pub(super) fn mod_4_a_refused_modify_changes_nothing<B: Backend>(
     Ok(())
 }
 
+pub(super) fn mod_4_the_backend_goes_on_as_before<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let all = [BOTH, Interest::PRIORITY, Interest::READ | Interest::PRIORITY];
+    for mode in [Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive] {
+        for old_mode in [Mode::Level, Mode::Exclusive] {
+            for interest in all {
+                let mut backend = case.backend()?;
+                if old_mode == Mode::Exclusive && !backend.capabilities().exclusive {
+                    continue;
+                }
+                let (ours, mut theirs) = unix_pair()?;
+                let (token, fd) = (Token::from_bits(4), ours.as_raw_fd());
+                let old = Watch::new(Interest::READ, old_mode);
+                case.did(format!(
+                    "asked the backend for {interest:?}, {mode:?} in place of {old:?}"
+                ));
+                backend.register(ours.as_fd(), token, old)?;
+                let new = Watch::new(interest, mode);
+                let current = backend.modify(fd, token, old, new).map_or(old, |()| new);
+                if current == old {
+                    // It was refused, which is its right; so nothing has changed.
+                    let mut events = Events::new();
+                    backend.wait(&mut events, NOW)?;
+                    case.expect_tokens(&events, &[])?;
+                    theirs.write_all(b"x")?;
+                    backend.wait(&mut events, case.long())?;
+                    case.only(&events, token)?;
+                }
+                backend.unregister(fd, token, current)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn mod_4_map_and_kernel_agree_after_a_descriptor_went<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {

@@ -96,7 +96,7 @@ pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
 
 /// Fills a buffer until it stays full: TCP moves bytes on to its peer in its own time.
 fn fill_for_good<F, T, B: Backend>(
-    selector: &mut selectors::Selector<F, T, B>,
+    selector: &mut super::Subject<F, T, B>,
     writer: &OwnedFd,
 ) -> Result<(), super::Stop> {
     for _ in 0..1000 {

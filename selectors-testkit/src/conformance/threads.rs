@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 
-use selectors::{Backend, Event, Events, Interest, Selector, Token, Waker};
+use selectors::{Backend, Event, Events, Interest, Token, Waker};
 
-use super::{Case, NOW, Outcome, Stop};
+use super::{Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{drain, in_forked_child, unix_pair};
 
-type Wakeable<B> = (Selector<OwnedFd, (), B>, Waker);
+type Wakeable<B> = (Subject<OwnedFd, (), B>, Waker);
 
 /// A selector of nothing, and its waker, where it can have one.
 fn with_waker<B: Backend>(case: &Case<'_, B>) -> Result<Option<Wakeable<B>>, Stop> {

@@ -16,7 +16,10 @@ pub(super) fn wait_1_zero_reports_what_is_ready<B: Backend>(case: &mut Case<'_, 
     let mut selector = case.counting()?;
     let token = selector.register(&ours, Interest::READ, ())?;
     case.did("waited for no time, with nothing ready");
+    let start = Instant::now();
     case.expect_tokens(&selector.select(NOW)?, &[])?;
+    let waited = Some(start.elapsed());
+    case.expect_that(waited < case.long(), "no wait at all", waited)?;
     case.expect("calls of the backend's wait", selector.backend().calls().wait, 1)?;
     case.did("waited for no time, with a byte to read");
     theirs.write_all(b"x")?;

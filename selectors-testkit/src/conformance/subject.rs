@@ -1,0 +1,195 @@
+//! The selector that a case tries: a real one, or one with a defect, to prove that the cases of
+//! the rules that selectors keep by themselves can fail.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use selectors::backend::AsSource;
+use selectors::{
+    Backend, Error, Events, Interest, Mode, RegisterError, Result, Selector, SelectorKey,
+    SelectorKeyMut, Token,
+};
+
+/// What can be wrong with a selector, whatever its backend.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectorDefect {
+    /// Its keys show READ, whatever was asked for.
+    ForgetsInterest,
+    /// It takes an empty interest for READ.
+    TakesEmptyInterest,
+    /// It drops the bits of an interest that it does not know.
+    DropsUnknownBits,
+    /// It answers with the old token when a descriptor is registered again.
+    RegistersTwice,
+    /// Its `contains` goes on saying yes.
+    ContainsTheGone,
+    /// It asks the backend for something else and back when data is changed.
+    CallsForData,
+    /// It asks the backend when nothing changes.
+    CallsForNothing,
+    /// It answers that all is well when it does not know the token.
+    ModifiesTheUnknown,
+    /// It takes a source out while its event is handled, and a panic keeps it there.
+    LosesTheHandled,
+    /// It appends to the list of events.
+    Appends,
+}
+
+pub(crate) struct Subject<F, T, B> {
+    selector: Selector<F, T, B>,
+    defect: Option<SelectorDefect>,
+    handled: Vec<Token>,
+}
+
+impl<F, T, B: Backend> Subject<F, T, B> {
+    pub(crate) fn new(backend: B, defect: Option<SelectorDefect>) -> Self {
+        Self { selector: Selector::with_backend(backend), defect, handled: Vec::new() }
+    }
+
+    fn has(&self, defect: SelectorDefect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    fn interest(&self, interest: Interest) -> Interest {
+        if interest.is_empty() && self.has(SelectorDefect::TakesEmptyInterest) {
+            return Interest::READ;
+        }
+        let known = Interest::from_bits_truncate(interest.bits());
+        if !known.is_empty() && self.has(SelectorDefect::DropsUnknownBits) {
+            return known;
+        }
+        interest
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        fileobj: F,
+        interest: Interest,
+        data: T,
+    ) -> Result<Token, RegisterError<F, T>>
+    where
+        F: AsSource,
+    {
+        self.register_with(fileobj, interest, data, Mode::Level)
+    }
+
+    pub(crate) fn register_with(
+        &mut self,
+        fileobj: F,
+        interest: Interest,
+        data: T,
+        mode: Mode,
+    ) -> Result<Token, RegisterError<F, T>>
+    where
+        F: AsSource,
+    {
+        let interest = self.interest(interest);
+        match self.selector.register_with(fileobj, interest, data, mode) {
+            Err(RegisterError { error: Error::AlreadyRegistered { token, .. }, .. })
+                if self.has(SelectorDefect::RegistersTwice) =>
+            {
+                Ok(token)
+            }
+            answer => answer,
+        }
+    }
+
+    pub(crate) fn modify(&mut self, token: Token, interest: Interest) -> Result<()> {
+        let mode = self.selector.get(token).map(|key| key.mode);
+        self.modify_with(token, interest, mode.unwrap_or_default())
+    }
+
+    pub(crate) fn modify_with(
+        &mut self,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> Result<()> {
+        let interest = self.interest(interest);
+        match self.selector.modify_with(token, interest, mode) {
+            Ok(()) if self.has(SelectorDefect::CallsForNothing) => {
+                self.there_and_back(token);
+                Ok(())
+            }
+            Err(Error::NotRegistered { .. }) if self.has(SelectorDefect::ModifiesTheUnknown) => {
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Two calls that change nothing in the end.
+    fn there_and_back(&mut self, token: Token) {
+        let Some(key) = self.selector.get(token) else { return };
+        let (events, mode) = (key.events, key.mode);
+        if mode == Mode::Level && self.selector.modify(token, events ^ Interest::WRITE).is_ok() {
+            let _ = self.selector.modify(token, events);
+        }
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<SelectorKey<'_, F, T>> {
+        let mut key = self.selector.get(token);
+        if self.has(SelectorDefect::ForgetsInterest) {
+            if let Some(key) = &mut key {
+                key.events = Interest::READ;
+            }
+        }
+        key
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<SelectorKeyMut<'_, F, T>> {
+        if self.has(SelectorDefect::CallsForData) {
+            self.there_and_back(token);
+        }
+        if self.has(SelectorDefect::LosesTheHandled) {
+            self.handled.push(token);
+        }
+        self.selector.get_mut(token)
+    }
+
+    pub(crate) fn contains(&self, token: Token) -> bool {
+        self.selector.contains(token) || self.has(SelectorDefect::ContainsTheGone)
+    }
+
+    pub(crate) fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
+        let mut events = self.selector.select(timeout)?;
+        if !self.handled.is_empty() {
+            let known = std::mem::take(&mut events);
+            let told = |event: &selectors::Event| !self.handled.contains(&event.token());
+            events.extend(known.into_iter().filter(told));
+        }
+        Ok(events)
+    }
+
+    pub(crate) fn select_into(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let before = events.clone();
+        self.selector.select_into(events, timeout)?;
+        if self.has(SelectorDefect::Appends) {
+            events.extend(before);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(self) -> Vec<(F, T)> {
+        self.selector.close()
+    }
+}
+
+impl<F, T, B> Deref for Subject<F, T, B> {
+    type Target = Selector<F, T, B>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.selector
+    }
+}
+
+impl<F, T, B> DerefMut for Subject<F, T, B> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.selector
+    }
+}

@@ -1,0 +1,66 @@
+//! Selectors with one defect each, for the rules that a selector keeps without its backend:
+//! exactly the cases that speak of a defect must reject it.
+
+use std::time::Duration;
+
+use selectors::backend::{Poll, Select};
+use selectors_testkit::conformance::{SelectorDefect, run_with};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn caught(defect: SelectorDefect) -> Vec<&'static str> {
+    let report = run_with(Poll::new, PATIENCE, Some(defect));
+    let cases: Vec<_> = report.failed.iter().map(|(case, _)| *case).collect();
+    println!("{defect:?} -> {}", cases.join(", "));
+    for (case, message) in &report.failed {
+        assert!(message.starts_with(case), "the message does not name the case: {message}");
+        for part in ["did:", "expected:", "seen:", "usually:"] {
+            assert!(message.contains(part), "{part} is missing: {message}");
+        }
+    }
+    cases
+}
+
+macro_rules! defects {
+    ($($test:ident $defect:ident: $($case:ident)+;)+) => { $(
+        #[test]
+        fn $test() {
+            assert_eq!(caught(SelectorDefect::$defect), [$(stringify!($case)),+]);
+        }
+    )+ };
+}
+
+defects! {
+    a_key_that_forgets_the_interest ForgetsInterest:
+        reg_1_the_key_is_as_given
+        mod_4_map_and_kernel_agree_after_a_descriptor_went
+        mode_3_edge_reports_again_after_modify;
+    an_empty_interest_taken_for_read TakesEmptyInterest:
+        reg_2_an_empty_interest_is_refused
+        mod_4_a_refused_modify_changes_nothing
+        mod_4_a_file_keeps_its_state;
+    unknown_bits_that_are_dropped DropsUnknownBits:
+        reg_3_unknown_bits_are_refused;
+    a_second_registration_that_is_accepted RegistersTwice:
+        reg_4_a_descriptor_is_registered_once;
+    a_map_that_contains_what_is_gone ContainsTheGone:
+        reg_10_no_token_comes_twice
+        reg_11_every_view_agrees;
+    data_that_costs_a_call CallsForData:
+        mod_2_changing_the_data_makes_no_call;
+    a_call_for_nothing CallsForNothing:
+        mod_3_no_change_makes_no_call;
+    an_unknown_token_that_is_modified ModifiesTheUnknown:
+        reg_10_no_token_comes_twice
+        mod_5_an_unknown_token_is_not_registered;
+    a_source_that_a_panic_takes_away LosesTheHandled:
+        proc_5_a_panic_leaves_the_selector_usable;
+    a_list_that_is_appended_to Appends:
+        wait_9_select_into_replaces;
+}
+
+#[test]
+fn a_right_selector_passes() {
+    let report = run_with(Select::new, Duration::from_secs(30), None);
+    assert!(report.failed.is_empty(), "{report}");
+}
