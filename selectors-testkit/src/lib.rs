@@ -34,12 +34,15 @@
 //!
 //! - [`fixtures`]: connected pairs, full pipes, peers that reset or vanish, descriptors above
 //!   1024, forked holders, storms of signals.
+//! - [`scripted`]: a backend whose readiness, errors, interruptions and clock are scripted, to
+//!   test an event loop without a kernel.
 #![deny(unsafe_code)]
 
 pub mod conformance;
 pub mod contract;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
 pub mod fixtures;
+pub mod scripted;
 
 /// Makes a module with a `#[test]` for each case of the suite: see the [crate's
 /// documentation](crate).

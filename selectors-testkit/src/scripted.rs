@@ -1,0 +1,430 @@
+//! A backend that does what a test tells it, to try an event loop without a kernel.
+//!
+//! [`Scripted`] is a [`Backend`] whose every wait plays the next step of a [`Script`]: some
+//! sources become ready, the timeout passes, a signal interrupts, the kernel fails. Its clock is
+//! part of the script as well: time passes when a step says so, so a test of an hour's idle
+//! timeout takes no time, and always goes the same way.
+//!
+//! Sources are named by their file objects, which need a descriptor but no peer: an end of a
+//! socket pair will do, and lets the test read what the program has written.
+//!
+//! # Examples
+//!
+//! A loop that greets who connects and hangs up after a minute of silence, and the test of its
+//! logic:
+//!
+//! ```
+//! use selectors::{Backend, Interest, Readiness, Selector};
+//! use selectors_testkit::scripted::{Call, Scripted};
+//! use std::io::{self, Read, Write};
+//! use std::os::unix::net::UnixStream;
+//! use std::time::Duration;
+//!
+//! const MINUTE: Duration = Duration::from_secs(60);
+//!
+//! /// The program: echoes what comes, and ends after a minute in which nothing came.
+//! fn serve<B: Backend>(selector: &mut Selector<UnixStream, (), B>) -> io::Result<usize> {
+//!     let mut echoed = 0;
+//!     loop {
+//!         let events = selector.select(Some(MINUTE))?;
+//!         if events.is_empty() {
+//!             return Ok(echoed);
+//!         }
+//!         for event in events {
+//!             let Some(key) = selector.get_mut(event.token()) else { continue };
+//!             let mut buffer = [0; 16];
+//!             let count = key.fileobj.read(&mut buffer)?;
+//!             key.fileobj.write_all(&buffer[..count])?;
+//!             echoed += count;
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! let (ours, mut theirs) = UnixStream::pair()?;
+//! theirs.write_all(b"hello")?;
+//!
+//! let (backend, script) = Scripted::new();
+//! script.ready(&ours, Readiness::READ);
+//! script.interrupted(MINUTE / 2); // a signal after half a minute: the wait goes on
+//! script.timeout();
+//!
+//! let mut selector = Selector::with_backend(backend);
+//! selector.register(ours, Interest::READ, ())?;
+//! let begin = script.now();
+//! assert_eq!(serve(&mut selector)?, 5);
+//! assert_eq!(script.now() - begin, MINUTE, "of the script's time, and none of ours");
+//! let waits = script.calls().into_iter().filter_map(|call| match call {
+//!     Call::Wait { timeout } => timeout,
+//!     _ => None,
+//! });
+//! assert_eq!(waits.collect::<Vec<_>>(), [MINUTE, MINUTE, MINUTE / 2]);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use selectors::backend::{AsSource, BorrowedSource, Capabilities, RawSource, Trigger};
+use selectors::{Backend, Event, Events, Readiness, Token, Watch};
+
+/// A call that was made of a [`Scripted`] backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Call {
+    /// A source was registered, or refused as the script said.
+    Register {
+        /// Its descriptor.
+        fd: RawSource,
+        /// What for.
+        watch: Watch,
+    },
+    /// A source was modified, or that was refused as the script said.
+    Modify {
+        /// Its descriptor.
+        fd: RawSource,
+        /// What for from now on.
+        watch: Watch,
+    },
+    /// A source was unregistered.
+    Unregister {
+        /// Its descriptor.
+        fd: RawSource,
+    },
+    /// A step of the script was asked for.
+    Wait {
+        /// For how long at the most.
+        timeout: Option<Duration>,
+    },
+}
+
+#[derive(Debug)]
+enum Step {
+    Ready(Vec<(RawSource, Readiness)>),
+    Timeout,
+    Interrupted(Duration),
+    Fail(io::Error),
+    Pass(Duration),
+    Wake,
+}
+
+#[derive(Debug)]
+struct State {
+    steps: VecDeque<Step>,
+    refusals: VecDeque<io::Error>,
+    watched: BTreeMap<RawSource, Token>,
+    calls: Vec<Call>,
+    now: Instant,
+    waker: Option<Token>,
+    woken: bool,
+}
+
+/// A backend that plays a [`Script`]: see the [module's documentation](self).
+#[derive(Debug)]
+pub struct Scripted {
+    state: Arc<Mutex<State>>,
+    capabilities: Capabilities,
+}
+
+/// What a [`Scripted`] backend is to do, and what was asked of it. Clones share one script.
+///
+/// Each wait plays one step, those of [`pass`](Self::pass) aside. When no step is left, a wait
+/// fails with [`io::ErrorKind::UnexpectedEof`] instead of waiting for ever.
+#[derive(Debug, Clone)]
+pub struct Script {
+    state: Arc<Mutex<State>>,
+}
+
+impl Scripted {
+    /// A backend and its script, with every capability.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::fs::File;
+    /// use std::time::Duration;
+    ///
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<File, (), Scripted> = Selector::with_backend(backend);
+    /// script.timeout();
+    /// assert!(selector.select(Some(Duration::from_secs(3600))).unwrap().is_empty());
+    /// assert!(selector.select(None).is_err(), "the script has ended");
+    /// ```
+    #[must_use]
+    pub fn new() -> (Self, Script) {
+        Self::with_capabilities(Capabilities {
+            edge: true,
+            exclusive: true,
+            priority: true,
+            read_closed: true,
+            hangup: true,
+            error: true,
+            write_hangup: true,
+            timeout_grain: Duration::from_nanos(1),
+            ..Capabilities::default()
+        })
+    }
+
+    /// A backend and its script, with these capabilities and no others. `nesting` is none that
+    /// it can have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Capabilities, Interest, Mode, Selector};
+    /// use selectors_testkit::scripted::Scripted;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (backend, _script) = Scripted::with_capabilities(Capabilities::default());
+    /// let mut selector = Selector::with_backend(backend);
+    /// let file = selectors_testkit::fixtures::null_device()?;
+    /// assert!(selector.register_with(file, Interest::READ, (), Mode::Edge).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_capabilities(capabilities: Capabilities) -> (Self, Script) {
+        let state = Arc::new(Mutex::new(State {
+            steps: VecDeque::new(),
+            refusals: VecDeque::new(),
+            watched: BTreeMap::new(),
+            calls: Vec::new(),
+            now: Instant::now(),
+            waker: None,
+            woken: false,
+        }));
+        let script = Script { state: Arc::clone(&state) };
+        (Self { state, capabilities: Capabilities { nesting: false, ..capabilities } }, script)
+    }
+}
+
+impl Script {
+    /// Next, this source is ready. Steps that say so in a row are one each: for several sources
+    /// at once there is [`all_ready`](Self::all_ready).
+    ///
+    /// A source that is not registered when its step is played makes the wait fail with
+    /// [`io::ErrorKind::NotFound`].
+    pub fn ready<S: AsSource + ?Sized>(&self, source: &S, readiness: Readiness) {
+        self.all_ready([(source, readiness)]);
+    }
+
+    /// Next, these sources are ready, in this order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Readiness, Selector};
+    /// use selectors_testkit::{fixtures::unix_pair, scripted::Scripted};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, two) = unix_pair()?;
+    /// let (backend, script) = Scripted::new();
+    /// script.all_ready([(&two, Readiness::READ), (&one, Readiness::HANGUP)]);
+    /// let mut selector = Selector::with_backend(backend);
+    /// selector.register(one, Interest::READ, 1)?;
+    /// selector.register(two, Interest::READ, 2)?;
+    /// let events = selector.select(None)?;
+    /// let data: Vec<_> = events.iter().map(|e| *selector.get(e.token()).unwrap().data).collect();
+    /// assert_eq!(data, [2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn all_ready<'a, S: AsSource + ?Sized + 'a>(
+        &self,
+        sources: impl IntoIterator<Item = (&'a S, Readiness)>,
+    ) {
+        let sources = sources.into_iter().map(|(source, readiness)| (number(source), readiness));
+        self.push(Step::Ready(sources.collect()));
+    }
+
+    /// Next, the timeout passes. A wait without one fails with [`io::ErrorKind::TimedOut`]: it
+    /// would last for ever.
+    pub fn timeout(&self) {
+        self.push(Step::Timeout);
+    }
+
+    /// Next, a signal interrupts the wait after this long.
+    pub fn interrupted(&self, after: Duration) {
+        self.push(Step::Interrupted(after));
+    }
+
+    /// Next, the kernel fails.
+    pub fn fail(&self, error: io::Error) {
+        self.push(Step::Fail(error));
+    }
+
+    /// Next, another thread wakes the selector. Its own wakers work as well.
+    pub fn wake(&self) {
+        self.push(Step::Wake);
+    }
+
+    /// Before the next step, this long passes: within the wait that plays that step.
+    pub fn pass(&self, time: Duration) {
+        self.push(Step::Pass(time));
+    }
+
+    /// The next register or modify is refused with this error. Several are played in turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Selector};
+    /// use selectors_testkit::{fixtures::null_device, scripted::Scripted};
+    /// use std::io;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let (backend, script) = Scripted::new();
+    /// script.refuse(io::ErrorKind::OutOfMemory.into());
+    /// let mut selector = Selector::with_backend(backend);
+    /// let refused = selector.register(null_device()?, Interest::READ, "data").unwrap_err();
+    /// assert_eq!(refused.data, "data");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refuse(&self, error: io::Error) {
+        self.lock().refusals.push_back(error);
+    }
+
+    /// The script's clock. It stands still but for what the steps say.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.lock().now
+    }
+
+    /// What was asked of the backend, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    /// How many steps are left to be played.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.lock().steps.len()
+    }
+
+    fn push(&self, step: Step) {
+        self.lock().steps.push_back(step);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// A test that fails while it holds the script has failed anyway.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn refusal(&mut self) -> io::Result<()> {
+        self.refusals.pop_front().map_or(Ok(()), Err)
+    }
+
+    fn play(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        if std::mem::take(&mut self.woken) {
+            events.extend(self.waker.map(|waker| Event::new(waker, Readiness::READ)));
+            return Ok(());
+        }
+        while let Some(Step::Pass(time)) = self.steps.front() {
+            self.now += *time;
+            self.steps.pop_front();
+        }
+        match self.steps.pop_front() {
+            Some(Step::Ready(sources)) => {
+                let ready: io::Result<Vec<Event>> = sources
+                    .iter()
+                    .map(|(fd, readiness)| match self.watched.get(fd) {
+                        Some(&token) => Ok(Event::new(token, *readiness)),
+                        None => Err(io::Error::new(
+                            io::ErrorKind::NotFound,
+                            format!("descriptor {fd} is ready in the script and not registered"),
+                        )),
+                    })
+                    .collect();
+                events.extend(ready?);
+                Ok(())
+            }
+            Some(Step::Timeout) => {
+                self.now += timeout.ok_or(io::ErrorKind::TimedOut)?;
+                Ok(())
+            }
+            Some(Step::Interrupted(after)) => {
+                self.now += after;
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            Some(Step::Fail(error)) => Err(error),
+            Some(Step::Wake) => {
+                events.extend(self.waker.map(|waker| Event::new(waker, Readiness::READ)));
+                Ok(())
+            }
+            Some(Step::Pass(_)) | None => {
+                let message = "the script has ended";
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+            }
+        }
+    }
+}
+
+impl Backend for Scripted {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let fd = number(&source);
+        let mut state = lock(&self.state);
+        state.calls.push(Call::Register { fd, watch });
+        state.refusal()?;
+        state.watched.insert(fd, token);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawSource, _token: Token, _old: Watch, new: Watch) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.calls.push(Call::Modify { fd, watch: new });
+        state.refusal()
+    }
+
+    fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.calls.push(Call::Unregister { fd });
+        state.watched.remove(&fd);
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.calls.push(Call::Wait { timeout });
+        state.play(events, timeout)
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        lock(&self.state).waker = Some(token);
+        let state = Arc::clone(&self.state);
+        Ok(Some(Box::new(move || {
+            lock(&state).woken = true;
+            Ok(())
+        })))
+    }
+
+    fn now(&self) -> Instant {
+        lock(&self.state).now
+    }
+}
+
+fn number<S: AsSource + ?Sized>(source: &S) -> RawSource {
+    use std::os::fd::AsRawFd;
+    source.as_fd().as_raw_fd()
+}

@@ -1,0 +1,156 @@
+//! The scripted backend does what its script says, and a selector over it goes by its clock.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use selectors::{Capabilities, Error, Event, Interest, Mode, Readiness, Selector, Token};
+use selectors_testkit::fixtures::unix_pair;
+use selectors_testkit::scripted::{Call, Script, Scripted};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Scripts = (Selector<UnixStream, &'static str, Scripted>, Script);
+
+fn scripted() -> Scripts {
+    let (backend, script) = Scripted::new();
+    (Selector::with_backend(backend), script)
+}
+
+fn kind<T>(answer: Result<T, Error>) -> Option<ErrorKind> {
+    answer.err().map(|error| io::Error::from(error).kind())
+}
+
+#[test]
+fn steps_are_played_in_order() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (one, two) = unix_pair()?;
+    script.ready(&one, Readiness::READ);
+    script.all_ready([(&two, Readiness::WRITE), (&one, Readiness::READ)]);
+    script.timeout();
+    let first = selector.register(one, Interest::READ, "one")?;
+    let second = selector.register(two, Interest::READ | Interest::WRITE, "two")?;
+    let mut tokens = || -> Result<Vec<Token>, Error> {
+        Ok(selector.select(Some(SECOND))?.iter().map(Event::token).collect())
+    };
+    assert_eq!(tokens()?, [first]);
+    assert_eq!(tokens()?, [second, first]);
+    assert_eq!(tokens()?, []);
+    assert_eq!(script.remaining(), 0);
+    assert_eq!(kind(tokens()), Some(ErrorKind::UnexpectedEof));
+    Ok(())
+}
+
+#[test]
+fn time_passes_when_the_script_says_so() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let begin = script.now();
+    script.interrupted(SECOND);
+    script.interrupted(2 * SECOND);
+    script.timeout();
+    assert!(selector.select(Some(10 * SECOND))?.is_empty());
+    assert_eq!(script.now() - begin, 10 * SECOND);
+    let waits = script.calls();
+    let waited = |seconds| Call::Wait { timeout: Some(seconds * SECOND) };
+    assert_eq!(waits, [10, 9, 7].map(waited));
+    Ok(())
+}
+
+#[test]
+fn a_deadline_that_passed_meanwhile_ends_the_wait() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    script.pass(20 * SECOND);
+    script.interrupted(Duration::ZERO);
+    assert!(selector.select(Some(10 * SECOND))?.is_empty());
+    assert_eq!(script.calls().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn interruptions_end_a_wait_on_request() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    selector.set_interruptible(true);
+    script.interrupted(SECOND);
+    let events = selector.select(None)?;
+    assert!(events.interrupted() && events.is_empty());
+    Ok(())
+}
+
+#[test]
+fn failures_reach_the_caller() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    script.fail(io::Error::from_raw_os_error(12));
+    let error = selector.select(None).unwrap_err();
+    assert_eq!(io::Error::from(error).raw_os_error(), Some(12));
+
+    let (ours, theirs) = unix_pair()?;
+    script.refuse(io::Error::from_raw_os_error(28));
+    let refused = selector.register(ours, Interest::READ, "data").unwrap_err();
+    assert_eq!((refused.data, selector.len()), ("data", 0));
+    let token = selector.register(theirs, Interest::READ, "data")?;
+    script.refuse(io::Error::from_raw_os_error(28));
+    assert!(selector.modify(token, Interest::WRITE).is_err());
+    assert_eq!(selector.get(token).unwrap().events, Interest::READ);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_registered_cannot_be_ready() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = unix_pair()?;
+    script.ready(&ours, Readiness::READ);
+    assert_eq!(kind(selector.select(None)), Some(ErrorKind::NotFound));
+    Ok(())
+}
+
+#[test]
+fn waiting_for_ever_is_an_error() {
+    let (mut selector, script) = scripted();
+    script.timeout();
+    assert_eq!(kind(selector.select(None)), Some(ErrorKind::TimedOut));
+}
+
+#[test]
+fn wakers_work_without_a_kernel() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let waker = selector.waker()?;
+    waker.wake()?;
+    waker.wake()?;
+    assert!(selector.select(None)?.woken());
+    script.timeout();
+    assert!(!selector.select(Some(SECOND))?.woken(), "two wakes were one");
+    script.wake();
+    assert!(selector.select(None)?.woken());
+    Ok(())
+}
+
+#[test]
+fn every_call_is_on_record() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = unix_pair()?;
+    let token = selector.register_with(ours, Interest::READ, "data", Mode::Edge)?;
+    selector.modify(token, Interest::WRITE)?;
+    selector.modify(token, Interest::WRITE)?;
+    selector.unregister(token)?;
+    let calls = script.calls();
+    assert!(
+        matches!(calls[..], [Call::Register { .. }, Call::Modify { .. }, Call::Unregister { .. }]),
+        "{calls:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn capabilities_can_be_withheld() -> io::Result<()> {
+    let (backend, _script) = Scripted::with_capabilities(Capabilities {
+        waker: false,
+        nesting: true,
+        ..Capabilities::default()
+    });
+    let mut selector = Selector::with_backend(backend);
+    let (ours, _theirs) = unix_pair()?;
+    assert!(selector.register(ours, Interest::PRIORITY, ()).is_err());
+    assert!(matches!(selector.waker(), Err(Error::Unsupported { .. })));
+    assert!(!selector.capabilities().nesting, "it has no descriptor");
+    Ok(())
+}
