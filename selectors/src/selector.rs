@@ -601,6 +601,20 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     /// How many sources are registered. Wakers are none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// let _waker = selector.waker()?;
+    /// assert_eq!(selector.len(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[doc(alias = "get_map")]
     #[must_use]
     pub fn len(&self) -> usize {

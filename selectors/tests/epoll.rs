@@ -14,8 +14,8 @@ const LONG: Option<Duration> = Some(Duration::from_secs(10));
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// A descriptor that is closed behind the selector's back.
-fn loose(stream: &UnixStream) -> RawFd {
-    nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(5_000)).unwrap()
+fn loose(file: impl AsFd) -> RawFd {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(5_000)).unwrap()
 }
 
 fn borrow(fd: RawFd) -> BorrowedFd<'static> {
@@ -42,6 +42,10 @@ fn close_4_a_ghost_is_laid_to_rest() -> io::Result<()> {
     let one_shot = selector.register_with(fired.0.as_fd(), Interest::WRITE, (), Mode::OneShot)?;
     assert_eq!(tokens(&selector.select(LONG)?), [one_shot]);
 
+    let file = loose(File::open("/proc/self/exe")?);
+    let fired_file = selector.register_with(borrow(file), Interest::READ, (), Mode::OneShot)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [fired_file]);
+
     nix::unistd::close(fd)?;
     selector.unregister(ghost)?;
     theirs.write_all(b"x")?;
@@ -58,6 +62,16 @@ fn close_4_a_ghost_is_laid_to_rest() -> io::Result<()> {
     assert!(selector.select(NOW)?.is_empty(), "a one-shot that has fired stays silent");
     selector.modify(one_shot, Interest::WRITE)?;
     assert_eq!(tokens(&selector.select(LONG)?), [one_shot]);
+
+    // What was kept beside the kernel leaves nothing behind for who gets its number next.
+    selector.unregister(fired_file)?;
+    nix::unistd::close(file)?;
+    let again = nix::fcntl::fcntl(&other, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(file))?;
+    let successor = selector.register(borrow(again), Interest::PRIORITY, ())?;
+    selector.modify(successor, Interest::WRITE)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [successor]);
+    selector.unregister(successor)?;
+    nix::unistd::close(again)?;
     Ok(())
 }
 

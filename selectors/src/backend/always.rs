@@ -56,6 +56,11 @@ impl AlwaysReady {
         true
     }
 
+    /// Whether a source is one of these.
+    pub(super) fn contains(&self, fd: RawSource, token: Token) -> bool {
+        self.place(fd, token).is_some()
+    }
+
     /// Appends an event for every armed source.
     pub(super) fn report(&mut self, events: &mut Events) {
         for source in self.sources.iter_mut().filter(|source| source.armed) {

@@ -42,7 +42,29 @@ pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
 }
 
 /// Python's `fileno()`: the selector's own descriptor, which can be registered with another
-/// selector.
+/// selector, and is readable there when this one has something to report.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest};
+/// use std::io::Write;
+/// use std::os::fd::AsFd;
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, mut theirs) = UnixStream::pair()?;
+/// let mut inner = DefaultSelector::new()?;
+/// inner.register(ours, Interest::READ, ())?;
+/// let mut outer = DefaultSelector::new()?;
+/// # #[cfg(target_os = "linux")] {
+/// outer.register(inner.as_fd(), Interest::READ, "inner")?;
+/// theirs.write_all(b"x")?;
+/// assert_eq!(outer.select(None)?.len(), 1);
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 impl<F, T, B: Backend + AsFd> AsFd for Selector<F, T, B> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.backend().as_fd()

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -55,8 +56,8 @@ const BEACON: Token = Token::reserved(1);
 ///
 /// - The kernel carries the token, so an event finds its source without a look-up by number.
 /// - A timeout of whole milliseconds goes through epoll_pwait(2), a finer one through
-///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM)
-///   through the former from then on, rounded up.
+///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM), which
+///   is tried when a program makes its first instance, through the former, rounded up.
 /// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
 ///   ready.
 /// - A descriptor that was closed while registered and lives on in a duplicate keeps being
@@ -96,10 +97,11 @@ impl Epoll {
     /// # }
     /// ```
     pub fn new() -> io::Result<Self> {
+        let instance = create()?;
         Ok(Self {
-            instance: create()?,
+            nanoseconds: has_epoll_pwait2(&instance),
+            instance,
             buffer: room(FIRST_ROOM),
-            nanoseconds: sys::HAS_EPOLL_PWAIT2,
             always: AlwaysReady::default(),
             beacon: None,
             left_out: Vec::new(),
@@ -250,13 +252,16 @@ impl Backend for Epoll {
         let new = create()?;
         let mut left_out = Vec::new();
         for source in sources {
+            if self.always.contains(source.fd, source.token) {
+                continue;
+            }
             if !source.armed {
                 left_out.push(source.fd);
                 continue;
             }
             match control(&new, sys::EPOLL_CTL_ADD, source.fd, source.token, source.watch) {
-                // Those of the always-ready list, and those that are closed by now.
-                Ok(()) | Err(Errno::EPERM | Errno::EBADF) => {}
+                // EBADF, or EPERM if the number is another file's: it was closed as well.
+                Ok(()) | Err(Errno::EBADF | Errno::EPERM) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -281,6 +286,20 @@ fn create() -> io::Result<OwnedFd> {
     let fd = Errno::result(unsafe { sys::epoll_create1(sys::EPOLL_CLOEXEC) })?;
     // SAFETY: a new descriptor that is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether epoll_pwait2(2) is there and allowed, which is tried once.
+fn has_epoll_pwait2(instance: &OwnedFd) -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let mut event = sys::epoll_event { events: 0, u64: 0 };
+        let now = sys::KernelTimespec::default();
+        let mut probe = || {
+            // SAFETY: there is room for one event, and `now` outlives the call.
+            unsafe { sys::epoll_pwait2(instance.as_raw_fd(), &raw mut event, 1, &raw const now) }
+        };
+        sys::HAS_EPOLL_PWAIT2 && Errno::result(probe()).is_ok()
+    })
 }
 
 fn room(events: usize) -> Vec<sys::epoll_event> {
