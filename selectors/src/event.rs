@@ -18,6 +18,10 @@ bitflags! {
     /// [`Capabilities`](crate::Capabilities) declares which. Portable code finds end-of-file
     /// by reading and errors by the call that fails.
     ///
+    /// # Implementation notes
+    ///
+    /// The bits are those of poll(2) and epoll(7) on Linux, which saves translating them there.
+    ///
     /// # Examples
     ///
     /// ```
@@ -28,15 +32,15 @@ bitflags! {
     /// assert!(!readiness.intersects(Readiness::HANGUP | Readiness::ERROR));
     /// ```
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub struct Readiness: u8 {
+    pub struct Readiness: u32 {
         /// A read would not block: data, end-of-file, a pending connection or an error.
         #[doc(alias = "EVENT_READ")]
-        const READ = Interest::READ.bits();
+        const READ = Interest::READ.bits() as u32;
         /// Urgent data.
-        const PRIORITY = Interest::PRIORITY.bits();
+        const PRIORITY = Interest::PRIORITY.bits() as u32;
         /// A write would not block: space in the buffer, a finished connect or an error.
         #[doc(alias = "EVENT_WRITE")]
-        const WRITE = Interest::WRITE.bits();
+        const WRITE = Interest::WRITE.bits() as u32;
         /// Hint: the descriptor has an error pending, such as a reset or refused connection.
         #[doc(alias("POLLERR", "EPOLLERR"))]
         const ERROR = 0x08;
@@ -45,7 +49,7 @@ bitflags! {
         const HANGUP = 0x10;
         /// Hint: the peer will send no more.
         #[doc(alias("POLLRDHUP", "EPOLLRDHUP", "EV_EOF"))]
-        const READ_CLOSED = 0x20;
+        const READ_CLOSED = 0x2000;
     }
 }
 
@@ -53,25 +57,46 @@ impl Readiness {
     const ASKABLE: Self = Self::READ.union(Self::WRITE).union(Self::PRIORITY);
     const HINTS: Self = Self::ERROR.union(Self::HANGUP).union(Self::READ_CLOSED);
 
-    /// What of this is to be told to somebody who asked for `interest`, if anything.
+    /// What of this is to be told to somebody who asked for `interest`: nothing if it is empty.
     #[inline]
-    pub(crate) const fn asked_for(self, interest: Interest) -> Option<Self> {
-        let asked = Self::from_bits_retain(interest.bits());
-        let mut told = self;
-        if self.intersects(Self::HINTS) {
-            if self.intersects(Self::ERROR.union(Self::HANGUP)) {
-                // No waiter may sleep through an error, whatever it waits for.
-                told = told.union(Self::ASKABLE);
-                if asked.intersects(Self::READ.union(Self::WRITE)) {
-                    told = told.difference(Self::PRIORITY.difference(self));
-                }
-            } else {
-                // An end-of-file is there to be read.
-                told = told.union(Self::READ);
-            }
+    pub(crate) const fn asked_for(self, interest: Interest) -> Self {
+        let asked = Self::from_bits_retain(interest.bits() as u32);
+        if self.intersects(Self::HINTS) { self.with_hints(asked) } else { self.intersection(asked) }
+    }
+
+    /// The same, where there is a hint to be told as well.
+    #[cold]
+    const fn with_hints(self, asked: Self) -> Self {
+        let directions = if !self.intersects(Self::ERROR.union(Self::HANGUP)) {
+            // An end-of-file is there to be read.
+            self.union(Self::READ).intersection(asked)
+        } else if asked.intersects(Self::READ.union(Self::WRITE)) {
+            // No waiter may sleep through an error, whatever it waits for.
+            self.union(Self::READ).union(Self::WRITE).intersection(asked)
+        } else {
+            Self::PRIORITY
+        };
+        let directions = directions.intersection(Self::ASKABLE);
+        if directions.is_empty() {
+            directions
+        } else {
+            directions.union(self.intersection(Self::HINTS))
         }
-        let told = told.intersection(asked.union(Self::HINTS));
-        if told.intersects(Self::ASKABLE) { Some(told) } else { None }
+    }
+}
+
+/// Ready for all that was asked for, and no hints.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{Interest, Readiness};
+///
+/// assert_eq!(Readiness::from(Interest::WRITE), Readiness::WRITE);
+/// ```
+impl From<Interest> for Readiness {
+    fn from(interest: Interest) -> Self {
+        Self::from_bits_retain(u32::from(interest.bits()))
     }
 }
 
@@ -293,46 +318,40 @@ impl<'a> IntoIterator for &'a Events {
 mod tests {
     use super::*;
 
-    fn told(said: Readiness, interest: Interest) -> Option<Readiness> {
+    fn told(said: Readiness, interest: Interest) -> Readiness {
         said.asked_for(interest)
     }
 
     #[test]
     fn only_what_was_asked_for_is_told() {
         let all = Readiness::READ | Readiness::WRITE | Readiness::PRIORITY;
-        assert_eq!(told(all, Interest::READ), Some(Readiness::READ));
-        assert_eq!(told(all, Interest::PRIORITY), Some(Readiness::PRIORITY));
-        assert_eq!(told(Readiness::WRITE, Interest::READ), None);
-        assert_eq!(told(Readiness::empty(), Interest::all()), None);
+        assert_eq!(told(all, Interest::READ), Readiness::READ);
+        assert_eq!(told(all, Interest::PRIORITY), Readiness::PRIORITY);
+        assert_eq!(told(Readiness::WRITE, Interest::READ), Readiness::empty());
+        assert_eq!(told(Readiness::empty(), Interest::all()), Readiness::empty());
     }
 
     #[test]
     fn an_error_wakes_every_direction_that_was_asked_for() {
         for bad in [Readiness::ERROR, Readiness::HANGUP, Readiness::ERROR | Readiness::HANGUP] {
-            assert_eq!(told(bad, Interest::READ), Some(bad | Readiness::READ));
-            assert_eq!(told(bad, Interest::WRITE), Some(bad | Readiness::WRITE));
+            assert_eq!(told(bad, Interest::READ), bad | Readiness::READ);
+            assert_eq!(told(bad, Interest::WRITE), bad | Readiness::WRITE);
             assert_eq!(
                 told(bad, Interest::all()),
-                Some(bad | Readiness::READ | Readiness::WRITE),
+                bad | Readiness::READ | Readiness::WRITE,
                 "PRIORITY is only invented where nothing else was asked for"
             );
-            assert_eq!(told(bad, Interest::PRIORITY), Some(bad | Readiness::PRIORITY));
+            assert_eq!(told(bad, Interest::PRIORITY), bad | Readiness::PRIORITY);
         }
         let urgent = Readiness::ERROR | Readiness::PRIORITY;
-        assert_eq!(
-            told(urgent, Interest::all()),
-            Some(urgent | Readiness::READ | Readiness::WRITE)
-        );
+        assert_eq!(told(urgent, Interest::all()), urgent | Readiness::READ | Readiness::WRITE);
     }
 
     #[test]
     fn end_of_file_is_read_readiness() {
         let closed = Readiness::READ_CLOSED;
-        assert_eq!(told(closed, Interest::READ), Some(closed | Readiness::READ));
-        assert_eq!(told(closed, Interest::WRITE), None);
-        assert_eq!(
-            told(closed | Readiness::WRITE, Interest::WRITE),
-            Some(closed | Readiness::WRITE)
-        );
+        assert_eq!(told(closed, Interest::READ), closed | Readiness::READ);
+        assert_eq!(told(closed, Interest::WRITE), Readiness::empty());
+        assert_eq!(told(closed | Readiness::WRITE, Interest::WRITE), closed | Readiness::WRITE);
     }
 }

@@ -5,7 +5,10 @@ use slab::Slab;
 
 use crate::backend::{RawSource, Registered};
 use crate::index::DescriptorIndex;
-use crate::{Events, Interest, Mode, Token, Watch};
+use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+/// A readiness that no kernel reports.
+const NEVER_SAID: Readiness = Readiness::from_bits_retain(u32::MAX);
 
 /// What is kept for one source.
 #[derive(Debug)]
@@ -16,6 +19,9 @@ pub(crate) struct Entry<F, T> {
     generation: u32,
     /// Where in the list of the current wait its event stands, for [`Registry::settle`].
     place: u32,
+    /// The readiness that is told as it is said, which is the usual case: neither more nor less
+    /// than was asked for, of a source that needs no book-keeping.
+    plain: Readiness,
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
     /// Whether it can be reported: not after a one-shot source was.
@@ -26,6 +32,26 @@ impl<F, T> Entry<F, T> {
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.interest, self.mode)
     }
+
+    /// From now on it is watched for this, and armed.
+    pub(crate) fn set_watch(&mut self, watch: Watch) {
+        self.interest = watch.interest;
+        self.mode = watch.mode;
+        self.armed = true;
+        self.plain = match watch.mode {
+            Mode::OneShot => NEVER_SAID,
+            _ => watch.interest.into(),
+        };
+    }
+
+    /// What the user is told when this is said.
+    fn tell(&mut self, said: Readiness) -> Readiness {
+        let told = said.asked_for(self.interest);
+        if self.mode == Mode::OneShot {
+            self.armed &= told.is_empty();
+        }
+        told
+    }
 }
 
 /// What a batch of events held besides events of registered sources.
@@ -35,6 +61,19 @@ pub(crate) struct Settled {
     pub(crate) woken: bool,
     /// Tokens that name no source: the kernel still watches what was unregistered.
     pub(crate) stale: bool,
+}
+
+impl Settled {
+    /// Takes note of a token that is no source's. Nobody is told anything of it.
+    #[cold]
+    fn note(&mut self, token: Token) -> Readiness {
+        if token == Token::WAKER {
+            self.woken = true;
+        } else {
+            self.stale = true;
+        }
+        Readiness::empty()
+    }
 }
 
 #[derive(Debug)]
@@ -71,16 +110,19 @@ impl<F, T> Registry<F, T> {
     /// Takes a source in whose descriptor is not registered.
     pub(crate) fn insert(&mut self, fd: RawSource, watch: Watch, fileobj: F, data: T) -> Token {
         let token = self.next_token();
-        let slot = self.slots.insert(Some(Entry {
+        let mut entry = Entry {
             fileobj,
             data,
             fd,
             generation: token.generation(),
             place: 0,
+            plain: NEVER_SAID,
             interest: watch.interest,
             mode: watch.mode,
             armed: true,
-        }));
+        };
+        entry.set_watch(watch);
+        let slot = self.slots.insert(Some(entry));
         if slot == self.generations.len() {
             self.generations.push(0);
         }
@@ -153,35 +195,43 @@ impl<F, T> Registry<F, T> {
     #[inline]
     pub(crate) fn settle(&mut self, events: &mut Events, merge: bool) -> Settled {
         let mut settled = Settled::default();
-        let mut kept = 0;
-        for at in 0..events.list.len() {
-            let said = events.list[at];
-            let Some(entry) = self.get_mut(said.token()) else {
-                if said.token() == Token::WAKER {
-                    settled.woken = true;
-                } else {
-                    settled.stale = true;
-                }
-                continue;
+        let mut dropped = false;
+        for event in &mut events.list {
+            let told = match self.get_mut(event.token()) {
+                Some(entry) if event.readiness() == entry.plain => continue,
+                Some(entry) => entry.tell(event.readiness()),
+                None => settled.note(event.token()),
             };
-            let Some(readiness) = said.readiness().asked_for(entry.interest) else { continue };
-            if entry.mode == Mode::OneShot {
-                entry.armed = false;
-            }
-            if merge {
-                let place = entry.place as usize;
-                if place < kept && events.list[place].token() == said.token() {
-                    events.list[place] =
-                        crate::Event::new(said.token(), events.list[place].readiness() | readiness);
-                    continue;
-                }
-                entry.place = u32::try_from(kept).unwrap_or(u32::MAX);
-            }
-            events.list[kept] = crate::Event::new(said.token(), readiness);
-            kept += 1;
+            *event = Event::new(event.token(), told);
+            dropped |= told.is_empty();
         }
-        events.list.truncate(kept);
+        if dropped {
+            events.list.retain(|event| !event.readiness().is_empty());
+        }
+        if merge {
+            self.merge(&mut events.list);
+        }
         settled
+    }
+
+    /// Makes several events of one source one, where the first of them stands.
+    fn merge(&mut self, list: &mut Vec<Event>) {
+        let mut kept = 0;
+        for at in 0..list.len() {
+            let event = list[at];
+            let Some(entry) = self.get_mut(event.token()) else { continue };
+            match list[..kept].get_mut(entry.place as usize) {
+                Some(first) if first.token() == event.token() => {
+                    *first = Event::new(event.token(), first.readiness() | event.readiness());
+                }
+                _ => {
+                    entry.place = u32::try_from(kept).unwrap_or(u32::MAX);
+                    list[kept] = event;
+                    kept += 1;
+                }
+            }
+        }
+        list.truncate(kept);
     }
 }
 
@@ -193,7 +243,6 @@ fn token(slot: usize, generation: u32) -> Token {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, Readiness};
 
     const READ: Watch = Watch::new(Interest::READ, Mode::Level);
     const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
@@ -323,6 +372,18 @@ mod tests {
         assert!(registry.get(token).unwrap().armed, "nothing was told");
         registry.settle(&mut events(&[(token, Readiness::READ)]), false);
         assert!(!registry.get(token).unwrap().armed);
+    }
+
+    #[test]
+    fn rule_ready_4_nothing_said_is_nothing_told() {
+        let mut registry = Registry::new();
+        for (fd, mode) in [(1, Mode::Level), (2, Mode::OneShot)] {
+            let token = registry.insert(fd, Watch::new(Interest::READ, mode), (), ());
+            let mut list = events(&[(token, Readiness::empty())]);
+            registry.settle(&mut list, false);
+            assert!(list.is_empty(), "{mode:?}");
+            assert!(registry.get(token).unwrap().armed);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use selectors::{Backend, Interest, Mode, Token};
+use selectors::{Backend, Interest, Mode, Readiness, Token};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome, Stop, Subject};
@@ -39,7 +39,7 @@ pub(super) fn mode_2_one_shot_reports_once<B: Backend>(case: &mut Case<'_, B>) -
         let token = selector.register_with(&ours, interest, (), Mode::OneShot)?;
         for _ in 0..3 {
             let event = case.only(&selector.select(case.long())?, token)?;
-            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+            case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
             case.did("waited again");
             theirs.write_all(b"y")?;
             for _ in 0..2 {
@@ -158,7 +158,7 @@ pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
     case.did("modified it to READ and WRITE");
     selector.modify(token, BOTH)?;
     let event = case.only(&selector.select(case.long())?, token)?;
-    case.expect("READ and WRITE", event.readiness().bits(), BOTH.bits())?;
+    case.expect("READ and WRITE", event.readiness(), Readiness::from(BOTH))?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     case.did("modified it to level-triggered");
     selector.modify_with(token, Interest::READ, Mode::Level)?;
@@ -210,7 +210,7 @@ pub(super) fn mode_4_exclusive_can_be_modified<B: Backend>(case: &mut Case<'_, B
         case.did(format!("modified it to {interest:?}"));
         selector.modify(token, interest)?;
         let event = case.only(&selector.select(case.long())?, token)?;
-        case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+        case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
     }
     for mode in [Mode::Level, Mode::Exclusive, Mode::OneShot, Mode::Exclusive] {
         case.did(format!("modified it to {mode:?}"));

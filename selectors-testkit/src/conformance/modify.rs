@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 
-use selectors::{Backend, Error, Events, Interest, Mode, Token, Watch};
+use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome};
@@ -23,7 +23,7 @@ pub(super) fn mod_1_the_next_select_uses_the_new_interest<B: Backend>(
             case.did(format!("modified it to {interest:?}"));
             selector.modify(token, interest)?;
             let event = case.only(&selector.select(case.long())?, token)?;
-            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+            case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
         }
         case.did("modified it to READ, with nothing left to read");
         selector.modify(token, Interest::READ)?;

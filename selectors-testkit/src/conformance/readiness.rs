@@ -138,7 +138,7 @@ pub(super) fn ready_4_only_what_was_asked_for<B: Backend>(case: &mut Case<'_, B>
             case.did(format!("registered a ready {name} socket for {interest:?}"));
             let token = selector.register(&ours, interest, ())?;
             let event = case.only(&selector.select(case.long())?, token)?;
-            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+            case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
         }
     }
     Ok(())
@@ -161,7 +161,7 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
             }
         };
         let asked = event.readiness() - HINTS;
-        case.expect("what it was asked for", asked.bits(), interest.bits())?;
+        case.expect("what it was asked for", asked, Readiness::from(interest))?;
     }
     Ok(())
 }
@@ -435,7 +435,7 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> 
         selector.modify(token, interest)?;
         for timeout in [NOW, case.long(), None] {
             let event = case.only(&selector.select(timeout)?, token)?;
-            case.expect("its readiness", event.readiness().bits(), interest.bits())?;
+            case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
         }
     }
     case.did("unregistered it");
