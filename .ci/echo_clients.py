@@ -4,9 +4,11 @@ Usage: python3 .ci/echo_clients.py COMMAND...
 
 Starts COMMAND, waits for its line `listening on HOST:PORT (BACKEND)`, and has it serve 1,000
 clients at once beside some that reset, half-close, vanish and never read. Then sends SIGINT and
-checks the summary and the exit code. Everything is bounded in time.
+checks the summary and the exit code. Beside the running server it starts others that cannot
+work, which must say why in one line and exit with 2. Everything is bounded in time.
 """
 
+import os
 import random
 import re
 import resource
@@ -60,6 +62,24 @@ def reset(connection):
     connection.close()
 
 
+def refuses(command, *arguments):
+    """Checks that the server, started so, gives one line of reason and ends with 2."""
+    # Cargo's own lines are no part of what the server says.
+    environment = os.environ | {"CARGO_TERM_QUIET": "true"}
+    result = subprocess.run(
+        [*command, "--", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=environment,
+    )
+    told = f"{arguments}: exit code {result.returncode}, {result.stdout!r}, {result.stderr!r}"
+    assert result.returncode == 2 and not result.stdout, told
+    assert re.fullmatch(r"[^\n]+\n", result.stderr), told
+    print(f"{' '.join(arguments)}: {result.stderr.strip()}")
+
+
 def drive(address):
     deadline = time.monotonic() + LIMIT
     bad = [socket.create_connection(address, timeout=LIMIT) for _ in range(40)]
@@ -99,12 +119,17 @@ def drive(address):
 def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    server = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+    command = sys.argv[1:]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = server.stdout.readline()
         match = re.fullmatch(r"listening on (.+):(\d+) \((\w+)\)\n", line)
         assert match, f"odd first line: {line!r}"
         host, port, backend = match.groups()
+        bare = command[: command.index("--")] if "--" in command else command
+        refuses(bare, "--backend", backend, "--listen", f"{host}:{port}")
+        refuses(bare, "--backend", backend, "--listen", "nowhere")
+        refuses(bare, "--backend", "no-such-backend")
         # The log has to be read, or the server would wait for us to.
         lines = []
         thread = threading.Thread(target=lambda: lines.extend(server.stdout))
