@@ -145,6 +145,7 @@ pub(super) fn close_4_a_ghost_does_not_make_it_spin<B: Backend>(case: &mut Case<
 pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
+    case.alone();
     let (ours, mut theirs) = unix_pair()?;
     let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
     let (other, _other_peer) = unix_pair()?;

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use selectors::{Backend, Event, Events, Token};
@@ -70,12 +71,31 @@ impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
     }
 }
 
+/// Who may run beside whom: see [`Case::alone`].
+static COMPANY: RwLock<()> = RwLock::new(());
+
+enum Company {
+    Any(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    None(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
+impl Company {
+    fn any() -> Self {
+        Self::Any(COMPANY.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn none() -> Self {
+        Self::None(COMPANY.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What a case works with: a way to make backends, and a place to say what it does.
 pub(crate) struct Case<'a, B> {
     new: &'a dyn Fn() -> io::Result<B>,
     patience: Option<Duration>,
     defect: Option<SelectorDefect>,
     done: Vec<String>,
+    company: Option<Company>,
 }
 
 #[expect(
@@ -97,6 +117,14 @@ impl<B: Backend> Case<'_, B> {
     /// A selector over a new backend whose calls are counted.
     pub(crate) fn counting<F, T>(&self) -> Result<Subject<F, T, Counting<B>>, Stop> {
         Ok(Subject::new(Counting::new(self.backend()?), self.defect))
+    }
+
+    /// Lets no other case run until this one is over. For those that fork: a child has copies of
+    /// whatever is open, so what another case closes would not be gone. And for those that look
+    /// at all descriptors of the process.
+    pub(crate) fn alone(&mut self) {
+        self.company = None;
+        self.company = Some(Company::none());
     }
 
     /// How long to wait for what must come.
@@ -193,7 +221,8 @@ fn attempt<B: Backend>(
     defect: Option<SelectorDefect>,
     case: fn(&mut Case<'_, B>) -> Outcome,
 ) -> Outcome {
-    let mut context = Case { new, patience: Some(patience), defect, done: Vec::new() };
+    let company = Some(Company::any());
+    let mut context = Case { new, patience: Some(patience), defect, done: Vec::new(), company };
     let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut context)));
     let why = match outcome {
         Ok(Err(Stop::Broken(why))) => why,

@@ -134,6 +134,7 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
 }
 
 pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone();
     let (ours, mut theirs) = unix_pair()?;
     let (one_shot, mut one_shot_peer) = unix_pair()?;
     let mut slot = Some(case.selector()?);
