@@ -1,12 +1,14 @@
 //! READY: what is reported, and what is not.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use nix::poll::PollFlags;
 use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::streams::{Stream, stream_pairs};
+use super::streams::{Stream, is_ready, stream_pairs};
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{
     connecting, directory, drain, fifo, fill, listener_with_pending, null_device, out_of_band,
@@ -31,7 +33,7 @@ pub(super) fn ready_1_idle_sources_are_silent<B: Backend>(case: &mut Case<'_, B>
         peers.push(Box::new(writer));
     }
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    case.expect_tokens(&selector.select(Some(std::time::Duration::from_millis(2)))?, &[])
+    case.expect_tokens(&selector.select(Some(Duration::from_millis(2)))?, &[])
 }
 
 pub(super) fn ready_2_unread_data_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -85,24 +87,37 @@ pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
         case.did("filled it");
-        fill_for_good(&mut selector, &writer)?;
-        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.expect_tokens(&select_while_full(&mut selector, &writer)?, &[])?;
         case.did("drained the other end");
-        drain(&reader)?;
+        drain_until_space(&reader, &writer)?;
         case.only(&selector.select(case.long())?, token)?;
     }
     Ok(())
 }
 
-/// Fills a buffer until it stays full: TCP moves bytes on to its peer in its own time.
-fn fill_for_good<F, T, B: Backend>(
+/// Fills a buffer, and selects. TCP moves bytes on to its peer in its own time, so this is
+/// repeated until the buffer was full all the while: it does not become full by itself.
+fn select_while_full<F, T, B: Backend>(
     selector: &mut super::Subject<F, T, B>,
     writer: &OwnedFd,
-) -> Result<(), super::Stop> {
+) -> Result<Events, super::Stop> {
+    let mut events = Events::new();
     for _ in 0..1000 {
         fill(writer)?;
-        if selector.select(NOW)?.is_empty() {
-            return Ok(());
+        events = selector.select(NOW)?;
+        if !is_ready(writer, PollFlags::POLLOUT, 0)? {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+/// Drains until there is space: what TCP had in its other buffer comes after.
+fn drain_until_space(reader: &OwnedFd, writer: &OwnedFd) -> io::Result<()> {
+    for _ in 0..1000 {
+        drain(reader)?;
+        if is_ready(writer, PollFlags::POLLOUT, 10)? {
+            break;
         }
     }
     Ok(())
@@ -116,6 +131,11 @@ pub(super) fn ready_3_both_directions_are_one_event<B: Backend>(case: &mut Case<
     for _ in 0..3 {
         for (_, ours, theirs) in stream_pairs()? {
             (&theirs).write_all(b"x")?;
+            case.expect(
+                "whether the byte arrived",
+                is_ready(&ours, PollFlags::POLLIN, 10_000)?,
+                true,
+            )?;
             peers.push(theirs);
             expected.push(selector.register(ours, BOTH, ())?);
         }
@@ -147,19 +167,24 @@ pub(super) fn ready_4_only_what_was_asked_for<B: Backend>(case: &mut Case<'_, B>
 pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+    let capabilities = case.backend()?.capabilities();
+    let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
+    if capabilities.priority && capabilities.error {
+        interests.push(Interest::PRIORITY);
+    }
+    for interest in interests {
         let (ours, theirs) = tcp_pair()?;
         reset(theirs)?;
+        // WRITE alone is true before the reset has arrived.
+        case.expect(
+            "whether the reset arrived",
+            is_ready(&ours, PollFlags::POLLIN, 10_000)?,
+            true,
+        )?;
         let mut selector = case.selector()?;
         case.did(format!("registered a TCP socket that was reset for {interest:?}"));
         let token = selector.register(ours, interest, ())?;
-        // WRITE alone is true before the reset has arrived.
-        let event = loop {
-            let event = case.only(&selector.select(case.long())?, token)?;
-            if !selector.capabilities().error || event.readiness().contains(Readiness::ERROR) {
-                break event;
-            }
-        };
+        let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
         case.expect("what it was asked for", asked, Readiness::from(interest))?;
     }
@@ -207,7 +232,10 @@ pub(super) fn ready_5_a_refused_connect_wakes<B: Backend>(case: &mut Case<'_, B>
     Ok(())
 }
 
-/// Waits for the event of `ours` after `happens`, and returns it with the capabilities.
+/// Within what time the last of the steps arrives in which a peer goes.
+const STEPS: Duration = Duration::from_secs(1);
+
+/// Checks what the readiness of `ours` comes to: `expected`, as far as the backend can see it.
 fn event_after<B: Backend>(
     case: &mut Case<'_, B>,
     what: &str,
@@ -223,11 +251,9 @@ fn event_after<B: Backend>(
     possible.set(Readiness::HANGUP, capabilities.hangup);
     possible.set(Readiness::ERROR, capabilities.error);
     // What a peer does may arrive in steps.
+    let start = Instant::now();
     let mut event = case.only(&selector.select(case.long())?, token)?;
-    for _ in 0..1000 {
-        if event.readiness() == expected & possible {
-            break;
-        }
+    while event.readiness() != expected & possible && start.elapsed() < STEPS {
         std::thread::yield_now();
         event = case.only(&selector.select(case.long())?, token)?;
     }

@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::fixtures::{tcp_pair, unix_pair};
 
 /// A stream socket of either family.
@@ -20,6 +22,13 @@ pub(crate) fn stream_pairs() -> io::Result<[(&'static str, Stream, Stream); 2]> 
         ("unix", Stream::Unix(ours), Stream::Unix(theirs)),
         ("TCP", Stream::Tcp(ours_tcp), Stream::Tcp(theirs_tcp)),
     ])
+}
+
+/// Whether poll(2) finds `fd` ready for `flags` within `timeout` milliseconds: what a backend's
+/// answer can be held against where bytes are moved by a network that takes its time.
+pub(crate) fn is_ready(fd: impl AsFd, flags: PollFlags, timeout: u16) -> io::Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), flags)];
+    Ok(poll(&mut fds, PollTimeout::from(timeout))? != 0)
 }
 
 impl Stream {
