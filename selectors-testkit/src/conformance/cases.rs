@@ -96,6 +96,7 @@ macro_rules! for_each_case {
                 wait_1_zero_reports_what_is_ready
                 wait_2_without_sources_the_timeout_holds
                 wait_2_without_sources_a_waker_ends_it
+                wait_2_without_sources_a_signal_ends_it
                 wait_3_never_early
                 wait_3_the_backend_rounds_away_from_zero
                 wait_4_a_fine_timeout_does_not_spin

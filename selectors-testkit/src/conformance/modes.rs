@@ -7,7 +7,7 @@ use selectors::{Backend, Interest, Mode, Readiness, Token};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{drain, listener_with_pending, pipe, reset, tcp_pair, unix_pair};
+use crate::fixtures::{drain, fill, listener_with_pending, pipe, reset, tcp_pair, unix_pair};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
@@ -48,6 +48,19 @@ pub(super) fn mode_2_one_shot_reports_once<B: Backend>(case: &mut Case<'_, B>) -
             case.did("modified it to the same");
             selector.modify(token, interest)?;
         }
+    }
+    let (ours, mut theirs) = unix_pair()?;
+    let mut selector = case.selector()?;
+    case.did("registered a writable socket for READ and WRITE, one-shot");
+    let token = selector.register_with(&ours, BOTH, (), Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.did("made it readable, too");
+    theirs.write_all(b"x")?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("modified it to level-triggered");
+    selector.modify_with(token, Interest::READ, Mode::Level)?;
+    for _ in 0..2 {
+        case.only(&selector.select(case.long())?, token)?;
     }
     Ok(())
 }
@@ -136,7 +149,21 @@ pub(super) fn mode_3_edge_reports_what_is_new<B: Backend>(case: &mut Case<'_, B>
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ", event.is_readable(), true)?;
     }
-    Ok(())
+    let (reader, writer) = pipe()?;
+    let mut selector = case.selector()?;
+    case.did("registered the writing end of a pipe, edge-triggered");
+    let answer = selector.register_with(&writer, Interest::WRITE, (), Mode::Edge);
+    let declared = selector.capabilities().edge;
+    let answer = case.declared_or_refused(declared, answer.map_err(Into::into))?;
+    let Some(token) = answer else { return Ok(()) };
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("filled it, and drained it");
+    fill(&writer)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    drain(&reader)?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
 pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(

@@ -32,6 +32,18 @@ pub(super) fn ready_1_idle_sources_are_silent<B: Backend>(case: &mut Case<'_, B>
         selector.register(Box::new(reader), Interest::READ, ())?;
         peers.push(Box::new(writer));
     }
+    case.did("registered idle datagram sockets, a fifo and a listener");
+    let (ours, theirs) = udp_pair()?;
+    selector.register(Box::new(ours), Interest::READ, ())?;
+    peers.push(Box::new(theirs));
+    let (ours, theirs) = unix_datagram_pair()?;
+    selector.register(Box::new(ours), Interest::READ, ())?;
+    peers.push(Box::new(theirs));
+    let fifo = fifo()?;
+    selector.register(Box::new(fifo.reader.try_clone()?), Interest::READ, ())?;
+    let (_connecting, listener) = connecting()?;
+    listener.accept()?;
+    selector.register(Box::new(listener), Interest::READ, ())?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     case.expect_tokens(&selector.select(Some(Duration::from_millis(2)))?, &[])
 }
@@ -188,6 +200,16 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
         let asked = event.readiness() - HINTS;
         case.expect("what it was asked for", asked, Readiness::from(interest))?;
     }
+    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+        let (ours, theirs) = unix_pair()?;
+        drop(theirs);
+        let mut selector = case.selector()?;
+        case.did(format!("registered a unix socket whose peer is closed for {interest:?}"));
+        let token = selector.register(ours, interest, ())?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        let asked = event.readiness() - HINTS;
+        case.expect("what it was asked for", asked, Readiness::from(interest))?;
+    }
     Ok(())
 }
 
@@ -318,6 +340,11 @@ pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
         let token = selector.register(&ours, BOTH, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("the hints", event.readiness() & HINTS, Readiness::empty())?;
+        case.did("shut down its own sending half, which its peer has not answered");
+        drain(&ours)?;
+        ours.shutdown_write()?;
+        selector.modify(token, Interest::READ)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
     Ok(())
 }
@@ -474,7 +501,27 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> 
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         selector.modify(token, Interest::READ)?;
     }
-    case.only(&selector.select(None)?, token).map(drop)
+    case.only(&selector.select(None)?, token)?;
+    selector.unregister(token)?;
+    let capabilities = selector.capabilities();
+    if capabilities.edge {
+        case.did("registered it edge-triggered, and modified it after it was reported");
+        let token = selector.register_with(file, Interest::READ, (), Mode::Edge)?;
+        for interest in [BOTH, Interest::READ] {
+            case.only(&selector.select(case.long())?, token)?;
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+            selector.modify(token, interest)?;
+        }
+        selector.unregister(token)?;
+    }
+    if capabilities.exclusive {
+        case.did("registered it with exclusive wake-up");
+        let token = selector.register_with(file, Interest::READ, (), Mode::Exclusive)?;
+        for _ in 0..2 {
+            case.only(&selector.select(case.long())?, token)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn ready_11_a_regular_file_is_always_ready<B: Backend>(
@@ -592,7 +639,17 @@ pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_,
     case.only(&inner.select(None)?, file_token)?;
     case.did("unregistered it");
     inner.unregister(file_token)?;
-    case.expect_tokens(&outer.select(NOW)?, &[])
+    case.expect_tokens(&outer.select(NOW)?, &[])?;
+    if inner.capabilities().waker {
+        let waker = inner.waker()?;
+        case.expect_tokens(&outer.select(NOW)?, &[])?;
+        case.did("woke the inner one");
+        waker.wake()?;
+        case.only(&outer.select(case.long())?, token)?;
+        case.expect("whether the inner one was woken", inner.select(NOW)?.woken(), true)?;
+        case.expect_tokens(&outer.select(NOW)?, &[])?;
+    }
+    Ok(())
 }
 
 pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
