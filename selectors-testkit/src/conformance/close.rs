@@ -8,7 +8,7 @@ use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{LooseDescriptor, forked_holder, pipe, unix_pair};
+use crate::fixtures::{LooseDescriptor, forked_holder, pipe, regular_file, unix_pair};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
@@ -171,15 +171,18 @@ pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
         let (other, mut other_peer) = unix_pair()?;
         let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
         let second = LooseDescriptor::duplicate(OwnedFd::from(second))?;
+        let file = LooseDescriptor::duplicate(regular_file()?)?;
         let mut selector = case.selector()?;
         let gone = [
             selector.register(loose.borrow(), interest, ())?,
             selector.register(second.borrow(), interest, ())?,
+            selector.register(file.borrow(), interest, ())?,
         ];
         let live = selector.register(other.as_fd(), Interest::READ, ())?;
-        case.did(format!("closed two sockets that were registered for {interest:?}"));
+        case.did(format!("closed two sockets and a file that were registered for {interest:?}"));
         loose.close()?;
         second.close()?;
+        file.close()?;
         case.did("made another source ready");
         other_peer.write_all(b"x")?;
         for _ in 0..3 {

@@ -4,6 +4,11 @@
 //! POSIX has poll(2) and select(2) report them as ready; epoll answers EPERM instead and
 //! kqueue has rules of its own, so those backends keep them here.
 
+use std::time::Duration;
+
+use selectors_sys::poll as sys;
+
+use super::poll_call;
 use crate::backend::RawSource;
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
@@ -23,6 +28,8 @@ pub(super) struct AlwaysReady {
     index: DescriptorIndex,
     /// How many sources are to be reported.
     armed: usize,
+    /// Room to ask which of them are still open.
+    polled: Vec<sys::pollfd>,
 }
 
 impl AlwaysReady {
@@ -61,10 +68,25 @@ impl AlwaysReady {
         self.place(fd, token).is_some()
     }
 
-    /// Appends an event for every armed source.
+    /// Appends an event for every armed source: an ERROR if its descriptor was closed.
     pub(super) fn report(&mut self, events: &mut Events) {
-        for source in self.sources.iter_mut().filter(|source| source.armed) {
-            events.push(Event::new(source.token, Readiness::READ | Readiness::WRITE));
+        self.polled.clear();
+        self.polled.extend(
+            self.sources.iter().filter(|source| source.armed).map(|source| sys::pollfd {
+                fd: source.fd,
+                events: 0,
+                revents: 0,
+            }),
+        );
+        // If it fails, for want of memory, they are taken to be open.
+        let _ = poll_call::poll(&mut self.polled, Some(Duration::ZERO));
+        let armed = self.sources.iter_mut().filter(|source| source.armed);
+        for (source, polled) in armed.zip(&self.polled) {
+            let readiness = match polled.revents & sys::POLLNVAL {
+                0 => Readiness::READ | Readiness::WRITE,
+                _ => Readiness::ERROR,
+            };
+            events.push(Event::new(source.token, readiness));
             if matches!(source.watch.mode, Mode::OneShot | Mode::Edge) {
                 source.armed = false;
                 self.armed -= 1;

@@ -59,7 +59,7 @@ const BEACON: Token = Token::reserved(1);
 ///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM), which
 ///   is tried when a program makes its first instance, through the former, rounded up.
 /// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
-///   ready.
+///   ready. While there is such a source, each wait asks poll(2) whether it is still open.
 /// - A descriptor that was closed while registered and lives on in a duplicate keeps being
 ///   reported by the kernel. When that is noticed, the epoll instance is replaced by a new one
 ///   with the same descriptor number. If it was registered with another selector, it has to
