@@ -449,8 +449,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             }
             let settled = self.registry.settle(events, self.capabilities.separate_directions);
             if settled.woken {
-                events.woken = true;
-                self.wake.iter().for_each(Wake::answered);
+                events.woken |= self.wake.as_ref().is_some_and(Wake::answered);
             }
             if settled.stale {
                 self.rebuild(events)?;

@@ -105,13 +105,16 @@ impl Wake {
         self.waker.clone()
     }
 
-    /// Takes note that the wake was answered.
-    pub(crate) fn answered(&self) {
+    /// Takes note that the wake was answered. Whether there was one: a channel that is watched
+    /// for news alone, and so never emptied, has news once more when the backend has started
+    /// over. A backend's own way to wake has to know by itself.
+    pub(crate) fn answered(&self) -> bool {
         if let Some((channel, Watch { mode: Mode::Level, .. })) = &self.watched {
             // Before the flag is cleared, or it would empty the channel of a later wake.
             channel.drain();
         }
-        self.waker.0.pending.swap(false, Ordering::AcqRel);
+        let pending = self.waker.0.pending.swap(false, Ordering::AcqRel);
+        pending || self.watched.is_none()
     }
 
     /// What a backend needs to watch the channel again.

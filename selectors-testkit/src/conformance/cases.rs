@@ -46,6 +46,7 @@ macro_rules! for_each_case {
                 close_2_unregister_after_the_number_was_reused
                 close_3_a_reused_number_inherits_no_interest
                 close_4_a_duplicate_keeps_no_ghost
+                close_4_the_others_keep_their_state
                 close_4_a_ghost_does_not_make_it_spin
                 close_4_a_forked_holder_keeps_no_ghost
                 close_5_a_closed_descriptor_harms_no_other
