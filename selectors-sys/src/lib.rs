@@ -11,6 +11,7 @@
 //! | `epoll` | epoll(7) | Linux, Android |
 //! | `poll` | poll(2), ppoll(2) | every Unix |
 //! | `select` | select(2), pselect(2) | every Unix |
+//! | `select` | Winsock's select | Windows |
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
 
@@ -48,4 +49,7 @@ pub mod select;
 pub mod select;
 #[cfg(any(target_os = "illumos", target_os = "solaris"))]
 #[path = "select/solaris.rs"]
+pub mod select;
+#[cfg(windows)]
+#[path = "select/winsock.rs"]
 pub mod select;
