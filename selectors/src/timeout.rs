@@ -78,6 +78,28 @@ pub fn seconds_and_nanos<S: From<i32>, N: From<i32>>(timeout: Duration) -> (S, N
     (S::from(timeout.as_secs() as i32), N::from(timeout.subsec_nanos() as i32))
 }
 
+/// A timeout as seconds and microseconds, for a `struct timeval` whose fields have the types
+/// `S` and `U`: rounded up, and at most 10⁶ seconds, which every system accepts.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::seconds_and_micros_rounded_up;
+/// use std::time::Duration;
+///
+/// let timeval = seconds_and_micros_rounded_up::<i32, i32>;
+/// assert_eq!(timeval(Duration::ZERO), (0, 0));
+/// assert_eq!(timeval(Duration::from_nanos(1_000_001_001)), (1, 2));
+/// assert_eq!(timeval(Duration::from_nanos(999_999_001)), (1, 0));
+/// assert_eq!(timeval(Duration::MAX), (1_000_000, 0));
+/// ```
+#[must_use]
+pub fn seconds_and_micros_rounded_up<S: From<i32>, U: From<i32>>(timeout: Duration) -> (S, U) {
+    let (seconds, nanos) = seconds_and_nanos::<i32, i32>(timeout);
+    let micros = (nanos + 999) / 1_000;
+    (S::from(seconds + micros / 1_000_000), U::from(micros % 1_000_000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

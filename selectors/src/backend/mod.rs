@@ -10,7 +10,7 @@ use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-pub use crate::timeout::{millis_rounded_up, seconds_and_nanos};
+pub use crate::timeout::{millis_rounded_up, seconds_and_micros_rounded_up, seconds_and_nanos};
 use crate::{Events, Token, Watch};
 
 // All choice of platform is in this file. First: what a source is.
