@@ -242,7 +242,11 @@ mod tests {
                 "edge-triggered mode is not supported here (descriptor 7)",
             ),
             (
-                Error::os("register", 7, io::Error::from(io::ErrorKind::PermissionDenied)),
+                Error::os(
+                    "register",
+                    7 as RawSource,
+                    io::Error::from(io::ErrorKind::PermissionDenied),
+                ),
                 "cannot register descriptor 7: permission denied",
             ),
         ] {
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn the_errno_survives_the_turn_into_io_error() {
         let refused = RegisterError {
-            error: Error::os("register", 7, io::Error::from_raw_os_error(9)),
+            error: Error::os("register", 7 as RawSource, io::Error::from_raw_os_error(9)),
             fileobj: (),
             data: (),
         };

@@ -17,10 +17,10 @@ use crate::{
 /// Waits until one of many sources is ready, and owns them meanwhile.
 ///
 /// `F` is the file object that is watched, `T` the data that goes with it, `B` the backend. The
-/// aliases name the backend: [`DefaultSelector`](crate::DefaultSelector),
-/// [`EpollSelector`](crate::EpollSelector), [`PollSelector`](crate::PollSelector),
-/// [`SelectSelector`](crate::SelectSelector), [`AnySelector`](crate::AnySelector). Code that
-/// serves them all is generic over `B: Backend`, the counterpart of Python's `BaseSelector`.
+/// aliases name the backend: [`DefaultSelector`](crate::DefaultSelector), `EpollSelector`,
+/// `PollSelector`, [`SelectSelector`](crate::SelectSelector),
+/// [`AnySelector`](crate::AnySelector). Code that serves them all is generic over `B: Backend`,
+/// the counterpart of Python's `BaseSelector`.
 ///
 /// Since the selector owns each file object from [`register`](Self::register) to
 /// [`unregister`](Self::unregister), a watched descriptor cannot be closed by accident. `F` can
@@ -48,6 +48,10 @@ use crate::{
 /// |---|---|---|
 /// | Linux, Android | epoll(7) | poll(2), select(2) |
 /// | other Unix | poll(2) | select(2) |
+/// | Windows, for sockets | Winsock's select | |
+///
+/// On Windows `F` is anything with a socket, which `Box<dyn AsSocket>` is not for the standard
+/// library; descriptors are the numbers of sockets; and there are no signals.
 ///
 /// # Implementation notes
 ///
@@ -134,7 +138,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// [`Error::InvalidInterest`], [`Error::AlreadyRegistered`] (also through another file
     /// object with the same descriptor), [`Error::Unsupported`],
     /// [`Error::DescriptorOutOfRange`], or [`Error::Os`]: EBADF for a descriptor that is not
-    /// open, and what else the kernel refuses. Nothing has changed then.
+    /// open (on Windows WSAENOTSOCK for what is no socket), and what else the kernel refuses.
+    /// Nothing has changed then.
     ///
     /// # Examples
     ///

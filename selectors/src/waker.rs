@@ -18,7 +18,8 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 ///
 /// A flag says whether a wake is under way, so only the first of several makes a system call.
 /// Beneath it lies an eventfd that is watched edge-triggered and never read (Linux, Android),
-/// the backend's own means where it has one (`EVFILT_USER`), or else a socket pair.
+/// the backend's own means where it has one (`EVFILT_USER`), or else a socket pair: on Windows
+/// two sockets that are connected over the loopback interface, and to nobody else.
 ///
 /// After fork(2), waking through the child's copy wakes the parent as well.
 ///

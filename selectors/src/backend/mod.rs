@@ -19,17 +19,27 @@ use crate::{Events, Token, Watch};
 mod descriptor;
 #[cfg(unix)]
 use descriptor as source;
+#[cfg(windows)]
+mod socket;
+#[cfg(windows)]
+use socket as source;
 
 pub use source::{AsSource, BorrowedSource, RawSource};
 pub(crate) use source::{bad_source, is_plausible, raw, source};
 
 // The channel beneath wakers.
 
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+#[path = "wake/socketpair.rs"]
+mod pair;
+#[cfg(windows)]
+#[path = "wake/loopback.rs"]
+mod pair;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "wake/eventfd.rs"]
 mod wake;
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-#[path = "wake/socketpair.rs"]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "wake/stream.rs"]
 mod wake;
 
 pub(crate) use wake::Channel;
@@ -46,6 +56,9 @@ mod epoll;
 #[cfg(unix)]
 mod poll;
 #[cfg(unix)]
+mod select;
+#[cfg(windows)]
+#[path = "select/winsock.rs"]
 mod select;
 
 #[cfg(any(
@@ -67,7 +80,6 @@ pub use any::AnyBackend;
 pub use epoll::Epoll;
 #[cfg(unix)]
 pub use poll::Poll;
-#[cfg(unix)]
 pub use select::Select;
 
 /// The names under which the crate exports its selectors.
@@ -78,7 +90,6 @@ pub(crate) mod aliases {
     pub use super::epoll::EpollSelector;
     #[cfg(unix)]
     pub use super::poll::PollSelector;
-    #[cfg(unix)]
     pub use super::select::SelectSelector;
 }
 
@@ -111,13 +122,23 @@ mod platform {
         (BackendKind::Select, || Ok(Box::new(Select::new()?))),
     ];
 }
+#[cfg(windows)]
+mod platform {
+    use super::{BackendKind, Open, Select};
+
+    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
+    pub type DefaultBackend = Select;
+
+    pub(super) const BACKENDS: &[(BackendKind, Open)] =
+        &[(BackendKind::Select, || Ok(Box::new(Select::new()?)))];
+}
 
 pub use platform::DefaultBackend;
 
 /// A selector over the best backend that this system has. Python's `DefaultSelector`.
 ///
 /// `DefaultSelector::new()` makes one; it is an alias of
-/// [`EpollSelector`](crate::EpollSelector) on Linux and Android.
+/// `EpollSelector` on Linux and Android, of `SelectSelector` on Windows.
 ///
 /// # Examples
 ///
@@ -216,8 +237,8 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers; EBADF for a descriptor that is not open, also where the
-    /// kernel would take it. Nothing of a refused registration may stay behind.
+    /// Whatever the kernel answers; EBADF (WSAENOTSOCK) for a descriptor that is not open, also
+    /// where the kernel would take it. Nothing of a refused registration may stay behind.
     fn register(
         &mut self,
         source: BorrowedSource<'_>,

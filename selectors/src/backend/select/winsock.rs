@@ -1,0 +1,363 @@
+//! Winsock's select: Windows.
+
+use std::ffi::c_int;
+use std::io;
+use std::ptr;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use selectors_sys::select as sys;
+
+use super::{Backend, BorrowedSource, Capabilities, RawSource, raw};
+use crate::index::DescriptorIndex;
+use crate::timeout::seconds_and_micros_rounded_up;
+use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+/// A selector over select: for sockets on Windows, for every descriptor on Unix.
+#[doc(alias = "select")]
+pub type SelectSelector<F, T = ()> = Selector<F, T, Select>;
+
+impl<F, T> SelectSelector<F, T> {
+    /// A selector over select. Python's `SelectSelector()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of WSAStartup.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SelectSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: SelectSelector<TcpStream> = SelectSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> Result<Self> {
+        Selector::open(Select::new)
+    }
+}
+
+/// How long to sleep at once where there is nothing to wait for.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Winsock's select, with sets as long as they need to be.
+///
+/// # Implementation notes
+///
+/// - The sets have as many places as there are sources, not `FD_SETSIZE`. The cost of a wait
+///   grows with the number of sources.
+/// - A refused connect shows in the set for exceptions alone. So sockets that are not connected
+///   are in that set, whatever they are watched for, and those that are watched for PRIORITY.
+///   It is reported as READ and WRITE, and not as an ERROR: select tells of no other error, such
+///   as a reset, so the hint is not declared.
+/// - Urgent data is PRIORITY, but with `SO_OOBINLINE` data like any other.
+/// - With nothing to watch select fails (WSAEINVAL); the thread sleeps instead. Once there is a
+///   waker, there is something to watch.
+/// - One closed socket makes select fail as a whole (WSAENOTSOCK). It is then looked for,
+///   reported as an ERROR, and left out of the call that asks for the others.
+/// - Timeouts have microseconds, but end with a tick of the system's timer: every 15.6 ms,
+///   unless a program has asked for a finer one, which may be as fine as a millisecond.
+#[derive(Debug, Default)]
+pub struct Select {
+    sources: Vec<Source>,
+    index: DescriptorIndex,
+    sets: Sets,
+}
+
+#[derive(Debug)]
+struct Source {
+    socket: RawSource,
+    token: Token,
+    watch: Watch,
+    /// Whether it is to be reported: not after a one-shot source was.
+    armed: bool,
+    /// Whether it is known to be connected, so that no connect of it can be refused.
+    connected: bool,
+}
+
+impl Select {
+    /// Empty sets.
+    ///
+    /// # Errors
+    ///
+    /// Those of WSAStartup.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Select};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(!Select::new()?.capabilities().hangup);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        start()?;
+        Ok(Self::default())
+    }
+
+    fn place(&self, socket: RawSource) -> io::Result<usize> {
+        self.index.get(socket).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Appends an event for every place in a set in which select has left a socket.
+    fn report(&mut self, events: &mut Events) {
+        let Self { sources, index, sets } = self;
+        let mut report = |set: &Set, means: fn(&mut Source) -> Option<Readiness>| {
+            for &socket in set.sockets() {
+                let place = index.get(from_socket(socket));
+                let Some(source) = place.and_then(|place| sources.get_mut(place)) else { continue };
+                if let Some(readiness) = means(source) {
+                    source.report(readiness, events);
+                }
+            }
+        };
+        report(&sets.read, |_| Some(Readiness::READ));
+        report(&sets.write, |_| Some(Readiness::WRITE));
+        report(&sets.except, Source::exception);
+    }
+
+    /// Reports the sockets that are not open, and fills the sets with the others. Whether
+    /// there were any.
+    fn report_closed(&mut self, events: &mut Events) -> bool {
+        self.sets.clear();
+        let mut found = false;
+        for source in self.sources.iter_mut().filter(|source| source.armed) {
+            if check_open(source.socket).is_ok() {
+                self.sets.add(source);
+            } else {
+                found = true;
+                source.report(Readiness::ERROR, events);
+            }
+        }
+        found
+    }
+}
+
+impl Source {
+    fn report(&mut self, readiness: Readiness, events: &mut Events) {
+        events.push(Event::new(self.token, readiness));
+        self.armed = self.watch.mode != Mode::OneShot;
+    }
+
+    /// What it means to be in the set for exceptions, if it concerns anybody.
+    fn exception(&mut self) -> Option<Readiness> {
+        self.connected = is_connected(self.socket);
+        let interest = self.watch.interest;
+        if !self.connected && interest.intersects(Interest::READ | Interest::WRITE) {
+            // Refused. Nobody may sleep through that, whatever it waits for.
+            return Some(Readiness::READ | Readiness::WRITE);
+        }
+        // Urgent data. From now on it is in that set only if this was asked for.
+        interest.contains(Interest::PRIORITY).then_some(Readiness::PRIORITY)
+    }
+}
+
+impl Backend for Select {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { priority: true, separate_directions: true, ..Capabilities::default() }
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let socket = raw(source);
+        check_open(socket)?;
+        let connected = is_connected(socket);
+        self.index.insert(socket, self.sources.len());
+        self.sources.push(Source { socket, token, watch, armed: true, connected });
+        Ok(())
+    }
+
+    fn modify(
+        &mut self,
+        socket: RawSource,
+        token: Token,
+        _old: Watch,
+        new: Watch,
+    ) -> io::Result<()> {
+        let place = self.place(socket)?;
+        let connected = self.sources[place].connected || is_connected(socket);
+        self.sources[place] = Source { socket, token, watch: new, armed: true, connected };
+        Ok(())
+    }
+
+    fn unregister(&mut self, socket: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
+        let place = self.place(socket)?;
+        self.index.remove(socket);
+        self.sources.swap_remove(place);
+        if let Some(moved) = self.sources.get(place) {
+            self.index.insert(moved.socket, place);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.sets.clear();
+        for source in self.sources.iter().filter(|source| source.armed) {
+            self.sets.add(source);
+        }
+        if self.sets.is_empty() {
+            // Nobody can end this: a waker would be among the sources.
+            thread::sleep(timeout.unwrap_or(DAY).min(DAY));
+            return Ok(());
+        }
+        if let Err(error) = self.sets.select(timeout) {
+            if !self.report_closed(events) {
+                return Err(error);
+            }
+            // Should this fail because yet another was closed, the next wait will find it.
+            if self.sets.is_empty() || self.sets.select(Some(Duration::ZERO)).is_err() {
+                return Ok(());
+            }
+        }
+        self.report(events);
+        Ok(())
+    }
+}
+
+/// What goes to select, and comes back from it.
+#[derive(Debug, Default)]
+struct Sets {
+    read: Set,
+    write: Set,
+    except: Set,
+}
+
+impl Sets {
+    fn clear(&mut self) {
+        for set in [&mut self.read, &mut self.write, &mut self.except] {
+            set.clear();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        [&self.read, &self.write, &self.except].iter().all(|set| set.sockets().is_empty())
+    }
+
+    /// Puts a source into the sets that tell what it is watched for.
+    fn add(&mut self, source: &Source) {
+        let socket = to_socket(source.socket);
+        let interest = source.watch.interest;
+        if interest.contains(Interest::READ) {
+            self.read.insert(socket);
+        }
+        if interest.contains(Interest::WRITE) {
+            self.write.insert(socket);
+        }
+        if interest.contains(Interest::PRIORITY) || !source.connected {
+            self.except.insert(socket);
+        }
+    }
+
+    /// select over these sets, which must not all be empty.
+    fn select(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| {
+            let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
+            sys::timeval { tv_sec, tv_usec }
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let read = self.read.as_mut_ptr();
+        let write = self.write.as_mut_ptr();
+        let except = self.except.as_mut_ptr();
+        // SAFETY: each is a count and that many sockets, which the sets own and keep so;
+        // `timeout` is null or outlives the call.
+        let count = unsafe { sys::select(0, read, write, except, timeout) };
+        if count == 0 {
+            // Nothing promises that the sets are emptied when the time has passed.
+            self.clear();
+        }
+        check(count)
+    }
+}
+
+/// An `fd_set` of any length: the count, and after it that many sockets.
+#[derive(Debug)]
+struct Set(Vec<sys::SOCKET>);
+
+impl Default for Set {
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
+impl Set {
+    fn clear(&mut self) {
+        self.0.truncate(1);
+        self.0[0] = 0;
+    }
+
+    fn insert(&mut self, socket: sys::SOCKET) {
+        self.0.push(socket);
+        self.0[0] += 1;
+    }
+
+    fn sockets(&self) -> &[sys::SOCKET] {
+        let (count, sockets) = (self.0[0], &self.0[1..]);
+        &sockets[..count.min(sockets.len())]
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut sys::fd_set {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Lets this process use Winsock, also if the standard library has made no socket yet.
+fn start() -> io::Result<()> {
+    static STARTED: OnceLock<c_int> = OnceLock::new();
+    let started = *STARTED.get_or_init(|| {
+        let mut data = sys::WSADATA { opaque: [0; 408] };
+        // SAFETY: `data` is ours and writable.
+        unsafe { sys::WSAStartup(sys::VERSION, &raw mut data) }
+    });
+    if started == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(started)) }
+}
+
+/// Refuses what is no socket, or none any more.
+fn check_open(socket: RawSource) -> io::Result<()> {
+    option(socket, sys::SO_TYPE).map(drop)
+}
+
+/// Whether a connect has succeeded. Asking for the error of one that has failed would take it
+/// from the user.
+fn is_connected(socket: RawSource) -> bool {
+    option(socket, sys::SO_CONNECT_TIME).is_ok_and(|seconds| seconds != u32::MAX)
+}
+
+/// The value of a 32-bit option of a socket.
+fn option(socket: RawSource, name: c_int) -> io::Result<u32> {
+    let socket = to_socket(socket);
+    let mut value = 0_u32;
+    let mut bytes = 4;
+    let (to, len) = ((&raw mut value).cast(), &raw mut bytes);
+    // SAFETY: `to` has room for `len` bytes, and both are ours and writable.
+    let outcome = unsafe { sys::getsockopt(socket, sys::SOL_SOCKET, name, to, len) };
+    check(outcome).map(|()| value)
+}
+
+fn check(outcome: c_int) -> io::Result<()> {
+    if outcome == sys::SOCKET_ERROR {
+        return Err(io::Error::from_raw_os_error(sys::WSAGetLastError()));
+    }
+    Ok(())
+}
+
+/// A socket as Winsock's functions take it.
+#[expect(clippy::cast_possible_truncation, reason = "the same number in another type")]
+fn to_socket(socket: RawSource) -> sys::SOCKET {
+    socket as sys::SOCKET
+}
+
+/// A socket as the standard library has it.
+fn from_socket(socket: sys::SOCKET) -> RawSource {
+    socket as RawSource
+}

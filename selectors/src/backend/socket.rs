@@ -1,0 +1,34 @@
+//! What a source is on Windows: a socket.
+
+use std::io;
+
+use selectors_sys::select as sys;
+
+/// What can be watched: anything with a socket. On Unix: anything with a file descriptor.
+pub use std::os::windows::io::AsSocket as AsSource;
+/// A socket that is open for as long as it is borrowed. On Unix: a file descriptor.
+pub use std::os::windows::io::BorrowedSocket as BorrowedSource;
+/// The number of a socket. On Unix: of a file descriptor.
+pub use std::os::windows::io::RawSocket as RawSource;
+
+use std::os::windows::io::AsRawSocket;
+
+/// Borrows the source of a file object.
+pub(crate) fn source<F: AsSource + ?Sized>(fileobj: &F) -> BorrowedSource<'_> {
+    fileobj.as_socket()
+}
+
+/// The number of a source.
+pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
+    source.as_raw_socket()
+}
+
+/// What the system says when it is given a number that is no source.
+pub(crate) fn bad_source() -> io::Error {
+    io::Error::from_raw_os_error(sys::WSAENOTSOCK)
+}
+
+/// Whether a number can be a source at all.
+pub(crate) fn is_plausible(socket: RawSource) -> bool {
+    socket != sys::INVALID_SOCKET as RawSource
+}
