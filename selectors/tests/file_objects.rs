@@ -1,4 +1,5 @@
 //! Whatever has a descriptor can be the file object.
+#![cfg(unix)]
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
