@@ -6,3 +6,5 @@ pub mod echo;
 mod unix;
 #[cfg(unix)]
 pub use unix::raise_descriptor_limit;
+#[cfg(windows)]
+mod windows;
