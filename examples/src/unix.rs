@@ -3,8 +3,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use crate::echo::Source;
 
 impl AsFd for Source {
@@ -23,9 +21,6 @@ impl AsFd for Source {
 ///
 /// Those of getrlimit(2) and setrlimit(2).
 pub fn raise_descriptor_limit() -> io::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
+    rlimit::increase_nofile_limit(u64::MAX)?;
     Ok(())
 }

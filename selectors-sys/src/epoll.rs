@@ -31,6 +31,14 @@ const _: () = {
     assert!(size_of::<epoll_event>() == offset + 8);
 };
 
+unsafe extern "C" {
+    /// dup3(2), which puts one instance in the place of another; its O_CLOEXEC is
+    /// EPOLL_CLOEXEC. Android has it and `libc` does not declare it there.
+    pub fn dup3(oldfd: c_int, newfd: c_int, flags: c_int) -> c_int;
+}
+
+const _: () = assert!(EPOLL_CLOEXEC == libc::O_CLOEXEC);
+
 /// `struct __kernel_timespec` of `<linux/time_types.h>`: 64 bits wide in both fields on every
 /// architecture, unlike the C library's `struct timespec`.
 #[repr(C)]

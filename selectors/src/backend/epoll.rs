@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use selectors_sys::epoll as sys;
 
@@ -269,7 +268,9 @@ impl Backend for Epoll {
             let watch = Watch::new(Interest::READ, Mode::Level);
             control(&new, sys::EPOLL_CTL_ADD, beacon.as_raw_fd(), BEACON, watch)?;
         }
-        nix::unistd::dup3(&new, &mut self.instance, OFlag::O_CLOEXEC)?;
+        let (new, old) = (new.as_raw_fd(), self.instance.as_raw_fd());
+        // SAFETY: both are open, and ours; the old number means the new instance from now on.
+        Errno::result(unsafe { sys::dup3(new, old, sys::EPOLL_CLOEXEC) })?;
         self.left_out = left_out;
         Ok(())
     }

@@ -176,12 +176,13 @@ fn to_poll(interest: Interest) -> i16 {
 
 #[inline]
 fn from_poll(flags: i16) -> Readiness {
+    let any = |of: i16| flags & of != 0;
     let mut readiness = Readiness::empty();
-    readiness.set(Readiness::READ, flags & sys::POLLIN != 0);
-    readiness.set(Readiness::WRITE, flags & sys::POLLOUT != 0);
-    readiness.set(Readiness::PRIORITY, flags & sys::POLLPRI != 0);
-    readiness.set(Readiness::ERROR, flags & (sys::POLLERR | sys::POLLNVAL) != 0);
-    readiness.set(Readiness::HANGUP, flags & sys::POLLHUP != 0);
-    readiness.set(Readiness::READ_CLOSED, flags & sys::POLLRDHUP != 0);
+    readiness.set(Readiness::READ, any(sys::POLLIN));
+    readiness.set(Readiness::WRITE, any(sys::POLLOUT));
+    readiness.set(Readiness::PRIORITY, any(sys::POLLPRI));
+    readiness.set(Readiness::ERROR, any(sys::POLLERR | sys::POLLNVAL));
+    readiness.set(Readiness::HANGUP, any(sys::POLLHUP));
+    readiness.set(Readiness::READ_CLOSED, any(sys::POLLRDHUP));
     readiness
 }
