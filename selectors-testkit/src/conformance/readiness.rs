@@ -455,9 +455,13 @@ pub(super) fn ready_9_out_of_band_data_is_priority<B: Backend>(case: &mut Case<'
     let (ours, mut theirs) = tcp_pair()?;
     let mut selector = case.selector()?;
     case.did("registered a TCP socket for PRIORITY and sent it ordinary data");
-    selector.register(&ours, Interest::PRIORITY, ())?;
+    let token = selector.register(&ours, Interest::PRIORITY, ())?;
     theirs.write_all(b"x")?;
-    case.expect_tokens(&selector.select(NOW)?, &[])
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("modified it to READ and PRIORITY");
+    selector.modify(token, Interest::READ | Interest::PRIORITY)?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("its readiness", event.readiness(), Readiness::READ)
 }
 
 pub(super) fn ready_10_an_empty_datagram_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -480,7 +484,7 @@ pub(super) fn ready_10_an_empty_datagram_is_read<B: Backend>(case: &mut Case<'_,
 
 /// A file that never blocks is ready for what is asked, each time.
 fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> Outcome {
-    let mut selector = case.selector()?;
+    let mut selector = case.counting()?;
     case.did(format!("registered {name} for READ"));
     let token = selector.register(file, Interest::READ, ())?;
     for interest in [Interest::READ, Interest::WRITE, BOTH] {
@@ -491,9 +495,12 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> 
             case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
         }
     }
-    case.did("unregistered it");
+    case.did("unregistered it, and waited for 5 ms");
     selector.unregister(token)?;
-    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    let before = selector.backend().calls().wait;
+    case.expect_tokens(&selector.select(Some(Duration::from_millis(5)))?, &[])?;
+    let waits = selector.backend().calls().wait - before;
+    case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
     case.did("registered it one-shot");
     let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
     for _ in 0..2 {
