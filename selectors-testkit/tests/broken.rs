@@ -1,0 +1,697 @@
+//! Backends with one defect each: exactly the cases that speak of the defect must reject them.
+//!
+//! Each is a right backend with something wrong before it. The table of all, which
+//! `cargo test --test broken the_table -- --nocapture` prints, is made from what the tests check.
+//!
+//! What cases see of a defect depends on what the backend beneath can see, so the table is that
+//! of one system.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors::backend::{Backend, Epoll, Poll, Select};
+use selectors::{Mode, Readiness};
+use selectors_testkit::conformance::{CASES, Report, run_patiently};
+use selectors_testkit::contract::{RULES, rule_of};
+
+#[path = "broken/defect.rs"]
+mod defect;
+#[path = "broken/modes.rs"]
+mod modes;
+#[path = "broken/modify.rs"]
+mod modify;
+#[path = "broken/readiness.rs"]
+mod readiness;
+#[path = "broken/registry.rs"]
+mod registry;
+#[path = "broken/waiting.rs"]
+mod waiting;
+
+use defect::{Broken, Declares, Defect, Refuses, Tells, Times, Watches};
+use waiting::{HasAWaker, Wakes};
+
+/// A backend with a defect, and what is to catch it.
+struct Row {
+    /// What is wrong.
+    defect: &'static str,
+    /// The rule that it breaks.
+    rule: &'static str,
+    /// The right backend beneath.
+    beneath: fn() -> io::Result<Box<dyn Backend>>,
+    make: fn() -> Box<dyn Defect>,
+    caught_by: &'static [&'static str],
+}
+
+fn epoll() -> io::Result<Box<dyn Backend>> {
+    Ok(Box::new(Epoll::new()?))
+}
+
+fn poll() -> io::Result<Box<dyn Backend>> {
+    Ok(Box::new(Poll::new()?))
+}
+
+fn select() -> io::Result<Box<dyn Backend>> {
+    Ok(Box::new(Select::new()?))
+}
+
+/// Some defects show in the whole process, which other tests must not share meanwhile.
+static PROCESS: RwLock<()> = RwLock::new(());
+
+/// How long the cases wait for what a defect keeps from coming; and how long where that was too
+/// short for what must come all the same, on a busy machine.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(6)];
+
+fn run(row: &Row, patience: Duration) -> Report {
+    let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), 3 * patience));
+    let report = run_patiently(broken, patience);
+    registry::free_leaked();
+    report
+}
+
+fn check(row: &Row) {
+    let in_the_whole_process = ["REG-12", "REG-13"].contains(&row.rule);
+    let (_alone, _shared);
+    if in_the_whole_process {
+        _alone = PROCESS.write();
+    } else {
+        _shared = PROCESS.read();
+    }
+    let mut seen = Vec::new();
+    let mut expected = Vec::new();
+    for patience in PATIENCE {
+        let report = run(row, patience);
+        let ran = |case: &&&str| report.not_run.iter().all(|(other, _)| other != *case);
+        seen = report.failed.iter().map(|(case, _)| *case).collect::<Vec<_>>();
+        expected = row.caught_by.iter().filter(ran).copied().collect();
+        if seen == expected {
+            for (case, message) in &report.failed {
+                println!("{message}\n");
+                assert!(message.starts_with(case), "a message does not name its case");
+            }
+            return;
+        }
+        println!("with a patience of {patience:?}: {report}\n");
+    }
+    panic!(
+        "a backend that {}\n  is caught by:\n        {}\n  and not by:\n        {}",
+        row.defect,
+        seen.join("\n        "),
+        expected.join("\n        ")
+    );
+}
+
+macro_rules! defects {
+    ($($rule:literal $test:ident $defect:literal $beneath:ident $make:expr => $($case:ident)+;)+) => {
+        const ROWS: &[Row] = &[$(Row {
+            defect: $defect,
+            rule: $rule,
+            beneath: $beneath,
+            make: || Box::new($make),
+            caught_by: &[$(stringify!($case)),+],
+        }),+];
+
+        $(
+            #[test]
+            fn $test() {
+                let row = ROWS.iter().find(|row| row.defect == $defect);
+                check(row.expect("a row for each test"));
+            }
+        )+
+    };
+}
+
+defects! {
+    "REG-5" duplicate_refused "takes a duplicate for the file it knows"
+        poll registry::KnowsFilesByInode =>
+            reg_5_a_duplicate_is_a_source_of_its_own
+            wait_7_every_ready_source_gets_its_turn;
+    "REG-6" closed_taken "takes a closed descriptor in"
+        poll registry::TakesClosed::default() =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind;
+    "REG-7" half_left "leaves half of what it refused"
+        poll registry::LeavesHalf::default() =>
+            reg_7_a_refusal_leaves_nothing_behind;
+    "REG-8" nesting_undeclared "has a descriptor, and does not declare nesting"
+        epoll Declares(|c| c.nesting = false) =>
+            reg_8_a_selector_does_not_watch_itself
+            ready_13_a_selector_can_be_watched;
+    "REG-8" no_descriptor "declares nesting, and has no descriptor"
+        epoll registry::HasNoDescriptor =>
+            reg_8_a_selector_does_not_watch_itself
+            ready_13_a_selector_can_be_watched;
+    "REG-9" place_lost "forgets the wrong source after a removal"
+        poll registry::LosesItsPlace::default() =>
+            reg_9_the_backend_forgets_what_was_unregistered;
+    "REG-10" old_token "tells the token that a descriptor had first"
+        poll registry::TellsOldTokens::default() =>
+            reg_10_no_token_comes_twice
+            close_3_a_reused_number_inherits_no_interest
+            close_4_a_duplicate_keeps_no_ghost
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_a_fired_one_shot_can_be_unregistered
+            wait_10_an_unregistered_source_has_no_key;
+    "REG-12" leak "leaks a descriptor of its own"
+        poll registry::Leaks::new() =>
+            reg_12_no_descriptor_is_leaked;
+    "REG-12" leaked_duplicates "leaks a duplicate of each source"
+        poll registry::LeaksDuplicates =>
+            reg_12_dropping_closes_everything
+            reg_12_no_descriptor_is_leaked;
+    "REG-12" shut_down "shuts its sources down when it is dropped"
+        poll registry::ShutsDown =>
+            reg_12_closing_hands_everything_back
+            ready_4_only_what_was_asked_for
+            ready_6_a_half_closed_peer
+            proc_4_a_forked_copy_changes_nothing;
+    "REG-13" inheritable "opens a descriptor that is not close-on-exec"
+        poll registry::Inheritable::new() =>
+            reg_13_descriptors_are_close_on_exec;
+    "REG-13" inheritable_itself "its own descriptor is not close-on-exec"
+        epoll registry::InheritableItself =>
+            reg_13_descriptors_are_close_on_exec;
+    "MOD-1" masks_added "ORs the old mask on modify"
+        poll modify::AddsInterests =>
+            mod_1_the_backend_does_not_add_to_the_old_interest;
+    "MOD-1" modified_late "modifies after the next wait"
+        poll modify::ModifiesLate::default() =>
+            mod_1_the_next_select_uses_the_new_interest
+            mod_1_the_backend_does_not_add_to_the_old_interest
+            close_4_the_others_keep_their_state
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            proc_4_a_forked_copy_changes_nothing;
+    "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
+        poll modify::SkipsTheSame =>
+            mod_3_a_fired_one_shot_is_armed_again
+            close_4_the_others_keep_their_state
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_one_shot_reports_once
+            mode_2_one_shot_is_silent_about_hang_ups_too;
+    "MOD-4" no_roll_back "forgets to roll back"
+        poll modify::DeletesAndAdds =>
+            mod_4_map_and_kernel_agree_after_a_descriptor_went;
+    "MOD-4" refused_and_done "refuses a modify after it was made"
+        poll modify::RefusesAndChanges =>
+            mod_4_the_backend_goes_on_as_before
+            ready_9_out_of_band_data_is_priority;
+    "CLOSE-1" closed_not_forgotten "answers EBADF when a closed source is unregistered"
+        poll modify::RefusesToForgetClosed =>
+            mod_4_map_and_kernel_agree_after_a_descriptor_went
+            close_1_unregister_after_close
+            close_3_a_reused_number_inherits_no_interest
+            close_4_a_duplicate_keeps_no_ghost
+            close_4_the_others_keep_their_state
+            close_4_a_ghost_does_not_make_it_spin
+            close_4_a_forked_holder_keeps_no_ghost
+            close_5_a_closed_descriptor_does_not_make_it_spin;
+    "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
+        poll modify::LeavesTheReplaced::default() =>
+            close_2_unregister_after_the_number_was_reused;
+    "CLOSE-3" interest_inherited "adds to what a closed number was watched for"
+        poll modify::InheritsInterests::default() =>
+            close_3_a_reused_number_inherits_no_interest;
+    "CLOSE-4" ghosts "does not rid the kernel of ghosts"
+        epoll modify::KeepsGhosts =>
+            close_4_a_ghost_does_not_make_it_spin;
+    "CLOSE-4" known_by_number "lets the kernel carry the number"
+        epoll modify::KnowsByNumber::default() =>
+            close_4_a_forked_holder_keeps_no_ghost;
+    "CLOSE-5" closed_swallowed "swallows POLLNVAL"
+        poll Tells(modify::swallows_closed) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin;
+    "CLOSE-5" closed_readable "tells POLLNVAL as READ"
+        poll Tells(modify::closed_is_readable) =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin;
+    "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
+        poll modify::FailsForOne =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            close_5_a_closed_one_shot_is_reported_once;
+    "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
+        poll modify::LooksAtClosedAlone =>
+            close_5_a_closed_descriptor_harms_no_other;
+    "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
+        poll modify::RepeatsClosed =>
+            close_5_a_closed_one_shot_is_reported_once;
+    "READY-1" idle_pipes "reports idle pipes"
+        poll readiness::Assumes(readiness::every_pipe_is_readable) =>
+            ready_1_idle_sources_are_silent
+            ready_2_unread_data_is_read
+            ready_12_a_fifo_behaves_as_a_pipe;
+    "READY-2" write_assumed "takes WRITE from the absence of an error"
+        poll readiness::Assumes(readiness::whoever_may_write_can) =>
+            ready_2_space_is_write_and_none_is_not
+            ready_12_a_fifo_behaves_as_a_pipe;
+    "READY-3" two_events "two events for two directions"
+        poll readiness::SeparatesDirections =>
+            mod_1_the_next_select_uses_the_new_interest
+            ready_3_both_directions_are_one_event
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_no_hint_where_nothing_happened
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_one_shot_reports_once
+            mode_2_a_fired_one_shot_can_be_unregistered
+            wait_8_descriptors_above_1024
+            proc_4_a_forked_copy_changes_nothing;
+    "READY-4" error_is_read "tells an error as READ alone"
+        poll Tells(readiness::error_is_read) =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_writer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            mode_2_one_shot_is_silent_about_hang_ups_too;
+    "READY-4" direction_needed "drops what has no direction"
+        poll Tells(|r, _| if r.intersects(readiness::ASKABLE) { r } else { Readiness::empty() }) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_pipe_reader_gone_wakes_full_writer
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file;
+    "READY-5" deaf_listener "says nothing of pending connections"
+        poll Tells(readiness::listeners_are_deaf) =>
+            ready_5_a_pending_connection_is_read;
+    "READY-5" refusal_is_end "tells a refused connect as an end-of-file"
+        poll Tells(readiness::refusal_is_the_end) =>
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer;
+    "READY-5" connected_readable "tells a finished connect as READ"
+        poll Tells(readiness::connected_is_readable) =>
+            ready_5_a_finished_connect_is_write;
+    "READY-6" no_hang_up "drops HANGUP"
+        poll Tells(|r, _| r - Readiness::HANGUP) =>
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file;
+    "READY-6" no_read_closed "drops READ_CLOSED"
+        poll Tells(|r, _| r - Readiness::READ_CLOSED) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer;
+    "READY-6" no_error "drops ERROR"
+        poll Tells(|r, _| r - Readiness::ERROR) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_full_writer;
+    "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
+        poll Tells(readiness::half_close_is_hang_up) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer;
+    "READY-6" end_is_error "tells an end as ERROR"
+        poll Tells(readiness::end_is_error) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down;
+    "READY-6" data_is_end "tells data as READ_CLOSED"
+        poll Tells(readiness::data_is_the_end) =>
+            mod_1_the_next_select_uses_the_new_interest
+            ready_3_both_directions_are_one_event
+            ready_6_no_hint_where_nothing_happened
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_one_shot_reports_once
+            wait_8_descriptors_above_1024;
+    "READY-6" silent_ends "says nothing of an end-of-file"
+        poll Tells(readiness::ends_are_silent) =>
+            reg_12_dropping_closes_everything
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_the_backend_tells_errors_as_they_are
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_8_data_before_end_of_file
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too;
+    "READY-6" undeclared_hints "tells hints that it does not declare"
+        poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
+            ready_4_the_backend_tells_errors_as_they_are
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader;
+    "READY-6" missing_hints "declares hints that it does not tell"
+        select Declares(|c| (c.hangup, c.read_closed, c.error) = (true, true, true)) =>
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader;
+    "READY-7" deaf_writers "tells hang-ups to readers alone"
+        poll Tells(readiness::writers_hear_no_hang_up) =>
+            ready_7_pipe_reader_gone_wakes_full_writer
+            ready_7_a_hang_up_wakes_who_waits_for_write;
+    "READY-7" space_alone "says nothing of a pipe without readers"
+        poll Tells(readiness::pipes_have_space_or_not) =>
+            ready_7_pipe_reader_gone_wakes_writer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            mode_2_one_shot_is_silent_about_hang_ups_too;
+    "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
+        select Declares(|c| c.write_hangup = true) =>
+            ready_7_a_hang_up_wakes_who_waits_for_write;
+    "READY-7" silent_pipes "says nothing of a pipe without writers"
+        poll Tells(readiness::ends_of_pipes_are_silent) =>
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file;
+    "READY-8" end_once "tells an end only with the data before it"
+        poll readiness::EndsOnce::default() =>
+            ready_8_data_before_end_of_file;
+    "READY-9" urgent_is_read "tells PRIORITY as READ"
+        poll Tells(readiness::urgent_is_read) =>
+            ready_9_out_of_band_data_is_priority;
+    "READY-9" read_is_urgent "tells READ as PRIORITY"
+        poll Tells(readiness::read_is_urgent) =>
+            ready_9_out_of_band_data_is_priority;
+    "READY-10" empty_datagram "derives READ from the number of bytes"
+        poll Tells(readiness::empty_datagrams_are_nothing) =>
+            ready_10_an_empty_datagram_is_read;
+    "READY-11" no_files "refuses regular files with EPERM"
+        poll Refuses(readiness::no_regular_files) =>
+            reg_12_no_descriptor_is_leaked
+            reg_13_descriptors_are_close_on_exec
+            mod_4_a_file_keeps_its_state
+            close_4_the_others_keep_their_state
+            close_5_a_closed_descriptor_harms_no_other
+            ready_11_a_regular_file_is_always_ready
+            ready_11_files_go_with_other_sources;
+    "READY-11" no_directories "refuses directories with EPERM"
+        poll Refuses(readiness::no_directories) =>
+            ready_11_a_directory_is_always_ready;
+    "READY-11" no_null_device "refuses the null device with EPERM"
+        poll Refuses(readiness::no_null_device) =>
+            ready_11_the_null_device_is_always_ready;
+    "READY-11" files_end "says nothing of a file at its end"
+        poll Tells(readiness::files_end) =>
+            ready_11_a_regular_file_is_always_ready;
+    "READY-11" files_kept "keeps files after they were unregistered"
+        poll readiness::KeepsFiles =>
+            ready_11_a_regular_file_is_always_ready;
+    "READY-12" no_terminals "refuses terminals"
+        poll Refuses(readiness::no_terminals) =>
+            ready_12_a_terminal_behaves_as_with_poll;
+    "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
+        poll readiness::Assumes(readiness::fifos_are_files) =>
+            ready_1_idle_sources_are_silent
+            ready_12_a_fifo_behaves_as_a_pipe;
+    "READY-13" another_descriptor "its descriptor never becomes readable"
+        epoll readiness::HasAnotherDescriptor::new() =>
+            ready_13_a_selector_can_be_watched;
+    "READY-13" files_beside "keeps files where its descriptor cannot show them"
+        epoll readiness::KeepsFilesBeside::default() =>
+            ready_13_a_selector_can_be_watched;
+    "MODE-1" level_is_edge "takes level for edge"
+        epoll Watches(modes::level_is_edge) =>
+            reg_5_a_duplicate_is_a_source_of_its_own
+            mod_4_a_refused_modify_changes_nothing
+            close_5_a_closed_descriptor_harms_no_other
+            ready_3_both_directions_are_one_event
+            ready_8_data_before_end_of_file
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            ready_11_files_go_with_other_sources
+            mode_1_level_repeats_until_drained
+            mode_2_one_shot_reports_once
+            mode_3_edge_reports_again_after_modify
+            mode_5_modes_mix
+            wait_9_select_into_replaces
+            wait_10_an_unregistered_source_has_no_key
+            proc_5_a_panic_leaves_the_selector_usable;
+    "MODE-2" one_shot_twice "reports a one-shot twice"
+        poll modes::OneShot::new(2, Readiness::empty()) =>
+            mod_3_a_fired_one_shot_is_armed_again
+            close_4_the_others_keep_their_state
+            close_5_a_closed_one_shot_is_reported_once
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_one_shot_reports_once
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_5_modes_mix
+            proc_4_a_forked_copy_changes_nothing;
+    "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
+        poll modes::OneShot::new(1, Readiness::HANGUP) =>
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too;
+    "MODE-2" errors_after "tells errors of a fired one-shot"
+        poll modes::OneShot::new(1, Readiness::ERROR) =>
+            close_5_a_closed_one_shot_is_reported_once
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too;
+    "MODE-2" fired_forgotten "does not unregister a fired one-shot"
+        poll modes::ForgetsTheFired::default() =>
+            close_4_the_others_keep_their_state
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_a_fired_one_shot_can_be_unregistered
+            proc_4_a_forked_copy_changes_nothing;
+    "MODE-3" edge_is_level "takes edge for level"
+        epoll Watches(modes::edge_is_level) =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            ready_13_a_selector_can_be_watched
+            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_again_after_modify
+            mode_5_modes_mix;
+    "MODE-3" edge_is_one_shot "takes edge for one-shot"
+        epoll Watches(modes::edge_is_one_shot) =>
+            mode_3_edge_reports_what_is_new
+            proc_1_a_wake_ends_a_wait
+            proc_2_many_wakes_are_one
+            proc_2_no_wake_is_lost;
+    "MODE-3" next_edge "waits for the next edge after a modify"
+        epoll modes::WaitsForTheNextEdge::default() =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_3_edge_reports_again_after_modify;
+    "MODE-3" edge_declared "declares edge, and does not have it"
+        poll Declares(|c| c.edge = true) =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_again_after_modify
+            mode_5_modes_mix;
+    "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
+        epoll modes::ModifiesExclusive =>
+            mode_4_exclusive_can_be_modified;
+    "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
+        epoll Refuses(modes::no_exclusive) =>
+            mod_4_the_backend_goes_on_as_before
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_4_exclusive_wakes_at_least_one
+            mode_4_exclusive_can_be_modified
+            mode_5_modes_mix;
+    "MODE-4" none_wakes "wakes nobody for an exclusive listener"
+        epoll Tells(|r, source| if source.watch.mode == Mode::Exclusive { Readiness::empty() } else { r }) =>
+            mod_4_the_backend_goes_on_as_before
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_4_exclusive_wakes_at_least_one
+            mode_4_exclusive_can_be_modified
+            mode_5_modes_mix;
+    "MODE-5" one_mode "uses the last mode for all"
+        epoll modes::HasOneMode =>
+            close_4_the_others_keep_their_state
+            mode_5_modes_mix;
+    "WAIT-1" no_look "does not look when it is not to wait"
+        poll waiting::SkipsTheLook =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            wait_1_zero_reports_what_is_ready;
+    "WAIT-2" empty_at_once "returns at once without sources"
+        poll waiting::WithoutSources(|| Ok(())) =>
+            close_4_a_ghost_does_not_make_it_spin
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it;
+    "WAIT-2" empty_refused "answers EINVAL without sources"
+        poll waiting::WithoutSources(|| Err(Errno::EINVAL.into())) =>
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_9_unregister_gives_everything_back_once
+            close_1_unregister_after_close
+            close_2_unregister_after_the_number_was_reused
+            close_4_a_ghost_does_not_make_it_spin
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_a_fired_one_shot_can_be_unregistered
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it
+            wait_8_descriptors_above_1024
+            proc_1_a_waker_outlives_its_selector
+            proc_4_a_forked_copy_changes_nothing;
+    "WAIT-3" rounds_down "rounds timeouts down"
+        poll Times(waiting::millis_rounded_down) =>
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin;
+    "WAIT-3" fast_clock "its clock is too fast"
+        poll waiting::HasAFastClock =>
+            wait_2_without_sources_the_timeout_holds
+            wait_3_never_early
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin
+            wait_6_a_signal_does_not_end_the_wait;
+    "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
+        poll Times(waiting::millis_rounded_up) =>
+            wait_4_the_grain_is_as_declared;
+    "WAIT-5" einval "answers EINVAL to long timeouts"
+        poll waiting::RefusesLongTimeouts =>
+            wait_5_no_timeout_is_too_long;
+    "WAIT-5" overflow "adds the timeout to the clock"
+        poll Times(waiting::until_a_moment) =>
+            wait_5_no_timeout_is_too_long;
+    "WAIT-6" retries "retries by itself after a signal"
+        poll waiting::RetriesByItself =>
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" early "returns early on EINTR"
+        poll waiting::TakesSignalsForTimeouts =>
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" fails "fails when a signal came"
+        poll waiting::TakesSignalsForErrors =>
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_a_signal_does_not_end_the_wait
+            wait_6_no_event_is_lost
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" loses "loses what was ready when a signal came"
+        poll waiting::LosesEventsToSignals::default() =>
+            wait_6_no_event_is_lost;
+    "WAIT-7" first_64 "reports the first 64 each time"
+        poll waiting::StopsAt(64) =>
+            wait_7_every_ready_source_gets_its_turn;
+    "WAIT-8" bits "refuses descriptors from 1024"
+        poll Refuses(waiting::not_from_1024_to_2047) =>
+            wait_7_every_ready_source_gets_its_turn
+            wait_8_descriptors_above_1024;
+    "WAIT-9" cleared "clears the list before it waits"
+        poll waiting::ClearsTheList =>
+            wait_9_the_backend_appends;
+    "WAIT-9" cleared_on_failure "clears the list when a wait fails"
+        poll waiting::ClearsTheListWhenItFails =>
+            wait_9_the_backend_appends;
+    "WAIT-10" by_slot "knows sources by their slots"
+        poll waiting::KnowsBySlot::default() =>
+            reg_10_no_token_comes_twice
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_a_fired_one_shot_can_be_unregistered
+            wait_10_an_unregistered_source_has_no_key;
+    "PROC-1" waker_gone "waking a selector that is gone is an error"
+        poll HasAWaker::new(Wakes::WhileItLives) =>
+            proc_1_a_waker_outlives_its_selector;
+    "PROC-2" lost_wakes "loses every second wake"
+        poll HasAWaker::new(Wakes::EverySecondTime) =>
+            proc_1_a_wake_ends_a_wait
+            proc_2_many_wakes_are_one
+            proc_2_no_wake_is_lost;
+    "PROC-2" phantom_wakes "leaves the wake in its channel"
+        poll HasAWaker::new(Wakes::ForEver) =>
+            close_4_the_others_keep_their_state
+            proc_2_many_wakes_are_one;
+    "PROC-3" own_thread "wakes from its own thread alone"
+        poll HasAWaker::new(Wakes::OnItsOwnThread) =>
+            wait_2_without_sources_a_waker_ends_it
+            proc_1_a_wake_ends_a_wait
+            proc_2_no_wake_is_lost
+            proc_3_wakers_tokens_and_events_cross_threads;
+    "PROC-4" unregisters "unregisters one by one when it is dropped"
+        epoll waiting::UnregistersWhenDropped =>
+            proc_4_a_forked_copy_changes_nothing;
+}
+
+/// The rules that a selector keeps by itself, whatever its backend: their cases are proven with
+/// broken selectors, in `broken_selectors.rs`.
+const OF_THE_SELECTOR: &[&str] =
+    &["REG-1", "REG-2", "REG-3", "REG-4", "REG-11", "MOD-2", "MOD-5", "PROC-5"];
+
+#[test]
+fn every_rule_is_broken_by_somebody() {
+    let broken: BTreeSet<_> = ROWS.iter().map(|row| row.rule).collect();
+    let selectors: BTreeSet<_> = OF_THE_SELECTOR.iter().copied().collect();
+    assert!(broken.is_disjoint(&selectors));
+    assert_eq!(&broken | &selectors, RULES.iter().map(|rule| rule.id).collect());
+}
+
+#[test]
+fn every_row_is_caught_by_a_case_of_its_rule() {
+    let mut defects = BTreeSet::new();
+    for row in ROWS {
+        assert!(defects.insert(row.defect), "{:?} comes twice", row.defect);
+        let own = row.caught_by.iter().any(|case| rule_of(case).id == row.rule);
+        assert!(own, "no case of {} catches what {}", row.rule, row.defect);
+    }
+}
+
+#[test]
+fn the_table_of_defects_and_cases() {
+    println!("| rule | the backend | is caught by |\n|---|---|---|");
+    for row in ROWS {
+        println!("| {} | {} | {} |", row.rule, row.defect, row.caught_by.join(", "));
+    }
+    let used: BTreeSet<_> = ROWS.iter().flat_map(|row| row.caught_by).collect();
+    let unused: Vec<_> = CASES.iter().filter(|case| !used.contains(case)).collect();
+    println!("cases that catch none of these: {unused:?}");
+    for case in used {
+        assert!(CASES.contains(case), "no case is called {case}");
+    }
+}
+
+#[test]
+fn without_a_defect_no_case_complains() {
+    struct None;
+    impl Defect for None {}
+    for beneath in [epoll, poll, select] {
+        let patience = Duration::from_secs(30);
+        let report =
+            run_patiently(|| Ok(Broken::new(beneath()?, Box::new(None), patience)), patience);
+        assert!(report.failed.is_empty(), "{report}");
+    }
+}
