@@ -62,7 +62,7 @@ const BEACON: Token = Token::reserved(1);
 /// - A descriptor that was closed while registered and lives on in a duplicate keeps being
 ///   reported by the kernel. When that is noticed, the epoll instance is replaced by a new one
 ///   with the same descriptor number. If it was registered with another selector, it has to
-///   be registered there again.
+///   be registered there again; edge-triggered sources that are ready are reported once more.
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,
