@@ -454,7 +454,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             }
             let settled = self.registry.settle(events, self.capabilities.separate_directions);
             if settled.woken {
-                events.woken |= self.wake.as_ref().is_some_and(Wake::answered);
+                events.woken |= self.wake.as_mut().is_some_and(Wake::answered);
             }
             if settled.stale {
                 self.rebuild(events)?;
@@ -473,7 +473,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[cold]
     fn rebuild(&mut self, events: &mut Events) -> Result<()> {
         let mut sources = self.registry.registered();
-        sources.extend(self.wake.as_ref().and_then(Wake::registered));
+        sources.extend(self.wake.as_mut().and_then(Wake::start_over));
         self.backend.rebuild(&sources).map_err(|error| {
             events.clear();
             Error::os("start over with", None, error)

@@ -79,6 +79,8 @@ pub(crate) struct Wake {
     waker: Waker,
     /// The channel that is watched, unless the backend has means of its own.
     watched: Option<(Arc<Channel>, Watch)>,
+    /// Whether a wake that was answered already may be reported again.
+    started_over: bool,
 }
 
 impl Wake {
@@ -89,7 +91,7 @@ impl Wake {
         }
         let failed = |error| Error::os("make a waker", None, error);
         if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
-            return Ok(Self { waker: Waker::new(trigger), watched: None });
+            return Ok(Self { waker: Waker::new(trigger), watched: None, started_over: false });
         }
         let channel = Arc::new(Channel::new().map_err(failed)?);
         // What never fills need not be emptied either, if only its news are reported.
@@ -99,7 +101,7 @@ impl Wake {
         backend.register(channel.source(), Token::WAKER, watch).map_err(failed)?;
         let trigger = Arc::clone(&channel);
         let waker = Waker::new(Box::new(move || trigger.notify()));
-        Ok(Self { waker, watched: Some((channel, watch)) })
+        Ok(Self { waker, watched: Some((channel, watch)), started_over: false })
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -107,19 +109,20 @@ impl Wake {
     }
 
     /// Takes note that the wake was answered. Whether there was one: a channel that is watched
-    /// for news alone, and so never emptied, has news once more when the backend has started
-    /// over. A backend's own way to wake has to know by itself.
-    pub(crate) fn answered(&self) -> bool {
+    /// for news alone, and so never emptied, is reported once more when the backend has started
+    /// over.
+    pub(crate) fn answered(&mut self) -> bool {
         if let Some((channel, Watch { mode: Mode::Level, .. })) = &self.watched {
             // Before the flag is cleared, or it would empty the channel of a later wake.
             channel.drain();
         }
         let pending = self.waker.0.pending.swap(false, Ordering::AcqRel);
-        pending || self.watched.is_none()
+        pending || !std::mem::take(&mut self.started_over)
     }
 
-    /// What a backend needs to watch the channel again.
-    pub(crate) fn registered(&self) -> Option<Registered> {
+    /// What a backend needs to start over.
+    pub(crate) fn start_over(&mut self) -> Option<Registered> {
+        self.started_over = true;
         let (channel, watch) = self.watched.as_ref()?;
         Some(Registered {
             fd: crate::backend::raw(channel.source()),
