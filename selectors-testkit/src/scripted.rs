@@ -71,6 +71,8 @@ use std::time::{Duration, Instant};
 use selectors::backend::{AsSource, BorrowedSource, Capabilities, RawSource, Trigger};
 use selectors::{Backend, Event, Events, Readiness, Token, Watch};
 
+use crate::fixtures::number_of;
+
 /// A call that was made of a [`Scripted`] backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -238,7 +240,7 @@ impl Script {
         &self,
         sources: impl IntoIterator<Item = (&'a S, Readiness)>,
     ) {
-        let sources = sources.into_iter().map(|(source, readiness)| (number(source), readiness));
+        let sources = sources.into_iter().map(|(source, readiness)| (number_of(source), readiness));
         self.push(Step::Ready(sources.collect()));
     }
 
@@ -383,7 +385,7 @@ impl Backend for Scripted {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        let fd = number(&source);
+        let fd = number_of(&source);
         let mut state = lock(&self.state);
         state.calls.push(Call::Register { fd, watch });
         state.refusal()?;
@@ -422,9 +424,4 @@ impl Backend for Scripted {
     fn now(&self) -> Instant {
         lock(&self.state).now
     }
-}
-
-fn number<S: AsSource + ?Sized>(source: &S) -> RawSource {
-    use std::os::fd::AsRawFd;
-    source.as_fd().as_raw_fd()
 }

@@ -1,5 +1,6 @@
 //! Selectors with one defect each, for the rules that a selector keeps without its backend:
 //! exactly the cases that speak of a defect must reject it.
+#![cfg(unix)]
 
 use std::time::Duration;
 

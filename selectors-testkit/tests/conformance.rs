@@ -1,4 +1,5 @@
 //! The suite over every backend of this workspace.
+#![cfg(unix)]
 
 use selectors::backend::{Poll, Select};
 

@@ -1,16 +1,15 @@
 //! The scripted backend does what its script says, and a selector over it goes by its clock.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use selectors::{Capabilities, Error, Event, Interest, Mode, Readiness, Selector, Token};
-use selectors_testkit::fixtures::unix_pair;
+use selectors_testkit::fixtures::{PairStream, pair};
 use selectors_testkit::scripted::{Call, Script, Scripted};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type Scripts = (Selector<UnixStream, &'static str, Scripted>, Script);
+type Scripts = (Selector<PairStream, &'static str, Scripted>, Script);
 
 fn scripted() -> Scripts {
     let (backend, script) = Scripted::new();
@@ -24,7 +23,7 @@ fn kind<T>(answer: Result<T, Error>) -> Option<ErrorKind> {
 #[test]
 fn steps_are_played_in_order() -> io::Result<()> {
     let (mut selector, script) = scripted();
-    let (one, two) = unix_pair()?;
+    let (one, two) = pair()?;
     script.ready(&one, Readiness::READ);
     script.all_ready([(&two, Readiness::WRITE), (&one, Readiness::READ)]);
     script.timeout();
@@ -83,7 +82,7 @@ fn failures_reach_the_caller() -> io::Result<()> {
     let error = selector.select(None).unwrap_err();
     assert_eq!(io::Error::from(error).raw_os_error(), Some(12));
 
-    let (ours, theirs) = unix_pair()?;
+    let (ours, theirs) = pair()?;
     script.refuse(io::Error::from_raw_os_error(28));
     let refused = selector.register(ours, Interest::READ, "data").unwrap_err();
     assert_eq!((refused.data, selector.len()), ("data", 0));
@@ -97,7 +96,7 @@ fn failures_reach_the_caller() -> io::Result<()> {
 #[test]
 fn what_is_not_registered_cannot_be_ready() -> io::Result<()> {
     let (mut selector, script) = scripted();
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     script.ready(&ours, Readiness::READ);
     assert_eq!(kind(selector.select(None)), Some(ErrorKind::NotFound));
     Ok(())
@@ -127,7 +126,7 @@ fn wakers_work_without_a_kernel() -> io::Result<()> {
 #[test]
 fn every_call_is_on_record() -> io::Result<()> {
     let (mut selector, script) = scripted();
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     let token = selector.register_with(ours, Interest::READ, "data", Mode::Edge)?;
     selector.modify(token, Interest::WRITE)?;
     selector.modify(token, Interest::WRITE)?;
@@ -148,7 +147,7 @@ fn capabilities_can_be_withheld() -> io::Result<()> {
         ..Capabilities::default()
     });
     let mut selector = Selector::with_backend(backend);
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     assert!(selector.register(ours, Interest::PRIORITY, ()).is_err());
     assert!(matches!(selector.waker(), Err(Error::Unsupported { .. })));
     assert!(!selector.capabilities().nesting, "it has no descriptor");

@@ -1,14 +1,16 @@
 //! CLOSE: descriptors that are closed behind the selector's back.
 
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use selectors::backend::{AsSource, BorrowedSource};
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{LooseDescriptor, forked_holder, pipe, regular_file, unix_pair};
+use crate::fixtures::{
+    LooseDescriptor, OwnedSource, borrow, forked_holder, if_any, pair, regular_file,
+};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
@@ -17,8 +19,8 @@ const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn close_1_unregister_after_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for mode in [Mode::Level, Mode::OneShot] {
-        let (ours, _theirs) = unix_pair()?;
-        let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+        let (ours, _theirs) = pair()?;
+        let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
         let mut selector = case.selector()?;
         case.did(format!("registered a socket ({mode:?}), closed it, and unregistered it"));
         let token = selector.register_with(loose.borrow(), BOTH, "data", mode)?;
@@ -33,9 +35,9 @@ pub(super) fn close_1_unregister_after_close<B: Backend>(case: &mut Case<'_, B>)
 pub(super) fn close_2_unregister_after_the_number_was_reused<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
-    let (other, mut other_peer) = unix_pair()?;
-    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+    let (ours, _theirs) = pair()?;
+    let (other, mut other_peer) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
     let mut backend = case.backend()?;
     let token = Token::from_bits(3);
     let watch = Watch::new(BOTH, Mode::Level);
@@ -57,9 +59,9 @@ pub(super) fn close_2_unregister_after_the_number_was_reused<B: Backend>(
 pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
-    let (other, mut other_peer) = unix_pair()?;
-    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
+    let (ours, _theirs) = pair()?;
+    let (other, mut other_peer) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
     let mut backend = case.backend()?;
     let (old, new) = (Token::from_bits(1), Token::from_bits(2));
     let both = Watch::new(BOTH, Mode::Level);
@@ -85,8 +87,8 @@ pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
 /// lives on, and makes the socket ready.
 fn ghost<B: Backend>(
     case: &mut Case<'_, B>,
-    selector: &mut Subject<BorrowedFd<'_>, &'static str, B>,
-    alive: &impl AsFd,
+    selector: &mut Subject<BorrowedSource<'_>, &'static str, B>,
+    alive: &impl AsSource,
     peer: impl Write,
 ) -> Result<(Token, LooseDescriptor), Stop> {
     let mut peer = peer;
@@ -102,15 +104,15 @@ fn ghost<B: Backend>(
 
 pub(super) fn close_4_a_duplicate_keeps_no_ghost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, alive, peer) in stream_pairs()? {
-        let (other, mut other_peer) = unix_pair()?;
+        let (other, mut other_peer) = pair()?;
         let mut selector = case.selector()?;
         let waker = selector.waker().ok();
         case.did(format!("with a {name} socket"));
-        let live = selector.register(other.as_fd(), Interest::READ, "live")?;
+        let live = selector.register(borrow(&other), Interest::READ, "live")?;
         let (_, loose) = ghost(case, &mut selector, &alive, &peer)?;
         case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
         case.did("put an idle socket in the number, and registered that");
-        let (idle, mut idle_peer) = unix_pair()?;
+        let (idle, mut idle_peer) = pair()?;
         loose.replace(&idle)?;
         let new = selector.register(loose.borrow(), Interest::READ, "new")?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
@@ -128,14 +130,14 @@ pub(super) fn close_4_a_duplicate_keeps_no_ghost<B: Backend>(case: &mut Case<'_,
 }
 
 pub(super) fn close_4_the_others_keep_their_state<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (alive, peer) = unix_pair()?;
-    let (fired, mut fired_peer) = unix_pair()?;
-    let (waiting, mut waiting_peer) = unix_pair()?;
+    let (alive, peer) = pair()?;
+    let (fired, mut fired_peer) = pair()?;
+    let (waiting, mut waiting_peer) = pair()?;
     let mut selector = case.selector()?;
     case.did("registered two one-shot sources, let one of them fire, and woke the selector");
     let mode = Mode::OneShot;
-    let fired = selector.register_with(fired.as_fd(), Interest::READ, "fired", mode)?;
-    let waiting = selector.register_with(waiting.as_fd(), Interest::READ, "waiting", mode)?;
+    let fired = selector.register_with(borrow(&fired), Interest::READ, "fired", mode)?;
+    let waiting = selector.register_with(borrow(&waiting), Interest::READ, "waiting", mode)?;
     fired_peer.write_all(b"x")?;
     case.only(&selector.select(case.long())?, fired)?;
     if let Ok(waker) = selector.waker() {
@@ -159,7 +161,7 @@ pub(super) fn close_4_the_others_keep_their_state<B: Backend>(case: &mut Case<'_
 }
 
 pub(super) fn close_4_a_ghost_does_not_make_it_spin<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (alive, mut peer) = unix_pair()?;
+    let (alive, mut peer) = pair()?;
     let loose = LooseDescriptor::duplicate(&alive)?;
     let mut selector = case.counting()?;
     case.did("left a ready ghost behind, and waited for 20 ms");
@@ -177,9 +179,9 @@ pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone();
-    let (ours, mut theirs) = unix_pair()?;
-    let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
-    let (other, _other_peer) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
+    let (other, _other_peer) = pair()?;
     let mut selector = case.selector()?;
     case.did("registered a socket, forked a child, closed and unregistered the socket");
     let old = selector.register(loose.borrow(), Interest::READ, "old")?;
@@ -197,23 +199,25 @@ pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     for interest in [Interest::READ, Interest::WRITE, BOTH] {
-        let (ours, _theirs) = unix_pair()?;
-        let (second, _second_peer) = unix_pair()?;
-        let (other, mut other_peer) = unix_pair()?;
-        let loose = LooseDescriptor::duplicate(OwnedFd::from(ours))?;
-        let second = LooseDescriptor::duplicate(OwnedFd::from(second))?;
-        let file = LooseDescriptor::duplicate(regular_file()?)?;
+        let (ours, _theirs) = pair()?;
+        let (second, _second_peer) = pair()?;
+        let (other, mut other_peer) = pair()?;
+        let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
+        let second = LooseDescriptor::duplicate(OwnedSource::from(second))?;
+        let file = if_any(regular_file())?.map(LooseDescriptor::duplicate).transpose()?;
         let mut selector = case.selector()?;
-        let gone = [
+        let mut gone = vec![
             selector.register(loose.borrow(), interest, ())?,
             selector.register(second.borrow(), interest, ())?,
-            selector.register(file.borrow(), interest, ())?,
         ];
-        let live = selector.register(other.as_fd(), Interest::READ, ())?;
+        if let Some(file) = &file {
+            gone.push(selector.register(file.borrow(), interest, ())?);
+        }
+        let live = selector.register(borrow(&other), Interest::READ, ())?;
         case.did(format!("closed two sockets and a file that were registered for {interest:?}"));
         loose.close()?;
         second.close()?;
-        file.close()?;
+        file.iter().try_for_each(LooseDescriptor::close)?;
         case.did("made another source ready");
         other_peer.write_all(b"x")?;
         for _ in 0..3 {
@@ -235,8 +239,8 @@ pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
 pub(super) fn close_5_a_closed_descriptor_does_not_make_it_spin<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (reader, _writer) = pipe()?;
-    let loose = LooseDescriptor::duplicate(reader)?;
+    let (ours, _theirs) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
     let mut selector = case.counting()?;
     let gone = selector.register(loose.borrow(), Interest::READ, ())?;
     loose.close()?;
@@ -259,8 +263,8 @@ pub(super) fn close_5_a_closed_descriptor_does_not_make_it_spin<B: Backend>(
 pub(super) fn close_5_a_closed_one_shot_is_reported_once<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (reader, _writer) = pipe()?;
-    let loose = LooseDescriptor::duplicate(reader)?;
+    let (ours, _theirs) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
     let mut selector = case.selector()?;
     selector.register_with(loose.borrow(), Interest::READ, (), Mode::OneShot)?;
     loose.close()?;

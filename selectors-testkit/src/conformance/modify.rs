@@ -1,13 +1,12 @@
 //! MOD: changing what a source is watched for.
 
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
 
 use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome};
-use crate::fixtures::{LooseDescriptor, regular_file, unix_pair};
+use crate::fixtures::{LooseDescriptor, borrow, number_of, pair, regular_file};
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
@@ -38,13 +37,13 @@ pub(super) fn mod_1_the_next_select_uses_the_new_interest<B: Backend>(
 pub(super) fn mod_1_the_backend_does_not_add_to_the_old_interest<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
-    let fd = ours.as_raw_fd();
+    let (ours, mut theirs) = pair()?;
+    let fd = number_of(&ours);
     let mut backend = case.backend()?;
     let token = Token::from_bits(7);
     let watch = |interest| Watch::new(interest, Mode::Level);
     case.did("registered an idle socket with the backend for READ and WRITE, then only READ");
-    backend.register(ours.as_fd(), token, watch(BOTH))?;
+    backend.register(borrow(&ours), token, watch(BOTH))?;
     backend.modify(fd, token, watch(BOTH), watch(Interest::READ))?;
     let mut events = Events::new();
     backend.wait(&mut events, NOW)?;
@@ -58,7 +57,7 @@ pub(super) fn mod_1_the_backend_does_not_add_to_the_old_interest<B: Backend>(
 }
 
 pub(super) fn mod_2_changing_the_data_makes_no_call<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     let mut selector = case.counting()?;
     let token = selector.register(ours, Interest::READ, 1)?;
     case.did("changed the data through get_mut");
@@ -71,7 +70,7 @@ pub(super) fn mod_2_changing_the_data_makes_no_call<B: Backend>(case: &mut Case<
 }
 
 pub(super) fn mod_3_no_change_makes_no_call<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
     let token = selector.register(ours, Interest::READ, ())?;
     theirs.write_all(b"x")?;
@@ -84,7 +83,7 @@ pub(super) fn mod_3_no_change_makes_no_call<B: Backend>(case: &mut Case<'_, B>) 
 }
 
 pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
     case.did("registered a one-shot source, and modified it to the same before it fired");
     let token = selector.register_with(ours, Interest::READ, (), Mode::OneShot)?;
@@ -103,7 +102,7 @@ pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<
 pub(super) fn mod_4_a_refused_modify_changes_nothing<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     let capabilities = selector.capabilities();
     let token = selector.register(ours, Interest::READ, ())?;
@@ -141,13 +140,13 @@ pub(super) fn mod_4_the_backend_goes_on_as_before<B: Backend>(case: &mut Case<'_
                 if old_mode == Mode::Exclusive && !backend.capabilities().exclusive {
                     continue;
                 }
-                let (ours, mut theirs) = unix_pair()?;
-                let (token, fd) = (Token::from_bits(4), ours.as_raw_fd());
+                let (ours, mut theirs) = pair()?;
+                let (token, fd) = (Token::from_bits(4), number_of(&ours));
                 let old = Watch::new(Interest::READ, old_mode);
                 case.did(format!(
                     "asked the backend for {interest:?}, {mode:?} in place of {old:?}"
                 ));
-                backend.register(ours.as_fd(), token, old)?;
+                backend.register(borrow(&ours), token, old)?;
                 let new = Watch::new(interest, mode);
                 let current = backend.modify(fd, token, old, new).map_or(old, |()| new);
                 if current == old {
@@ -169,12 +168,12 @@ pub(super) fn mod_4_the_backend_goes_on_as_before<B: Backend>(case: &mut Case<'_
 pub(super) fn mod_4_map_and_kernel_agree_after_a_descriptor_went<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
-    let (other, mut other_peer) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
+    let (other, mut other_peer) = pair()?;
     let loose = LooseDescriptor::duplicate(&ours)?;
     let mut selector = case.selector()?;
     let gone = selector.register(loose.borrow(), Interest::READ, ())?;
-    let live = selector.register(other.as_fd(), Interest::READ, ())?;
+    let live = selector.register(borrow(&other), Interest::READ, ())?;
     drop(ours);
     loose.close()?;
     case.did("modified a source whose descriptor was closed to READ and WRITE");
@@ -200,7 +199,7 @@ pub(super) fn mod_4_a_file_keeps_its_state<B: Backend>(case: &mut Case<'_, B>) -
 pub(super) fn mod_5_an_unknown_token_is_not_registered<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     let mut selector = case.counting()?;
     let old = selector.register(ours, Interest::READ, ())?;
     selector.unregister(old)?;

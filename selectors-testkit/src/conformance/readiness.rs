@@ -1,19 +1,18 @@
 //! READY: what is reported, and what is not.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use nix::poll::PollFlags;
+use selectors::backend::AsSource;
 use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::streams::{Stream, is_ready, stream_pairs};
+use super::streams::{Stream, TCP, all_pairs, byte_pairs, stream_pairs};
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{
-    connecting, directory, drain, fifo, fill, listener_with_pending, null_device, out_of_band,
-    pipe, refused_connect, regular_file, reset, tcp_pair, terminal, udp_pair, unix_datagram_pair,
-    unix_pair,
+    OwnedSource, borrow, connecting, directory, drain, duplicate, fifo, fill, if_any, is_ready,
+    listener_with_pending, null_device, number_of, out_of_band, pair, pipe, receive,
+    refused_connect, regular_file, reset, send, tcp_pair, terminal, udp_pair, unix_datagram_pair,
 };
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
@@ -24,51 +23,29 @@ pub(super) fn ready_1_idle_sources_are_silent<B: Backend>(case: &mut Case<'_, B>
     let mut peers = Vec::new();
     case.did("registered idle sockets and pipes for READ");
     for _ in 0..3 {
-        for (_, ours, theirs) in stream_pairs()? {
-            selector.register(Box::new(ours) as Box<dyn AsFd>, Interest::READ, ())?;
-            peers.push(Box::new(theirs) as Box<dyn AsFd>);
+        for (_, ours, theirs) in all_pairs()? {
+            selector.register(ours, Interest::READ, ())?;
+            peers.push(theirs);
         }
-        let (reader, writer) = pipe()?;
-        selector.register(Box::new(reader), Interest::READ, ())?;
-        peers.push(Box::new(writer));
     }
-    case.did("registered idle datagram sockets, a fifo and a listener");
-    let (ours, theirs) = udp_pair()?;
-    selector.register(Box::new(ours), Interest::READ, ())?;
-    peers.push(Box::new(theirs));
-    let (ours, theirs) = unix_datagram_pair()?;
-    selector.register(Box::new(ours), Interest::READ, ())?;
-    peers.push(Box::new(theirs));
-    let fifo = fifo()?;
-    selector.register(Box::new(fifo.reader.try_clone()?), Interest::READ, ())?;
+    case.did("registered an idle fifo and a listener");
+    let fifo = if_any(fifo())?;
+    if let Some(fifo) = &fifo {
+        selector.register(duplicate(&fifo.reader)?, Interest::READ, ())?;
+    }
     let (_connecting, listener) = connecting()?;
     listener.accept()?;
-    selector.register(Box::new(listener), Interest::READ, ())?;
+    selector.register(listener.into(), Interest::READ, ())?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     case.expect_tokens(&selector.select(Some(Duration::from_millis(2)))?, &[])
 }
 
 pub(super) fn ready_2_unread_data_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (pipe_reader, pipe_writer) = pipe()?;
-    let (datagrams, datagram_peer) = unix_datagram_pair()?;
-    let (udp, udp_peer) = udp_pair()?;
-    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
-    let sources: [(&str, OwnedFd, OwnedFd); 5] = [
-        ("pipe", pipe_reader, pipe_writer),
-        ("unix datagram", datagrams.into(), datagram_peer.into()),
-        ("UDP", udp.into(), udp_peer.into()),
-        (
-            "unix stream",
-            unix.as_fd().try_clone_to_owned()?,
-            unix_peer.as_fd().try_clone_to_owned()?,
-        ),
-        ("TCP", tcp.as_fd().try_clone_to_owned()?, tcp_peer.as_fd().try_clone_to_owned()?),
-    ];
-    for (name, reader, writer) in sources {
+    for (name, reader, writer) in all_pairs()? {
         let mut selector = case.selector()?;
         case.did(format!("registered a {name} source for READ, and sent it a byte"));
         let token = selector.register(&reader, Interest::READ, ())?;
-        nix::unistd::write(&writer, b"x")?;
+        send(&writer, b"x")?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("its readiness", event.readiness(), Readiness::READ)?;
         case.did("read it");
@@ -81,18 +58,7 @@ pub(super) fn ready_2_unread_data_is_read<B: Backend>(case: &mut Case<'_, B>) ->
 pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (pipe_reader, pipe_writer) = pipe()?;
-    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
-    let sources: [(&str, OwnedFd, OwnedFd); 3] = [
-        ("pipe", pipe_writer, pipe_reader),
-        (
-            "unix socket",
-            unix.as_fd().try_clone_to_owned()?,
-            unix_peer.as_fd().try_clone_to_owned()?,
-        ),
-        ("TCP socket", tcp.as_fd().try_clone_to_owned()?, tcp_peer.as_fd().try_clone_to_owned()?),
-    ];
-    for (name, writer, reader) in sources {
+    for (name, reader, writer) in byte_pairs()? {
         let mut selector = case.selector()?;
         case.did(format!("registered a {name} with space for WRITE"));
         let token = selector.register(&writer, Interest::WRITE, ())?;
@@ -111,13 +77,13 @@ pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
 /// repeated until the buffer was full all the while: it does not become full by itself.
 fn select_while_full<F, T, B: Backend>(
     selector: &mut super::Subject<F, T, B>,
-    writer: &OwnedFd,
+    writer: &OwnedSource,
 ) -> Result<Events, super::Stop> {
     let mut events = Events::new();
     for _ in 0..1000 {
         fill(writer)?;
         events = selector.select(NOW)?;
-        if !is_ready(writer, PollFlags::POLLOUT, 0)? {
+        if !is_ready(writer, Interest::WRITE, 0)? {
             break;
         }
     }
@@ -125,10 +91,10 @@ fn select_while_full<F, T, B: Backend>(
 }
 
 /// Drains until there is space: what TCP had in its other buffer comes after.
-fn drain_until_space(reader: &OwnedFd, writer: &OwnedFd) -> io::Result<()> {
+fn drain_until_space(reader: &OwnedSource, writer: &OwnedSource) -> io::Result<()> {
     for _ in 0..1000 {
         drain(reader)?;
-        if is_ready(writer, PollFlags::POLLOUT, 10)? {
+        if is_ready(writer, Interest::WRITE, 10)? {
             break;
         }
     }
@@ -145,7 +111,7 @@ pub(super) fn ready_3_both_directions_are_one_event<B: Backend>(case: &mut Case<
             (&theirs).write_all(b"x")?;
             case.expect(
                 "whether the byte arrived",
-                is_ready(&ours, PollFlags::POLLIN, 10_000)?,
+                is_ready(&ours, Interest::READ, 10_000)?,
                 true,
             )?;
             peers.push(theirs);
@@ -188,11 +154,7 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
         let (ours, theirs) = tcp_pair()?;
         reset(theirs)?;
         // WRITE alone is true before the reset has arrived.
-        case.expect(
-            "whether the reset arrived",
-            is_ready(&ours, PollFlags::POLLIN, 10_000)?,
-            true,
-        )?;
+        case.expect("whether the reset arrived", is_ready(&ours, Interest::READ, 10_000)?, true)?;
         let mut selector = case.selector()?;
         case.did(format!("registered a TCP socket that was reset for {interest:?}"));
         let token = selector.register(ours, interest, ())?;
@@ -201,7 +163,7 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
         case.expect("what it was asked for", asked, Readiness::from(interest))?;
     }
     for interest in [Interest::READ, Interest::WRITE, BOTH] {
-        let (ours, theirs) = unix_pair()?;
+        let (ours, theirs) = pair()?;
         drop(theirs);
         let mut selector = case.selector()?;
         case.did(format!("registered a unix socket whose peer is closed for {interest:?}"));
@@ -284,7 +246,7 @@ fn event_after<B: Backend>(
 
 pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
-        theirs.shutdown_write()?;
+        theirs.shutdown(Shutdown::Write)?;
         let expected = Readiness::READ | Readiness::READ_CLOSED;
         event_after(case, &format!("a half-closed {name} socket"), &ours, expected)?;
         // It can still be written to, and nothing is wrong with it.
@@ -302,10 +264,8 @@ pub(super) fn ready_6_a_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outco
     for (name, ours, theirs) in stream_pairs()? {
         drop(theirs);
         // A TCP peer that has closed may still be written to, as far as our side knows.
-        let expected = match ours {
-            Stream::Unix(_) => Readiness::READ | Readiness::READ_CLOSED | Readiness::HANGUP,
-            Stream::Tcp(_) => Readiness::READ | Readiness::READ_CLOSED,
-        };
+        let gone = if name == TCP { Readiness::empty() } else { Readiness::HANGUP };
+        let expected = Readiness::READ | Readiness::READ_CLOSED | gone;
         event_after(case, &format!("a {name} socket whose peer is closed"), &ours, expected)?;
         let end = (&ours).read(&mut [0]).map_err(|error| error.kind());
         case.expect("what it reads", end, Ok(0))?;
@@ -315,8 +275,8 @@ pub(super) fn ready_6_a_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outco
 
 pub(super) fn ready_6_both_directions_shut_down<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
-        ours.shutdown_write()?;
-        theirs.shutdown_write()?;
+        ours.shutdown(Shutdown::Write)?;
+        theirs.shutdown(Shutdown::Write)?;
         let expected = Readiness::READ | Readiness::READ_CLOSED | Readiness::HANGUP;
         event_after(case, &format!("a {name} socket, shut down both ways"), &ours, expected)?;
     }
@@ -327,7 +287,7 @@ pub(super) fn ready_6_a_reset_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcom
     let (ours, theirs) = tcp_pair()?;
     reset(theirs)?;
     let expected = Readiness::READ | HINTS;
-    event_after(case, "a TCP socket that was reset", &Stream::Tcp(ours), expected)
+    event_after(case, "a TCP socket that was reset", &ours.into(), expected)
 }
 
 pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
@@ -342,7 +302,7 @@ pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
         case.expect("the hints", event.readiness() & HINTS, Readiness::empty())?;
         case.did("shut down its own sending half, which its peer has not answered");
         drain(&ours)?;
-        ours.shutdown_write()?;
+        ours.shutdown(Shutdown::Write)?;
         selector.modify(token, Interest::READ)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
@@ -409,31 +369,21 @@ pub(super) fn ready_7_a_hang_up_wakes_who_waits_for_write<B: Backend>(
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
-/// A name, what is read from, and what is written to.
-type Ends = (&'static str, Box<dyn AsFd>, Box<dyn AsFd>);
-
 pub(super) fn ready_8_data_before_end_of_file<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (pipe_reader, pipe_writer) = pipe()?;
-    let [(_, unix, unix_peer), (_, tcp, tcp_peer)] = stream_pairs()?;
-    let sources: [Ends; 3] = [
-        ("pipe", Box::new(pipe_reader), Box::new(pipe_writer)),
-        ("unix socket", Box::new(unix), Box::new(unix_peer)),
-        ("TCP socket", Box::new(tcp), Box::new(tcp_peer)),
-    ];
-    for (name, reader, writer) in sources {
+    for (name, reader, writer) in byte_pairs()? {
         let mut selector = case.selector()?;
         case.did(format!("wrote a byte to a {name} and closed it"));
         let token = selector.register(&reader, Interest::READ, ())?;
-        nix::unistd::write(&writer, b"x")?;
+        send(&writer, b"x")?;
         drop(writer);
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ", event.is_readable(), true)?;
         let mut byte = [0];
-        case.expect("how much it reads", nix::unistd::read(&reader, &mut byte)?, 1)?;
+        case.expect("how much it reads", receive(&reader, &mut byte)?, 1)?;
         case.did("read the byte");
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ, for the end", event.is_readable(), true)?;
-        case.expect("how much it reads then", nix::unistd::read(&reader, &mut byte)?, 0)?;
+        case.expect("how much it reads then", receive(&reader, &mut byte)?, 0)?;
     }
     Ok(())
 }
@@ -465,25 +415,25 @@ pub(super) fn ready_9_out_of_band_data_is_priority<B: Backend>(case: &mut Case<'
 }
 
 pub(super) fn ready_10_an_empty_datagram_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, theirs) = unix_datagram_pair()?;
-    let mut selector = case.selector()?;
-    case.did("sent an empty unix datagram to a socket that is registered for READ");
-    let token = selector.register(&ours, Interest::READ, ())?;
-    theirs.send(&[])?;
-    let event = case.only(&selector.select(case.long())?, token)?;
-    case.expect("its readiness", event.readiness(), Readiness::READ)?;
-    case.expect("how much it receives", ours.recv(&mut [0])?, 0)?;
-    let (ours, theirs) = udp_pair()?;
-    let mut selector = case.selector()?;
-    case.did("sent an empty UDP datagram likewise");
-    let token = selector.register(&ours, Interest::READ, ())?;
-    theirs.send(&[])?;
-    case.only(&selector.select(case.long())?, token)?;
-    case.expect("how much it receives", ours.recv(&mut [0])?, 0)
+    let (udp, udp_peer) = udp_pair()?;
+    let mut pairs: Vec<(&str, Stream, Stream)> = vec![("UDP", udp.into(), udp_peer.into())];
+    if let Some((ours, theirs)) = if_any(unix_datagram_pair())? {
+        pairs.push(("unix", ours.into(), theirs.into()));
+    }
+    for (name, ours, theirs) in pairs {
+        let mut selector = case.selector()?;
+        case.did(format!("sent an empty {name} datagram to a socket that is registered for READ"));
+        let token = selector.register(&ours, Interest::READ, ())?;
+        theirs.send(&[])?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::READ)?;
+        case.expect("how much it receives", receive(&ours, &mut [0])?, 0)?;
+    }
+    Ok(())
 }
 
 /// A file that never blocks is ready for what is asked, each time.
-fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &File) -> Outcome {
+fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSource) -> Outcome {
     let mut selector = case.counting()?;
     case.did(format!("registered {name} for READ"));
     let token = selector.register(file, Interest::READ, ())?;
@@ -553,14 +503,14 @@ pub(super) fn ready_11_the_null_device_is_always_ready<B: Backend>(
 
 pub(super) fn ready_11_files_go_with_other_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let files = [regular_file()?, regular_file()?, regular_file()?];
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     case.did("registered three regular files and an idle socket");
     let mut expected = Vec::new();
     for file in &files {
-        expected.push(selector.register(file.as_fd(), Interest::READ, ())?);
+        expected.push(selector.register(borrow(file), Interest::READ, ())?);
     }
-    let socket = selector.register(ours.as_fd(), Interest::READ, ())?;
+    let socket = selector.register(borrow(&ours), Interest::READ, ())?;
     case.expect_tokens(&selector.select(None)?, &expected)?;
     case.did("made the socket ready, and unregistered the first file");
     theirs.write_all(b"x")?;
@@ -591,7 +541,7 @@ pub(super) fn ready_12_a_terminal_behaves_as_with_poll<B: Backend>(
     case.did("modified it to READ, and typed");
     selector.modify(token, Interest::READ)?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    nix::unistd::write(&controller, b"typed")?;
+    send(&controller, b"typed")?;
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("its readiness", event.readiness(), Readiness::READ)?;
     case.did("read what was typed, and closed the controlling end");
@@ -618,19 +568,16 @@ pub(super) fn ready_12_a_fifo_behaves_as_a_pipe<B: Backend>(case: &mut Case<'_, 
 }
 
 pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut inner = case.selector()?;
     let mut outer = case.selector()?;
     let nesting = inner.capabilities().nesting;
-    let own = match inner.backend().descriptor() {
-        Some(own) => Some(own.try_clone_to_owned()?),
-        None => None,
-    };
+    let own = inner.backend().descriptor().map(|own| duplicate(&own)).transpose()?;
     case.expect("whether there is a descriptor, by the capability", own.is_some(), nesting)?;
     let Some(own) = own else { return Ok(()) };
     case.did("registered a selector with another, and an idle socket with the first");
     let token = outer.register(own, Interest::READ, ())?;
-    let source = inner.register(ours.as_fd(), Interest::READ, ())?;
+    let source = inner.register(borrow(&ours), Interest::READ, ())?;
     case.expect_tokens(&outer.select(NOW)?, &[])?;
     case.did("made the socket ready");
     theirs.write_all(b"x")?;
@@ -641,7 +588,7 @@ pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_,
     case.expect_tokens(&outer.select(NOW)?, &[])?;
     case.did("registered a regular file with the inner one");
     let file = regular_file()?;
-    let file_token = inner.register(file.as_fd(), Interest::READ, ())?;
+    let file_token = inner.register(borrow(&file), Interest::READ, ())?;
     case.only(&outer.select(case.long())?, token)?;
     case.only(&inner.select(None)?, file_token)?;
     case.did("unregistered it");
@@ -669,7 +616,7 @@ pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
     let watch = Watch::new(Interest::READ, Mode::Level);
     let token = Token::from_bits(5);
     case.did("registered a socket that was reset with the backend, and waited");
-    backend.register(ours.as_fd(), token, watch)?;
+    backend.register(borrow(&ours), token, watch)?;
     let mut events = Events::new();
     backend.wait(&mut events, case.long())?;
     let said = events.iter().filter(|event| event.token() == token);
@@ -677,6 +624,6 @@ pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
     let error = said.contains(Readiness::ERROR);
     case.expect_that(said.intersects(Readiness::READ | HINTS), "a reason to wake", said)?;
     case.expect_that(!error || capabilities.error, "ERROR only where it is declared", said)?;
-    backend.unregister(ours.as_raw_fd(), token, watch)?;
+    backend.unregister(number_of(&ours), token, watch)?;
     Ok(())
 }

@@ -1,30 +1,29 @@
 //! REG: registering, unregistering, and what the map shows.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
-use nix::errno::Errno;
+use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Events, Interest, Mode, Token, Watch};
 
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{
-    LooseDescriptor, closed_number, inheritable_descriptors, is_close_on_exec, open_descriptors,
-    pipe, regular_file, unix_pair, with_raw,
+    HIGHEST, LooseDescriptor, NOT_OPEN, OwnedSource, PairStream, borrow, closed_number, duplicate,
+    if_any, impossible_numbers, inheritable_descriptors, is_close_on_exec, number_of,
+    open_descriptors, pair, pipe, regular_file, with_raw,
 };
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 pub(super) fn reg_1_the_key_is_as_given<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
-    let number = ours.as_raw_fd();
+    let (ours, _theirs) = pair()?;
+    let number = number_of(&ours);
     let mut selector = case.selector()?;
     case.did("registered a socket for READ and WRITE, one-shot, with data");
     let token = selector.register_with(ours, BOTH, "data", Mode::OneShot)?;
     let key = selector.get(token);
     case.expect_that(key.is_some(), "a key", key)?;
     let Some(key) = key else { return Ok(()) };
-    case.expect("the file object's descriptor", key.fileobj.as_raw_fd(), number)?;
+    case.expect("the file object's descriptor", number_of(&key.fileobj), number)?;
     case.expect("the descriptor", key.fd, number)?;
     case.expect("the events", key.events, BOTH)?;
     case.expect("the mode", key.mode, Mode::OneShot)?;
@@ -43,7 +42,7 @@ pub(super) fn reg_3_unknown_bits_are_refused<B: Backend>(case: &mut Case<'_, B>)
 }
 
 fn refuses_interest<B: Backend>(case: &mut Case<'_, B>, bad: Interest) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
     case.did(format!("registered a socket for {bad:?}"));
     let refused = selector.register(&ours, bad, "data");
@@ -71,12 +70,12 @@ fn refuses_interest<B: Backend>(case: &mut Case<'_, B>, bad: Interest) -> Outcom
 }
 
 pub(super) fn reg_4_a_descriptor_is_registered_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     case.did("registered a socket, and again through the same and through another object");
-    let token = selector.register(ours.as_fd(), Interest::READ, 1)?;
+    let token = selector.register(borrow(&ours), Interest::READ, 1)?;
     for number in [2, 3] {
-        let same: BorrowedFd<'_> = ours.as_fd();
+        let same: BorrowedSource<'_> = borrow(&ours);
         let Err(refused) = selector.register(same, Interest::WRITE, number) else {
             return case.expect("the answer", "a token", "a refusal");
         };
@@ -98,7 +97,7 @@ pub(super) fn reg_4_a_descriptor_is_registered_once<B: Backend>(case: &mut Case<
 pub(super) fn reg_5_a_duplicate_is_a_source_of_its_own<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let duplicate = ours.try_clone()?;
     let mut selector = case.selector()?;
     case.did("registered a readable socket and a duplicate of it");
@@ -112,10 +111,10 @@ pub(super) fn reg_5_a_duplicate_is_a_source_of_its_own<B: Backend>(
 }
 
 pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let bad = Some(Errno::EBADF as i32);
-    let limit = case.backend()?.capabilities().max_descriptor.unwrap_or(i32::MAX);
+    let bad = Some(NOT_OPEN);
+    let limit = case.backend()?.capabilities().max_descriptor.unwrap_or(HIGHEST);
     // A set of bits as long as the highest number would be is no good idea.
-    for number in [closed_number()?, i32::MAX].into_iter().filter(|&number| number <= limit) {
+    for number in [closed_number()?, HIGHEST].into_iter().filter(|&number| number <= limit) {
         case.did(format!("registered descriptor {number}, which is closed"));
         let mut backend = case.backend()?;
         let watch = Watch::new(BOTH, Mode::Level);
@@ -137,7 +136,11 @@ pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'
 pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    for number in [-2, i32::MIN] {
+    let numbers = impossible_numbers();
+    if numbers.is_empty() {
+        return Err(case.cannot_run("any number can be a source's"));
+    }
+    for number in numbers {
         case.did(format!("registered descriptor {number}"));
         with_raw(number, |fd| {
             let mut selector = case.counting()?;
@@ -145,7 +148,7 @@ pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend
                 return case.expect("the answer", "a token", "a refusal");
             };
             let errno = std::io::Error::from(refused.error).raw_os_error();
-            case.expect("the errno", errno, Some(Errno::EBADF as i32))?;
+            case.expect("the errno", errno, Some(NOT_OPEN))?;
             case.expect("calls of the backend's register", selector.backend().calls().register, 0)
         })?;
     }
@@ -160,7 +163,7 @@ pub(super) fn reg_7_file_object_and_data_come_back<B: Backend>(case: &mut Case<'
         let Err(refused) = selector.register(fd, BOTH, vec![1, 2, 3]) else {
             return case.expect("the answer", "a token", "a refusal");
         };
-        case.expect("the file object's descriptor", refused.fileobj.as_raw_fd(), number)?;
+        case.expect("the file object's descriptor", number_of(&refused.fileobj), number)?;
         case.expect("the data", refused.data, vec![1, 2, 3])?;
         case.expect("the number of sources", selector.len(), 0)?;
         let token = selector.token_of(&fd);
@@ -169,7 +172,7 @@ pub(super) fn reg_7_file_object_and_data_come_back<B: Backend>(case: &mut Case<'
 }
 
 pub(super) fn reg_7_a_refusal_leaves_nothing_behind<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, _theirs) = unix_pair()?;
+    let (ours, _theirs) = pair()?;
     let loose = LooseDescriptor::duplicate(&ours)?;
     loose.close()?;
     let mut backend = case.backend()?;
@@ -198,7 +201,7 @@ pub(super) fn reg_8_a_selector_does_not_watch_itself<B: Backend>(
 ) -> Outcome {
     let mut selector = case.selector()?;
     let nesting = selector.capabilities().nesting;
-    let own = selector.backend().descriptor().map(|own| own.as_raw_fd());
+    let own = selector.backend().descriptor().map(|own| number_of(&own));
     case.expect("whether there is a descriptor, by the capability", own.is_some(), nesting)?;
     let Some(own) = own else { return Ok(()) };
     case.did("registered the selector's own descriptor with it");
@@ -216,13 +219,13 @@ pub(super) fn reg_8_a_selector_does_not_watch_itself<B: Backend>(
 pub(super) fn reg_9_unregister_gives_everything_back_once<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
-    let number = ours.as_raw_fd();
+    let (ours, mut theirs) = pair()?;
+    let number = number_of(&ours);
     let mut selector = case.selector()?;
     case.did("registered a socket and unregistered it, twice");
     let token = selector.register(ours, BOTH, "data")?;
     let (mut ours, data) = selector.unregister(token)?;
-    case.expect("the descriptor", ours.as_raw_fd(), number)?;
+    case.expect("the descriptor", number_of(&ours), number)?;
     case.expect("the data", data, "data")?;
     let again = selector.unregister(token).map(drop);
     case.expect_that(
@@ -248,16 +251,16 @@ pub(super) fn reg_9_unregister_gives_everything_back_once<B: Backend>(
 pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let pairs: Vec<_> = (0..5).map(|_| unix_pair()).collect::<Result<_, _>>()?;
+    let pairs: Vec<_> = (0..5).map(|_| pair()).collect::<Result<_, _>>()?;
     let mut backend = case.backend()?;
     case.did("registered five writable sockets and unregistered the first, third and last");
     let watch = Watch::new(BOTH, Mode::Level);
     let tokens: Vec<_> = (0..5).map(Token::from_bits).collect();
     for (pair, token) in pairs.iter().zip(&tokens) {
-        backend.register(pair.0.as_fd(), *token, watch)?;
+        backend.register(borrow(&pair.0), *token, watch)?;
     }
     for gone in [0, 2, 4] {
-        backend.unregister(pairs[gone].0.as_raw_fd(), tokens[gone], watch)?;
+        backend.unregister(number_of(&pairs[gone].0), tokens[gone], watch)?;
     }
     let mut events = Events::new();
     backend.wait(&mut events, case.long())?;
@@ -268,7 +271,7 @@ pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
 }
 
 pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     theirs.write_all(b"x")?;
     let mut selector = case.selector()?;
     case.did("registered and unregistered the same socket a hundred times");
@@ -292,7 +295,7 @@ pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) ->
 }
 
 pub(super) fn reg_11_every_view_agrees<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let pairs: Vec<_> = (0..20).map(|_| unix_pair()).collect::<Result<_, _>>()?;
+    let pairs: Vec<_> = (0..20).map(|_| pair()).collect::<Result<_, _>>()?;
     let mut selector = case.selector()?;
     let mut tokens = Vec::new();
     case.did("registered twenty sockets, unregistered every third, and compared all views");
@@ -323,12 +326,12 @@ pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'
     case.did("registered five sockets, unregistered one, and closed the selector");
     let mut tokens = Vec::new();
     for number in 0..5 {
-        let (ours, theirs) = unix_pair()?;
+        let (ours, theirs) = pair()?;
         tokens.push(selector.register(ours, Interest::READ, number)?);
         peers.push(theirs);
     }
     selector.unregister(tokens[2])?;
-    let mut back: Vec<(UnixStream, i32)> = selector.close();
+    let mut back: Vec<(PairStream, i32)> = selector.close();
     back.sort_by_key(|(_, number)| *number);
     let numbers: Vec<_> = back.iter().map(|(_, number)| *number).collect();
     case.expect("the data handed back", numbers, vec![0, 1, 3, 4])?;
@@ -342,7 +345,7 @@ pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'
 }
 
 pub(super) fn reg_12_dropping_closes_everything<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     case.did("registered a socket and dropped the selector");
     selector.register(ours, Interest::READ, ())?;
@@ -359,17 +362,20 @@ const ROUNDS: usize = 1500;
 
 pub(super) fn reg_12_no_descriptor_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone();
-    let (ours, _theirs) = unix_pair()?;
-    let file = regular_file()?;
+    let (ours, _theirs) = pair()?;
+    let file = if_any(regular_file())?;
     case.did(format!("made, used, and dropped or closed {ROUNDS} selectors with a waker"));
     let before = open_descriptors();
     for round in 0..ROUNDS {
         let mut selector = case.selector()?;
-        selector.register(ours.as_fd(), Interest::WRITE, ())?;
-        let file = selector.register(file.as_fd(), Interest::READ, ())?;
+        selector.register(borrow(&ours), Interest::WRITE, ())?;
+        if let Some(file) = &file {
+            let file = selector.register(borrow(file), Interest::READ, ())?;
+            selector.select(NOW)?;
+            selector.unregister(file)?;
+        }
         let _waker = selector.waker();
         selector.select(NOW)?;
-        selector.unregister(file)?;
         if round % 2 == 0 {
             selector.close();
         }
@@ -387,13 +393,17 @@ pub(super) fn reg_13_descriptors_are_close_on_exec<B: Backend>(case: &mut Case<'
     // time counts.
     for _ in 0..5 {
         let before = inheritable_descriptors();
-        let (ours, _theirs) = unix_pair()?;
+        let (ours, _theirs) = pair()?;
         let mut selector = case.selector()?;
         let _waker = selector.waker();
-        selector.register(OwnedFd::from(ours), Interest::READ, ())?;
-        selector.register(OwnedFd::from(regular_file()?), Interest::READ, ())?;
-        let (reader, _writer) = pipe()?;
-        selector.register(reader, Interest::READ, ())?;
+        selector.register(OwnedSource::from(ours), Interest::READ, ())?;
+        if let Some(file) = if_any(regular_file())? {
+            selector.register(duplicate(&file)?, Interest::READ, ())?;
+        }
+        let pipe = if_any(pipe())?;
+        if let Some((reader, _)) = &pipe {
+            selector.register(duplicate(reader)?, Interest::READ, ())?;
+        }
         selector.select(NOW)?;
         if let Some(own) = selector.backend().descriptor() {
             case.expect("whether its descriptor is close-on-exec", is_close_on_exec(own)?, true)?;

@@ -1,72 +1,49 @@
-//! The streams that many cases try in turn.
+//! The sources that many cases try in turn.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+/// A stream socket of any family.
+pub(crate) use socket2::Socket as Stream;
 
-use crate::fixtures::{tcp_pair, unix_pair};
+use crate::fixtures::{
+    OwnedSource, if_any, pipe, tcp_pair, udp_pair, unix_datagram_pair, unix_pair,
+};
 
-/// A stream socket of either family.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Unix(std::os::unix::net::UnixStream),
-    Tcp(std::net::TcpStream),
-}
+/// The two ends of something, with its name: from the second, what is written arrives at the
+/// first.
+pub(crate) type Ends<S> = (&'static str, S, S);
 
-/// A connected pair of each family, with its name.
-pub(crate) fn stream_pairs() -> io::Result<[(&'static str, Stream, Stream); 2]> {
-    let (ours, theirs) = unix_pair()?;
-    let (ours_tcp, theirs_tcp) = tcp_pair()?;
-    Ok([
-        ("unix", Stream::Unix(ours), Stream::Unix(theirs)),
-        ("TCP", Stream::Tcp(ours_tcp), Stream::Tcp(theirs_tcp)),
-    ])
-}
+pub(crate) const TCP: &str = "TCP";
 
-/// Whether poll(2) finds `fd` ready for `flags` within `timeout` milliseconds: what a backend's
-/// answer can be held against where bytes are moved by a network that takes its time.
-pub(crate) fn is_ready(fd: impl AsFd, flags: PollFlags, timeout: u16) -> io::Result<bool> {
-    let mut fds = [PollFd::new(fd.as_fd(), flags)];
-    Ok(poll(&mut fds, PollTimeout::from(timeout))? != 0)
-}
-
-impl Stream {
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
-            Self::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
-        }
+/// A connected pair of each family that the system has.
+pub(crate) fn stream_pairs() -> io::Result<Vec<Ends<Stream>>> {
+    let mut pairs = Vec::new();
+    if let Some((ours, theirs)) = if_any(unix_pair())? {
+        pairs.push(("unix", ours.into(), theirs.into()));
     }
+    let (ours, theirs) = tcp_pair()?;
+    pairs.push((TCP, ours.into(), theirs.into()));
+    Ok(pairs)
 }
 
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
+/// Everything that carries a stream of bytes.
+pub(crate) fn byte_pairs() -> io::Result<Vec<Ends<OwnedSource>>> {
+    let mut pairs = Vec::new();
+    if let Some((reader, writer)) = if_any(pipe())? {
+        pairs.push(("pipe", reader, writer));
     }
+    let streams = stream_pairs()?.into_iter();
+    pairs.extend(streams.map(|(name, ours, theirs)| (name, ours.into(), theirs.into())));
+    Ok(pairs)
 }
 
-impl Read for &Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => (&*stream).read(buffer),
-            Stream::Tcp(stream) => (&*stream).read(buffer),
-        }
+/// Everything that carries bytes, as a stream or one by one.
+pub(crate) fn all_pairs() -> io::Result<Vec<Ends<OwnedSource>>> {
+    let mut pairs = byte_pairs()?;
+    if let Some((ours, theirs)) = if_any(unix_datagram_pair())? {
+        pairs.push(("unix datagram", ours.into(), theirs.into()));
     }
-}
-
-impl Write for &Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => (&*stream).write(bytes),
-            Stream::Tcp(stream) => (&*stream).write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let (ours, theirs) = udp_pair()?;
+    pairs.push(("UDP", ours.into(), theirs.into()));
+    Ok(pairs)
 }

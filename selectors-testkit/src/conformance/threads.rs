@@ -1,7 +1,6 @@
 //! PROC: other threads, forked children, panics.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
@@ -9,9 +8,9 @@ use std::thread;
 use selectors::{Backend, Event, Events, Interest, Token, Waker};
 
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{drain, in_forked_child, unix_pair};
+use crate::fixtures::{OwnedSource, borrow, drain, in_forked_child, pair};
 
-type Wakeable<B> = (Subject<OwnedFd, (), B>, Waker);
+type Wakeable<B> = (Subject<OwnedSource, (), B>, Waker);
 
 /// A selector of nothing, and its waker, where it can have one.
 fn with_waker<B: Backend>(case: &Case<'_, B>) -> Result<Option<Wakeable<B>>, Stop> {
@@ -38,7 +37,7 @@ pub(super) fn proc_1_a_wake_ends_a_wait<B: Backend>(case: &mut Case<'_, B>) -> O
         thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))??;
     }
     case.did("with a source registered and ready");
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let token = selector.register(ours.into(), Interest::READ, ())?;
     theirs.write_all(b"x")?;
     case.only(&selector.select(case.long())?, token)?;
@@ -57,7 +56,7 @@ pub(super) fn proc_1_a_waker_outlives_its_selector<B: Backend>(case: &mut Case<'
         waker.wake()?;
     }
     case.did("made another selector, and waited without blocking");
-    let mut other = case.selector::<OwnedFd, ()>()?;
+    let mut other = case.selector::<OwnedSource, ()>()?;
     let events = other.select(NOW)?;
     case.expect("whether that one was woken", events.woken(), false)
 }
@@ -116,7 +115,7 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
     crosses(&Events::new());
     let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
     case.did("shared a waker between threads, and sent events to another");
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let token = selector.register(ours.into(), Interest::READ, ())?;
     theirs.write_all(b"x")?;
     let events = selector.select(case.long())?;
@@ -135,13 +134,13 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
 
 pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone();
-    let (ours, mut theirs) = unix_pair()?;
-    let (one_shot, mut one_shot_peer) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
+    let (one_shot, mut one_shot_peer) = pair()?;
     let mut slot = Some(case.selector()?);
     let Some(selector) = &mut slot else { return Ok(()) };
-    let token = selector.register(ours.as_fd(), Interest::READ, ())?;
+    let token = selector.register(borrow(&ours), Interest::READ, ())?;
     let mode = selectors::Mode::OneShot;
-    let once = selector.register_with(one_shot.as_fd(), Interest::READ, (), mode)?;
+    let once = selector.register_with(borrow(&one_shot), Interest::READ, (), mode)?;
     case.did("forked a child that dropped its copy of the selector");
     let fine = in_forked_child(|| drop(slot.take()))?;
     case.expect("whether the child ended well", fine, true)?;
@@ -162,7 +161,7 @@ pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'
 pub(super) fn proc_5_a_panic_leaves_the_selector_usable<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let (ours, mut theirs) = unix_pair()?;
+    let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     let token = selector.register(&ours, Interest::READ, 0)?;
     theirs.write_all(b"x")?;

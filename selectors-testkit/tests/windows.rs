@@ -1,0 +1,45 @@
+//! The suite over the backend that Windows has, its cases one after the other: Windows gives the
+//! number of a closed socket to the next that is opened, in whatever thread.
+#![cfg(windows)]
+
+use selectors::backend::Select;
+use selectors_testkit::conformance::{CASES, run};
+
+/// The cases that Windows has no means for: all that need pipes, files, terminals, signals, fork,
+/// or a choice of descriptors' numbers.
+const LACKING: &[&str] = &[
+    "reg_6_a_negative_descriptor_stays_away_from_the_backend",
+    "reg_7_a_refusal_leaves_nothing_behind",
+    "mod_4_a_file_keeps_its_state",
+    "close_2_unregister_after_the_number_was_reused",
+    "close_3_a_reused_number_inherits_no_interest",
+    "close_4_a_duplicate_keeps_no_ghost",
+    "close_4_a_forked_holder_keeps_no_ghost",
+    "ready_7_pipe_writer_gone_wakes_reader",
+    "ready_7_pipe_reader_gone_wakes_writer",
+    "ready_7_pipe_reader_gone_wakes_full_writer",
+    "ready_7_a_hang_up_wakes_who_waits_for_write",
+    "ready_11_a_regular_file_is_always_ready",
+    "ready_11_a_directory_is_always_ready",
+    "ready_11_the_null_device_is_always_ready",
+    "ready_11_files_go_with_other_sources",
+    "ready_12_a_terminal_behaves_as_with_poll",
+    "ready_12_a_fifo_behaves_as_a_pipe",
+    "wait_2_without_sources_a_signal_ends_it",
+    "wait_6_a_signal_does_not_end_the_wait",
+    "wait_6_no_event_is_lost",
+    "wait_6_on_request_a_signal_ends_it",
+    "wait_8_descriptors_above_1024",
+    "wait_8_descriptors_above_65536",
+    "proc_4_a_forked_copy_changes_nothing",
+];
+
+#[test]
+fn the_suite_over_select() {
+    let report = run(Select::new);
+    println!("{report}");
+    assert!(report.failed.is_empty());
+    let not_run: Vec<_> = report.not_run.iter().map(|(name, _)| *name).collect();
+    assert_eq!(not_run, LACKING);
+    assert_eq!(report.passed.len() + LACKING.len(), CASES.len());
+}
