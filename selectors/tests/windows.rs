@@ -58,7 +58,7 @@ fn ready_5_a_refusal_is_told_once_to_who_asked_for_once() -> io::Result<()> {
 }
 
 #[test]
-fn wait_4_urgent_data_that_nobody_asked_for_ends_a_single_wait() -> io::Result<()> {
+fn wait_4_urgent_data_that_nobody_asked_for_ends_a_single_call() -> io::Result<()> {
     let mut select = Select::new()?;
     let ours = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     let watch = Watch::new(Interest::READ, Mode::Level);
@@ -70,16 +70,12 @@ fn wait_4_urgent_data_that_nobody_asked_for_ends_a_single_wait() -> io::Result<(
     theirs.send_out_of_band(b"!")?;
 
     let mut events = Events::new();
-    let start = Instant::now();
-    select.wait(&mut events, LONG)?;
+    let (start, timeout) = (Instant::now(), Duration::from_millis(30));
+    select.wait(&mut events, Some(timeout))?;
     assert!(events.is_empty(), "{events:?}");
-    assert!(LONG > Some(start.elapsed()), "the data woke it");
-    for _ in 0..3 {
-        let (start, timeout) = (Instant::now(), Duration::from_millis(30));
-        select.wait(&mut events, Some(timeout))?;
-        assert!(events.is_empty(), "{events:?}");
-        assert!(start.elapsed() >= timeout, "it went on waiting");
-    }
+    assert!(start.elapsed() >= timeout, "it went on waiting");
+    // Or every call would end at once, and the wait would spin.
+    assert!(format!("{select:?}").contains("connected: true"), "{select:?}");
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use std::io;
 use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selectors_sys::select as sys;
 
 use super::{Backend, BorrowedSource, Capabilities, RawSource, raw};
 use crate::index::DescriptorIndex;
-use crate::timeout::seconds_and_micros_rounded_up;
+use crate::timeout::{Deadline, seconds_and_micros_rounded_up};
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 /// A selector over select: for sockets on Windows, for every descriptor on Unix.
@@ -104,6 +104,30 @@ impl Select {
 
     fn place(&self, socket: RawSource) -> io::Result<usize> {
         self.index.get(socket).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// One waiting call, which may end early with nothing to report.
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.sets.clear();
+        for source in self.sources.iter().filter(|source| source.armed) {
+            self.sets.add(source);
+        }
+        if self.sets.is_empty() {
+            // Nobody can end this: a waker would be among the sources.
+            thread::sleep(timeout.unwrap_or(DAY).min(DAY));
+            return Ok(());
+        }
+        if let Err(error) = self.sets.select(timeout) {
+            if !self.report_closed(events) {
+                return Err(error);
+            }
+            // Should this fail because yet another was closed, the next wait will find it.
+            if self.sets.is_empty() || self.sets.select(Some(Duration::ZERO)).is_err() {
+                return Ok(());
+            }
+        }
+        self.report(events);
+        Ok(())
     }
 
     /// Appends an event for every place in a set in which select has left a socket.
@@ -202,26 +226,19 @@ impl Backend for Select {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.sets.clear();
-        for source in self.sources.iter().filter(|source| source.armed) {
-            self.sets.add(source);
-        }
-        if self.sets.is_empty() {
-            // Nobody can end this: a waker would be among the sources.
-            thread::sleep(timeout.unwrap_or(DAY).min(DAY));
-            return Ok(());
-        }
-        if let Err(error) = self.sets.select(timeout) {
-            if !self.report_closed(events) {
-                return Err(error);
-            }
-            // Should this fail because yet another was closed, the next wait will find it.
-            if self.sets.is_empty() || self.sets.select(Some(Duration::ZERO)).is_err() {
+        let before = events.len();
+        let after = |timeout| Deadline::after(timeout, Instant::now());
+        let deadline = timeout.map_or(Deadline::Never, after);
+        let mut left = timeout;
+        // Again, where urgent data has ended it that nobody asked for, or the system's timer, which
+        // does not keep step with its clock.
+        loop {
+            self.wait_once(events, left)?;
+            left = deadline.remaining(Instant::now);
+            if events.len() > before || left.is_none_or(|left| left.is_zero()) {
                 return Ok(());
             }
         }
-        self.report(events);
-        Ok(())
     }
 }
 
