@@ -9,6 +9,7 @@
 //! | module | facility | systems |
 //! |---|---|---|
 //! | `epoll` | epoll(7) | Linux, Android |
+//! | `kqueue` | kqueue(2) | the BSDs, macOS, iOS; Linux with the feature `kqueue-provider`, for tests |
 //! | `poll` | poll(2), ppoll(2) | every Unix |
 //! | `select` | select(2), pselect(2) | every Unix |
 //! | `select` | Winsock's select | Windows |
@@ -17,6 +18,25 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod epoll;
+
+#[cfg(target_vendor = "apple")]
+#[path = "kqueue/apple.rs"]
+pub mod kqueue;
+#[cfg(target_os = "freebsd")]
+#[path = "kqueue/freebsd.rs"]
+pub mod kqueue;
+#[cfg(target_os = "dragonfly")]
+#[path = "kqueue/dragonfly.rs"]
+pub mod kqueue;
+#[cfg(target_os = "netbsd")]
+#[path = "kqueue/netbsd.rs"]
+pub mod kqueue;
+#[cfg(target_os = "openbsd")]
+#[path = "kqueue/openbsd.rs"]
+pub mod kqueue;
+#[cfg(all(target_os = "linux", feature = "kqueue-provider"))]
+#[path = "kqueue/provider.rs"]
+pub mod kqueue;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "poll/linux.rs"]

@@ -1,0 +1,28 @@
+//! kqueue(2), from `<sys/event.h>`: what every system that has it spells the same way.
+
+use core::ffi::c_void;
+
+use super::{Data, Filter, Flags, kevent};
+
+/// `EV_SET()` of kqueue(2), the macro that fills a `struct kevent` in. What the macro does not
+/// name (`ext` of FreeBSD) is zero.
+#[must_use]
+#[expect(non_snake_case, reason = "as the man page spells it")]
+pub const fn EV_SET(
+    ident: usize,
+    filter: Filter,
+    flags: Flags,
+    fflags: u32,
+    data: Data,
+    udata: *mut c_void,
+) -> kevent {
+    // SAFETY: all fields are integers and a pointer, for which zero is a value.
+    let mut event: kevent = unsafe { core::mem::zeroed() };
+    event.ident = ident;
+    event.filter = filter;
+    event.flags = flags;
+    event.fflags = fflags;
+    event.data = data;
+    event.udata = udata;
+    event
+}

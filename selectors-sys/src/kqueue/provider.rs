@@ -1,0 +1,102 @@
+//! kqueue(2) on Linux, for tests: the two calls as external symbols, and the layout and the
+//! numbers of libkqueue's `<sys/event.h>`.
+//!
+//! Whatever is linked provides them: the emulation of `selectors-testkit`, or a shared library
+//! that the environment variable `SELECTORS_KQUEUE_LIB` names when this crate is built.
+
+use core::ffi::{c_int, c_void};
+use core::mem::{offset_of, size_of};
+
+/// `struct timespec`, the timeout of kevent(2).
+pub use libc::timespec;
+
+mod common;
+pub use common::EV_SET;
+
+/// The type of `kevent.filter`: `short`.
+pub type Filter = i16;
+/// The type of `kevent.flags`: `unsigned short`.
+pub type Flags = u16;
+/// The type of `kevent.data`: `intptr_t`.
+pub type Data = isize;
+/// The type of the two counts that kevent(2) takes: `int`.
+pub type Count = c_int;
+
+/// Data to read, or its end.
+pub const EVFILT_READ: Filter = -1;
+/// Room to write.
+pub const EVFILT_WRITE: Filter = -2;
+/// A timer.
+pub const EVFILT_TIMER: Filter = -7;
+/// An event that programs trigger.
+pub const EVFILT_USER: Filter = -11;
+
+/// Adds a filter, or changes one that is there.
+pub const EV_ADD: Flags = 0x1;
+/// Removes a filter.
+pub const EV_DELETE: Flags = 0x2;
+/// Lets a filter report again.
+pub const EV_ENABLE: Flags = 0x4;
+/// Keeps a filter from reporting.
+pub const EV_DISABLE: Flags = 0x8;
+/// Removes the filter when it has reported.
+pub const EV_ONESHOT: Flags = 0x10;
+/// Reports news only.
+pub const EV_CLEAR: Flags = 0x20;
+/// Reports each change as an `EV_ERROR` event whose data is zero where it succeeded.
+pub const EV_RECEIPT: Flags = 0x40;
+/// Disables the filter when it has reported.
+pub const EV_DISPATCH: Flags = 0x80;
+/// In events: a change failed, and `data` is the errno.
+pub const EV_ERROR: Flags = 0x4000;
+/// In events: end-of-file.
+pub const EV_EOF: Flags = 0x8000;
+
+/// Triggers an `EVFILT_USER`.
+pub const NOTE_TRIGGER: u32 = 0x0100_0000;
+
+/// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
+pub const WRITE_SEES_HANGUP: bool = true;
+
+/// `struct kevent` of kqueue(2), as libkqueue lays it out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct kevent {
+    /// What is watched: a descriptor, for most filters.
+    pub ident: usize,
+    /// The filter: `EVFILT_*`.
+    pub filter: Filter,
+    /// What to do, and what has happened: `EV_*`.
+    pub flags: Flags,
+    /// Of a meaning that depends on the filter; the errno of a socket with `EV_EOF`.
+    pub fflags: u32,
+    /// Of a meaning that depends on the filter.
+    pub data: Data,
+    /// Handed back as it was given.
+    pub udata: *mut c_void,
+}
+
+const _: () = {
+    let word = size_of::<usize>();
+    assert!(offset_of!(kevent, ident) == 0);
+    assert!(offset_of!(kevent, filter) == word);
+    assert!(offset_of!(kevent, flags) == word + 2);
+    assert!(offset_of!(kevent, fflags) == word + 4);
+    assert!(offset_of!(kevent, data) == word + 8);
+    assert!(offset_of!(kevent, udata) == 2 * word + 8);
+    assert!(size_of::<kevent>() == 3 * word + 8);
+};
+
+unsafe extern "C" {
+    /// kqueue(2).
+    pub fn kqueue() -> c_int;
+    /// kevent(2).
+    pub fn kevent(
+        kq: c_int,
+        changelist: *const kevent,
+        nchanges: Count,
+        eventlist: *mut kevent,
+        nevents: Count,
+        timeout: *const timespec,
+    ) -> c_int;
+}
