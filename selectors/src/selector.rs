@@ -47,6 +47,7 @@ use crate::{
 /// | system | `DefaultSelector` | beside it |
 /// |---|---|---|
 /// | Linux, Android | epoll(7) | poll(2), select(2) |
+/// | FreeBSD, NetBSD, OpenBSD, DragonFly, macOS, iOS | kqueue(2) | poll(2), select(2) |
 /// | other Unix | poll(2) | select(2) |
 /// | Windows, for sockets | Winsock's select | |
 ///

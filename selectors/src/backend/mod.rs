@@ -49,10 +49,27 @@ pub(crate) use wake::Channel;
 mod any;
 mod boxed;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
 mod always;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    all(target_os = "linux", feature = "kqueue-provider")
+))]
+mod kqueue;
 #[cfg(unix)]
 mod poll;
 #[cfg(unix)]
@@ -78,6 +95,15 @@ mod poll_call;
 pub use any::AnyBackend;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::Epoll;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    all(target_os = "linux", feature = "kqueue-provider")
+))]
+pub use kqueue::Kqueue;
 #[cfg(unix)]
 pub use poll::Poll;
 pub use select::Select;
@@ -88,6 +114,15 @@ pub(crate) mod aliases {
     pub use super::any::AnySelector;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub use super::epoll::EpollSelector;
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        all(target_os = "linux", feature = "kqueue-provider")
+    ))]
+    pub use super::kqueue::KqueueSelector;
     #[cfg(unix)]
     pub use super::poll::PollSelector;
     pub use super::select::SelectSelector;
@@ -110,7 +145,26 @@ mod platform {
         (BackendKind::Select, || Ok(Box::new(Select::new()?))),
     ];
 }
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+mod platform {
+    use super::{BackendKind, Kqueue, Open, Poll, Select};
+
+    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
+    pub type DefaultBackend = Kqueue;
+
+    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
+        (BackendKind::Kqueue, || Ok(Box::new(Kqueue::new()?))),
+        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
+        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
+    ];
+}
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
 mod platform {
     use super::{BackendKind, Open, Poll, Select};
 
@@ -137,8 +191,8 @@ pub use platform::DefaultBackend;
 
 /// A selector over the best backend that this system has. Python's `DefaultSelector`.
 ///
-/// `DefaultSelector::new()` makes one; it is an alias of
-/// `EpollSelector` on Linux and Android, of `SelectSelector` on Windows.
+/// `DefaultSelector::new()` makes one; it is an alias of `EpollSelector` on Linux and Android, of
+/// `KqueueSelector` on the BSDs, macOS and iOS, of `SelectSelector` on Windows.
 ///
 /// # Examples
 ///
