@@ -36,12 +36,16 @@
 //!   1024, forked holders, storms of signals.
 //! - [`scripted`]: a backend whose readiness, errors, interruptions and clock are scripted, to
 //!   test an event loop without a kernel.
+//! - `kqueue_emulation`, with the feature `kqueue` on Linux: kqueue(2) over epoll(7).
 #![deny(unsafe_code)]
 
 pub mod conformance;
 pub mod contract;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
 pub mod fixtures;
+#[cfg(all(target_os = "linux", feature = "kqueue", not(external_kqueue)))]
+#[expect(unsafe_code, reason = "what a kernel does, done with system calls")]
+pub mod kqueue_emulation;
 pub mod scripted;
 
 /// Makes a module with a `#[test]` for each case of the suite: see the [crate's

@@ -1,0 +1,200 @@
+//! What a descriptor is ready for, in kqueue's terms.
+
+use std::ffi::{c_int, c_ulong};
+use std::mem::size_of;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// What a filter has to say of a descriptor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) ready: bool,
+    pub(super) eof: bool,
+    pub(super) fflags: u32,
+    pub(super) data: isize,
+}
+
+/// What a descriptor is, as far as it makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A regular file, which epoll does not watch.
+    File,
+    Pipe,
+    /// A socket that has connections.
+    Stream,
+    Datagram,
+    /// A queue, one of ours.
+    Queue,
+    Other,
+}
+
+pub(super) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: takes numbers, changes nothing.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+fn stat(fd: RawFd) -> Option<libc::stat> {
+    // SAFETY: all fields are integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is ours to be written.
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat)
+}
+
+/// Tells files apart that epoll does not watch.
+pub(super) fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+    stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+pub(super) fn kind(fd: RawFd) -> Kind {
+    match stat(fd).map(|stat| stat.st_mode & libc::S_IFMT) {
+        Some(libc::S_IFREG) => Kind::File,
+        Some(libc::S_IFIFO) => Kind::Pipe,
+        Some(libc::S_IFSOCK) => match option(fd, libc::SOL_SOCKET, libc::SO_TYPE) {
+            Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) => Kind::Stream,
+            _ => Kind::Datagram,
+        },
+        _ => Kind::Other,
+    }
+}
+
+/// Whether a pipe's other end is gone.
+pub(super) fn is_dead_pipe(fd: RawFd) -> bool {
+    poll(fd) & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Whether the program could read.
+pub(super) fn readable(fd: RawFd, kind: Kind) -> State {
+    if kind == Kind::File {
+        let size = stat(fd).map_or(0, |stat| stat.st_size);
+        // SAFETY: takes numbers, and moves nothing.
+        let offset = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
+        let data = isize::try_from(size - offset).unwrap_or(isize::MAX);
+        return State { ready: data != 0, data, ..State::default() };
+    }
+    let said = poll(fd);
+    if kind == Kind::Stream && is_unconnected(said) {
+        return State::default();
+    }
+    let failed = said & libc::POLLERR != 0;
+    let eof = match kind {
+        Kind::Datagram => said & libc::POLLRDHUP != 0,
+        _ => said & (libc::POLLHUP | libc::POLLRDHUP) != 0,
+    };
+    let ready = said & libc::POLLIN != 0 || eof || failed;
+    let waiting = count(fd, libc::FIONREAD).or_else(|| backlog(fd).filter(|_| ready));
+    State {
+        ready,
+        eof,
+        fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
+        data: waiting.unwrap_or(0),
+    }
+}
+
+/// Whether the program could write.
+pub(super) fn writable(fd: RawFd, kind: Kind) -> State {
+    if kind == Kind::File {
+        return State { ready: true, ..State::default() };
+    }
+    let said = poll(fd);
+    if kind == Kind::Stream && is_unconnected(said) {
+        return State::default();
+    }
+    let failed = said & libc::POLLERR != 0;
+    let gone = said & libc::POLLHUP != 0;
+    let eof = match kind {
+        Kind::Pipe => failed || gone,
+        Kind::Stream => gone || has_shut_down(fd),
+        Kind::Datagram => false,
+        Kind::File | Kind::Queue | Kind::Other => gone,
+    };
+    let space = match kind {
+        Kind::Pipe if eof => 0,
+        // SAFETY: takes numbers, changes nothing.
+        Kind::Pipe => unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) as isize }
+            .saturating_sub(count(fd, libc::FIONREAD).unwrap_or(0)),
+        _ => option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)
+            .map_or(0, |size| size as isize - count(fd, libc::TIOCOUTQ).unwrap_or(0)),
+    };
+    State {
+        ready: said & libc::POLLOUT != 0 || eof || failed,
+        eof,
+        fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
+        data: space.max(0),
+    }
+}
+
+/// A socket that is not connected, and was not, hangs up on Linux but has nothing to say on a BSD.
+fn is_unconnected(said: i16) -> bool {
+    said & libc::POLLHUP != 0 && said & (libc::POLLRDHUP | libc::POLLERR) == 0
+}
+
+fn poll(fd: RawFd) -> i16 {
+    let events = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
+    let mut one = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: `one` is ours to be written.
+    unsafe { libc::poll(&raw mut one, 1, 0) };
+    one.revents
+}
+
+fn count(fd: RawFd, request: c_ulong) -> Option<isize> {
+    let mut count: c_int = 0;
+    // SAFETY: both requests that are made write an int.
+    let answer = unsafe { libc::ioctl(fd, request as _, &raw mut count) };
+    (answer == 0).then_some(count as isize)
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}
+
+fn option(fd: RawFd, level: c_int, name: c_int) -> Option<c_int> {
+    let mut value: c_int = 0;
+    let mut length = length_of::<c_int>();
+    // SAFETY: `value` is ours to be written, as far as `length` says.
+    let answer =
+        unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
+    (answer == 0).then_some(value)
+}
+
+fn tcp(fd: RawFd) -> Option<libc::tcp_info> {
+    if option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) != Some(libc::IPPROTO_TCP) {
+        return None;
+    }
+    // SAFETY: all fields are integers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = length_of::<libc::tcp_info>();
+    let place = (&raw mut info).cast();
+    // SAFETY: `info` is ours to be written, as far as `length` says.
+    let answer =
+        unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length) };
+    (answer == 0).then_some(info)
+}
+
+/// How many connections wait to be accepted. Linux tells that of TCP; elsewhere at least one does.
+fn backlog(fd: RawFd) -> Option<isize> {
+    if option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) != Some(1) {
+        return None;
+    }
+    Some(tcp(fd).map_or(1, |info| isize::try_from(info.tcpi_unacked).unwrap_or(1)))
+}
+
+/// The error that a socket has, which cannot be asked for without taking it.
+fn error(fd: RawFd) -> u32 {
+    // A round-trip time was measured when it was connected.
+    let refused = tcp(fd).is_some_and(|info| info.tcpi_rtt == 0);
+    (if refused { Errno::ECONNREFUSED } else { Errno::ECONNRESET }) as u32
+}
+
+/// Whether our side of a TCP connection will send no more.
+fn has_shut_down(fd: RawFd) -> bool {
+    const FIN_WAIT_1: u8 = 4;
+    const FIN_WAIT_2: u8 = 5;
+    const TIME_WAIT: u8 = 6;
+    const LAST_ACK: u8 = 9;
+    const CLOSING: u8 = 11;
+    tcp(fd).is_some_and(|info| {
+        matches!(info.tcpi_state, FIN_WAIT_1 | FIN_WAIT_2 | TIME_WAIT | LAST_ACK | CLOSING)
+    })
+}

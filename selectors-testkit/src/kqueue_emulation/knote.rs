@@ -1,0 +1,129 @@
+//! One filter of one identity, with its flags: what the kernels call a knote.
+
+use std::ffi::c_void;
+
+use nix::errno::Errno;
+use selectors_sys::kqueue::{
+    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ONESHOT,
+    EV_RECEIPT, EV_SET, Filter, Flags, kevent,
+};
+
+use super::Flavor;
+use super::descriptor::State;
+
+#[derive(Debug)]
+pub(super) struct Knote {
+    ident: usize,
+    filter: Filter,
+    flags: Flags,
+    udata: usize,
+    disabled: bool,
+    /// Changed since it was last looked at, so to be reported if it is ready.
+    pub(super) fresh: bool,
+    /// What was last reported.
+    pub(super) last: Option<State>,
+    /// What is not to be reported again, but by `EV_ADD` or news: NetBSD forgets that a
+    /// dispatched filter was ready.
+    muted: Option<State>,
+}
+
+/// What becomes of a filter that was reported.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It is reported again while it is ready.
+    Again,
+    /// It waits for news.
+    Wait,
+    /// It is gone: `EV_ONESHOT`.
+    Gone,
+}
+
+impl Knote {
+    fn new(change: &kevent) -> Self {
+        Self {
+            ident: change.ident,
+            filter: change.filter,
+            flags: change.flags & (EV_CLEAR | EV_ONESHOT | EV_DISPATCH | EV_RECEIPT),
+            udata: change.udata as usize,
+            disabled: change.flags & EV_DISABLE != 0,
+            fresh: true,
+            last: None,
+            muted: None,
+        }
+    }
+
+    /// Does to a filter what the flags of a change say.
+    pub(super) fn apply(
+        slot: &mut Option<Self>,
+        change: &kevent,
+        flavor: Flavor,
+    ) -> Result<(), Errno> {
+        let adds = change.flags & EV_ADD != 0;
+        if slot.is_none() && !adds {
+            return Err(Errno::ENOENT);
+        }
+        if change.flags & EV_DELETE != 0 {
+            *slot = None;
+            return Ok(());
+        }
+        let Some(knote) = slot else {
+            *slot = Some(Self::new(change));
+            return Ok(());
+        };
+        // EV_CLEAR and its like stay as they were first given.
+        if adds {
+            knote.fresh = true;
+            knote.muted = None;
+        }
+        if adds || flavor == Flavor::FreeBsd {
+            knote.udata = change.udata as usize;
+        }
+        if change.flags & EV_DISABLE != 0 {
+            knote.disabled = true;
+        }
+        if change.flags & EV_ENABLE != 0 {
+            knote.disabled = false;
+            knote.fresh = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_enabled(&self) -> bool {
+        !self.disabled
+    }
+
+    /// Whether `state` is to be reported, after something has happened that was perhaps no more
+    /// than our looking again (`forced`).
+    pub(super) fn wants(&self, state: State, forced: bool) -> bool {
+        if self.disabled || !state.ready || self.muted == Some(state) {
+            return false;
+        }
+        let news = self.fresh || !forced || self.last != Some(state);
+        self.flags & EV_CLEAR == 0 || news
+    }
+
+    /// The event, and what becomes of the filter.
+    pub(super) fn report(&mut self, state: State, flavor: Flavor) -> (kevent, After) {
+        self.fresh = false;
+        self.last = Some(state);
+        let eof = if state.eof { EV_EOF } else { 0 };
+        let udata = self.udata as *mut c_void;
+        let flags = self.flags | eof;
+        let event = EV_SET(self.ident, self.filter, flags, state.fflags, state.data, udata);
+        if self.flags & EV_ONESHOT != 0 {
+            return (event, After::Gone);
+        }
+        if self.flags & EV_DISPATCH != 0 {
+            self.disabled = true;
+            if flavor == Flavor::NetBsd {
+                self.muted = Some(state);
+            }
+        }
+        let waits = self.disabled || self.flags & EV_CLEAR != 0;
+        (event, if waits { After::Wait } else { After::Again })
+    }
+
+    pub(super) fn clears(&self) -> bool {
+        self.flags & EV_CLEAR != 0
+    }
+}
