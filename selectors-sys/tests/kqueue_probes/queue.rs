@@ -1,0 +1,138 @@
+//! A queue to be asked, and how its answers are written.
+
+use std::ffi::c_void;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use selectors_sys::kqueue as sys;
+
+pub(crate) struct Queue(OwnedFd);
+
+/// A change: what is watched, the filter, the flags, the user data.
+pub(crate) fn change(
+    fd: RawFd,
+    filter: sys::Filter,
+    flags: sys::Flags,
+    udata: usize,
+) -> sys::kevent {
+    full_change(fd, filter, flags, 0, 0, udata)
+}
+
+/// A change with all of its fields.
+pub(crate) fn full_change(
+    ident: RawFd,
+    filter: sys::Filter,
+    flags: sys::Flags,
+    fflags: u32,
+    data: sys::Data,
+    udata: usize,
+) -> sys::kevent {
+    #[expect(clippy::cast_sign_loss, reason = "a bad number is meant to be bad")]
+    let ident = ident as usize;
+    sys::EV_SET(ident, filter, flags, fflags, data, ptr::without_provenance_mut::<c_void>(udata))
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        // SAFETY: takes nothing and returns a descriptor or -1.
+        let fd = Errno::result(unsafe { sys::kqueue() }).unwrap();
+        // SAFETY: a new descriptor that is nobody else's.
+        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Changes filters and has room for events.
+    pub(crate) fn call(
+        &self,
+        changes: &[sys::kevent],
+        room: usize,
+        timeout: Option<(i64, i64)>,
+    ) -> Result<Vec<sys::kevent>, Errno> {
+        let mut events = vec![sys::EV_SET(0, sys::EVFILT_READ, 0, 0, 0, ptr::null_mut()); room];
+        let timeout = timeout.map(|(seconds, nanoseconds)| sys::timespec {
+            tv_sec: fitting(seconds),
+            tv_nsec: fitting(nanoseconds),
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let queue = self.0.as_raw_fd();
+        let counts = [changes.len(), room].map(|count| sys::Count::try_from(count).unwrap());
+        let list = events.as_mut_ptr();
+        // SAFETY: both lists are as long as is said; `timeout` is null or outlives the call.
+        let count =
+            unsafe { sys::kevent(queue, changes.as_ptr(), counts[0], list, counts[1], timeout) };
+        events.truncate(usize::try_from(Errno::result(count)?).unwrap());
+        Ok(events)
+    }
+
+    /// Changes filters without room for events: `0` or the error.
+    pub(crate) fn change(&self, changes: &[sys::kevent]) -> String {
+        match self.call(changes, 0, None) {
+            Ok(events) => events.len().to_string(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    /// What is there without waiting.
+    pub(crate) fn look(&self) -> String {
+        written(self.call(&[], 16, Some((0, 0))))
+    }
+
+    /// What is there when there is something, which takes TCP a moment.
+    pub(crate) fn wait(&self) -> String {
+        written(self.call(&[], 16, Some((20, 0))))
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The widths of the fields of `struct timespec` are the system's own.
+fn fitting<T: TryFrom<i64>>(number: i64) -> T {
+    T::try_from(number).ok().unwrap()
+}
+
+/// As in the recorded rows.
+pub(crate) fn written(events: Result<Vec<sys::kevent>, Errno>) -> String {
+    match events {
+        Ok(events) => format!("[{}]", events.iter().map(event).collect::<Vec<_>>().join(" ")),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn event(event: &sys::kevent) -> String {
+    let (eof, failed) = (event.flags & sys::EV_EOF != 0, event.flags & sys::EV_ERROR != 0);
+    let filter = match event.filter {
+        sys::EVFILT_READ => "R",
+        sys::EVFILT_WRITE => "W",
+        sys::EVFILT_TIMER => "T",
+        sys::EVFILT_USER => "U",
+        _ => "?",
+    };
+    let data = event.data.to_string();
+    let data = match data.as_str() {
+        "0" => data,
+        number if failed => named(number),
+        // Space, which is the system's own measure.
+        _ if event.filter == sys::EVFILT_WRITE => "#".to_owned(),
+        _ => data,
+    };
+    let fflags = if eof && event.fflags != 0 {
+        named(&event.fflags.to_string())
+    } else {
+        event.fflags.to_string()
+    };
+    let flags = [if eof { "+EOF" } else { "" }, if failed { "+ERR" } else { "" }].concat();
+    format!("{filter}{flags}({data},{fflags},{})", event.udata.addr())
+}
+
+/// The name of an errno.
+fn named(number: &str) -> String {
+    format!("{:?}", Errno::from_raw(number.parse().unwrap()))
+}
