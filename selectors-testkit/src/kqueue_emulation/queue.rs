@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,17 +18,38 @@ use super::Flavor;
 use super::descriptor::{self, Kind, State};
 use super::knote::{After, Knote};
 
-/// The queues of this process, by descriptor. One that was closed stays until its number is
+/// The queues of one process, by descriptor. One that was closed stays until its number is
 /// another's.
-static QUEUES: Mutex<BTreeMap<RawFd, Arc<Queue>>> = Mutex::new(BTreeMap::new());
+struct Queues {
+    process: u32,
+    by_descriptor: Mutex<BTreeMap<RawFd, Arc<Queue>>>,
+}
+
+/// The queues of this process. A forked child starts with none: a queue is not inherited by
+/// fork(2), and the lock may be held by a thread that the child does not have.
+fn queues() -> &'static Queues {
+    static CURRENT: AtomicPtr<Queues> = AtomicPtr::new(ptr::null_mut());
+    let process = std::process::id();
+    let current = CURRENT.load(Ordering::Acquire);
+    // SAFETY: null, or leaked below.
+    if let Some(current) = unsafe { current.as_ref() } {
+        if current.process == process {
+            return current;
+        }
+    }
+    let new = Box::leak(Box::new(Queues { process, by_descriptor: Mutex::default() }));
+    match CURRENT.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => new,
+        // SAFETY: another thread was first, and what it put there is leaked, too.
+        Err(first) => unsafe { &*first },
+    }
+}
 
 /// The beacon's mark in epoll events: no descriptor has this number.
 const BEACON: u64 = u64::MAX;
 
 pub(super) struct Queue {
     epoll: RawFd,
-    /// A queue is not inherited by fork(2).
-    process: u32,
     filters: Mutex<Filters>,
 }
 
@@ -110,17 +133,14 @@ impl Queue {
         // SAFETY: a new descriptor that is nobody else's.
         let owned = unsafe { OwnedFd::from_raw_fd(epoll) };
         control(epoll, libc::EPOLL_CTL_ADD, beacon(), 0, BEACON)?;
-        let queue = Self { epoll, process: std::process::id(), filters: Mutex::default() };
-        lock(&QUEUES).insert(epoll, Arc::new(queue));
+        let queue = Self { epoll, filters: Mutex::default() };
+        lock(&queues().by_descriptor).insert(epoll, Arc::new(queue));
         Ok(owned.into_raw_fd())
     }
 
     /// The queue that has this descriptor, unless it was closed or is another process's.
     pub(super) fn find(fd: RawFd) -> Option<Arc<Self>> {
-        let queue = lock(&QUEUES).get(&fd).cloned()?;
-        if queue.process != std::process::id() {
-            return None;
-        }
+        let queue = lock(&queues().by_descriptor).get(&fd).cloned()?;
         watches(fd, beacon()).then_some(queue)
     }
 
