@@ -197,8 +197,28 @@ impl Kqueue {
         Ok(())
     }
 
-    /// One waiting call: appends what the kernel says.
+    /// Waits once, and appends what the kernel says.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let mut count = self.call(timeout)?;
+        loop {
+            let tokens = &self.tokens;
+            events.extend(self.buffer[..count].iter().filter_map(|event| {
+                let token = tokens.of(event)?;
+                (token != BEACON).then(|| Event::new(token, from_kqueue(event)))
+            }));
+            if count < self.buffer.len() {
+                return Ok(());
+            }
+            // One of the two events of a source may have been left out for want of room. What is
+            // told twice is merged.
+            self.buffer = vec![no_event(); 2 * count];
+            count = self.call(Some(Duration::ZERO)).unwrap_or(0);
+        }
+    }
+
+    /// One waiting call: the number of events that are now in the buffer.
+    #[inline]
+    fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         // NetBSD and OpenBSD answer EINVAL to a time that is out of range: this one never is.
         let timeout = timeout.map(|timeout| {
             let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
@@ -212,16 +232,7 @@ impl Kqueue {
         // SAFETY: no change is given; `buffer` points to `room` elements that we own; `timeout`
         // is null or outlives the call.
         let count = unsafe { sys::kevent(queue, ptr::null(), 0, buffer, room, timeout) };
-        let count = usize::try_from(Errno::result(count)?).unwrap_or(0);
-        let tokens = &self.tokens;
-        events.extend(self.buffer[..count].iter().filter_map(|event| {
-            let token = tokens.of(event)?;
-            (token != BEACON).then(|| Event::new(token, from_kqueue(event)))
-        }));
-        if count == self.buffer.len() {
-            self.buffer = vec![no_event(); 2 * count];
-        }
-        Ok(())
+        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
     }
 }
 
@@ -318,9 +329,12 @@ impl Backend for Kqueue {
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         if let Some(fallback) = &mut self.fallback {
+            let before = events.len();
             fallback.select.wait(events, timeout)?;
             events.list.retain(|event| event.token() != QUEUE);
-            self.wait_once(events, Some(Duration::ZERO))?;
+            // What select(2) has told must not be lost: an error will come again.
+            let looked = self.wait_once(events, Some(Duration::ZERO));
+            looked.or_else(|error| if events.len() > before { Ok(()) } else { Err(error) })?;
         } else {
             self.wait_once(events, timeout)?;
         }
