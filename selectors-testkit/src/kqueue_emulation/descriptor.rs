@@ -177,7 +177,8 @@ fn backlog(fd: RawFd) -> Option<isize> {
     if option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) != Some(1) {
         return None;
     }
-    Some(tcp(fd).map_or(1, |info| isize::try_from(info.tcpi_unacked).unwrap_or(1)))
+    let told = tcp(fd).and_then(|info| isize::try_from(info.tcpi_unacked).ok());
+    Some(told.unwrap_or(1).max(1))
 }
 
 /// The error that a socket has, which cannot be asked for without taking it.
