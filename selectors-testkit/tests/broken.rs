@@ -63,7 +63,7 @@ static PROCESS: RwLock<()> = RwLock::new(());
 
 /// How long the cases wait for what a defect keeps from coming; and how long where that was too
 /// short for what must come all the same, on a busy machine.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(6)];
+const PATIENCE: [Duration; 2] = [Duration::from_millis(150), Duration::from_secs(6)];
 
 fn run(row: &Row, patience: Duration) -> Report {
     let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), 3 * patience));
@@ -629,6 +629,7 @@ defects! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
+            close_4_the_others_keep_their_state
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;

@@ -298,7 +298,6 @@ impl Defect for HasAWaker {
             Wakes::WhileItLives => None,
             _ => Some(reader.try_clone()?),
         };
-        let writer = (writer, alive);
         self.channel = Some((reader, token));
         let (home, defect) = (thread::current().id(), self.defect);
         let wakes = AtomicUsize::new(0);
@@ -310,7 +309,8 @@ impl Defect for HasAWaker {
             if matches!(defect, Wakes::OnItsOwnThread) && thread::current().id() != home {
                 return Err(ErrorKind::PermissionDenied.into());
             }
-            (&writer.0).write_all(b"!")
+            let _alive = &alive;
+            (&writer).write_all(b"!")
         })))
     }
 
