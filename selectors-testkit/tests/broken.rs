@@ -184,7 +184,6 @@ defects! {
         poll modify::ModifiesLate::default() =>
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_backend_does_not_add_to_the_old_interest
-            close_4_the_others_keep_their_state
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -192,7 +191,6 @@ defects! {
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll modify::SkipsTheSame =>
             mod_3_a_fired_one_shot_is_armed_again
-            close_4_the_others_keep_their_state
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -401,7 +399,6 @@ defects! {
             reg_12_no_descriptor_is_leaked
             reg_13_descriptors_are_close_on_exec
             mod_4_a_file_keeps_its_state
-            close_4_the_others_keep_their_state
             close_5_a_closed_descriptor_harms_no_other
             ready_11_a_regular_file_is_always_ready
             ready_11_files_go_with_other_sources;
@@ -451,7 +448,6 @@ defects! {
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll modes::OneShot::new(2, Readiness::empty()) =>
             mod_3_a_fired_one_shot_is_armed_again
-            close_4_the_others_keep_their_state
             close_5_a_closed_one_shot_is_reported_once
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
@@ -472,7 +468,6 @@ defects! {
             mode_2_one_shot_is_silent_about_errors_too;
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll modes::ForgetsTheFired::default() =>
-            close_4_the_others_keep_their_state
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -486,7 +481,8 @@ defects! {
             ready_13_a_selector_can_be_watched
             mode_3_edge_reports_what_is_new
             mode_3_edge_reports_again_after_modify
-            mode_5_modes_mix;
+            mode_5_modes_mix
+            proc_2_many_wakes_are_one;
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(modes::edge_is_one_shot) =>
             mode_3_edge_reports_what_is_new
@@ -506,7 +502,8 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_3_edge_reports_what_is_new
             mode_3_edge_reports_again_after_modify
-            mode_5_modes_mix;
+            mode_5_modes_mix
+            proc_2_many_wakes_are_one;
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll modes::ModifiesExclusive =>
             mode_4_exclusive_can_be_modified;
@@ -534,6 +531,7 @@ defects! {
             mode_5_modes_mix;
     "WAIT-1" no_look "does not look when it is not to wait"
         poll waiting::SkipsTheLook =>
+            close_4_the_others_keep_their_state
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -629,13 +627,11 @@ defects! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
-            close_4_the_others_keep_their_state
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;
     "PROC-2" phantom_wakes "leaves the wake in its channel"
         poll HasAWaker::new(Wakes::ForEver) =>
-            close_4_the_others_keep_their_state
             proc_2_many_wakes_are_one;
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>
