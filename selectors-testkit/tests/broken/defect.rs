@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{SFlag, fstat};
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
 use selectors::{Event, Events, Readiness, Token, Watch};
@@ -306,7 +307,7 @@ pub(crate) fn kind_of(source: BorrowedSource<'_>) -> SFlag {
 }
 
 /// Which file a descriptor is of.
-pub(crate) fn file(fd: RawSource) -> Option<(u64, u64)> {
+pub(crate) fn file(fd: RawSource) -> Option<(dev_t, ino_t)> {
     with_raw(fd, fstat).ok().map(|status| (status.st_dev, status.st_ino))
 }
 

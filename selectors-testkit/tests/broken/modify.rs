@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc::{dev_t, ino_t};
 use selectors::backend::{BorrowedSource, RawSource, Registered};
 use selectors::{Event, Events, Interest, Readiness, Token, Watch};
 use selectors_testkit::fixtures::with_raw;
@@ -135,7 +136,7 @@ impl Defect for RefusesToForgetClosed {
 /// Leaves an entry behind when its number has become another file's.
 #[derive(Default)]
 pub(crate) struct LeavesTheReplaced {
-    files: BTreeMap<Token, Option<(u64, u64)>>,
+    files: BTreeMap<Token, Option<(dev_t, ino_t)>>,
 }
 
 impl Defect for LeavesTheReplaced {
