@@ -627,7 +627,6 @@ defects! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
-            close_4_the_others_keep_their_state
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;

@@ -142,7 +142,7 @@ pub(super) fn close_4_the_others_keep_their_state<B: Backend>(case: &mut Case<'_
     case.only(&selector.select(case.long())?, fired)?;
     if let Ok(waker) = selector.waker() {
         waker.wake()?;
-        selector.select(NOW)?;
+        selector.select(case.long())?;
     }
     let now = selector.select(NOW)?;
     if !now.is_empty() || now.woken() {
