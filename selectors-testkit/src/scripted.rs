@@ -265,7 +265,29 @@ impl Script {
         self.push(Step::Wake);
     }
 
-    /// Before the next step, this long passes: within the wait that plays that step.
+    /// Before the next step, this long passes. A wait whose timeout passes meanwhile ends with
+    /// nothing, and what is left of the time is for the waits that follow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Readiness, Selector};
+    /// use selectors_testkit::{fixtures::unix_pair, scripted::Scripted};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = unix_pair()?;
+    /// let (backend, script) = Scripted::new();
+    /// script.pass(Duration::from_secs(15));
+    /// script.ready(&ours, Readiness::READ);
+    /// let mut selector = Selector::with_backend(backend);
+    /// selector.register(ours, Interest::READ, ())?;
+    /// let ten = Some(Duration::from_secs(10));
+    /// assert_eq!(selector.select(ten)?.len(), 0);
+    /// assert_eq!(selector.select(ten)?.len(), 1, "after five seconds more");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pass(&self, time: Duration) {
         self.push(Step::Pass(time));
     }
@@ -334,8 +356,15 @@ impl State {
             events.extend(self.waker.map(|waker| Event::new(waker, Readiness::READ)));
             return Ok(());
         }
-        while let Some(Step::Pass(time)) = self.steps.front() {
-            self.now += *time;
+        let mut left = timeout;
+        while let Some(Step::Pass(time)) = self.steps.front_mut() {
+            let passed = left.map_or(*time, |left| left.min(*time));
+            self.now += passed;
+            *time -= passed;
+            if !time.is_zero() {
+                return Ok(());
+            }
+            left = left.map(|left| left.saturating_sub(passed));
             self.steps.pop_front();
         }
         match self.steps.pop_front() {
@@ -354,7 +383,7 @@ impl State {
                 Ok(())
             }
             Some(Step::Timeout) => {
-                self.now += timeout.ok_or(io::ErrorKind::TimedOut)?;
+                self.now += left.ok_or(io::ErrorKind::TimedOut)?;
                 Ok(())
             }
             Some(Step::Interrupted(after)) => {

@@ -66,6 +66,24 @@ fn a_deadline_that_passed_meanwhile_ends_the_wait() -> io::Result<()> {
 }
 
 #[test]
+fn no_wait_outlasts_its_timeout() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = unix_pair()?;
+    let begin = script.now();
+    script.pass(25 * SECOND);
+    script.pass(SECOND);
+    script.ready(&ours, Readiness::READ);
+    script.pass(SECOND);
+    script.timeout();
+    selector.register(ours, Interest::READ, "data")?;
+    for (found, seconds) in [(0, 10), (0, 20), (1, 26), (0, 36)] {
+        assert_eq!(selector.select(Some(10 * SECOND))?.len(), found);
+        assert_eq!(script.now() - begin, seconds * SECOND);
+    }
+    Ok(())
+}
+
+#[test]
 fn interruptions_end_a_wait_on_request() -> io::Result<()> {
     let (mut selector, script) = scripted();
     selector.set_interruptible(true);
