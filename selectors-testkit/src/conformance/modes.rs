@@ -121,7 +121,17 @@ pub(super) fn mode_2_a_fired_one_shot_can_be_unregistered<B: Backend>(
         selector.unregister(token)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
-    Ok(())
+    case.did("let one fire that was registered last, and unregistered the first");
+    let (idle, _idle_peer) = unix_pair()?;
+    let first = selector.register(&idle, Interest::READ, ())?;
+    let fired = selector.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, fired)?;
+    selector.unregister(first)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("unregistered the one that had fired, and registered the first again");
+    selector.unregister(fired)?;
+    let first = selector.register(&idle, BOTH, ())?;
+    case.only(&selector.select(case.long())?, first).map(drop)
 }
 
 pub(super) fn mode_3_edge_reports_what_is_new<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

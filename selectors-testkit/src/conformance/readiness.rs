@@ -451,11 +451,14 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSo
     case.expect_tokens(&selector.select(Some(Duration::from_millis(5)))?, &[])?;
     let waits = selector.backend().calls().wait - before;
     case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
-    case.did("registered it one-shot");
+    case.did("registered it one-shot, and waited for 5 ms after it was reported");
     let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
     for _ in 0..2 {
         case.only(&selector.select(case.long())?, token)?;
-        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        let before = selector.backend().calls().wait;
+        case.expect_tokens(&selector.select(Some(Duration::from_millis(5)))?, &[])?;
+        let waits = selector.backend().calls().wait - before;
+        case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
         selector.modify(token, Interest::READ)?;
     }
     case.only(&selector.select(None)?, token)?;
