@@ -272,11 +272,11 @@ impl Script {
     ///
     /// ```
     /// use selectors::{Interest, Readiness, Selector};
-    /// use selectors_testkit::{fixtures::unix_pair, scripted::Scripted};
+    /// use selectors_testkit::{fixtures::pair, scripted::Scripted};
     /// use std::time::Duration;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// let (ours, _theirs) = unix_pair()?;
+    /// let (ours, _theirs) = pair()?;
     /// let (backend, script) = Scripted::new();
     /// script.pass(Duration::from_secs(15));
     /// script.ready(&ours, Readiness::READ);

@@ -455,15 +455,22 @@ defects! {
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_can_be_unregistered
             mode_5_modes_mix
             proc_4_a_forked_copy_changes_nothing;
     "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::HANGUP) =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too;
     "MODE-2" errors_after "tells errors of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::ERROR) =>
             close_5_a_closed_one_shot_is_reported_once
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too;
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"

@@ -122,7 +122,7 @@ pub(super) fn mode_2_a_fired_one_shot_can_be_unregistered<B: Backend>(
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
     case.did("let one fire that was registered last, and unregistered the first");
-    let (idle, _idle_peer) = unix_pair()?;
+    let (idle, _idle_peer) = pair()?;
     let first = selector.register(&idle, Interest::READ, ())?;
     let fired = selector.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
     case.only(&selector.select(case.long())?, fired)?;
