@@ -538,7 +538,6 @@ defects! {
             mode_5_modes_mix;
     "WAIT-1" no_look "does not look when it is not to wait"
         poll waiting::SkipsTheLook =>
-            close_4_the_others_keep_their_state
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready

@@ -225,10 +225,18 @@ pub(super) fn wait_6_no_event_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Out
     let mut selector = case.selector()?;
     let token = selector.register(&ours, Interest::READ, ())?;
     case.did("waited for bytes from another thread, a hundred times under a storm of signals");
-    let _storm = signal_storm(Duration::from_micros(200))?;
+    let storm = signal_storm(Duration::from_micros(200))?;
     for _ in 0..100 {
+        let before = storm.handled();
         let events = std::thread::scope(|scope| {
-            scope.spawn(|| theirs.write_all(b"x"));
+            scope.spawn(|| {
+                // Not before a signal came, if any does.
+                let start = Instant::now();
+                while storm.handled() == before && start.elapsed() < Duration::from_millis(50) {
+                    std::thread::yield_now();
+                }
+                theirs.write_all(b"x")
+            });
             selector.select(case.long())
         })?;
         case.only(&events, token)?;
