@@ -63,7 +63,8 @@ static PROCESS: RwLock<()> = RwLock::new(());
 
 /// How long the cases wait for what a defect keeps from coming; and how long where that was too
 /// short for what must come all the same, on a busy machine.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(150), Duration::from_secs(6)];
+const PATIENCE: [Duration; 3] =
+    [Duration::from_millis(40), Duration::from_millis(500), Duration::from_secs(6)];
 
 fn run(row: &Row, patience: Duration) -> Report {
     let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), 3 * patience));
