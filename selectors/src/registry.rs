@@ -194,6 +194,12 @@ impl<F, T> Registry<F, T> {
     /// With `merge`, several events of one source become one.
     #[inline]
     pub(crate) fn settle(&mut self, events: &mut Events, merge: bool) -> Settled {
+        if merge {
+            // The directions of a one-shot source fire one by one. The second may come batches
+            // later, and the source has been reported by then.
+            let has_fired = |entry: &Entry<F, T>| entry.mode == Mode::OneShot && !entry.armed;
+            events.list.retain(|event| !self.get(event.token()).is_some_and(has_fired));
+        }
         let mut settled = Settled::default();
         let mut dropped = false;
         for event in &mut events.list {
