@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use selectors_sys::kqueue::{
 use selectors_testkit::fixtures::{
     LooseDescriptor, closed_number, drain, fill, pipe, refused_connect, tcp_pair, unix_pair,
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::queue::{Queue, change, full_change, written};
 
@@ -328,20 +329,14 @@ fn tcp(answers: &mut Answers) {
     assert_eq!(ours.read(&mut [0]).unwrap(), 0);
 
     let queue = Queue::new();
-    let fresh = nix::sys::socket::socket(
-        nix::sys::socket::AddressFamily::Inet,
-        nix::sys::socket::SockType::Stream,
-        nix::sys::socket::SockFlag::empty(),
-        None,
-    );
-    let fd = fresh.unwrap().into_raw_fd();
+    let fresh = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let fd = fresh.as_raw_fd();
     let both = [change(fd, EVFILT_READ, EV_ADD, 1), change(fd, EVFILT_WRITE, EV_ADD, 2)];
     put(
         answers,
         "tcp fresh unconnected socket",
         format!("{} {}", queue.change(&both), queue.look()),
     );
-    nix::unistd::close(fd).unwrap();
 }
 
 fn user(there: bool, answers: &mut Answers) {
