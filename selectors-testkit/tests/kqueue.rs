@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use selectors::backend::Kqueue;
 use selectors::{Backend, Events, Interest, KqueueSelector, Mode, Readiness, Token, Watch};
 use selectors_sys::kqueue as sys;
-use selectors_testkit::fixtures::{in_forked_child, null_device, pipe, regular_file, unix_pair};
+use selectors_testkit::fixtures::{in_forked_child, pipe, regular_file, unix_pair};
 
 selectors_testkit::conformance_tests!(kqueue, Kqueue::new);
 
@@ -114,34 +114,48 @@ fn both_directions_are_one_event_however_many_there_are() {
     assert_eq!(events.iter().filter(|event| event.readiness() == both).count(), 100);
 }
 
+#[cfg(all(target_os = "linux", not(external_kqueue)))]
 #[test]
-fn what_the_kernel_refuses_is_waited_for_beside_it() {
-    // /dev/null: EINVAL from macOS and from the emulation. Others watch it themselves.
-    let null = null_device().unwrap();
+fn a_terminal_that_the_kernel_refuses_is_waited_for_beside_it() {
+    use selectors_testkit::fixtures::{drain, terminal};
+
+    // EINVAL from macOS for /dev/tty, and so from the emulation.
+    selectors_testkit::kqueue_emulation::refuse_terminals(true);
+    let (controller, terminal) = terminal().unwrap();
     let (ours, mut theirs) = unix_pair().unwrap();
     let mut selector = KqueueSelector::new().unwrap();
     let socket = selector.register(ours.as_fd(), Interest::READ, ()).unwrap();
-    let device = selector.register_with(null.as_fd(), Interest::READ, (), Mode::OneShot).unwrap();
-    assert_eq!(selector.select(LONG).unwrap().len(), 1);
-    // It has fired: now only the socket is waited for.
+    let refused = selector.register_with(terminal.as_fd(), Interest::READ, (), Mode::Edge);
+    let refused = refused.map_err(|refused| std::io::Error::from(refused.error).kind());
+    assert_eq!(refused, Err(std::io::ErrorKind::InvalidInput), "there are no edges to be seen");
+    let tty = selector.register_with(terminal.as_fd(), Interest::READ, (), Mode::OneShot).unwrap();
+    let tokens = |events: &Events| {
+        let mut tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+        tokens.sort();
+        tokens
+    };
+    let short = Some(Duration::from_millis(2));
+    assert!(selector.select(short).unwrap().is_empty());
     let waker = selector.waker().unwrap();
-    assert!(selector.select(Some(Duration::from_millis(2))).unwrap().is_empty());
     waker.wake().unwrap();
     assert!(selector.select(LONG).unwrap().woken());
+    nix::unistd::write(&controller, b"typed").unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [tty]);
+    // It has fired: now only the socket is waited for.
+    assert!(selector.select(short).unwrap().is_empty());
     theirs.write_all(b"x").unwrap();
-    let events = selector.select(LONG).unwrap();
-    assert_eq!(events.iter().map(selectors::Event::token).collect::<Vec<_>>(), [socket]);
-    selector.modify(device, Interest::WRITE).unwrap();
-    assert_eq!(selector.select(LONG).unwrap().len(), 2);
-    if cfg!(target_os = "linux") {
-        // There are no edges to be seen.
-        let refused = selector.modify_with(device, Interest::WRITE, Mode::Edge).unwrap_err();
-        assert_eq!(std::io::Error::from(refused).kind(), std::io::ErrorKind::InvalidInput);
-        selector.modify(device, Interest::WRITE).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [socket]);
+    selector.modify_with(tty, Interest::READ, Mode::Level).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [socket, tty]);
     }
-    selector.unregister(device).unwrap();
-    let events = selector.select(LONG).unwrap();
-    assert_eq!(events.iter().map(selectors::Event::token).collect::<Vec<_>>(), [socket]);
+    assert!(selector.modify_with(tty, Interest::READ, Mode::Edge).is_err());
+    drain(&terminal).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [socket]);
+    selector.modify(tty, Interest::WRITE).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [socket, tty]);
+    selector.unregister(tty).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [socket]);
 }
 
 #[test]

@@ -59,6 +59,11 @@ pub(super) fn kind(fd: RawFd) -> Kind {
     }
 }
 
+pub(super) fn is_terminal(fd: RawFd) -> bool {
+    // SAFETY: takes a number, changes nothing.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
 /// Whether a pipe's other end is gone.
 pub(super) fn is_dead_pipe(fd: RawFd) -> bool {
     poll(fd) & (libc::POLLERR | libc::POLLHUP) != 0

@@ -43,6 +43,7 @@
 //! - Two `EV_CLEAR` filters of one descriptor: news in one direction may report the other again.
 //! - Use of a queue by its duplicate's number: EBADF.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -99,6 +100,16 @@ impl Flavor {
             Ok(other) => panic!("SELECTORS_KQUEUE_FLAVOR={other}: expected freebsd or netbsd"),
         })
     }
+}
+
+thread_local! {
+    static REFUSES_TERMINALS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has kevent(2) answer EINVAL where this thread adds a filter to a terminal, from now on or no
+/// more: as macOS does for `/dev/tty`.
+pub fn refuse_terminals(refuse: bool) {
+    REFUSES_TERMINALS.set(refuse);
 }
 
 /// kqueue(2): a new queue. Unlike the real one its descriptor is close-on-exec from the start.

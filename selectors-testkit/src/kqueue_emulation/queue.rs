@@ -222,6 +222,9 @@ impl Filters {
             return Err(Errno::ENOENT);
         }
         if !watched {
+            if super::REFUSES_TERMINALS.get() && descriptor::is_terminal(fd) {
+                return Err(Errno::EINVAL);
+            }
             let kind = match descriptor::kind(fd) {
                 Kind::Other if Queue::find(fd).is_some() => Kind::Queue,
                 kind => kind,

@@ -1,7 +1,7 @@
 //! kqueue(2): the BSDs, macOS, iOS. On Linux for tests only, over what is linked.
 
 use std::ffi::c_void;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::{Arc, Weak};
@@ -71,11 +71,11 @@ const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 ///   watched for READ is told the same when its peer has half-closed and when all is over.
 ///   PRIORITY is not declared: FreeBSD and NetBSD have no filter for it.
 /// - Regular files and directories are always ready, and not given to the kernel, for which a
-///   file at its end is not readable. So is a pipe without a peer where the kernel will not
-///   watch it.
-/// - A terminal or device that the kernel refuses to watch (macOS: `/dev/tty`, `/dev/null`) is
-///   waited for by select(2), in a call before kevent(2). The descriptor of the selector is not
-///   readable on its account, and such a source cannot be edge-triggered.
+///   file at its end is not readable. So is a device that the kernel refuses to watch (macOS:
+///   `/dev/null`), and a pipe without a peer where the kernel will not watch it.
+/// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`) is waited for by select(2),
+///   in a call before kevent(2). The descriptor of the selector is not readable on its account,
+///   and such a source cannot be edge-triggered.
 /// - Wakers are an `EVFILT_USER` where the kernel has it (NetBSD from 10.0), else a socket pair.
 /// - The queue is not inherited by fork(2): in the child all of its calls fail with EBADF, and
 ///   dropping it there changes nothing here.
@@ -276,9 +276,14 @@ impl Backend for Kqueue {
                 self.insert_always(fd, token, watch)
             }
             // What has no filters: EINVAL on macOS, as for /dev/tty and /dev/null (libuv has
-            // select(2) for these, too), ENODEV on FreeBSD.
+            // select(2) for these, too), ENODEV on FreeBSD. A terminal has to be waited for;
+            // other devices without filters never block.
             Err(error @ (Errno::EINVAL | Errno::ENODEV)) if kind == SFlag::S_IFCHR => {
-                self.fall_back(source, token, watch, error)
+                if source.is_terminal() {
+                    self.fall_back(source, token, watch, error)
+                } else {
+                    self.insert_always(fd, token, watch)
+                }
             }
             Err(error) => Err(error.into()),
         }
