@@ -296,7 +296,7 @@ fn timers(answers: &mut Answers) {
     let events = queue.call(&[], 4, Some((20, 0))).unwrap();
     let [event] = &events[..] else { panic!("{} events of one timer", events.len()) };
     // A machine may be slow to wake, but no timer is ahead of its time by a tick.
-    let seen = if event.data >= 5 { "at least 5".to_owned() } else { event.data.to_string() };
+    let seen = if event.data >= 5 { "at least 5".to_owned() } else { { event.data }.to_string() };
     let seen = format!("[T({seen},{},{})]", event.fflags, event.udata.addr());
     put(answers, "TIMER 20ms periodic after", seen);
 }

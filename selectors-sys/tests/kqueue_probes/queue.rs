@@ -115,7 +115,8 @@ fn event(event: &sys::kevent) -> String {
         sys::EVFILT_USER => "U",
         _ => "?",
     };
-    let data = event.data.to_string();
+    // A copy: the structure is packed on macOS.
+    let data = { event.data }.to_string();
     let data = match data.as_str() {
         "0" => data,
         number if failed => named(number),
