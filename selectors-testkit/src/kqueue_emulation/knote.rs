@@ -123,6 +123,10 @@ impl Knote {
         (event, if waits { After::Wait } else { After::Again })
     }
 
+    pub(super) fn fires_once(&self) -> bool {
+        self.flags & EV_ONESHOT != 0
+    }
+
     pub(super) fn clears(&self) -> bool {
         self.flags & EV_CLEAR != 0
     }

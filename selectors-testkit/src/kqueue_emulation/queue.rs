@@ -624,7 +624,8 @@ impl Timer {
     /// How often it has expired since it was reported.
     fn state(&self, now: Instant) -> State {
         let Some(late) = now.checked_duration_since(self.next) else { return State::default() };
-        let passed = 1 + late.as_nanos() / self.period.as_nanos();
+        let once = self.knote.as_ref().is_some_and(Knote::fires_once);
+        let passed = if once { 1 } else { 1 + late.as_nanos() / self.period.as_nanos() };
         State {
             ready: true,
             data: isize::try_from(passed).unwrap_or(isize::MAX),
