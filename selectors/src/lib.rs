@@ -1,5 +1,5 @@
 //! High-level I/O readiness multiplexing, after the design of Python's [`selectors`] module: one
-//! small API over epoll, poll and select.
+//! small API over epoll, kqueue, poll and select.
 //!
 //! An echo server, whole:
 //!

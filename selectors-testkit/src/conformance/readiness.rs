@@ -461,7 +461,7 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSo
         case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
         selector.modify(token, Interest::READ)?;
     }
-    case.only(&selector.select(None)?, token)?;
+    case.only(&selector.select(case.long())?, token)?;
     selector.unregister(token)?;
     let capabilities = selector.capabilities();
     if capabilities.edge {
@@ -514,17 +514,17 @@ pub(super) fn ready_11_files_go_with_other_sources<B: Backend>(case: &mut Case<'
         expected.push(selector.register(borrow(file), Interest::READ, ())?);
     }
     let socket = selector.register(borrow(&ours), Interest::READ, ())?;
-    case.expect_tokens(&selector.select(None)?, &expected)?;
+    case.expect_tokens(&selector.select(case.long())?, &expected)?;
     case.did("made the socket ready, and unregistered the first file");
     theirs.write_all(b"x")?;
     selector.unregister(expected.remove(0))?;
     expected.push(socket);
-    case.expect_tokens(&selector.select(None)?, &expected)?;
+    case.expect_tokens(&selector.select(case.long())?, &expected)?;
     case.did("unregistered the others, and read the socket");
     for token in expected.drain(..2) {
         selector.unregister(token)?;
     }
-    case.only(&selector.select(None)?, socket)?;
+    case.only(&selector.select(case.long())?, socket)?;
     drain(&ours)?;
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
@@ -593,7 +593,7 @@ pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_,
     let file = regular_file()?;
     let file_token = inner.register(borrow(&file), Interest::READ, ())?;
     case.only(&outer.select(case.long())?, token)?;
-    case.only(&inner.select(None)?, file_token)?;
+    case.only(&inner.select(case.long())?, file_token)?;
     case.did("unregistered it");
     inner.unregister(file_token)?;
     case.expect_tokens(&outer.select(NOW)?, &[])?;
