@@ -225,9 +225,14 @@ impl Server {
                 Ok((stream, peer)) => {
                     let client =
                         Client { stream, peer, unsent: Vec::new(), finished: false, echoed: 0 };
-                    self.selector.register(Source::Client(client), Interest::READ, ())?;
-                    self.summary.connections += 1;
-                    log(format_args!("accepted {peer}"));
+                    match self.selector.register(Source::Client(client), Interest::READ, ()) {
+                        Ok(_) => {
+                            self.summary.connections += 1;
+                            log(format_args!("accepted {peer}"));
+                        }
+                        // Out of watches or memory, say: the others are served on.
+                        Err(error) => log(format_args!("cannot serve {peer}: {error}")),
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_the_clients(&error) => {}
