@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selectors::{AnySelector, BackendKind, Events, Interest, Token, Waker};
 
@@ -108,8 +108,8 @@ impl fmt::Display for Summary {
 pub struct Server {
     selector: AnySelector<Source>,
     address: SocketAddr,
-    /// The listener, while there are no descriptors left to accept with.
-    paused: Option<Source>,
+    /// The listener, while there are no descriptors left to accept with, and when to try again.
+    paused: Option<(Source, Instant)>,
     /// Whether a client has left in this round.
     may_accept: bool,
     stop: Arc<AtomicBool>,
@@ -184,7 +184,10 @@ impl Server {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
         while !self.stop.load(Ordering::Acquire) {
-            let timeout = self.paused.is_some().then_some(PAUSE);
+            let timeout = self
+                .paused
+                .as_ref()
+                .map(|(_, retry)| retry.saturating_duration_since(Instant::now()));
             self.selector.select_into(&mut events, timeout)?;
             self.may_accept = false;
             for event in &events {
@@ -198,10 +201,10 @@ impl Server {
                     None => {}
                 }
             }
-            if self.may_accept || events.is_empty() {
-                if let Some(listener) = self.paused.take() {
-                    self.selector.register(listener, Interest::READ, ())?;
-                }
+            let may_accept = self.may_accept;
+            let due = |paused: &mut (_, Instant)| may_accept || Instant::now() >= paused.1;
+            if let Some((listener, _)) = self.paused.take_if(due) {
+                self.selector.register(listener, Interest::READ, ())?;
             }
         }
         let open = self.selector.iter().filter_map(|(_, key)| match key.fileobj {
@@ -240,7 +243,8 @@ impl Server {
                     // Most likely out of descriptors, and the connection stays pending: watching
                     // on would report it for ever.
                     log(format_args!("cannot accept: {error}"));
-                    self.paused = Some(self.selector.unregister(token)?.0);
+                    let listener = self.selector.unregister(token)?.0;
+                    self.paused = Some((listener, Instant::now() + PAUSE));
                     return Ok(());
                 }
             }
