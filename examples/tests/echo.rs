@@ -302,7 +302,7 @@ fn help_is_no_error() {
 }
 
 #[test]
-fn a_server_whose_log_nobody_reads_goes_on() {
+fn a_server_whose_log_is_closed_goes_on() {
     let mut server = Server::start("poll");
     let mut client = server.connect();
     assert_echoes(&mut client, 1);

@@ -67,7 +67,7 @@
 //!
 //! | Python | here |
 //! |---|---|
-//! | `DefaultSelector()`, `EpollSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `PollSelector`, [`SelectSelector`]: every one that the system has exists at once |
+//! | `DefaultSelector()`, `EpollSelector()`, `KqueueSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `KqueueSelector`, `PollSelector`, [`SelectSelector`]: every one that the system has exists at once |
 //! | `BaseSelector` | code that is generic over `B:` [`Backend`]; [`AnySelector`] when the backend is chosen at run time |
 //! | `EVENT_READ \| EVENT_WRITE` | [`Interest::READ`]` \| `[`Interest::WRITE`], and [`Interest::PRIORITY`] |
 //! | `register(fileobj, events, data)` | [`Selector::register`]; a [`RegisterError`] gives both back |
@@ -77,7 +77,7 @@
 //! | `SelectorKey(fileobj, fd, events, data)` | [`SelectorKey`] from [`Selector::get`], [`SelectorKeyMut`] from [`Selector::get_mut`] |
 //! | `get_key(fileobj)` | [`Selector::get_key`], [`Selector::token_of`] |
 //! | `get_map()` | [`Selector::iter`], [`Selector::len`], [`Selector::contains`] |
-//! | `fileno()` | `AsFd` and `AsRawFd` of `EpollSelector` |
+//! | `fileno()` | `AsFd` and `AsRawFd` of `EpollSelector` and `KqueueSelector` |
 //! | `close()`, `with` | `Drop`; [`Selector::close`] hands everything back |
 //! | ValueError, KeyError, OSError | [`Error`], which turns into [`std::io::Error`] |
 //!

@@ -44,12 +44,14 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     #[cfg(unix)]
-    selectors_examples::raise_descriptor_limit()?;
+    if let Err(error) = selectors_examples::raise_descriptor_limit() {
+        say(format_args!("serving fewer clients: cannot raise the limit on descriptors: {error}"));
+    }
     let mut server = Server::bind(&options.listen, options.backend)?;
     let stopper = server.stopper()?;
     ctrlc::set_handler(move || {
         if let Err(error) = stopper.stop() {
-            eprintln!("echo-server: cannot stop: {error}");
+            let _ = writeln!(io::stderr(), "echo-server: cannot stop: {error}");
         }
     })?;
     say(format_args!("listening on {} ({})", server.address(), options.backend));
@@ -79,6 +81,6 @@ fn say(line: fmt::Arguments<'_>) {
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("echo-server: {message}");
+    let _ = writeln!(io::stderr(), "echo-server: {message}");
     ExitCode::from(2)
 }
