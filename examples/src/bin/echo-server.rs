@@ -45,13 +45,13 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     #[cfg(unix)]
     if let Err(error) = selectors_examples::raise_descriptor_limit() {
-        say(format_args!("serving fewer clients: cannot raise the limit on descriptors: {error}"));
+        complain(&format!("cannot raise the limit on descriptors: {error}"));
     }
     let mut server = Server::bind(&options.listen, options.backend)?;
     let stopper = server.stopper()?;
     ctrlc::set_handler(move || {
         if let Err(error) = stopper.stop() {
-            let _ = writeln!(io::stderr(), "echo-server: cannot stop: {error}");
+            complain(&format!("cannot stop: {error}"));
         }
     })?;
     say(format_args!("listening on {} ({})", server.address(), options.backend));
@@ -80,7 +80,12 @@ fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn fail(message: &str) -> ExitCode {
+/// Prints a line for whoever has to do something about it.
+fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "echo-server: {message}");
+}
+
+fn fail(message: &str) -> ExitCode {
+    complain(message);
     ExitCode::from(2)
 }
