@@ -265,8 +265,8 @@ pub(crate) enum Wakes {
     OnItsOwnThread,
     /// Waking one that is gone is an error.
     WhileItLives,
-    /// The wake stays in the channel.
-    ForEver,
+    /// The wake stays in the channel until it is reported again.
+    Twice,
     /// The second wake, the fourth and so on do nothing.
     EverySecondTime,
 }
@@ -274,11 +274,12 @@ pub(crate) enum Wakes {
 pub(crate) struct HasAWaker {
     defect: Wakes,
     channel: Option<(UnixStream, Token)>,
+    reported: bool,
 }
 
 impl HasAWaker {
     pub(crate) fn new(defect: Wakes) -> Self {
-        Self { defect, channel: None }
+        Self { defect, channel: None, reported: false }
     }
 
     fn empty(&self) {
@@ -325,8 +326,11 @@ impl Defect for HasAWaker {
         let woken = self.channel.as_ref().is_some_and(|(_, token)| {
             events.iter().skip(before).any(|event| event.token() == *token)
         });
-        if woken && !matches!(self.defect, Wakes::ForEver) {
-            self.empty();
+        if woken {
+            self.reported = !self.reported;
+            if !(self.reported && matches!(self.defect, Wakes::Twice)) {
+                self.empty();
+            }
         }
         Ok(())
     }
