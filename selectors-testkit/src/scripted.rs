@@ -73,6 +73,9 @@ use selectors::{Backend, Event, Events, Readiness, Token, Watch};
 
 use crate::fixtures::number_of;
 
+/// What a wait takes at the least while time passes.
+const LOOK: Duration = Duration::from_micros(1);
+
 /// A call that was made of a [`Scripted`] backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -266,7 +269,8 @@ impl Script {
     }
 
     /// Before the next step, this long passes. A wait whose timeout passes meanwhile ends with
-    /// nothing, and what is left of the time is for the waits that follow.
+    /// nothing, and what is left of the time is for the waits that follow. A wait whose timeout
+    /// is zero takes a microsecond of it, so that time also passes for a selector that spins.
     ///
     /// # Examples
     ///
@@ -358,7 +362,7 @@ impl State {
         }
         let mut left = timeout;
         while let Some(Step::Pass(time)) = self.steps.front_mut() {
-            let passed = left.map_or(*time, |left| left.min(*time));
+            let passed = left.map_or(*time, |left| left.max(LOOK).min(*time));
             self.now += passed;
             *time -= passed;
             if !time.is_zero() {

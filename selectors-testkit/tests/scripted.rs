@@ -171,3 +171,83 @@ fn capabilities_can_be_withheld() -> io::Result<()> {
     assert!(!selector.capabilities().nesting, "it has no descriptor");
     Ok(())
 }
+
+#[test]
+fn a_spinning_selector_looks_before_it_waits_with_what_time_is_left() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let begin = script.now();
+    selector.set_spin(3 * SECOND);
+    for _look_of_a_second in 0..4 {
+        script.interrupted(SECOND);
+    }
+    script.timeout();
+    assert!(selector.select(Some(10 * SECOND))?.is_empty());
+    assert_eq!(script.now() - begin, 11 * SECOND, "the first look is not part of the time");
+    let waited = |seconds| Call::Wait { timeout: Some(seconds * SECOND) };
+    assert_eq!(script.calls(), [0, 0, 0, 0, 7].map(waited));
+    Ok(())
+}
+
+#[test]
+fn spinning_ends_with_the_timeout() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    selector.set_spin(Duration::MAX);
+    script.pass(SECOND);
+    script.timeout();
+    assert!(selector.select(Some(Duration::from_millis(1)))?.is_empty());
+    assert_eq!(script.remaining(), 2);
+    let zero = Call::Wait { timeout: Some(Duration::ZERO) };
+    assert!(script.calls().iter().all(|call| *call == zero), "it never blocked");
+    Ok(())
+}
+
+#[test]
+fn spinning_without_a_timeout_ends_in_a_wait_without() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = pair()?;
+    selector.set_spin(Duration::from_micros(50));
+    script.pass(SECOND);
+    script.ready(&ours, Readiness::READ);
+    selector.register(ours, Interest::READ, "data")?;
+    assert_eq!(selector.select(None)?.len(), 1);
+    let looks = script.calls().into_iter().filter(|call| matches!(call, Call::Wait { .. }));
+    assert_eq!(looks.count(), 52);
+    assert_eq!(script.calls().last(), Some(&Call::Wait { timeout: None }));
+    Ok(())
+}
+
+#[test]
+fn what_is_ready_ends_the_spinning() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = pair()?;
+    selector.set_spin(SECOND);
+    script.timeout();
+    script.ready(&ours, Readiness::READ);
+    selector.register(ours, Interest::READ, "data")?;
+    assert_eq!(selector.select(None)?.len(), 1);
+    script.timeout();
+    script.wake();
+    let _waker = selector.waker()?;
+    assert!(selector.select(None)?.woken());
+    selector.set_interruptible(true);
+    script.timeout();
+    script.interrupted(Duration::ZERO);
+    assert!(selector.select(None)?.interrupted());
+    script.timeout();
+    script.fail(io::Error::other("broken"));
+    assert!(selector.select(None).is_err());
+    assert_eq!(script.remaining(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_look_that_a_signal_interrupts_is_an_interrupted_wait() -> io::Result<()> {
+    let looks = Capabilities { constant_wait: true, ..Capabilities::default() };
+    let (backend, script) = Scripted::with_capabilities(looks);
+    let mut selector: Selector<PairStream, (), _> = Selector::with_backend(backend);
+    selector.set_interruptible(true);
+    script.interrupted(Duration::ZERO);
+    assert!(selector.select(Some(SECOND))?.interrupted());
+    assert_eq!(script.calls(), [Call::Wait { timeout: Some(Duration::ZERO) }]);
+    Ok(())
+}

@@ -254,6 +254,12 @@ impl Events {
         self.interrupted
     }
 
+    /// Whether a wait ends with this.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        !self.list.is_empty() || self.woken || self.interrupted
+    }
+
     /// Appends an event. For backends: what was there stays.
     ///
     /// # Examples

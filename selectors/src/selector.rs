@@ -1,5 +1,6 @@
 //! The selector: register, modify, unregister, select, get.
 
+use std::hint;
 use std::io;
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     registry: Registry<F, T>,
     wake: Option<Wake>,
     interruptible: bool,
+    /// For how long to look without blocking before blocking.
+    spin: Duration,
 }
 
 impl<F, T, B: Backend> Selector<F, T, B> {
@@ -120,6 +123,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             registry: Registry::new(),
             wake: None,
             interruptible: false,
+            spin: Duration::ZERO,
         }
     }
 
@@ -419,22 +423,40 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         events.clear();
         match timeout {
-            None => self.wait(events, None, Deadline::Never),
+            None if self.spin.is_zero() => self.wait(events, None, Deadline::Never),
             Some(Duration::ZERO) => self.wait(events, Some(Duration::ZERO), Deadline::Now),
-            Some(some) => {
-                // A look without waiting spares the kernel a timer, and us the clock.
-                if self.capabilities.constant_wait {
-                    self.wait(events, Some(Duration::ZERO), Deadline::Now)?;
-                    if !events.is_empty() || events.woken {
-                        return Ok(());
-                    }
-                    events.interrupted = false;
+            _ => self.look_and_wait(events, timeout),
+        }
+    }
+
+    /// Waits, but before that looks without waiting: once if that is cheap, which spares the
+    /// kernel a timer and us the clock; then for as long as the selector is to spin.
+    fn look_and_wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        let spins = !self.spin.is_zero();
+        if (spins || self.capabilities.constant_wait) && self.look(events)? {
+            return Ok(());
+        }
+        let mut now = self.backend.now();
+        let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
+        if spins {
+            let spin = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
+            let spin = Deadline::after(spin, now);
+            while spin.remaining(|| now) != Some(Duration::ZERO) {
+                hint::spin_loop();
+                if self.look(events)? {
+                    return Ok(());
                 }
-                let now = self.backend.now();
-                let deadline = Deadline::after(some, now);
-                self.wait(events, deadline.remaining(|| now), deadline)
+                now = self.backend.now();
             }
         }
+        self.wait(events, deadline.remaining(|| now), deadline)
+    }
+
+    /// Whether there is something to tell, without waiting for it.
+    #[inline]
+    fn look(&mut self, events: &mut Events) -> Result<bool> {
+        self.wait(events, Some(Duration::ZERO), Deadline::Now)?;
+        Ok(events.has_news())
     }
 
     /// Waits, again and again, until there is something to tell or the deadline has passed.
@@ -460,7 +482,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if settled.stale {
                 self.rebuild(events)?;
             }
-            if !events.is_empty() || events.woken || events.interrupted {
+            if events.has_news() {
                 return Ok(());
             }
             timeout = deadline.remaining(|| self.backend.now());
@@ -704,6 +726,40 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
         self.interruptible = interruptible;
+    }
+
+    /// For how long a wait looks again and again, without blocking, before it blocks. Not at
+    /// all at first.
+    ///
+    /// Blocking and being woken cost several microseconds, which spinning saves where answers
+    /// come sooner than that: between two threads on two cores, or on a fast network. The price
+    /// is a core that is busy for this long in every wait that finds nothing, energy, and time
+    /// that other threads could have used; on a single core it only costs. Spinning is part of
+    /// the timeout and ends with it. A signal that is handled meanwhile ends no wait, as if it
+    /// had arrived before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// selector.register(ours, Interest::READ, ())?;
+    /// selector.set_spin(Duration::from_micros(50));
+    /// let peer = thread::spawn(move || theirs.write_all(b"soon").map(|()| theirs));
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// # peer.join().unwrap()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("busy_poll", "busy waiting"))]
+    pub fn set_spin(&mut self, duration: Duration) {
+        self.spin = duration;
     }
 
     /// What the backend can do beyond what every one must.
