@@ -48,12 +48,12 @@ rules! {
     "identity is taken from the open file and not from the number"
 
     "REG-6"
-    "A closed descriptor is refused with EBADF when it is registered, by every backend; a negative one is refused before the backend hears of it."
+    "A closed descriptor is refused with EBADF when it is registered, by every backend; a negative one is refused before the backend hears of it. Where changes are `deferred` it is accepted, and reported as ERROR under its token until it is unregistered."
     "poll, select and /dev/poll take anything and complain later, or never."
     "the kernel is trusted to check, which only epoll and kqueue do: ask fcntl(F_GETFD) first"
 
     "REG-7"
-    "A refused registration leaves nothing behind, neither in the map nor in the kernel, and gives the file object and the data back inside the error."
+    "A refused registration leaves nothing behind, neither in the map nor in the kernel, and gives the file object and the data back inside the error; where changes are `deferred`, unregistering gives them back."
     "What is lost in an error path is a leak, and a descriptor that closes unasked."
     "the first of two kernel entries (read and write filters) stays when the second is refused"
 
@@ -103,7 +103,7 @@ rules! {
     "the short cut also skips the arming"
 
     "MOD-4"
-    "A refused modify leaves the old state in the map and in the kernel alike."
+    "A refused modify leaves the old state in the map and in the kernel alike. Where changes are `deferred` the map has the new state, and the source is reported as ERROR."
     "Otherwise the kernel reports what the map does not know, and the wait spins."
     "delete and add instead of modify, without adding the old state again when the new one is refused"
 
@@ -198,7 +198,7 @@ rules! {
     "some kernels refuse devices that poll(2) takes"
 
     "READY-13"
-    "A selector with a descriptor of its own, which `nesting` declares, can be registered with another, and is READ there when it has something to report."
+    "A selector with a descriptor of its own, which `nesting` declares, can be registered with another, and is READ there when it has something to report; where changes are `deferred`, as of its last `select`."
     "It lets one library's loop run inside another's."
     "sources that the backend keeps beside the kernel do not show in its descriptor"
 

@@ -13,7 +13,7 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use selectors::backend::{Backend, Epoll, Poll, Select};
+use selectors::backend::{Backend, Deferred, Epoll, Poll, Select};
 use selectors::{Mode, Readiness};
 use selectors_testkit::conformance::{CASES, Report, run_patiently};
 use selectors_testkit::contract::{RULES, rule_of};
@@ -52,6 +52,10 @@ fn epoll() -> io::Result<Box<dyn Backend>> {
 
 fn poll() -> io::Result<Box<dyn Backend>> {
     Ok(Box::new(Poll::new()?))
+}
+
+fn deferred() -> io::Result<Box<dyn Backend>> {
+    Ok(Box::new(Deferred::new(Poll::new()?)))
 }
 
 fn select() -> io::Result<Box<dyn Backend>> {
@@ -135,6 +139,25 @@ defects! {
             reg_6_a_closed_descriptor_is_refused
             reg_7_file_object_and_data_come_back
             reg_7_a_refusal_leaves_nothing_behind;
+    "REG-6" deferral_declared "declares deferred changes, and makes them at once"
+        poll Declares(|c| c.deferred = true) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind;
+    "REG-6" deferral_undeclared "defers its changes, and does not say so"
+        deferred Declares(|c| c.deferred = false) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind;
+    "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
+        deferred Tells(|r, _| r - Readiness::ERROR) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_full_writer;
     "REG-7" half_left "leaves half of what it refused"
         poll registry::LeavesHalf::default() =>
             reg_7_a_refusal_leaves_nothing_behind;
@@ -148,11 +171,14 @@ defects! {
             ready_13_a_selector_can_be_watched;
     "REG-9" place_lost "forgets the wrong source after a removal"
         poll registry::LosesItsPlace::default() =>
-            reg_9_the_backend_forgets_what_was_unregistered;
+            reg_9_the_backend_forgets_what_was_unregistered
+            reg_9_what_came_and_went_between_two_waits;
     "REG-10" old_token "tells the token that a descriptor had first"
         poll registry::TellsOldTokens::default() =>
+            reg_9_what_came_and_went_between_two_waits
             reg_10_no_token_comes_twice
             close_3_a_reused_number_inherits_no_interest
+            close_3_a_number_changes_hands_between_two_waits
             close_4_a_duplicate_keeps_no_ghost
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
@@ -185,6 +211,7 @@ defects! {
         poll modify::ModifiesLate::default() =>
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_backend_does_not_add_to_the_old_interest
+            mod_1_the_last_change_before_a_wait_counts
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -197,6 +224,16 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too;
+    "MOD-3" deferred_arming "cancels changes that arm a source"
+        epoll modify::PutsOff::unless(modify::same_as_before) =>
+            mod_3_a_fired_one_shot_is_armed_again
+            mod_3_there_and_back_arms_a_one_shot
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_one_shot_reports_once
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_3_edge_reports_again_after_there_and_back;
     "MOD-4" no_roll_back "forgets to roll back"
         poll modify::DeletesAndAdds =>
             mod_4_map_and_kernel_agree_after_a_descriptor_went;
@@ -209,6 +246,7 @@ defects! {
             mod_4_map_and_kernel_agree_after_a_descriptor_went
             close_1_unregister_after_close
             close_3_a_reused_number_inherits_no_interest
+            close_3_a_number_changes_hands_between_two_waits
             close_4_a_duplicate_keeps_no_ghost
             close_4_the_others_keep_their_state
             close_4_a_ghost_does_not_make_it_spin
@@ -255,7 +293,9 @@ defects! {
             ready_12_a_fifo_behaves_as_a_pipe;
     "READY-3" two_events "two events for two directions"
         poll readiness::SeparatesDirections =>
+            reg_9_what_came_and_went_between_two_waits
             mod_1_the_next_select_uses_the_new_interest
+            mod_1_the_last_change_before_a_wait_counts
             ready_3_both_directions_are_one_event
             ready_4_an_error_wakes_whatever_was_asked_for
             ready_5_a_refused_connect_wakes
@@ -328,6 +368,7 @@ defects! {
     "READY-6" data_is_end "tells data as READ_CLOSED"
         poll Tells(readiness::data_is_the_end) =>
             mod_1_the_next_select_uses_the_new_interest
+            mod_1_the_last_change_before_a_wait_counts
             ready_3_both_directions_are_one_event
             ready_6_no_hint_where_nothing_happened
             ready_11_a_regular_file_is_always_ready
@@ -431,6 +472,7 @@ defects! {
     "MODE-1" level_is_edge "takes level for edge"
         epoll Watches(modes::level_is_edge) =>
             reg_5_a_duplicate_is_a_source_of_its_own
+            mod_1_the_last_change_before_a_wait_counts
             mod_4_a_refused_modify_changes_nothing
             close_5_a_closed_descriptor_harms_no_other
             ready_3_both_directions_are_one_event
@@ -449,6 +491,7 @@ defects! {
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll modes::OneShot::new(2, Readiness::empty()) =>
             mod_3_a_fired_one_shot_is_armed_again
+            mod_3_there_and_back_arms_a_one_shot
             close_5_a_closed_one_shot_is_reported_once
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
@@ -489,6 +532,7 @@ defects! {
             ready_13_a_selector_can_be_watched
             mode_3_edge_reports_what_is_new
             mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back
             mode_5_modes_mix
             proc_2_many_wakes_are_one;
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
@@ -502,7 +546,8 @@ defects! {
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
-            mode_3_edge_reports_again_after_modify;
+            mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back;
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
             ready_11_a_regular_file_is_always_ready
@@ -510,6 +555,7 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_3_edge_reports_what_is_new
             mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back
             mode_5_modes_mix
             proc_2_many_wakes_are_one;
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
@@ -555,6 +601,7 @@ defects! {
         poll waiting::WithoutSources(|| Err(Errno::EINVAL.into())) =>
             reg_7_a_refusal_leaves_nothing_behind
             reg_9_unregister_gives_everything_back_once
+            reg_9_what_came_and_went_between_two_waits
             close_1_unregister_after_close
             close_2_unregister_after_the_number_was_reused
             close_4_a_ghost_does_not_make_it_spin
@@ -623,11 +670,16 @@ defects! {
             wait_9_the_backend_appends;
     "WAIT-10" by_slot "knows sources by their slots"
         poll waiting::KnowsBySlot::default() =>
+            reg_9_what_came_and_went_between_two_waits
             reg_10_no_token_comes_twice
+            close_3_a_number_changes_hands_between_two_waits
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
+            wait_10_an_unregistered_source_has_no_key;
+    "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
+        epoll modify::PutsOff::unless(modify::watched_as_before) =>
             wait_10_an_unregistered_source_has_no_key;
     "PROC-1" waker_gone "waking a selector that is gone is an error"
         poll HasAWaker::new(Wakes::WhileItLives) =>

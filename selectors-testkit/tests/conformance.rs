@@ -1,13 +1,22 @@
 //! The suite over every backend of this workspace.
 #![cfg(unix)]
 
-use selectors::backend::{Poll, Select};
+use selectors::backend::{Deferred, Poll, Select};
 
 selectors_testkit::conformance_tests!(poll, Poll::new);
 selectors_testkit::conformance_tests!(select, Select::new);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 selectors_testkit::conformance_tests!(epoll, selectors::backend::Epoll::new);
+
+// Changes that are put off.
+selectors_testkit::conformance_tests!(deferred_poll, || Poll::new().map(Deferred::new));
+selectors_testkit::conformance_tests!(deferred_select, || Select::new().map(Deferred::new));
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+selectors_testkit::conformance_tests!(deferred_epoll, || {
+    selectors::backend::Epoll::new().map(Deferred::new)
+});
 
 // A boxed backend is a backend, too.
 selectors_testkit::conformance_tests!(boxed, || -> std::io::Result<Box<dyn selectors::Backend>> {

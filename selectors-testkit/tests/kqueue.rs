@@ -2,18 +2,22 @@
 //! over the emulation, or over what `SELECTORS_KQUEUE_LIB` names.
 
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use selectors::backend::Kqueue;
-use selectors::{Backend, Events, Interest, KqueueSelector, Mode, Readiness, Token, Watch};
+use selectors::backend::{Deferred, Kqueue};
+use selectors::{
+    Backend, DeferredSelector, Events, Interest, KqueueSelector, Mode, Readiness, Selector, Token,
+    Watch,
+};
 use selectors_sys::kqueue as sys;
-use selectors_testkit::fixtures::{in_forked_child, pipe, regular_file, unix_pair};
+use selectors_testkit::fixtures::{in_forked_child, pipe, regular_file, unix_pair, with_raw};
 
 selectors_testkit::conformance_tests!(kqueue, Kqueue::new);
+selectors_testkit::conformance_tests!(deferred, || Kqueue::new().map(Deferred::new));
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -112,6 +116,102 @@ fn both_directions_are_one_event_however_many_there_are() {
     let both = Readiness::READ | Readiness::WRITE;
     assert_eq!(events.len(), 101);
     assert_eq!(events.iter().filter(|event| event.readiness() == both).count(), 100);
+}
+
+fn deferred() -> DeferredSelector<OwnedFd, (), Kqueue> {
+    Selector::with_backend(Deferred::new(Kqueue::new().unwrap()))
+}
+
+#[cfg(all(target_os = "linux", not(external_kqueue)))]
+#[test]
+fn deferred_changes_ride_in_the_call_that_waits() {
+    use selectors_testkit::kqueue_emulation::calls;
+
+    let mut selector = deferred();
+    let mut peers = Vec::new();
+    let mut tokens = Vec::new();
+    let before = calls();
+    for _ in 0..100 {
+        let (ours, theirs) = unix_pair().unwrap();
+        tokens.push(selector.register(ours.into(), BOTH, ()).unwrap());
+        peers.push(theirs);
+    }
+    assert_eq!(calls() - before, 0);
+    // A list that is filled to the last place may not be all: another call asks.
+    assert_eq!(selector.select(NOW).unwrap().len(), 100);
+    let filled = calls() - before;
+    assert!(filled <= 2, "{filled} calls");
+    for &token in &tokens {
+        selector.modify(token, Interest::READ).unwrap();
+    }
+    assert!(selector.select(NOW).unwrap().is_empty());
+    assert_eq!(calls() - before, filled + 1);
+    for &token in &tokens[1..] {
+        // Dropped, so closed: deleting its filters fails, and is not tried again.
+        selector.unregister(token).unwrap();
+    }
+    peers[0].write_all(b"x").unwrap();
+    assert_eq!(selector.select(LONG).unwrap().len(), 1);
+    assert_eq!(calls() - before, filled + 3);
+}
+
+#[test]
+fn what_cannot_ride_is_made_by_itself() {
+    let (reader, writer) = pipe().unwrap();
+    let (turned_reader, turned) = pipe().unwrap();
+    let (ours, _theirs) = unix_pair().unwrap();
+    let (gone, _gone_peer) = unix_pair().unwrap();
+    let (kept, mut kept_peer) = unix_pair().unwrap();
+    let mut selector = deferred();
+    let gone = selector.register(gone.into(), BOTH, ()).unwrap();
+    let turned = selector.register(turned, Interest::READ, ()).unwrap();
+    assert_eq!(selector.select(NOW).unwrap().len(), 1);
+    close_reader(reader, &writer);
+    let get = |selector: &DeferredSelector<OwnedFd, (), Kqueue>, token| {
+        selector.get(token).unwrap().fileobj.try_clone().unwrap()
+    };
+    close_reader(turned_reader, &get(&selector, turned));
+    // Refused by the kernel, for the ways about it; and beside them what rides.
+    let dead = selector.register(writer, BOTH, ()).unwrap();
+    selector.modify(turned, BOTH).unwrap();
+    drop(selector.unregister(gone).unwrap());
+    let file = selector.register(regular_file().unwrap().into(), Interest::READ, ()).unwrap();
+    let idle = selector.register(ours.into(), Interest::READ, ()).unwrap();
+    let kept = selector.register(kept.into(), Interest::READ, ()).unwrap();
+    kept_peer.write_all(b"x").unwrap();
+    for _ in 0..2 {
+        let events = selector.select(LONG).unwrap();
+        let mut tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+        tokens.sort();
+        let mut expected = [dead, turned, file, kept];
+        expected.sort();
+        assert_eq!(tokens, expected, "{idle:?} is idle");
+        assert!(events.iter().all(|event| !event.readiness().contains(Readiness::ERROR)));
+        for token in expected {
+            assert!(selector.backend().refusal(token).is_none());
+        }
+    }
+}
+
+#[test]
+fn a_refused_change_does_not_keep_the_others_from_riding() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    let (second, mut second_peer) = unix_pair().unwrap();
+    let mut selector: DeferredSelector<BorrowedFd<'_>, (), Kqueue> =
+        Selector::with_backend(Deferred::new(Kqueue::new().unwrap()));
+    let first = selector.register(ours.as_fd(), Interest::READ, ()).unwrap();
+    let closed = with_raw(900_000, |fd| selector.register(fd, Interest::READ, ())).unwrap();
+    let second = selector.register(second.as_fd(), Interest::READ, ()).unwrap();
+    theirs.write_all(b"x").unwrap();
+    second_peer.write_all(b"x").unwrap();
+    let events = selector.select(LONG).unwrap();
+    let mut tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+    tokens.sort();
+    let mut expected = [first, closed, second];
+    expected.sort();
+    assert_eq!(tokens, expected);
+    let refusal = selector.backend().refusal(closed).map(std::io::Error::raw_os_error);
+    assert_eq!(refusal, Some(Some(Errno::EBADF as i32)));
 }
 
 #[cfg(all(target_os = "linux", not(external_kqueue)))]

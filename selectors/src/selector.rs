@@ -787,6 +787,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         &self.backend
     }
 
+    pub(crate) fn backend_mut(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
     /// Closes the selector and hands every file object and its data back, still open. Python's
     /// `close()`. Dropping a selector closes them too.
     ///

@@ -24,6 +24,7 @@ macro_rules! for_each_case {
                 reg_8_a_selector_does_not_watch_itself
                 reg_9_unregister_gives_everything_back_once
                 reg_9_the_backend_forgets_what_was_unregistered
+                reg_9_what_came_and_went_between_two_waits
                 reg_10_no_token_comes_twice
                 reg_11_every_view_agrees
                 reg_12_closing_hands_everything_back
@@ -33,9 +34,11 @@ macro_rules! for_each_case {
             modify:
                 mod_1_the_next_select_uses_the_new_interest
                 mod_1_the_backend_does_not_add_to_the_old_interest
+                mod_1_the_last_change_before_a_wait_counts
                 mod_2_changing_the_data_makes_no_call
                 mod_3_no_change_makes_no_call
                 mod_3_a_fired_one_shot_is_armed_again
+                mod_3_there_and_back_arms_a_one_shot
                 mod_4_a_refused_modify_changes_nothing
                 mod_4_the_backend_goes_on_as_before
                 mod_4_map_and_kernel_agree_after_a_descriptor_went
@@ -45,6 +48,7 @@ macro_rules! for_each_case {
                 close_1_unregister_after_close
                 close_2_unregister_after_the_number_was_reused
                 close_3_a_reused_number_inherits_no_interest
+                close_3_a_number_changes_hands_between_two_waits
                 close_4_a_duplicate_keeps_no_ghost
                 close_4_the_others_keep_their_state
                 close_4_a_ghost_does_not_make_it_spin
@@ -90,6 +94,7 @@ macro_rules! for_each_case {
                 mode_2_a_fired_one_shot_can_be_unregistered
                 mode_3_edge_reports_what_is_new
                 mode_3_edge_reports_again_after_modify
+                mode_3_edge_reports_again_after_there_and_back
                 mode_4_exclusive_wakes_at_least_one
                 mode_4_exclusive_can_be_modified
                 mode_5_modes_mix;

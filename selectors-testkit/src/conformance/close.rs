@@ -83,6 +83,28 @@ pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
     case.expect("WRITE", event.is_writable(), false)
 }
 
+pub(super) fn close_3_a_number_changes_hands_between_two_waits<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, _theirs) = pair()?;
+    let (other, mut other_peer) = pair()?;
+    let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
+    let mut selector = case.selector()?;
+    case.did("registered a writable socket for READ and WRITE, and waited");
+    let old = selector.register(loose.borrow(), BOTH, "old")?;
+    case.only(&selector.select(case.long())?, old)?;
+    case.did("closed and unregistered it, and registered an idle one with its number for READ");
+    loose.close()?;
+    selector.unregister(old)?;
+    loose.replace(&other)?;
+    let new = selector.register(loose.borrow(), Interest::READ, "new")?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("made that readable");
+    other_peer.write_all(b"x")?;
+    let event = case.only(&selector.select(case.long())?, new)?;
+    case.expect("what it is", event.readiness(), Readiness::READ)
+}
+
 /// Registers a loose duplicate of a socket, closes and unregisters it while the socket itself
 /// lives on, and makes the socket ready.
 fn ghost<B: Backend>(

@@ -207,6 +207,27 @@ pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
     Ok(())
 }
 
+pub(super) fn mode_3_edge_reports_again_after_there_and_back<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    theirs.write_all(b"x")?;
+    let mut selector = case.selector()?;
+    case.did("registered a readable socket, edge-triggered, and waited");
+    let declared = selector.capabilities().edge;
+    let answer = selector.register_with(ours, Interest::READ, (), Mode::Edge);
+    let answer = answer.map_err(selectors::Error::from);
+    let Some(token) = case.declared_or_refused(declared, answer)? else { return Ok(()) };
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("modified it to READ and WRITE, and back");
+    selector.modify(token, BOTH)?;
+    selector.modify(token, Interest::READ)?;
+    let event = case.only(&selector.select(case.long())?, token)?;
+    case.expect("what it is", event.readiness(), Readiness::READ)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
 type Exclusive<'a, F, B> = (Subject<&'a F, (), B>, Token);
 
 /// A selector that watches for READ with exclusive wake-up, if that is possible.

@@ -56,6 +56,35 @@ pub(super) fn mod_1_the_backend_does_not_add_to_the_old_interest<B: Backend>(
     case.expect("READ in what the backend says", event.is_readable(), false)
 }
 
+pub(super) fn mod_1_the_last_change_before_a_wait_counts<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    theirs.write_all(b"x")?;
+    let mut selector = case.selector()?;
+    case.did("registered a readable and writable socket for READ, and changed it at once");
+    let token = selector.register(ours, Interest::READ, ())?;
+    for changes in [
+        &[BOTH, Interest::WRITE][..],
+        &[BOTH, Interest::WRITE],
+        &[Interest::READ, BOTH, Interest::READ],
+        &[BOTH],
+        &[Interest::READ, BOTH],
+    ] {
+        let mut last = BOTH;
+        for &interest in changes {
+            case.did(format!("modified it to {interest:?}"));
+            selector.modify(token, interest)?;
+            last = interest;
+        }
+        for _ in 0..2 {
+            let event = case.only(&selector.select(case.long())?, token)?;
+            case.expect("its readiness", event.readiness(), Readiness::from(last))?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn mod_2_changing_the_data_makes_no_call<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let mut selector = case.counting()?;
@@ -97,6 +126,21 @@ pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<
         selector.modify(token, Interest::READ)?;
     }
     Ok(())
+}
+
+pub(super) fn mod_3_there_and_back_arms_a_one_shot<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register_with(ours, Interest::READ, (), Mode::OneShot)?;
+    theirs.write_all(b"x")?;
+    for mode in [Mode::OneShot, Mode::Level] {
+        case.only(&selector.select(case.long())?, token)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did(format!("a one-shot source has fired: modified it to {mode:?}, and back"));
+        selector.modify_with(token, BOTH, mode)?;
+        selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+    }
+    case.only(&selector.select(case.long())?, token).map(drop)
 }
 
 pub(super) fn mod_4_a_refused_modify_changes_nothing<B: Backend>(

@@ -2,10 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use selectors::backend::BorrowedSource;
-use selectors::{Backend, Error, Events, Interest, Mode, Token, Watch};
+use selectors::backend::{AsSource, BorrowedSource};
+use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::{Case, NOW, Outcome};
+use super::{Case, NOW, Outcome, Subject};
 use crate::fixtures::{
     HIGHEST, LooseDescriptor, NOT_OPEN, OwnedSource, PairStream, borrow, closed_number, duplicate,
     if_any, impossible_numbers, inheritable_descriptors, is_close_on_exec, number_of,
@@ -112,25 +112,57 @@ pub(super) fn reg_5_a_duplicate_is_a_source_of_its_own<B: Backend>(
 
 pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let bad = Some(NOT_OPEN);
-    let limit = case.backend()?.capabilities().max_descriptor.unwrap_or(HIGHEST);
+    let Capabilities { deferred, max_descriptor, .. } = case.backend()?.capabilities();
+    let limit = max_descriptor.unwrap_or(HIGHEST);
     // A set of bits as long as the highest number would be is no good idea.
     for number in [closed_number()?, HIGHEST].into_iter().filter(|&number| number <= limit) {
         case.did(format!("registered descriptor {number}, which is closed"));
         let mut backend = case.backend()?;
-        let watch = Watch::new(BOTH, Mode::Level);
-        let refused = with_raw(number, |fd| backend.register(fd, Token::from_bits(1), watch));
+        let (token, watch) = (Token::from_bits(1), Watch::new(BOTH, Mode::Level));
+        let refused = with_raw(number, |fd| backend.register(fd, token, watch));
         let errno = refused.map_err(|error| error.raw_os_error());
-        case.expect("the backend's answer", errno, Err(bad))?;
+        case.expect("the backend's answer", errno, if deferred { Ok(()) } else { Err(bad) })?;
+        if deferred {
+            case.did("waited");
+            let mut events = Events::new();
+            backend.wait(&mut events, case.long())?;
+            let event = case.only(&events, token)?;
+            case.expect("what it says", event.readiness(), Readiness::ERROR)?;
+        }
         with_raw(number, |fd| {
             let mut selector = case.selector()?;
-            let Err(refused) = selector.register(fd, BOTH, ()) else {
-                return case.expect("the answer", "a token", "a refusal");
-            };
-            let errno = std::io::Error::from(refused.error).raw_os_error();
-            case.expect("the errno", errno, bad)
+            match selector.register(fd, BOTH, ()) {
+                Ok(token) => {
+                    case.expect("whether its changes are deferred", deferred, true)?;
+                    is_an_error(case, &mut selector, token)
+                }
+                Err(refused) => {
+                    case.expect("whether its changes are deferred", deferred, false)?;
+                    let errno = std::io::Error::from(refused.error).raw_os_error();
+                    case.expect("the errno", errno, bad)
+                }
+            }
         })?;
     }
     Ok(())
+}
+
+/// What becomes of a closed descriptor whose registration was deferred: every wait reports an
+/// error of it, until it is unregistered.
+fn is_an_error<F: AsSource, B: Backend>(
+    case: &mut Case<'_, B>,
+    selector: &mut Subject<F, (), B>,
+    token: Token,
+) -> Outcome {
+    for _ in 0..2 {
+        case.did("waited without a limit");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        let wakes = Readiness::READ | Readiness::WRITE | Readiness::ERROR;
+        case.expect("what it is", event.readiness(), wakes)?;
+    }
+    case.did("unregistered it");
+    selector.unregister(token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
 pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend>(
@@ -160,11 +192,19 @@ pub(super) fn reg_7_file_object_and_data_come_back<B: Backend>(case: &mut Case<'
     case.did(format!("registered descriptor {number}, which is closed, with data"));
     with_raw(number, |fd| {
         let mut selector = case.selector()?;
-        let Err(refused) = selector.register(fd, BOTH, vec![1, 2, 3]) else {
-            return case.expect("the answer", "a token", "a refusal");
+        let deferred = selector.capabilities().deferred;
+        let answer = selector.register(fd, BOTH, vec![1, 2, 3]);
+        case.expect("whether it was accepted, by the capability", answer.is_ok(), deferred)?;
+        let (fileobj, data) = match answer {
+            Err(refused) => (refused.fileobj, refused.data),
+            Ok(token) => {
+                case.did("waited, and unregistered it");
+                case.only(&selector.select(case.long())?, token)?;
+                selector.unregister(token)?
+            }
         };
-        case.expect("the file object's descriptor", number_of(&refused.fileobj), number)?;
-        case.expect("the data", refused.data, vec![1, 2, 3])?;
+        case.expect("the file object's descriptor", number_of(&fileobj), number)?;
+        case.expect("the data", data, vec![1, 2, 3])?;
         case.expect("the number of sources", selector.len(), 0)?;
         let token = selector.token_of(&fd);
         case.expect("the token of the refused descriptor", token, None)
@@ -178,11 +218,20 @@ pub(super) fn reg_7_a_refusal_leaves_nothing_behind<B: Backend>(case: &mut Case<
     let mut backend = case.backend()?;
     case.did("had the backend refuse a closed descriptor for READ and WRITE");
     let watch = Watch::new(BOTH, Mode::Level);
-    let refused = backend.register(loose.borrow(), Token::from_bits(1), watch);
-    case.expect("whether it was accepted", refused.is_ok(), false)?;
+    let token = Token::from_bits(1);
+    let answer = backend.register(loose.borrow(), token, watch);
+    let deferred = backend.capabilities().deferred;
+    case.expect("whether it was accepted, by the capability", answer.is_ok(), deferred)?;
+    let mut events = Events::new();
+    if deferred {
+        case.did("waited, and unregistered it");
+        backend.wait(&mut events, case.long())?;
+        case.only(&events, token)?;
+        backend.unregister(loose.number(), token, watch)?;
+        events.clear();
+    }
     case.did("gave its number to a writable socket");
     loose.replace(&ours)?;
-    let mut events = Events::new();
     backend.wait(&mut events, NOW)?;
     case.expect_tokens(&events, &[])?;
     case.did("registered that number for READ, and again after unregistering it");
@@ -268,6 +317,33 @@ pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
     seen.sort();
     seen.dedup();
     case.expect("the tokens reported", seen, vec![tokens[1], tokens[3]])
+}
+
+pub(super) fn reg_9_what_came_and_went_between_two_waits<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let (other, mut other_peer) = pair()?;
+    theirs.write_all(b"x")?;
+    other_peer.write_all(b"x")?;
+    let mut selector = case.selector()?;
+    case.did("registered two readable sockets, unregistered one, and registered it anew");
+    let first = selector.register(borrow(&ours), Interest::READ, 1)?;
+    let second = selector.register(borrow(&other), Interest::READ, 2)?;
+    selector.unregister(first)?;
+    let third = selector.register(borrow(&ours), BOTH, 3)?;
+    case.expect_tokens(&selector.select(case.long())?, &[second, third])?;
+    case.did("unregistered it, registered it for WRITE, and unregistered the other");
+    selector.unregister(third)?;
+    let fourth = selector.register(borrow(&ours), Interest::WRITE, 4)?;
+    selector.unregister(second)?;
+    let event = case.only(&selector.select(case.long())?, fourth)?;
+    case.expect("what it is", event.readiness(), Readiness::WRITE)?;
+    case.did("unregistered it, and registered and unregistered it once more");
+    selector.unregister(fourth)?;
+    let fifth = selector.register(borrow(&ours), Interest::WRITE, 5)?;
+    selector.unregister(fifth)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
 pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

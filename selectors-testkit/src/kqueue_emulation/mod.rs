@@ -104,6 +104,13 @@ impl Flavor {
 
 thread_local! {
     static REFUSES_TERMINALS: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How often this thread has called kevent(2).
+#[must_use]
+pub fn calls() -> usize {
+    CALLS.get()
 }
 
 /// Has kevent(2) answer EINVAL where this thread adds a filter to a terminal, from now on or no
@@ -133,6 +140,7 @@ pub unsafe extern "C" fn kevent(
     nevents: Count,
     timeout: *const timespec,
 ) -> c_int {
+    CALLS.set(CALLS.get() + 1);
     let Some(queue) = Queue::find(kq) else { return fail(Errno::EBADF) };
     let mut errors = 0;
     let room = usize::try_from(nevents).unwrap_or(0);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{dev_t, ino_t};
-use selectors::backend::{BorrowedSource, RawSource, Registered};
-use selectors::{Event, Events, Interest, Readiness, Token, Watch};
+use selectors::backend::{BorrowedSource, Capabilities, RawSource, Registered};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 use selectors_testkit::fixtures::with_raw;
 
 use super::defect::{Beneath, Defect, file, is_closed};
@@ -64,6 +64,118 @@ impl Defect for ModifiesLate {
         for (fd, token, new) in self.asked.drain(..) {
             beneath.modify(fd, token, new)?;
         }
+        Ok(())
+    }
+}
+
+/// What the kernel has, or is to have, for a descriptor.
+type Has = Option<(Token, Watch)>;
+
+/// Puts changes off until the next wait, and makes none where it thinks that there is nothing to
+/// do.
+pub(crate) struct PutsOff {
+    nothing_to_do: fn(Has, Has) -> bool,
+    /// What was there at the last wait, and what is to be.
+    asked: BTreeMap<RawSource, (Has, Has)>,
+    refused: BTreeMap<Token, Mode>,
+}
+
+impl PutsOff {
+    pub(crate) fn unless(nothing_to_do: fn(Has, Has) -> bool) -> Self {
+        Self { nothing_to_do, asked: BTreeMap::new(), refused: BTreeMap::new() }
+    }
+
+    fn ask(&mut self, fd: RawSource, has: Has, wanted: Has) {
+        self.asked.entry(fd).or_insert((has, None)).1 = wanted;
+    }
+
+    /// What a source has been asked for last.
+    fn watch(&self, beneath: &Beneath, fd: RawSource, token: Token) -> io::Result<Watch> {
+        let asked = self.asked.get(&fd).and_then(|&(_, wanted)| wanted);
+        asked.map_or_else(|| beneath.watch(token), |(_, watch)| Ok(watch))
+    }
+}
+
+/// Does not see that a one-shot source is to be armed and an edge-triggered one looked at again.
+pub(crate) fn same_as_before(has: Has, wanted: Has) -> bool {
+    has == wanted
+}
+
+/// Does not see that a number is another source's.
+pub(crate) fn watched_as_before(has: Has, wanted: Has) -> bool {
+    let watch = |(_, watch)| watch;
+    has.map(watch) == wanted.map(watch) && wanted.is_none_or(|(_, w)| w.mode == Mode::Level)
+}
+
+impl Defect for PutsOff {
+    fn capabilities(&self, beneath: &Beneath) -> Capabilities {
+        Capabilities { deferred: true, nesting: false, ..beneath.backend.capabilities() }
+    }
+
+    fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {
+        None
+    }
+
+    fn register(
+        &mut self,
+        _: &mut Beneath,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        self.ask(source.as_raw_fd(), None, Some((token, watch)));
+        Ok(())
+    }
+
+    fn modify(
+        &mut self,
+        beneath: &mut Beneath,
+        fd: RawSource,
+        token: Token,
+        new: Watch,
+    ) -> io::Result<()> {
+        let old = self.watch(beneath, fd, token)?;
+        self.ask(fd, Some((token, old)), Some((token, new)));
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, fd: RawSource, token: Token) -> io::Result<()> {
+        if self.refused.remove(&token).is_some() {
+            self.asked.remove(&fd);
+            return Ok(());
+        }
+        let Ok(old) = self.watch(beneath, fd, token) else { return Ok(()) };
+        self.ask(fd, Some((token, old)), None);
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        beneath: &mut Beneath,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        for (fd, (has, wanted)) in std::mem::take(&mut self.asked) {
+            if (self.nothing_to_do)(has, wanted) {
+                continue;
+            }
+            match (has, wanted) {
+                (Some((old, _)), Some((token, watch))) if old == token => {
+                    beneath.modify(fd, token, watch)?;
+                    continue;
+                }
+                (Some((old, _)), _) => beneath.unregister(fd, old)?,
+                _ => {}
+            }
+            let Some((token, watch)) = wanted else { continue };
+            if with_raw(fd, |source| beneath.register(source, token, watch)).is_err() {
+                self.refused.insert(token, watch.mode);
+            }
+        }
+        beneath
+            .wait(events, if self.refused.is_empty() { timeout } else { Some(Duration::ZERO) })?;
+        events.extend(self.refused.keys().map(|&token| Event::new(token, Readiness::ERROR)));
+        self.refused.retain(|_, mode| *mode == Mode::Level);
         Ok(())
     }
 }

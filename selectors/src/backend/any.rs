@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Backend, BackendKind, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
+use super::{
+    Backend, BackendKind, BorrowedSource, Capabilities, Change, RawSource, Registered, Trigger,
+};
 use crate::{Error, Events, Result, Selector, Token, Watch};
 
 /// A selector whose backend is chosen at run time, by its [`BackendKind`].
@@ -105,6 +107,15 @@ impl Backend for AnyBackend {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.backend.wait(events, timeout)
+    }
+
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.backend.change_and_wait(changes, events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
+use super::{Backend, BorrowedSource, Capabilities, Change, RawSource, Registered, Trigger};
 use crate::{Events, Token, Watch};
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -30,6 +30,15 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         (**self).wait(events, timeout)
+    }
+
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        (**self).change_and_wait(changes, events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {

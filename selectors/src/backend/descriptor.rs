@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::Backend;
+use super::{Backend, Deferred};
 use crate::Selector;
 
 /// What can be watched: anything with a file descriptor. On Windows: anything with a socket.
@@ -23,6 +23,16 @@ pub(crate) fn source<F: AsSource + ?Sized>(fileobj: &F) -> BorrowedSource<'_> {
 /// The number of a source.
 pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
     source.as_raw_fd()
+}
+
+/// Borrows what a number names.
+///
+/// # Safety
+///
+/// Those of [`BorrowedFd::borrow_raw`].
+pub(crate) unsafe fn borrow<'a>(fd: RawSource) -> BorrowedSource<'a> {
+    // SAFETY: the caller's promise.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
 /// What the system says when it is given a number that is no source.
@@ -75,5 +85,11 @@ impl<F, T, B: Backend + AsFd> AsFd for Selector<F, T, B> {
 impl<F, T, B: Backend + AsFd> AsRawFd for Selector<F, T, B> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
+    }
+}
+
+impl<B: AsFd> AsFd for Deferred<B> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner().as_fd()
     }
 }

@@ -15,10 +15,12 @@ use selectors_sys::kqueue as sys;
 use super::always::AlwaysReady;
 use super::descriptor::check_open;
 use super::select::Select;
-use super::{Backend, BorrowedSource, Capabilities, Channel, RawSource, Trigger};
+use super::{Backend, BorrowedSource, Capabilities, Change, Channel, RawSource, Trigger};
 use crate::index::DescriptorIndex;
 use crate::timeout::seconds_and_nanos;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+mod riding;
 
 /// A selector over kqueue(2): the BSDs, macOS, iOS.
 #[doc(alias = "kqueue")]
@@ -77,12 +79,16 @@ const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 ///   in a call before kevent(2). The descriptor of the selector is not readable on its account,
 ///   and such a source cannot be edge-triggered.
 /// - Wakers are an `EVFILT_USER` where the kernel has it (NetBSD from 10.0), else a socket pair.
+/// - Changes that were put off ride in the call that waits, but for those that need more than
+///   filters.
 /// - The queue is not inherited by fork(2): in the child all of its calls fail with EBADF, and
 ///   dropping it there changes nothing here.
 #[derive(Debug)]
 pub struct Kqueue {
     queue: Arc<OwnedFd>,
     buffer: Vec<sys::kevent>,
+    /// Changes that ride in the next call that waits.
+    riding: Vec<sys::kevent>,
     always: AlwaysReady,
     /// Readable for as long as an always-ready source is to be reported, and watched, so that
     /// waits end at once, also those of another selector that watches this one.
@@ -123,6 +129,7 @@ impl Kqueue {
         Ok(Self {
             queue: Arc::new(queue),
             buffer: vec![no_event(); FIRST_ROOM],
+            riding: Vec::new(),
             always: AlwaysReady::default(),
             beacon: None,
             fallback: None,
@@ -199,7 +206,13 @@ impl Kqueue {
 
     /// Waits once, and appends what the kernel says.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let mut count = self.call(timeout)?;
+        let count = self.call(timeout)?;
+        self.take(count, events);
+        Ok(())
+    }
+
+    /// Appends what a call that waited has left in the buffer, and what there was no room for.
+    fn take(&mut self, mut count: usize, events: &mut Events) {
         loop {
             let tokens = &self.tokens;
             events.extend(self.buffer[..count].iter().filter_map(|event| {
@@ -207,7 +220,7 @@ impl Kqueue {
                 (token != BEACON).then(|| Event::new(token, from_kqueue(event)))
             }));
             if count < self.buffer.len() {
-                return Ok(());
+                return;
             }
             // One of the two events of a source may have been left out for want of room. What is
             // told twice is merged.
@@ -216,7 +229,8 @@ impl Kqueue {
         }
     }
 
-    /// One waiting call: the number of events that are now in the buffer.
+    /// One waiting call, in which the riding changes are made first: the number of events, or
+    /// of changes that failed, that are now in the buffer.
     #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         // NetBSD and OpenBSD answer EINVAL to a time that is out of range: this one never is.
@@ -225,14 +239,27 @@ impl Kqueue {
             sys::timespec { tv_sec, tv_nsec }
         });
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let changes = sys::Count::try_from(self.riding.len()).unwrap_or(sys::Count::MAX);
         // Never 0: every kernel then returns at once, whatever the timeout.
         let room = sys::Count::try_from(self.buffer.len()).unwrap_or(sys::Count::MAX);
         let queue = self.queue.as_raw_fd();
         let buffer = self.buffer.as_mut_ptr();
-        // SAFETY: no change is given; `buffer` points to `room` elements that we own; `timeout`
-        // is null or outlives the call.
-        let count = unsafe { sys::kevent(queue, ptr::null(), 0, buffer, room, timeout) };
+        let riding = self.riding.as_ptr();
+        // SAFETY: `riding` points to `changes` elements and `buffer` to `room` others, both
+        // ours; `timeout` is null or outlives the call.
+        let count = unsafe { sys::kevent(queue, riding, changes, buffer, room, timeout) };
+        // They have been made, also if the wait was interrupted.
+        self.riding.clear();
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
+    }
+
+    /// Appends the always-ready sources.
+    fn tell_always(&mut self, events: &mut Events) -> io::Result<()> {
+        if self.beacon.is_some() {
+            self.always.report(events);
+            self.keep_beacon()?;
+        }
+        Ok(())
     }
 }
 
@@ -258,10 +285,8 @@ impl Backend for Kqueue {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
-        // Every kernel reports a file as readable only before its end, and some (macOS, OpenBSD)
-        // refuse directories.
-        let kind = SFlag::from_bits_truncate(fstat(source)?.st_mode) & SFlag::S_IFMT;
-        if kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR {
+        let kind = kind_of(source)?;
+        if never_blocks(kind) {
             return self.insert_always(fd, token, watch);
         }
         match self.change(fd, token, None, Some(watch)) {
@@ -343,11 +368,16 @@ impl Backend for Kqueue {
         } else {
             self.wait_once(events, timeout)?;
         }
-        if self.beacon.is_some() {
-            self.always.report(events);
-            self.keep_beacon()?;
-        }
-        Ok(())
+        self.tell_always(events)
+    }
+
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.ride_and_wait(changes, events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
@@ -473,6 +503,15 @@ impl Changes {
         self.count += 1;
     }
 
+    /// The changes as they go with a call that waits: only what fails is answered.
+    fn without_receipts(&self) -> impl Iterator<Item = sys::kevent> {
+        self.list[..self.count].iter().map(|change| {
+            let mut change = *change;
+            change.flags &= !sys::EV_RECEIPT;
+            change
+        })
+    }
+
     /// Makes the changes, each as far as the kernel lets it, and answers the first failure.
     fn submit(mut self, queue: &OwnedFd) -> nix::Result<()> {
         let deletes = self.list.map(|change| change.flags & sys::EV_DELETE != 0);
@@ -512,6 +551,17 @@ fn user_event(queue: &OwnedFd, token: Token, flags: sys::Flags, fflags: u32) -> 
     let answer =
         unsafe { sys::kevent(queue, &raw const change, 1, ptr::null_mut(), 0, ptr::null()) };
     Errno::result(answer).map(drop)
+}
+
+/// What kind of file it is.
+fn kind_of(source: BorrowedSource<'_>) -> nix::Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(fstat(source)?.st_mode) & SFlag::S_IFMT)
+}
+
+/// Whether the kernel is not asked: every kernel reports a file as readable only before its end,
+/// and some (macOS, OpenBSD) refuse directories.
+fn never_blocks(kind: SFlag) -> bool {
+    kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
 }
 
 fn is_open(fd: RawSource) -> bool {

@@ -25,7 +25,7 @@ mod socket;
 use socket as source;
 
 pub use source::{AsSource, BorrowedSource, RawSource};
-pub(crate) use source::{bad_source, is_plausible, raw, source};
+pub(crate) use source::{bad_source, borrow, is_plausible, raw, source};
 
 // The channel beneath wakers.
 
@@ -48,6 +48,7 @@ pub(crate) use wake::Channel;
 
 mod any;
 mod boxed;
+mod deferred;
 
 #[cfg(any(
     target_os = "linux",
@@ -93,6 +94,7 @@ mod poll_call;
 mod poll_call;
 
 pub use any::AnyBackend;
+pub use deferred::{Change, Deferred};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::Epoll;
 #[cfg(any(
@@ -112,6 +114,7 @@ pub use select::Select;
 pub(crate) mod aliases {
     pub use super::DefaultSelector;
     pub use super::any::AnySelector;
+    pub use super::deferred::DeferredSelector;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub use super::epoll::EpollSelector;
     #[cfg(any(
@@ -329,6 +332,27 @@ pub trait Backend {
     /// signal handler has run. `events` must then be as before.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
+    /// Makes changes that were put off, as `register`, `modify` and `unregister` would, one by
+    /// one and in this order, and then [waits](Self::wait). If any of them was refused, it
+    /// returns without having waited. [`Deferred`] calls this; a kernel that can do both in one
+    /// call is a reason to implement it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait). The changes have been made nevertheless.
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let mut all = true;
+        for change in changes {
+            all &= change.make(self);
+        }
+        if all { self.wait(events, timeout) } else { Ok(()) }
+    }
+
     /// The backend's own descriptor, which is readable when there is something to report: to
     /// be given where [`Capabilities::nesting`] is declared.
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
@@ -405,6 +429,9 @@ pub struct Capabilities {
     pub waker: bool,
     /// READ and WRITE of one source may come as two events, for the selector to merge.
     pub separate_directions: bool,
+    /// Changes are put off until the next wait, and so is what the kernel says to them: see
+    /// [`Deferred`].
+    pub deferred: bool,
     /// A wait costs the same whatever the number of idle sources, so looking without waiting
     /// before waiting is cheap.
     pub constant_wait: bool,
@@ -428,6 +455,7 @@ impl Default for Capabilities {
             nesting: false,
             waker: true,
             separate_directions: false,
+            deferred: false,
             constant_wait: false,
             timeout_grain: Duration::from_millis(1),
             max_descriptor: None,

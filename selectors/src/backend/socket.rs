@@ -23,6 +23,16 @@ pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
     source.as_raw_socket()
 }
 
+/// Borrows what a number names.
+///
+/// # Safety
+///
+/// Those of [`BorrowedSocket::borrow_raw`](BorrowedSource::borrow_raw).
+pub(crate) unsafe fn borrow<'a>(socket: RawSource) -> BorrowedSource<'a> {
+    // SAFETY: the caller's promise.
+    unsafe { BorrowedSource::borrow_raw(socket) }
+}
+
 /// What the system says when it is given a number that is no source.
 pub(crate) fn bad_source() -> io::Error {
     io::Error::from_raw_os_error(sys::WSAENOTSOCK)

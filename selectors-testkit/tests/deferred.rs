@@ -1,0 +1,259 @@
+//! What reaches a backend whose changes are put off.
+
+use std::io;
+use std::time::Duration;
+
+use selectors::backend::Deferred;
+use selectors::{Capabilities, Interest, Mode, Readiness, Selector};
+use selectors_testkit::fixtures::{PairStream, number_of, pair};
+use selectors_testkit::scripted::{Call, Script, Scripted};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+struct Scene {
+    selector: Selector<PairStream, &'static str, Deferred<Scripted>>,
+    script: Script,
+    seen: usize,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (backend, script) = Scripted::with_capabilities(Capabilities {
+            edge: true,
+            exclusive: true,
+            error: true,
+            ..Capabilities::default()
+        });
+        Self { selector: Selector::with_backend(Deferred::new(backend)), script, seen: 0 }
+    }
+
+    /// The calls of a wait that finds nothing, without that of the wait itself.
+    fn changes(&mut self) -> io::Result<Vec<Call>> {
+        self.script.timeout();
+        let events = self.selector.select(NOW)?;
+        assert!(events.is_empty(), "{events:?}");
+        Ok(self.calls())
+    }
+
+    /// The calls since the last time, without waits.
+    fn calls(&mut self) -> Vec<Call> {
+        let calls = self.script.calls();
+        let new = calls[self.seen..].iter().filter(|call| !matches!(call, Call::Wait { .. }));
+        let new = new.cloned().collect();
+        self.seen = calls.len();
+        new
+    }
+}
+
+fn level(interest: Interest) -> selectors::Watch {
+    selectors::Watch::new(interest, Mode::Level)
+}
+
+#[test]
+fn what_comes_and_goes_between_two_waits_is_no_call() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (mut ours, _theirs) = pair()?;
+    for _ in 0..3 {
+        let token = scene.selector.register(ours, Interest::READ, "data")?;
+        scene.selector.modify(token, BOTH)?;
+        ours = scene.selector.unregister(token)?.0;
+    }
+    assert_eq!(scene.changes()?, []);
+    Ok(())
+}
+
+#[test]
+fn only_the_last_of_many_changes_is_made() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.selector.modify(token, BOTH)?;
+    scene.selector.modify(token, Interest::WRITE)?;
+    let write = level(Interest::WRITE);
+    assert_eq!(scene.changes()?, [Call::Register { fd, watch: write }]);
+    for interest in [BOTH, Interest::READ, Interest::WRITE, Interest::READ] {
+        scene.selector.modify(token, interest)?;
+    }
+    assert_eq!(scene.changes()?, [Call::Modify { fd, watch: level(Interest::READ) }]);
+    scene.selector.modify(token, BOTH)?;
+    scene.selector.unregister(token)?;
+    assert_eq!(scene.changes()?, [Call::Unregister { fd }]);
+    Ok(())
+}
+
+#[test]
+fn there_and_back_is_no_call_unless_it_arms() -> io::Result<()> {
+    for mode in [Mode::Level, Mode::Exclusive, Mode::OneShot, Mode::Edge] {
+        let mut scene = Scene::new();
+        let (ours, _theirs) = pair()?;
+        let fd = number_of(&ours);
+        let token = scene.selector.register_with(ours, Interest::READ, "data", mode)?;
+        scene.changes()?;
+        scene.selector.modify(token, BOTH)?;
+        scene.selector.modify(token, Interest::READ)?;
+        let watch = selectors::Watch::new(Interest::READ, mode);
+        let arms = matches!(mode, Mode::OneShot | Mode::Edge);
+        let expected = arms.then_some(Call::Modify { fd, watch });
+        assert_eq!(scene.changes()?, expected.into_iter().collect::<Vec<_>>(), "{mode:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_new_token_is_a_new_registration() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    let token = scene.selector.register(ours, Interest::READ, "old")?;
+    scene.changes()?;
+    let (ours, _) = scene.selector.unregister(token)?;
+    scene.selector.register(ours, Interest::READ, "new")?;
+    let watch = level(Interest::READ);
+    assert_eq!(scene.changes()?, [Call::Unregister { fd }, Call::Register { fd, watch }]);
+    Ok(())
+}
+
+#[test]
+fn changes_are_made_in_the_order_in_which_they_were_first_asked_for() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let mut expected = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let (ours, theirs) = pair()?;
+        expected.push(Call::Register { fd: number_of(&ours), watch: level(Interest::READ) });
+        scene.selector.register(ours, Interest::READ, "data")?;
+        peers.push(theirs);
+    }
+    assert_eq!(scene.changes()?, expected);
+    Ok(())
+}
+
+#[test]
+fn a_refused_registration_is_an_error_until_it_is_asked_for_anew() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    for _ in 0..2 {
+        scene.script.timeout();
+        let events = scene.selector.select(None)?;
+        let said: Vec<_> = events.iter().map(|event| (event.token(), event.readiness())).collect();
+        assert_eq!(said, [(token, Readiness::READ | Readiness::ERROR)]);
+        let why = scene.selector.backend().refusal(token).map(io::Error::kind);
+        assert_eq!(why, Some(io::ErrorKind::OutOfMemory));
+    }
+    scene.calls();
+    scene.selector.modify(token, Interest::WRITE)?;
+    let watch = level(Interest::WRITE);
+    assert_eq!(scene.changes()?, [Call::Register { fd, watch }], "it was never there");
+    assert!(scene.selector.backend().refusal(token).is_none());
+    Ok(())
+}
+
+#[test]
+fn a_refused_registration_leaves_without_a_call() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    scene.script.timeout();
+    assert_eq!(scene.selector.select(None)?.len(), 1);
+    scene.calls();
+    scene.selector.unregister(token)?;
+    assert_eq!(scene.changes()?, []);
+    Ok(())
+}
+
+#[test]
+fn a_refused_modify_leaves_the_old_watch_to_be_undone() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.changes()?;
+    scene.selector.modify(token, BOTH)?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    scene.script.timeout();
+    let events = scene.selector.select(None)?;
+    assert!(events.iter().all(|event| event.readiness().contains(Readiness::ERROR)));
+    assert_eq!(events.len(), 1);
+    scene.calls();
+    scene.selector.modify(token, Interest::READ)?;
+    assert_eq!(scene.changes()?, [], "it has been that all along");
+    scene.selector.unregister(token)?;
+    assert_eq!(scene.changes()?, [Call::Unregister { fd }]);
+    Ok(())
+}
+
+#[test]
+fn a_refused_one_shot_is_told_once() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    let mode = Mode::OneShot;
+    let token = scene.selector.register_with(ours, Interest::READ, "data", mode)?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    scene.script.timeout();
+    assert_eq!(scene.selector.select(None)?.len(), 1);
+    scene.calls();
+    assert_eq!(scene.changes()?, []);
+    scene.selector.modify(token, Interest::READ)?;
+    let watch = selectors::Watch::new(Interest::READ, mode);
+    assert_eq!(scene.changes()?, [Call::Register { fd, watch }]);
+    Ok(())
+}
+
+#[test]
+fn what_the_kernel_still_says_of_a_refused_source_is_not_told_twice() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.changes()?;
+    scene.selector.modify(token, BOTH)?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    let key = scene.selector.get(token).expect("it is registered");
+    scene.script.ready(key.fileobj, Readiness::READ);
+    let events = scene.selector.select(None)?;
+    assert_eq!(events.len(), 1, "{events:?}");
+    Ok(())
+}
+
+#[test]
+fn a_wait_that_a_signal_interrupts_makes_the_changes_once() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    scene.selector.register(ours, Interest::READ, "data")?;
+    scene.script.interrupted(Duration::ZERO);
+    scene.script.timeout();
+    assert!(scene.selector.select(Some(Duration::from_secs(1)))?.is_empty());
+    assert_eq!(scene.calls(), [Call::Register { fd, watch: level(Interest::READ) }]);
+    Ok(())
+}
+
+#[test]
+fn flushing_makes_the_changes_without_a_wait() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    scene.selector.register(ours, Interest::READ, "data")?;
+    scene.selector.flush()?;
+    assert_eq!(scene.script.calls(), [Call::Register { fd, watch: level(Interest::READ) }]);
+    scene.selector.flush()?;
+    assert_eq!(scene.script.calls().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_dropped_selector_makes_no_change() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    scene.selector.register(ours, Interest::READ, "data")?;
+    let Scene { selector, script, .. } = scene;
+    assert_eq!(selector.close().len(), 1);
+    assert_eq!(script.calls(), []);
+    Ok(())
+}

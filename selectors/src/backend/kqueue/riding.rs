@@ -1,0 +1,128 @@
+//! Changes that were put off, made by the very call that waits.
+//!
+//! kevent(2) makes its changes in order and then waits; if any failed, it returns the failures
+//! instead, each as an event with `EV_ERROR`, and does not wait. So the usual case costs one
+//! call, whatever the number of changes. What fails is made again by itself, by the ways that
+//! know what to do about it, unless it only says that a filter has gone already.
+
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors_sys::kqueue as sys;
+
+use super::{Changes, Kqueue, kind_of, never_blocks, no_event};
+use crate::Events;
+use crate::backend::{Backend, Change, borrow};
+
+impl Kqueue {
+    pub(super) fn ride_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let mut all = true;
+        for of_one in of_each(changes) {
+            if of_one.iter().all(|change| self.can_ride(change)) {
+                for change in of_one {
+                    self.mount(change);
+                }
+            } else {
+                all &= self.make_by_itself(of_one);
+            }
+        }
+        if !all || self.riding.is_empty() || self.fallback.is_some() {
+            for of_one in of_each(changes) {
+                if self.riding.iter().any(|rider| Some(rider.ident) == ident(of_one)) {
+                    all &= self.make_by_itself(of_one);
+                }
+            }
+            self.riding.clear();
+            return if all { self.wait(events, timeout) } else { Ok(()) };
+        }
+        if self.buffer.len() < self.riding.len() {
+            // Room for the failure of each.
+            self.buffer = vec![no_event(); self.riding.len()];
+        }
+        let count = self.call(timeout)?;
+        if !self.buffer[..count].iter().any(is_failure) {
+            self.take(count, events);
+            return self.tell_always(events);
+        }
+        if self.make_failures(count, changes) { self.wait(events, timeout) } else { Ok(()) }
+    }
+
+    /// Whether filters are all that a change needs.
+    fn can_ride(&self, change: &Change) -> bool {
+        let has_filter = || {
+            // SAFETY: nothing is done with it but to ask what it is, if it is anything.
+            let source = unsafe { borrow(change.fd()) };
+            kind_of(source).is_ok_and(|kind| !never_blocks(kind))
+        };
+        self.fallback.is_none()
+            && !self.always.contains(change.fd(), change.token())
+            && (change.old_watch().is_some() || has_filter())
+    }
+
+    fn mount(&mut self, change: &Change) {
+        let (fd, token) = (change.fd(), change.token());
+        let filters = Changes::new(fd, token, change.old_watch(), change.new_watch());
+        self.riding.extend(filters.without_receipts());
+        match (change.old_watch(), change.new_watch()) {
+            (None, _) => self.tokens.insert(fd, token),
+            (_, None) => self.tokens.remove(fd),
+            _ => {}
+        }
+    }
+
+    /// Makes the changes of one descriptor by the ordinary ways, whether or not they rode before.
+    fn make_by_itself(&mut self, of_one: &mut [Change]) -> bool {
+        let mut all = true;
+        for change in of_one {
+            if change.old_watch().is_none() {
+                self.tokens.remove(change.fd());
+            }
+            all &= change.make(self);
+        }
+        all
+    }
+
+    /// Sees to the failures among the first `count` events in the buffer. Returns whether all
+    /// changes are made now.
+    fn make_failures(&mut self, count: usize, changes: &mut [Change]) -> bool {
+        let mut all = true;
+        let failures: Vec<_> = self.buffer[..count].iter().copied().filter(is_failure).collect();
+        let mut failures = failures.iter().peekable();
+        // They come in the order of the changes.
+        for of_one in of_each(changes) {
+            let ident = ident(of_one);
+            let only_deletes = of_one.iter().all(|change| change.new_watch().is_none());
+            let mut harmless = true;
+            while let Some(failure) = failures.next_if(|failure| Some(failure.ident) == ident) {
+                #[expect(clippy::cast_possible_truncation, reason = "an errno")]
+                let error = Errno::from_raw(failure.data as i32);
+                // Only deleting answers ENOENT, and then there is nothing to delete.
+                harmless &= error == Errno::ENOENT || error == Errno::EBADF && only_deletes;
+            }
+            if !harmless {
+                all &= self.make_by_itself(of_one);
+            }
+        }
+        all
+    }
+}
+
+/// The changes of one descriptor stand together.
+fn of_each(changes: &mut [Change]) -> impl Iterator<Item = &mut [Change]> {
+    changes.chunk_by_mut(|one, other| one.fd() == other.fd())
+}
+
+/// What the kernel calls the descriptor.
+fn ident(of_one: &[Change]) -> Option<usize> {
+    usize::try_from(of_one.first()?.fd()).ok()
+}
+
+fn is_failure(event: &sys::kevent) -> bool {
+    event.flags & sys::EV_ERROR != 0
+}
