@@ -10,18 +10,23 @@ use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 /// A readiness that no kernel reports.
 const NEVER_SAID: Readiness = Readiness::from_bits_retain(u32::MAX);
 
+/// A generation and a readiness in one number, to be compared at once.
+#[inline]
+fn both(generation: u32, readiness: Readiness) -> u64 {
+    u64::from(generation) << 32 | u64::from(readiness.bits())
+}
+
 /// What is kept for one source.
 #[derive(Debug)]
 pub(crate) struct Entry<F, T> {
     pub(crate) fileobj: F,
     pub(crate) data: T,
     pub(crate) fd: RawSource,
-    generation: u32,
     /// Where in the list of the current wait its event stands, for [`Registry::settle`].
     place: u32,
-    /// The readiness that is told as it is said, which is the usual case: neither more nor less
-    /// than was asked for, of a source that needs no book-keeping.
-    plain: Readiness,
+    /// The [generation and](both) the readiness that is told as it is said, which is the usual
+    /// case: neither more nor less than was asked for, of a source that needs no book-keeping.
+    plain: u64,
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
     /// Whether it can be reported: not after a one-shot source was.
@@ -29,6 +34,11 @@ pub(crate) struct Entry<F, T> {
 }
 
 impl<F, T> Entry<F, T> {
+    #[inline]
+    fn generation(&self) -> u32 {
+        (self.plain >> 32) as u32
+    }
+
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.interest, self.mode)
     }
@@ -38,10 +48,17 @@ impl<F, T> Entry<F, T> {
         self.interest = watch.interest;
         self.mode = watch.mode;
         self.armed = true;
-        self.plain = match watch.mode {
+        let plain = match watch.mode {
             Mode::OneShot => NEVER_SAID,
             _ => watch.interest.into(),
         };
+        self.plain = both(self.generation(), plain);
+    }
+
+    /// Whether an event of this slot is told as it is said.
+    #[inline]
+    fn is_plain(&self, event: Event) -> bool {
+        self.plain == both(event.token().generation(), event.readiness())
     }
 
     /// What the user is told when this is said.
@@ -114,9 +131,8 @@ impl<F, T> Registry<F, T> {
             fileobj,
             data,
             fd,
-            generation: token.generation(),
             place: 0,
-            plain: NEVER_SAID,
+            plain: both(token.generation(), NEVER_SAID),
             interest: watch.interest,
             mode: watch.mode,
             armed: true,
@@ -150,25 +166,25 @@ impl<F, T> Registry<F, T> {
     #[inline]
     pub(crate) fn get(&self, token: Token) -> Option<&Entry<F, T>> {
         let entry = self.slots.get(token.slot() as usize)?.as_ref()?;
-        (entry.generation == token.generation()).then_some(entry)
+        (entry.generation() == token.generation()).then_some(entry)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Entry<F, T>> {
         let entry = self.slots.get_mut(token.slot() as usize)?.as_mut()?;
-        (entry.generation == token.generation()).then_some(entry)
+        (entry.generation() == token.generation()).then_some(entry)
     }
 
     pub(crate) fn token_of(&self, fd: RawSource) -> Option<Token> {
         let slot = self.by_descriptor.get(fd)?;
         let entry = self.slots.get(slot)?.as_ref()?;
-        Some(token(slot, entry.generation))
+        Some(token(slot, entry.generation()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &Entry<F, T>)> {
         self.slots.iter().filter_map(|(slot, entry)| {
             let entry = entry.as_ref()?;
-            Some((token(slot, entry.generation), entry))
+            Some((token(slot, entry.generation()), entry))
         })
     }
 
@@ -188,12 +204,23 @@ impl<F, T> Registry<F, T> {
             .collect()
     }
 
+    /// How many of the first events are told as they are said, so that [`settle`](Self::settle)
+    /// has nothing to do with them. Usually all.
+    #[inline]
+    pub(crate) fn count_plain(&self, events: &[Event]) -> usize {
+        let is_plain = |event: &Event| {
+            let entry = self.slots.get(event.token().slot() as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| entry.is_plain(*event))
+        };
+        events.iter().position(|event| !is_plain(event)).unwrap_or(events.len())
+    }
+
     /// Turns what a backend said into what the user is told: masks each event by what its
     /// source asked for, drops those of no source, and takes note of one-shot sources.
     ///
-    /// With `merge`, several events of one source become one.
-    #[inline]
-    pub(crate) fn settle(&mut self, events: &mut Events, merge: bool) -> Settled {
+    /// The first `plain` events are left as they are. With `merge`, several events of one source
+    /// become one, for which none may be left.
+    pub(crate) fn settle(&mut self, events: &mut Events, plain: usize, merge: bool) -> Settled {
         if merge {
             // The directions of a one-shot source fire one by one. The second may come batches
             // later, and the source has been reported by then.
@@ -202,9 +229,9 @@ impl<F, T> Registry<F, T> {
         }
         let mut settled = Settled::default();
         let mut dropped = false;
-        for event in &mut events.list {
+        for event in &mut events.list[plain..] {
             let told = match self.get_mut(event.token()) {
-                Some(entry) if event.readiness() == entry.plain => continue,
+                Some(entry) if entry.is_plain(*event) => continue,
                 Some(entry) => entry.tell(event.readiness()),
                 None => settled.note(event.token()),
             };
@@ -335,7 +362,7 @@ mod tests {
                 (b, Readiness::WRITE),
                 (a, Readiness::WRITE | Readiness::ERROR),
             ]);
-            assert_eq!(registry.settle(&mut list, true), Settled::default());
+            assert_eq!(registry.settle(&mut list, 0, true), Settled::default());
             let both = Readiness::READ | Readiness::WRITE;
             assert_eq!(
                 list.list,
@@ -350,7 +377,7 @@ mod tests {
         let mut registry = Registry::new();
         let token = registry.insert(1, READ, (), ());
         let mut list = events(&[(token, Readiness::WRITE)]);
-        assert_eq!(registry.settle(&mut list, false), Settled::default());
+        assert_eq!(registry.settle(&mut list, 0, false), Settled::default());
         assert!(list.is_empty());
     }
 
@@ -365,7 +392,7 @@ mod tests {
             (new, Readiness::READ),
             (Token::WAKER, Readiness::READ),
         ]);
-        let settled = registry.settle(&mut list, false);
+        let settled = registry.settle(&mut list, 0, false);
         assert_eq!(settled, Settled { woken: true, stale: true });
         assert_eq!(list.list, [Event::new(new, Readiness::READ)]);
     }
@@ -374,9 +401,9 @@ mod tests {
     fn rule_mod_3_a_reported_one_shot_is_no_longer_armed() {
         let mut registry = Registry::new();
         let token = registry.insert(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
-        registry.settle(&mut events(&[(token, Readiness::WRITE)]), false);
+        registry.settle(&mut events(&[(token, Readiness::WRITE)]), 0, false);
         assert!(registry.get(token).unwrap().armed, "nothing was told");
-        registry.settle(&mut events(&[(token, Readiness::READ)]), false);
+        registry.settle(&mut events(&[(token, Readiness::READ)]), 0, false);
         assert!(!registry.get(token).unwrap().armed);
     }
 
@@ -386,7 +413,7 @@ mod tests {
         for (fd, mode) in [(1, Mode::Level), (2, Mode::OneShot)] {
             let token = registry.insert(fd, Watch::new(Interest::READ, mode), (), ());
             let mut list = events(&[(token, Readiness::empty())]);
-            registry.settle(&mut list, false);
+            registry.settle(&mut list, 0, false);
             assert!(list.is_empty(), "{mode:?}");
             assert!(registry.get(token).unwrap().armed);
         }

@@ -424,7 +424,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         events.clear();
         match timeout {
             None if self.spin.is_zero() => self.wait(events, None, Deadline::Never),
-            Some(Duration::ZERO) => self.wait(events, Some(Duration::ZERO), Deadline::Now),
+            Some(Duration::ZERO) => self.look(events).map(drop),
             _ => self.look_and_wait(events, timeout),
         }
     }
@@ -453,43 +453,64 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     /// Whether there is something to tell, without waiting for it.
-    #[inline]
     fn look(&mut self, events: &mut Events) -> Result<bool> {
-        self.wait(events, Some(Duration::ZERO), Deadline::Now)?;
-        Ok(events.has_news())
+        self.wait_once(events, Some(Duration::ZERO))
     }
 
     /// Waits, again and again, until there is something to tell or the deadline has passed.
-    #[inline]
     fn wait(
         &mut self,
         events: &mut Events,
         mut timeout: Option<Duration>,
         deadline: Deadline,
     ) -> Result<()> {
-        loop {
-            if let Err(error) = self.backend.wait(events, timeout) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    events.clear();
-                    return Err(Error::os("wait", None, error));
-                }
-                events.interrupted = self.interruptible;
-            }
-            let settled = self.registry.settle(events, self.capabilities.separate_directions);
-            if settled.woken {
-                events.woken |= self.wake.as_mut().is_some_and(Wake::answered);
-            }
-            if settled.stale {
-                self.rebuild(events)?;
-            }
-            if events.has_news() {
-                return Ok(());
-            }
+        while !self.wait_once(events, timeout)? {
             timeout = deadline.remaining(|| self.backend.now());
             if timeout == Some(Duration::ZERO) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Has the backend wait once, and says whether there is something to tell.
+    #[inline]
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
+        if let Err(error) = self.backend.wait(events, timeout) {
+            self.failed(events, error)?;
+        }
+        // Events of one source may have to become one, however plain each is.
+        let merge = self.capabilities.separate_directions;
+        let plain = if merge { 0 } else { self.registry.count_plain(&events.list) };
+        if plain < events.len() {
+            self.settle(events, plain)?;
+        }
+        Ok(events.has_news())
+    }
+
+    /// An interruption is no failure: it may be news, and otherwise the wait goes on.
+    #[cold]
+    fn failed(&self, events: &mut Events, error: io::Error) -> Result<()> {
+        if error.kind() != io::ErrorKind::Interrupted {
+            events.clear();
+            return Err(Error::os("wait", None, error));
+        }
+        events.interrupted = self.interruptible;
+        Ok(())
+    }
+
+    /// Makes of what the backend said what the user is told, but for the first events, which
+    /// are plain.
+    fn settle(&mut self, events: &mut Events, plain: usize) -> Result<()> {
+        let merge = self.capabilities.separate_directions;
+        let settled = self.registry.settle(events, plain, merge);
+        if settled.woken {
+            events.woken |= self.wake.as_mut().is_some_and(Wake::answered);
+        }
+        if settled.stale {
+            self.rebuild(events)?;
+        }
+        Ok(())
     }
 
     /// Rids the kernel of what it watches beside the registered sources.

@@ -12,8 +12,6 @@ const LONGEST: Duration = Duration::from_secs(1_000_000);
 /// When a `select` is over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
-    /// At once.
-    Now,
     /// Not before something happens: no timeout, or one beyond what the clock can tell.
     Never,
     /// At this moment of the monotonic clock.
@@ -31,7 +29,6 @@ impl Deadline {
     /// For how long to wait now: `None` is for ever, zero means that the time has passed.
     pub(crate) fn remaining(self, now: impl FnOnce() -> Instant) -> Option<Duration> {
         match self {
-            Self::Now => Some(Duration::ZERO),
             Self::Never => None,
             Self::At(moment) => Some(moment.saturating_duration_since(now()).min(LONGEST)),
         }
@@ -53,9 +50,12 @@ impl Deadline {
 /// assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);
 /// ```
 #[must_use]
+#[inline]
 pub fn millis_rounded_up(timeout: Option<Duration>) -> i32 {
     timeout.map_or(-1, |timeout| {
-        i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        let millis = timeout.as_secs().saturating_mul(1_000);
+        let rest = timeout.subsec_nanos().div_ceil(1_000_000);
+        i32::try_from(millis.saturating_add(rest.into())).unwrap_or(i32::MAX)
     })
 }
 
@@ -131,7 +131,6 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(2), now);
         assert_eq!(deadline.remaining(|| now), Some(Duration::from_secs(2)));
         assert_eq!(deadline.remaining(|| now + Duration::from_secs(3)), Some(Duration::ZERO));
-        assert_eq!(Deadline::Now.remaining(|| now), Some(Duration::ZERO));
         assert_eq!(Deadline::Never.remaining(|| now), None);
     }
 }
