@@ -1,11 +1,13 @@
 //! epoll(7), from `<sys/epoll.h>`: Linux and Android.
 //!
-//! The waiting calls go through syscall(2) instead of the C library's wrappers: those are
-//! cancellation points, which costs a branch and a pair of atomics on every wait, and
-//! `epoll_pwait2` has a wrapper in recent C libraries alone.
+//! The waiting calls do not go through the C library's wrappers: those are cancellation points,
+//! which costs a branch and a pair of atomics on every wait, and `epoll_pwait2` has a wrapper in
+//! recent C libraries alone.
 
 use core::ffi::{c_int, c_long};
 use core::mem::{align_of, offset_of, size_of};
+
+use crate::epoll_call as call;
 
 pub use libc::{
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLEXCLUSIVE,
@@ -53,8 +55,8 @@ pub struct KernelTimespec {
 const _: () = assert!(size_of::<KernelTimespec>() == 16);
 const _: () = assert!(offset_of!(KernelTimespec, tv_nsec) == 8);
 
-/// epoll_pwait(2) without a signal mask: waits for at most `timeout` milliseconds, for ever when
-/// it is negative. Answers -1 and sets errno on failure.
+/// epoll_wait(2): waits for at most `timeout` milliseconds, for ever when it is negative. Answers
+/// the number of events, or what is wrong as a negative errno.
 ///
 /// # Safety
 ///
@@ -66,11 +68,8 @@ pub unsafe fn epoll_wait(
     maxevents: c_int,
     timeout: c_int,
 ) -> c_long {
-    let no_mask = core::ptr::null::<libc::sigset_t>();
-    // SAFETY: the caller keeps `events`; the kernel ignores the length of an absent mask.
-    unsafe {
-        libc::syscall(libc::SYS_epoll_pwait, epfd, events, maxevents, timeout, no_mask, 0_usize)
-    }
+    // SAFETY: the caller keeps `events`, and there is no mask.
+    unsafe { call::wait(call::EPOLL_WAIT, epfd, events, maxevents, timeout.into()) }
 }
 
 /// epoll_pwait2(2) (Linux 5.11) without a signal mask: as [`epoll_wait`], at nanosecond grain;
@@ -87,10 +86,7 @@ pub unsafe fn epoll_pwait2(
     maxevents: c_int,
     timeout: *const KernelTimespec,
 ) -> c_long {
-    let no_mask = core::ptr::null::<libc::sigset_t>();
-    // SAFETY: the caller keeps `events` and `timeout`; the kernel ignores the length of an
-    // absent mask.
-    unsafe {
-        libc::syscall(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout, no_mask, 0_usize)
-    }
+    let timeout = timeout as c_long;
+    // SAFETY: the caller keeps `events` and `timeout`, and there is no mask.
+    unsafe { call::wait(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout) }
 }

@@ -18,6 +18,15 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod epoll;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
+#[path = "epoll/x86_64.rs"]
+mod epoll_call;
+#[cfg(any(
+    target_os = "android",
+    all(target_os = "linux", not(all(target_arch = "x86_64", target_pointer_width = "64")))
+))]
+#[path = "epoll/syscall.rs"]
+mod epoll_call;
 
 #[cfg(target_vendor = "apple")]
 #[path = "kqueue/apple.rs"]

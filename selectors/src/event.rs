@@ -1,7 +1,11 @@
 //! What `select` answers: events, each with its readiness.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
 use bitflags::bitflags;
 
+use crate::backend::Record;
 use crate::{Interest, Token};
 
 bitflags! {
@@ -102,6 +106,10 @@ impl From<Interest> for Readiness {
 
 /// One source that is ready: its token and what for.
 ///
+/// # Implementation notes
+///
+/// On Linux and Android an event is what epoll_wait(2) writes, so that it is not copied.
+///
 /// # Examples
 ///
 /// ```
@@ -120,11 +128,9 @@ impl From<Interest> for Readiness {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Event {
-    token: Token,
-    readiness: Readiness,
-}
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Event(Record);
 
 impl Event {
     /// An event as a backend reports it: what the kernel said, unmasked.
@@ -138,32 +144,60 @@ impl Event {
     /// assert!(event.is_readable());
     /// ```
     #[must_use]
+    #[inline]
     pub const fn new(token: Token, readiness: Readiness) -> Self {
-        Self { token, readiness }
+        Self(Record::new(token, readiness))
     }
 
     /// Which source it is.
     #[must_use]
+    #[inline]
     pub const fn token(&self) -> Token {
-        self.token
+        self.0.token()
     }
 
     /// What it is ready for.
     #[must_use]
+    #[inline]
     pub const fn readiness(&self) -> Readiness {
-        self.readiness
+        self.0.readiness()
     }
 
     /// Whether READ is among its readiness.
     #[must_use]
+    #[inline]
     pub const fn is_readable(&self) -> bool {
-        self.readiness.contains(Readiness::READ)
+        self.readiness().contains(Readiness::READ)
     }
 
     /// Whether WRITE is among its readiness.
     #[must_use]
+    #[inline]
     pub const fn is_writable(&self) -> bool {
-        self.readiness.contains(Readiness::WRITE)
+        self.readiness().contains(Readiness::WRITE)
+    }
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        (self.token(), self.readiness()) == (other.token(), other.readiness())
+    }
+}
+
+impl Eq for Event {}
+
+impl Hash for Event {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.token(), self.readiness()).hash(state);
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("token", &self.token())
+            .field("readiness", &self.readiness())
+            .finish()
     }
 }
 

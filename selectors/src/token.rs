@@ -14,7 +14,7 @@ use std::fmt;
 /// # Implementation notes
 ///
 /// A token is 64 bits wide, so that it fits into what kernels carry for their callers
-/// (`epoll_data`, `udata`): see [`to_bits`](Self::to_bits).
+/// (`epoll_data`, `udata`): see [`to_bits`](Self::to_bits). The slot is the upper half.
 ///
 /// # Examples
 ///
@@ -34,10 +34,7 @@ use std::fmt;
 /// # }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token {
-    slot: u32,
-    generation: u32,
-}
+pub struct Token(u64);
 
 impl Token {
     /// What the events of a selector's own waker carry. Backends report it like any other; the
@@ -45,20 +42,23 @@ impl Token {
     pub(crate) const WAKER: Self = Self::reserved(0);
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
-        Self { slot, generation }
+        Self((slot as u64) << 32 | generation as u64)
     }
 
     /// A token that no source ever has: the registry stops one slot short of it.
     pub(crate) const fn reserved(number: u32) -> Self {
-        Self { slot: u32::MAX, generation: number }
+        Self::new(u32::MAX, number)
     }
 
+    #[inline]
     pub(crate) const fn slot(self) -> u32 {
-        self.slot
+        (self.0 >> 32) as u32
     }
 
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub(crate) const fn generation(self) -> u32 {
-        self.generation
+        self.0 as u32
     }
 
     /// The token as a number, for backends that store it in the kernel.
@@ -72,8 +72,9 @@ impl Token {
     /// assert_eq!(token.to_bits(), 7);
     /// ```
     #[must_use]
+    #[inline]
     pub const fn to_bits(self) -> u64 {
-        (self.generation as u64) << 32 | self.slot as u64
+        self.0
     }
 
     /// The token that [`to_bits`](Self::to_bits) made into this number. Any other number makes
@@ -92,14 +93,14 @@ impl Token {
     /// # }
     /// ```
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+    #[inline]
     pub const fn from_bits(bits: u64) -> Self {
-        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+        Self(bits)
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}v{})", self.slot, self.generation)
+        write!(f, "Token({}v{})", self.slot(), self.generation())
     }
 }

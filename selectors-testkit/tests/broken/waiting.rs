@@ -247,7 +247,7 @@ impl Defect for KnowsBySlot {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let news = beneath.news(timeout)?;
-        let slot = |token: Token| token.to_bits() & u64::from(u32::MAX);
+        let slot = |token: Token| token.to_bits() >> 32;
         for event in &news {
             let old = self.batch.iter().find(|old| slot(old.token()) == slot(event.token()));
             let token = old.map_or(event.token(), Event::token);

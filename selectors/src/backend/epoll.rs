@@ -1,5 +1,6 @@
 //! epoll(7): Linux and Android.
 
+use std::ffi::c_long;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -43,8 +44,8 @@ impl<F, T> EpollSelector<F, T> {
     }
 }
 
-/// The events that the first wait has room for. The room doubles whenever a wait fills it.
-const FIRST_ROOM: usize = 64;
+/// The events that a wait has room for at least.
+const LEAST_ROOM: usize = 64;
 
 /// What the beacon's events carry: see [`Epoll::beacon`].
 const BEACON: Token = Token::reserved(1);
@@ -66,7 +67,8 @@ const BEACON: Token = Token::reserved(1);
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,
-    buffer: Vec<sys::epoll_event>,
+    /// How many events the next wait is to have room for: twice as many as the last one found.
+    room: usize,
     /// Whether epoll_pwait2(2) may be called.
     nanoseconds: bool,
     always: AlwaysReady,
@@ -100,7 +102,7 @@ impl Epoll {
         Ok(Self {
             nanoseconds: has_epoll_pwait2(&instance),
             instance,
-            buffer: room(FIRST_ROOM),
+            room: LEAST_ROOM,
             always: AlwaysReady::default(),
             beacon: None,
             left_out: Vec::new(),
@@ -125,28 +127,42 @@ impl Epoll {
         Ok(())
     }
 
-    /// One waiting call: the number of events that are now in the buffer.
+    /// Puts the always-ready sources in the place of the beacon.
+    #[cold]
+    fn report_always_ready(&mut self, events: &mut Events) -> io::Result<()> {
+        events.list.retain(|event| event.token() != BEACON);
+        self.always.report(events);
+        self.keep_beacon()
+    }
+
+    /// One waiting call, which appends to `list`. Returns the number of its events.
     #[inline]
-    fn wait_once(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+    fn wait_once(
+        &mut self,
+        list: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> nix::Result<usize> {
+        list.reserve(self.room);
+        let spare = list.spare_capacity_mut();
+        let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
+        // An `Event` is an `epoll_event`: see `Record`.
+        let spare = spare.as_mut_ptr().cast();
         let epoll = self.instance.as_raw_fd();
-        let room = i32::try_from(self.buffer.len()).unwrap_or(i32::MAX);
-        let buffer = self.buffer.as_mut_ptr();
         if let Some(fine) = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0) {
             if self.nanoseconds {
                 let (tv_sec, tv_nsec) = seconds_and_nanos(fine);
                 let timeout = sys::KernelTimespec { tv_sec, tv_nsec };
-                // SAFETY: `buffer` points to `room` elements that we own, `timeout` outlives
-                // the call.
-                let count = unsafe { sys::epoll_pwait2(epoll, buffer, room, &raw const timeout) };
-                match Errno::result(count) {
+                // SAFETY: `spare` points to `room` elements that we own, `timeout` outlives the
+                // call.
+                let answer = unsafe { sys::epoll_pwait2(epoll, spare, room, &raw const timeout) };
+                match count(answer) {
                     Err(Errno::ENOSYS | Errno::EPERM) => self.nanoseconds = false,
-                    answer => return Ok(usize::try_from(answer?).unwrap_or(0)),
+                    count => return count,
                 }
             }
         }
-        // SAFETY: `buffer` points to `room` elements that we own.
-        let count = unsafe { sys::epoll_wait(epoll, buffer, room, millis_rounded_up(timeout)) };
-        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
+        // SAFETY: `spare` points to `room` elements that we own.
+        count(unsafe { sys::epoll_wait(epoll, spare, room, millis_rounded_up(timeout)) })
     }
 }
 
@@ -230,17 +246,11 @@ impl Backend for Epoll {
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let count = self.wait_once(timeout)?;
-        events.extend(self.buffer[..count].iter().map(from_epoll));
-        if count == self.buffer.len() {
-            self.buffer = room(2 * count);
-        }
-        if self.beacon.is_some() {
-            events.list.retain(|event| event.token() != BEACON);
-            self.always.report(events);
-            self.keep_beacon()?;
-        }
-        Ok(())
+        let count = self.wait_once(&mut events.list, timeout)?;
+        // SAFETY: the kernel has written that many, and there was room for them.
+        unsafe { events.list.set_len(events.list.len() + count) };
+        self.room = LEAST_ROOM.max(2 * count);
+        if self.beacon.is_some() { self.report_always_ready(events) } else { Ok(()) }
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
@@ -299,12 +309,15 @@ fn has_epoll_pwait2(instance: &OwnedFd) -> bool {
             // SAFETY: there is room for one event, and `now` outlives the call.
             unsafe { sys::epoll_pwait2(instance.as_raw_fd(), &raw mut event, 1, &raw const now) }
         };
-        sys::HAS_EPOLL_PWAIT2 && Errno::result(probe()).is_ok()
+        sys::HAS_EPOLL_PWAIT2 && count(probe()).is_ok()
     })
 }
 
-fn room(events: usize) -> Vec<sys::epoll_event> {
-    vec![sys::epoll_event { events: 0, u64: 0 }; events]
+/// How many events a waiting call has found.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "errors are small")]
+fn count(answer: c_long) -> nix::Result<usize> {
+    usize::try_from(answer).map_err(|_| Errno::from_raw(-answer as i32))
 }
 
 fn control(
@@ -359,16 +372,12 @@ fn to_epoll(watch: Watch) -> u32 {
     flags as u32
 }
 
-#[inline]
-#[expect(clippy::cast_possible_wrap, reason = "the C library declares the flags signed")]
-fn from_epoll(event: &sys::epoll_event) -> Event {
-    let flags = event.events as i32;
-    let mut readiness = Readiness::empty();
-    readiness.set(Readiness::READ, flags & sys::EPOLLIN != 0);
-    readiness.set(Readiness::WRITE, flags & sys::EPOLLOUT != 0);
-    readiness.set(Readiness::PRIORITY, flags & sys::EPOLLPRI != 0);
-    readiness.set(Readiness::ERROR, flags & sys::EPOLLERR != 0);
-    readiness.set(Readiness::HANGUP, flags & sys::EPOLLHUP != 0);
-    readiness.set(Readiness::READ_CLOSED, flags & sys::EPOLLRDHUP != 0);
-    Event::new(Token::from_bits(event.u64), readiness)
-}
+// What the kernel says is told as it says it: see `Readiness`.
+const _: () = {
+    assert!(Readiness::READ.bits() == sys::EPOLLIN as u32);
+    assert!(Readiness::WRITE.bits() == sys::EPOLLOUT as u32);
+    assert!(Readiness::PRIORITY.bits() == sys::EPOLLPRI as u32);
+    assert!(Readiness::ERROR.bits() == sys::EPOLLERR as u32);
+    assert!(Readiness::HANGUP.bits() == sys::EPOLLHUP as u32);
+    assert!(Readiness::READ_CLOSED.bits() == sys::EPOLLRDHUP as u32);
+};

@@ -27,6 +27,17 @@ use socket as source;
 pub use source::{AsSource, BorrowedSource, RawSource};
 pub(crate) use source::{bad_source, borrow, is_plausible, raw, source};
 
+// What an event is made of.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "record/epoll.rs"]
+mod record;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "record/plain.rs"]
+mod record;
+
+pub(crate) use record::Record;
+
 // The channel beneath wakers.
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
