@@ -22,11 +22,7 @@ pub(crate) struct Entry<F, T> {
     pub(crate) fileobj: F,
     pub(crate) data: T,
     pub(crate) fd: RawSource,
-    /// Where in the list of the current wait its event stands, for [`Registry::settle`].
-    place: u32,
-    /// The [generation and](both) the readiness that is told as it is said, which is the usual
-    /// case: neither more nor less than was asked for, of a source that needs no book-keeping.
-    plain: u64,
+    generation: u32,
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
     /// Whether it can be reported: not after a one-shot source was.
@@ -34,31 +30,8 @@ pub(crate) struct Entry<F, T> {
 }
 
 impl<F, T> Entry<F, T> {
-    #[inline]
-    fn generation(&self) -> u32 {
-        (self.plain >> 32) as u32
-    }
-
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.interest, self.mode)
-    }
-
-    /// From now on it is watched for this, and armed.
-    pub(crate) fn set_watch(&mut self, watch: Watch) {
-        self.interest = watch.interest;
-        self.mode = watch.mode;
-        self.armed = true;
-        let plain = match watch.mode {
-            Mode::OneShot => NEVER_SAID,
-            _ => watch.interest.into(),
-        };
-        self.plain = both(self.generation(), plain);
-    }
-
-    /// Whether an event of this slot is told as it is said.
-    #[inline]
-    fn is_plain(&self, event: Event) -> bool {
-        self.plain == both(event.token().generation(), event.readiness())
     }
 
     /// What the user is told when this is said.
@@ -97,9 +70,14 @@ impl Settled {
 pub(crate) struct Registry<F, T> {
     /// `None` is a slot that has used up its generations.
     slots: Slab<Option<Entry<F, T>>>,
-    /// Per slot, the generation that its next source gets.
-    generations: Vec<u32>,
+    /// Per slot, the [generation and](both) the readiness that is told as it is said, which is
+    /// the usual case: neither more nor less than was asked for, of a source that needs no
+    /// book-keeping. Of a vacant slot, the generation that its next source gets.
+    plain: Vec<u64>,
     by_descriptor: DescriptorIndex,
+    /// Per slot, where in the list of the current wait its event stands, for backends whose
+    /// events have to be merged.
+    places: Vec<u32>,
     len: usize,
 }
 
@@ -107,8 +85,9 @@ impl<F, T> Registry<F, T> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Slab::new(),
-            generations: Vec::new(),
+            plain: Vec::new(),
             by_descriptor: DescriptorIndex::default(),
+            places: Vec::new(),
             len: 0,
         }
     }
@@ -120,41 +99,63 @@ impl<F, T> Registry<F, T> {
     /// The token that the next [`insert`](Self::insert) will return.
     pub(crate) fn next_token(&self) -> Token {
         let slot = self.slots.vacant_key();
-        let generation = self.generations.get(slot).copied().unwrap_or(0);
+        let generation = self.plain.get(slot).map_or(0, |plain| (plain >> 32) as u32);
         token(slot, generation)
     }
 
     /// Takes a source in whose descriptor is not registered.
     pub(crate) fn insert(&mut self, fd: RawSource, watch: Watch, fileobj: F, data: T) -> Token {
         let token = self.next_token();
-        let mut entry = Entry {
+        self.make_room();
+        let slot = self.slots.insert(Some(Entry {
             fileobj,
             data,
             fd,
-            place: 0,
-            plain: both(token.generation(), NEVER_SAID),
+            generation: token.generation(),
             interest: watch.interest,
             mode: watch.mode,
             armed: true,
-        };
-        entry.set_watch(watch);
-        let slot = self.slots.insert(Some(entry));
-        if slot == self.generations.len() {
-            self.generations.push(0);
+        }));
+        if slot == self.plain.len() {
+            self.plain.push(0);
         }
         self.by_descriptor.insert(fd, slot);
         self.len += 1;
+        self.set_watch(token, watch);
         token
+    }
+
+    /// Grows by a quarter where a vector would double: half of that could be memory for nothing.
+    fn make_room(&mut self) {
+        let len = self.slots.len();
+        if len == self.slots.capacity() {
+            self.slots.reserve_exact(4.max(len / 4));
+        }
+        if self.plain.len() == self.plain.capacity() {
+            self.plain.reserve_exact(4.max(len / 4));
+        }
+    }
+
+    /// From now on a source is watched for this, and armed.
+    pub(crate) fn set_watch(&mut self, token: Token, watch: Watch) {
+        let Some(entry) = self.get_mut(token) else { return };
+        entry.interest = watch.interest;
+        entry.mode = watch.mode;
+        entry.armed = true;
+        let plain = match watch.mode {
+            Mode::OneShot => NEVER_SAID,
+            _ => watch.interest.into(),
+        };
+        self.plain[token.slot() as usize] = both(token.generation(), plain);
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Entry<F, T>> {
         self.get(token)?;
         let slot = token.slot() as usize;
-        let entry = match token.generation().checked_add(1) {
-            Some(generation) => {
-                self.generations[slot] = generation;
-                self.slots.remove(slot)
-            }
+        let next = token.generation().checked_add(1);
+        self.plain[slot] = both(next.unwrap_or(u32::MAX), NEVER_SAID);
+        let entry = match next {
+            Some(_) => self.slots.remove(slot),
             // Starting over would bring old tokens back to life: this slot is not used again.
             None => self.slots[slot].take(),
         }?;
@@ -166,25 +167,25 @@ impl<F, T> Registry<F, T> {
     #[inline]
     pub(crate) fn get(&self, token: Token) -> Option<&Entry<F, T>> {
         let entry = self.slots.get(token.slot() as usize)?.as_ref()?;
-        (entry.generation() == token.generation()).then_some(entry)
+        (entry.generation == token.generation()).then_some(entry)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Entry<F, T>> {
         let entry = self.slots.get_mut(token.slot() as usize)?.as_mut()?;
-        (entry.generation() == token.generation()).then_some(entry)
+        (entry.generation == token.generation()).then_some(entry)
     }
 
     pub(crate) fn token_of(&self, fd: RawSource) -> Option<Token> {
         let slot = self.by_descriptor.get(fd)?;
         let entry = self.slots.get(slot)?.as_ref()?;
-        Some(token(slot, entry.generation()))
+        Some(token(slot, entry.generation))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &Entry<F, T>)> {
         self.slots.iter().filter_map(|(slot, entry)| {
             let entry = entry.as_ref()?;
-            Some((token(slot, entry.generation()), entry))
+            Some((token(slot, entry.generation), entry))
         })
     }
 
@@ -204,15 +205,17 @@ impl<F, T> Registry<F, T> {
             .collect()
     }
 
+    #[inline]
+    fn is_plain(&self, event: Event) -> bool {
+        let said = both(event.token().generation(), event.readiness());
+        self.plain.get(event.token().slot() as usize) == Some(&said)
+    }
+
     /// How many of the first events are told as they are said, so that [`settle`](Self::settle)
     /// has nothing to do with them. Usually all.
     #[inline]
     pub(crate) fn count_plain(&self, events: &[Event]) -> usize {
-        let is_plain = |event: &Event| {
-            let entry = self.slots.get(event.token().slot() as usize).and_then(Option::as_ref);
-            entry.is_some_and(|entry| entry.is_plain(*event))
-        };
-        events.iter().position(|event| !is_plain(event)).unwrap_or(events.len())
+        events.iter().position(|event| !self.is_plain(*event)).unwrap_or(events.len())
     }
 
     /// Turns what a backend said into what the user is told: masks each event by what its
@@ -230,8 +233,10 @@ impl<F, T> Registry<F, T> {
         let mut settled = Settled::default();
         let mut dropped = false;
         for event in &mut events.list[plain..] {
+            if self.is_plain(*event) {
+                continue;
+            }
             let told = match self.get_mut(event.token()) {
-                Some(entry) if entry.is_plain(*event) => continue,
                 Some(entry) => entry.tell(event.readiness()),
                 None => settled.note(event.token()),
             };
@@ -249,16 +254,18 @@ impl<F, T> Registry<F, T> {
 
     /// Makes several events of one source one, where the first of them stands.
     fn merge(&mut self, list: &mut Vec<Event>) {
+        self.places.resize(self.plain.len(), 0);
         let mut kept = 0;
         for at in 0..list.len() {
             let event = list[at];
-            let Some(entry) = self.get_mut(event.token()) else { continue };
-            match list[..kept].get_mut(entry.place as usize) {
+            let slot = event.token().slot() as usize;
+            let Some(place) = self.places.get_mut(slot) else { continue };
+            match list[..kept].get_mut(*place as usize) {
                 Some(first) if first.token() == event.token() => {
                     *first = Event::new(event.token(), first.readiness() | event.readiness());
                 }
                 _ => {
-                    entry.place = u32::try_from(kept).unwrap_or(u32::MAX);
+                    *place = u32::try_from(kept).unwrap_or(u32::MAX);
                     list[kept] = event;
                     kept += 1;
                 }
@@ -314,7 +321,7 @@ mod tests {
             registry.remove(token).unwrap();
             assert!(registry.get(token).is_none());
         }
-        assert_eq!(registry.generations.len(), 1, "one slot served them all");
+        assert_eq!(registry.plain.len(), 1, "one slot served them all");
     }
 
     #[test]
@@ -322,7 +329,7 @@ mod tests {
         let mut registry = Registry::new();
         let first = registry.insert(7, READ, (), ());
         registry.remove(first).unwrap();
-        registry.generations[0] = u32::MAX;
+        registry.plain[0] = both(u32::MAX, NEVER_SAID);
         let last = registry.insert(7, READ, (), ());
         assert_eq!(last, Token::new(0, u32::MAX));
         assert!(registry.remove(last).is_some());
@@ -422,6 +429,6 @@ mod tests {
     #[test]
     fn a_source_costs_little_beside_file_object_and_data() {
         let beside = size_of::<Option<Entry<u64, u64>>>() - 16;
-        assert!(beside <= 24, "{beside} bytes");
+        assert!(beside <= 16, "{beside} bytes");
     }
 }

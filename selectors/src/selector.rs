@@ -318,9 +318,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
         let modified = self.backend.modify(fd, token, old, new);
         modified.map_err(|error| Error::os("modify", fd, error))?;
-        if let Some(entry) = self.registry.get_mut(token) {
-            entry.set_watch(new);
-        }
+        self.registry.set_watch(token, new);
         Ok(())
     }
 
