@@ -20,12 +20,18 @@ pub(crate) struct DescriptorIndex {
 }
 
 impl DescriptorIndex {
+    #[inline]
     pub(crate) fn get(&self, fd: RawSource) -> Option<usize> {
         let place = match dense(fd) {
             Some(at) => *self.dense.get(at)?,
-            None => *self.sparse.get(&fd)?,
+            None => self.get_sparse(fd)?,
         };
         (place != NOWHERE).then_some(place as usize)
+    }
+
+    #[cold]
+    fn get_sparse(&self, fd: RawSource) -> Option<u32> {
+        self.sparse.get(&fd).copied()
     }
 
     pub(crate) fn insert(&mut self, fd: RawSource, place: usize) {
@@ -54,6 +60,7 @@ impl DescriptorIndex {
 }
 
 /// Where in the array `fd` has its place, if it has one there.
+#[inline]
 fn dense(fd: RawSource) -> Option<usize> {
     usize::try_from(fd).ok().filter(|&at| at < DENSE)
 }

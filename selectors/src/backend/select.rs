@@ -93,24 +93,26 @@ impl Select {
         self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Appends an event for every bit of `self.ready`.
-    fn report(&mut self, mut count: usize, events: &mut Events) {
+    /// Appends an event for every descriptor in `self.ready`.
+    fn report(&mut self, events: &mut Events) {
         for word in 0..self.ready.words() {
-            if count == 0 {
-                break;
-            }
-            let mut bits = self.ready.union(word);
+            let read = self.ready.read.word(word);
+            let write = self.ready.write.word(word);
+            let except = self.ready.except.word(word);
+            let mut bits = read | write | except;
             while bits != 0 {
                 let bit = bits.trailing_zeros();
                 bits &= bits - 1;
-                let fd = word * sys::NFDBITS + bit as usize;
-                let (readiness, found) = self.ready.readiness(fd);
-                count = count.saturating_sub(found);
-                self.report_one(fd, readiness, events);
+                let mut readiness = Readiness::empty();
+                readiness.set(Readiness::READ, read >> bit & 1 != 0);
+                readiness.set(Readiness::WRITE, write >> bit & 1 != 0);
+                readiness.set(Readiness::PRIORITY, except >> bit & 1 != 0);
+                self.report_one(word * sys::NFDBITS + bit as usize, readiness, events);
             }
         }
     }
 
+    #[inline]
     fn report_one(&mut self, fd: usize, readiness: Readiness, events: &mut Events) {
         let place = RawSource::try_from(fd).ok().and_then(|fd| self.index.get(fd));
         if let Some(source) = place.and_then(|place| self.sources.get(place)) {
@@ -174,7 +176,6 @@ impl Backend for Select {
         let place = self.place(fd)?;
         self.index.remove(fd);
         self.wanted.set(fd, Interest::empty());
-        self.wanted.shrink();
         self.sources.swap_remove(place);
         if let Some(moved) = self.sources.get(place) {
             self.index.insert(moved.fd, place);
@@ -194,78 +195,42 @@ impl Backend for Select {
             }
             answer => answer?,
         };
-        self.report(count, events);
+        if count > 0 {
+            self.report(events);
+        }
         Ok(())
     }
 }
 
-/// One set for each of READ, WRITE and PRIORITY, all of the same length.
+/// One set for each of READ, WRITE and PRIORITY.
 #[derive(Debug, Default)]
 struct Sets {
-    read: Vec<sys::FdMask>,
-    write: Vec<sys::FdMask>,
-    except: Vec<sys::FdMask>,
+    read: Set,
+    write: Set,
+    except: Set,
 }
 
 impl Sets {
-    fn words(&self) -> usize {
-        self.read.len()
-    }
-
-    fn union(&self, word: usize) -> sys::FdMask {
-        self.read[word] | self.write[word] | self.except[word]
-    }
-
     fn contains(&self, fd: RawSource) -> bool {
-        let (word, mask) = position(to_index(fd));
-        word < self.words() && self.union(word) & mask != 0
+        let (word, mask) = position(fd);
+        (self.read.word(word) | self.write.word(word) | self.except.word(word)) & mask != 0
     }
 
     /// Puts `fd` into the sets of `interest` and into no other.
     fn set(&mut self, fd: RawSource, interest: Interest) {
-        let (word, mask) = position(to_index(fd));
-        if word >= self.words() {
-            self.resize(word + 1);
-        }
-        for (set, asked) in [
-            (&mut self.read, Interest::READ),
-            (&mut self.write, Interest::WRITE),
-            (&mut self.except, Interest::PRIORITY),
-        ] {
-            if interest.contains(asked) {
-                set[word] |= mask;
-            } else {
-                set[word] &= !mask;
-            }
-        }
-    }
-
-    /// Forgets what lies beyond the highest descriptor.
-    fn shrink(&mut self) {
-        let used = (0..self.words()).rev().find(|&word| self.union(word) != 0);
-        self.resize(used.map_or(0, |word| word + 1));
-    }
-
-    fn resize(&mut self, words: usize) {
-        for set in [&mut self.read, &mut self.write, &mut self.except] {
-            set.resize(words, 0);
-        }
+        self.read.set(fd, interest.contains(Interest::READ));
+        self.write.set(fd, interest.contains(Interest::WRITE));
+        self.except.set(fd, interest.contains(Interest::PRIORITY));
     }
 
     fn copy(&mut self, other: &Self) {
-        self.read.clone_from(&other.read);
-        self.write.clone_from(&other.write);
-        self.except.clone_from(&other.except);
+        self.read.0.clone_from(&other.read.0);
+        self.write.0.clone_from(&other.write.0);
+        self.except.0.clone_from(&other.except.0);
     }
 
-    /// What the sets say of `fd`, and how many of them it is in.
-    fn readiness(&self, fd: usize) -> (Readiness, usize) {
-        let (word, mask) = position(fd);
-        let mut readiness = Readiness::empty();
-        readiness.set(Readiness::READ, self.read[word] & mask != 0);
-        readiness.set(Readiness::WRITE, self.write[word] & mask != 0);
-        readiness.set(Readiness::PRIORITY, self.except[word] & mask != 0);
-        (readiness, readiness.iter().count())
+    fn words(&self) -> usize {
+        self.read.0.len().max(self.write.0.len()).max(self.except.0.len())
     }
 
     /// pselect(2) over these sets: how many bits are left in them.
@@ -275,22 +240,62 @@ impl Sets {
             sys::timespec { tv_sec, tv_nsec }
         });
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        let bits = i32::try_from(self.words() * sys::NFDBITS).unwrap_or(i32::MAX);
-        let read = self.read.as_mut_ptr().cast();
-        let write = self.write.as_mut_ptr().cast();
-        let except = self.except.as_mut_ptr().cast();
+        let words = self.words();
+        let bits = i32::try_from(words * sys::NFDBITS).unwrap_or(i32::MAX);
+        let read = self.read.as_mut_ptr(words);
+        let write = self.write.as_mut_ptr(words);
+        let except = self.except.as_mut_ptr(words);
         // SAFETY: the kernel reads and writes the first `bits` bits of each set, rounded up to
-        // whole masks, and the sets are that long; `timeout` is null or outlives the call.
+        // whole masks, and the sets are that long, or null; `timeout` is null or outlives the
+        // call.
         let count = unsafe { sys::pselect(bits, read, write, except, timeout, ptr::null()) };
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
     }
 }
 
+/// An `fd_set` as long as its highest descriptor needs, without any if it is empty.
+#[derive(Debug, Default)]
+struct Set(Vec<sys::FdMask>);
+
+impl Set {
+    fn word(&self, word: usize) -> sys::FdMask {
+        self.0.get(word).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, fd: RawSource, on: bool) {
+        let (word, mask) = position(fd);
+        if on {
+            if word >= self.0.len() {
+                self.0.resize(word + 1, 0);
+            }
+            self.0[word] |= mask;
+        } else if let Some(bits) = self.0.get_mut(word) {
+            *bits &= !mask;
+            // Forgets what lies beyond the highest descriptor.
+            while self.0.last() == Some(&0) {
+                self.0.pop();
+            }
+        }
+    }
+
+    /// The set, `words` long, as the kernel takes it: null where it is empty, which spares
+    /// copying it to and fro.
+    fn as_mut_ptr(&mut self, words: usize) -> *mut sys::fd_set {
+        if self.0.is_empty() {
+            return ptr::null_mut();
+        }
+        self.0.resize(words, 0);
+        self.0.as_mut_ptr().cast()
+    }
+}
+
 /// The word of a set in which `fd` has its bit, and that bit.
-fn position(fd: usize) -> (usize, sys::FdMask) {
+fn position(fd: RawSource) -> (usize, sys::FdMask) {
+    let fd = to_index(fd);
     (fd / sys::NFDBITS, 1 << (fd % sys::NFDBITS))
 }
 
+/// A descriptor as an index. Negative ones, whose number this is not, never come here.
 fn to_index(fd: RawSource) -> usize {
-    usize::try_from(fd).expect("registered descriptors are not negative")
+    fd.unsigned_abs() as usize
 }
