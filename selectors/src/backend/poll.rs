@@ -51,14 +51,12 @@ impl<F, T> PollSelector<F, T> {
 pub struct Poll {
     fds: Vec<sys::pollfd>,
     /// Whose each of `fds` is.
-    sources: Vec<Source>,
+    tokens: Vec<Token>,
+    /// Whether each of `fds` is a one-shot source.
+    one_shot: Vec<bool>,
+    /// How many are.
+    one_shots: usize,
     index: DescriptorIndex,
-}
-
-#[derive(Debug)]
-struct Source {
-    token: Token,
-    one_shot: bool,
 }
 
 impl Poll {
@@ -80,6 +78,22 @@ impl Poll {
     /// ```
     pub fn new() -> io::Result<Self> {
         Ok(Self::default())
+    }
+
+    fn set_mode(&mut self, place: usize, mode: Mode) {
+        let one_shot = &mut self.one_shot[place];
+        self.one_shots -= usize::from(*one_shot);
+        *one_shot = mode == Mode::OneShot;
+        self.one_shots += usize::from(*one_shot);
+    }
+
+    /// Silences the one-shot sources that have fired.
+    fn silence(&mut self) {
+        for (pollfd, &one_shot) in self.fds.iter_mut().zip(&self.one_shot) {
+            if one_shot && pollfd.revents != 0 && pollfd.fd >= 0 {
+                pollfd.fd = silenced(pollfd.fd);
+            }
+        }
     }
 
     fn place(&self, fd: RawSource) -> io::Result<usize> {
@@ -110,14 +124,17 @@ impl Backend for Poll {
         let fd = raw(source);
         self.index.insert(fd, self.fds.len());
         self.fds.push(sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 });
-        self.sources.push(Source { token, one_shot: watch.mode == Mode::OneShot });
+        self.tokens.push(token);
+        self.one_shot.push(false);
+        self.set_mode(self.one_shot.len() - 1, watch.mode);
         Ok(())
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
         let place = self.place(fd)?;
         self.fds[place] = sys::pollfd { fd, events: to_poll(new.interest), revents: 0 };
-        self.sources[place] = Source { token, one_shot: new.mode == Mode::OneShot };
+        self.tokens[place] = token;
+        self.set_mode(place, new.mode);
         Ok(())
     }
 
@@ -125,7 +142,8 @@ impl Backend for Poll {
         let place = self.place(fd)?;
         self.index.remove(fd);
         self.fds.swap_remove(place);
-        self.sources.swap_remove(place);
+        self.tokens.swap_remove(place);
+        self.one_shots -= usize::from(self.one_shot.swap_remove(place));
         if let Some(moved) = self.fds.get(place) {
             self.index.insert(unsilenced(moved.fd), place);
         }
@@ -133,18 +151,13 @@ impl Backend for Poll {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let mut ready = poll_call::poll(&mut self.fds, timeout)?;
-        for (pollfd, source) in self.fds.iter_mut().zip(&self.sources) {
-            if ready == 0 {
-                break;
-            }
-            if pollfd.revents != 0 {
-                ready -= 1;
-                events.push(Event::new(source.token, from_poll(pollfd.revents)));
-                if source.one_shot {
-                    pollfd.fd = silenced(pollfd.fd);
-                }
-            }
+        let ready = poll_call::poll(&mut self.fds, timeout)?;
+        let sources = self.fds.iter().zip(&self.tokens);
+        let sources = sources.filter(|(pollfd, _)| pollfd.revents != 0);
+        events
+            .fill(ready, sources, |(pollfd, &token)| Event::new(token, from_poll(pollfd.revents)));
+        if self.one_shots > 0 {
+            self.silence();
         }
         Ok(())
     }
@@ -177,11 +190,14 @@ fn to_poll(interest: Interest) -> i16 {
 #[inline]
 fn from_poll(flags: i16) -> Readiness {
     let any = |of: i16| flags & of != 0;
+    if any(sys::POLLNVAL) {
+        return Readiness::ERROR;
+    }
     let mut readiness = Readiness::empty();
     readiness.set(Readiness::READ, any(sys::POLLIN));
     readiness.set(Readiness::WRITE, any(sys::POLLOUT));
     readiness.set(Readiness::PRIORITY, any(sys::POLLPRI));
-    readiness.set(Readiness::ERROR, any(sys::POLLERR | sys::POLLNVAL));
+    readiness.set(Readiness::ERROR, any(sys::POLLERR));
     readiness.set(Readiness::HANGUP, any(sys::POLLHUP));
     readiness.set(Readiness::READ_CLOSED, any(sys::POLLRDHUP));
     readiness
