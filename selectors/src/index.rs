@@ -34,28 +34,42 @@ impl DescriptorIndex {
         self.sparse.get(&fd).copied()
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, fd: RawSource, place: usize) {
         #[expect(clippy::cast_possible_truncation, reason = "there are fewer descriptors")]
         let place = place as u32;
         match dense(fd) {
-            Some(at) => {
-                if at >= self.dense.len() {
-                    self.dense.resize(at + 1, NOWHERE);
-                }
-                self.dense[at] = place;
-            }
-            None => {
-                self.sparse.insert(fd, place);
-            }
+            Some(at) => match self.dense.get_mut(at) {
+                Some(entry) => *entry = place,
+                None => self.grow(at, place),
+            },
+            None => self.insert_sparse(fd, place),
         }
     }
 
+    #[cold]
+    fn grow(&mut self, at: usize, place: u32) {
+        self.dense.resize(at, NOWHERE);
+        self.dense.push(place);
+    }
+
+    #[cold]
+    fn insert_sparse(&mut self, fd: RawSource, place: u32) {
+        self.sparse.insert(fd, place);
+    }
+
+    #[inline]
     pub(crate) fn remove(&mut self, fd: RawSource) -> Option<usize> {
         let place = match dense(fd) {
             Some(at) => std::mem::replace(self.dense.get_mut(at)?, NOWHERE),
-            None => self.sparse.remove(&fd)?,
+            None => self.remove_sparse(fd)?,
         };
         (place != NOWHERE).then_some(place as usize)
+    }
+
+    #[cold]
+    fn remove_sparse(&mut self, fd: RawSource) -> Option<u32> {
+        self.sparse.remove(&fd)
     }
 }
 

@@ -16,6 +16,16 @@ fn both(generation: u32, readiness: Readiness) -> u64 {
     u64::from(generation) << 32 | u64::from(readiness.bits())
 }
 
+/// What is told as it is said of a source: see [`Registry::plain`].
+#[inline]
+fn plain(token: Token, watch: Watch) -> u64 {
+    let readiness = match watch.mode {
+        Mode::OneShot => NEVER_SAID,
+        _ => watch.interest.into(),
+    };
+    both(token.generation(), readiness)
+}
+
 /// What is kept for one source.
 #[derive(Debug)]
 pub(crate) struct Entry<F, T> {
@@ -96,33 +106,36 @@ impl<F, T> Registry<F, T> {
         self.len
     }
 
-    /// The token that the next [`insert`](Self::insert) will return.
+    /// The token that the next source gets.
+    #[inline]
     pub(crate) fn next_token(&self) -> Token {
         let slot = self.slots.vacant_key();
         let generation = self.plain.get(slot).map_or(0, |plain| (plain >> 32) as u32);
         token(slot, generation)
     }
 
-    /// Takes a source in whose descriptor is not registered.
-    pub(crate) fn insert(&mut self, fd: RawSource, watch: Watch, fileobj: F, data: T) -> Token {
-        let token = self.next_token();
+    /// Takes a source in under the [next token](Self::next_token), whose descriptor is not
+    /// registered.
+    pub(crate) fn insert(
+        &mut self,
+        token: Token,
+        fd: RawSource,
+        watch: Watch,
+        fileobj: F,
+        data: T,
+    ) {
         self.make_room();
-        let slot = self.slots.insert(Some(Entry {
-            fileobj,
-            data,
-            fd,
-            generation: token.generation(),
-            interest: watch.interest,
-            mode: watch.mode,
-            armed: true,
-        }));
+        let Watch { interest, mode } = watch;
+        let generation = token.generation();
+        let entry = Entry { fileobj, data, fd, generation, interest, mode, armed: true };
+        let slot = self.slots.insert(Some(entry));
         if slot == self.plain.len() {
-            self.plain.push(0);
+            self.plain.push(plain(token, watch));
+        } else {
+            self.plain[slot] = plain(token, watch);
         }
         self.by_descriptor.insert(fd, slot);
         self.len += 1;
-        self.set_watch(token, watch);
-        token
     }
 
     /// Grows by a quarter where a vector would double: half of that could be memory for nothing.
@@ -137,16 +150,13 @@ impl<F, T> Registry<F, T> {
     }
 
     /// From now on a source is watched for this, and armed.
+    #[inline]
     pub(crate) fn set_watch(&mut self, token: Token, watch: Watch) {
         let Some(entry) = self.get_mut(token) else { return };
         entry.interest = watch.interest;
         entry.mode = watch.mode;
         entry.armed = true;
-        let plain = match watch.mode {
-            Mode::OneShot => NEVER_SAID,
-            _ => watch.interest.into(),
-        };
-        self.plain[token.slot() as usize] = both(token.generation(), plain);
+        self.plain[token.slot() as usize] = plain(token, watch);
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Entry<F, T>> {
@@ -287,6 +297,14 @@ mod tests {
     const READ: Watch = Watch::new(Interest::READ, Mode::Level);
     const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
 
+    impl<F, T> Registry<F, T> {
+        fn add(&mut self, fd: RawSource, watch: Watch, fileobj: F, data: T) -> Token {
+            let token = self.next_token();
+            self.insert(token, fd, watch, fileobj, data);
+            token
+        }
+    }
+
     fn events(said: &[(Token, Readiness)]) -> Events {
         let mut events = Events::new();
         events.extend(said.iter().map(|&(token, readiness)| Event::new(token, readiness)));
@@ -296,7 +314,7 @@ mod tests {
     #[test]
     fn rule_reg_1_a_key_is_as_it_was_given() {
         let mut registry = Registry::new();
-        let token = registry.insert(7, READ, "file", "data");
+        let token = registry.add(7, READ, "file", "data");
         let entry = registry.get(token).unwrap();
         assert_eq!((entry.fileobj, entry.data, entry.fd), ("file", "data", 7));
         assert_eq!((entry.interest, entry.mode, entry.armed), (Interest::READ, Mode::Level, true));
@@ -305,7 +323,7 @@ mod tests {
     #[test]
     fn rule_reg_9_what_was_taken_in_comes_out_once() {
         let mut registry = Registry::new();
-        let token = registry.insert(7, READ, "file", "data");
+        let token = registry.add(7, READ, "file", "data");
         let entry = registry.remove(token).unwrap();
         assert_eq!((entry.fileobj, entry.data), ("file", "data"));
         assert!(registry.remove(token).is_none());
@@ -316,7 +334,7 @@ mod tests {
         let mut registry = Registry::new();
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1000 {
-            let token = registry.insert(7, READ, (), ());
+            let token = registry.add(7, READ, (), ());
             assert!(seen.insert(token), "{token:?} came twice");
             registry.remove(token).unwrap();
             assert!(registry.get(token).is_none());
@@ -327,14 +345,14 @@ mod tests {
     #[test]
     fn rule_reg_10_a_slot_out_of_generations_is_not_reused() {
         let mut registry = Registry::new();
-        let first = registry.insert(7, READ, (), ());
+        let first = registry.add(7, READ, (), ());
         registry.remove(first).unwrap();
         registry.plain[0] = both(u32::MAX, NEVER_SAID);
-        let last = registry.insert(7, READ, (), ());
+        let last = registry.add(7, READ, (), ());
         assert_eq!(last, Token::new(0, u32::MAX));
         assert!(registry.remove(last).is_some());
         assert_eq!(registry.len(), 0);
-        let next = registry.insert(7, READ, (), ());
+        let next = registry.add(7, READ, (), ());
         assert_eq!(next, Token::new(1, 0));
         assert!(registry.get(first).is_none());
         assert!(registry.get(last).is_none());
@@ -344,7 +362,7 @@ mod tests {
     #[test]
     fn rule_reg_11_all_ways_to_a_source_agree() {
         let mut registry = Registry::new();
-        let tokens: Vec<_> = (0..10).map(|fd| registry.insert(fd, READ, fd, ())).collect();
+        let tokens: Vec<_> = (0..10).map(|fd| registry.add(fd, READ, fd, ())).collect();
         for token in tokens.iter().step_by(2) {
             registry.remove(*token).unwrap();
         }
@@ -360,8 +378,8 @@ mod tests {
     #[test]
     fn rule_ready_3_events_of_one_source_become_one() {
         let mut registry = Registry::new();
-        let a = registry.insert(1, BOTH, (), ());
-        let b = registry.insert(2, BOTH, (), ());
+        let a = registry.add(1, BOTH, (), ());
+        let b = registry.add(2, BOTH, (), ());
         for round in 0..3 {
             let mut list = events(&[
                 (a, Readiness::READ),
@@ -382,7 +400,7 @@ mod tests {
     #[test]
     fn rule_ready_4_what_was_not_asked_for_is_not_told() {
         let mut registry = Registry::new();
-        let token = registry.insert(1, READ, (), ());
+        let token = registry.add(1, READ, (), ());
         let mut list = events(&[(token, Readiness::WRITE)]);
         assert_eq!(registry.settle(&mut list, 0, false), Settled::default());
         assert!(list.is_empty());
@@ -391,9 +409,9 @@ mod tests {
     #[test]
     fn rule_wait_10_events_of_no_source_are_dropped_and_noted() {
         let mut registry = Registry::new();
-        let old = registry.insert(1, READ, (), ());
+        let old = registry.add(1, READ, (), ());
         registry.remove(old).unwrap();
-        let new = registry.insert(1, READ, (), ());
+        let new = registry.add(1, READ, (), ());
         let mut list = events(&[
             (old, Readiness::READ),
             (new, Readiness::READ),
@@ -407,7 +425,7 @@ mod tests {
     #[test]
     fn rule_mod_3_a_reported_one_shot_is_no_longer_armed() {
         let mut registry = Registry::new();
-        let token = registry.insert(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
+        let token = registry.add(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
         registry.settle(&mut events(&[(token, Readiness::WRITE)]), 0, false);
         assert!(registry.get(token).unwrap().armed, "nothing was told");
         registry.settle(&mut events(&[(token, Readiness::READ)]), 0, false);
@@ -418,7 +436,7 @@ mod tests {
     fn rule_ready_4_nothing_said_is_nothing_told() {
         let mut registry = Registry::new();
         for (fd, mode) in [(1, Mode::Level), (2, Mode::OneShot)] {
-            let token = registry.insert(fd, Watch::new(Interest::READ, mode), (), ());
+            let token = registry.add(fd, Watch::new(Interest::READ, mode), (), ());
             let mut list = events(&[(token, Readiness::empty())]);
             registry.settle(&mut list, 0, false);
             assert!(list.is_empty(), "{mode:?}");

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::backend::{
-    self, AsSource, Backend, Capabilities, DefaultBackend, RawSource, is_plausible,
+    self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, is_plausible,
 };
 use crate::registry::{Entry, Registry};
 use crate::timeout::Deadline;
@@ -204,20 +204,28 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     where
         F: AsSource,
     {
-        match self.watch(&fileobj, Watch::new(interest, mode)) {
-            Ok((fd, watch)) => Ok(self.registry.insert(fd, watch, fileobj, data)),
+        let watch = Watch::new(interest, mode);
+        let token = self.registry.next_token();
+        // Asked once: an odd file object might change its answer.
+        let source = backend::source(&fileobj);
+        let fd = backend::raw(source);
+        match self.watch(source, fd, token, watch) {
+            Ok(()) => {
+                self.registry.insert(token, fd, watch, fileobj, data);
+                Ok(token)
+            }
             Err(error) => Err(RegisterError { error, fileobj, data }),
         }
     }
 
-    /// Makes the backend watch `fileobj` under the token that the registry will give it.
-    fn watch(&mut self, fileobj: &F, watch: Watch) -> Result<(RawSource, Watch)>
-    where
-        F: AsSource,
-    {
-        // Asked once: an odd file object might change its answer.
-        let source = backend::source(fileobj);
-        let fd = backend::raw(source);
+    /// Makes the backend watch `source`, whose number is `fd`.
+    fn watch(
+        &mut self,
+        source: BorrowedSource<'_>,
+        fd: RawSource,
+        token: Token,
+        watch: Watch,
+    ) -> Result<()> {
         self.check(fd, watch)?;
         let failed = |error| Error::os("register", fd, error);
         if !is_plausible(fd) {
@@ -235,12 +243,22 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
             return Err(Error::DescriptorOutOfRange { fd, limit });
         }
-        self.backend.register(source, self.registry.next_token(), watch).map_err(failed)?;
-        Ok((fd, watch))
+        self.backend.register(source, token, watch).map_err(failed)
     }
 
     /// Refuses what no backend is to hear of.
-    fn check(&self, fd: RawSource, Watch { interest, mode }: Watch) -> Result<()> {
+    #[inline]
+    fn check(&self, fd: RawSource, watch: Watch) -> Result<()> {
+        let plain = Interest::READ | Interest::WRITE;
+        let works_everywhere = !watch.interest.is_empty() && plain.contains(watch.interest);
+        if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
+            return Ok(());
+        }
+        self.check_capabilities(fd, watch)
+    }
+
+    #[cold]
+    fn check_capabilities(&self, fd: RawSource, Watch { interest, mode }: Watch) -> Result<()> {
         if !interest.is_valid() {
             return Err(Error::InvalidInterest { fd, interest });
         }
@@ -282,8 +300,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn modify(&mut self, token: Token, interest: Interest) -> Result<()> {
-        let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
-        self.modify_with(token, interest, entry.mode)
+        self.change(token, |mode| Watch::new(interest, mode))
     }
 
     /// As [`modify`](Self::modify), changing the [`Mode`] too.
@@ -309,13 +326,18 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn modify_with(&mut self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
+        self.change(token, |_| Watch::new(interest, mode))
+    }
+
+    /// Watches a source for what `watch` makes of its mode.
+    #[inline]
+    fn change(&mut self, token: Token, watch: impl FnOnce(Mode) -> Watch) -> Result<()> {
         let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
-        let (fd, old, armed) = (entry.fd, entry.watch(), entry.armed);
-        let new = Watch::new(interest, mode);
-        self.check(fd, new)?;
-        if new == old && armed {
+        let (fd, old, new) = (entry.fd, entry.watch(), watch(entry.mode));
+        if new == old && entry.armed {
             return Ok(());
         }
+        self.check(fd, new)?;
         let modified = self.backend.modify(fd, token, old, new);
         modified.map_err(|error| Error::os("modify", fd, error))?;
         self.registry.set_watch(token, new);

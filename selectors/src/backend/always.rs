@@ -46,6 +46,7 @@ impl AlwaysReady {
     }
 
     /// Changes a source, if it is one of these.
+    #[inline]
     pub(super) fn modify(&mut self, fd: RawSource, token: Token, watch: Watch) -> bool {
         let Some(place) = self.place(fd, token) else { return false };
         self.arm(place, watch);
@@ -53,8 +54,16 @@ impl AlwaysReady {
     }
 
     /// Forgets a source, if it is one of these.
+    #[inline]
     pub(super) fn remove(&mut self, fd: RawSource, token: Token) -> bool {
-        let Some(place) = self.place(fd, token) else { return false };
+        match self.place(fd, token) {
+            Some(place) => self.remove_from(fd, place),
+            None => false,
+        }
+    }
+
+    #[cold]
+    fn remove_from(&mut self, fd: RawSource, place: usize) -> bool {
         self.index.remove(fd);
         self.armed -= usize::from(self.sources.swap_remove(place).armed);
         if let Some(moved) = self.sources.get(place) {
@@ -94,10 +103,13 @@ impl AlwaysReady {
         }
     }
 
+    #[inline]
     fn place(&self, fd: RawSource, token: Token) -> Option<usize> {
-        if self.sources.is_empty() {
-            return None;
-        }
+        if self.sources.is_empty() { None } else { self.find(fd, token) }
+    }
+
+    #[cold]
+    fn find(&self, fd: RawSource, token: Token) -> Option<usize> {
         let place = self.index.get(fd)?;
         (self.sources[place].token == token).then_some(place)
     }
