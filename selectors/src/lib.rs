@@ -82,8 +82,9 @@
 //! | ValueError, KeyError, OSError | [`Error`], which turns into [`std::io::Error`] |
 //!
 //! What Python's module does not have: [`Mode`]s other than level-triggered, a [`Waker`],
-//! generation-checked [`Token`]s, changes that are put off ([`DeferredSelector`]), timeouts at the kernel's grain, regular files with epoll, and
-//! one closed descriptor that does not fail a whole select(2).
+//! generation-checked [`Token`]s, changes that are put off ([`DeferredSelector`]), spinning
+//! ([`Selector::set_spin`]), timeouts at the kernel's grain, regular files with epoll, and one
+//! closed descriptor that does not fail a whole select(2).
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
 #![deny(unsafe_code)]

@@ -55,7 +55,9 @@ const BEACON: Token = Token::reserved(1);
 /// # Implementation notes
 ///
 /// - The kernel carries the token, so an event finds its source without a look-up by number.
-/// - A timeout of whole milliseconds goes through epoll_pwait(2), a finer one through
+/// - The kernel writes into the caller's [`Events`], as many as there is room for: 64 at least,
+///   and twice what the last wait found.
+/// - A timeout of whole milliseconds goes through epoll_wait(2), a finer one through
 ///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM), which
 ///   is tried when a program makes its first instance, through the former, rounded up.
 /// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
