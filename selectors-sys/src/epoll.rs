@@ -69,7 +69,7 @@ pub unsafe fn epoll_wait(
     timeout: c_int,
 ) -> c_long {
     // SAFETY: the caller keeps `events`, and there is no mask.
-    unsafe { call::wait(call::EPOLL_WAIT, epfd, events, maxevents, timeout.into()) }
+    unsafe { call::wait(call::EPOLL_WAIT, epfd, events, maxevents, timeout as isize) }
 }
 
 /// epoll_pwait2(2) (Linux 5.11) without a signal mask: as [`epoll_wait`], at nanosecond grain;
@@ -86,7 +86,7 @@ pub unsafe fn epoll_pwait2(
     maxevents: c_int,
     timeout: *const KernelTimespec,
 ) -> c_long {
-    let timeout = timeout as c_long;
+    let timeout = timeout as isize;
     // SAFETY: the caller keeps `events` and `timeout`, and there is no mask.
     unsafe { call::wait(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout) }
 }

@@ -310,25 +310,6 @@ impl Events {
         self.list.push(event);
     }
 
-    /// Appends an event for each of the first `count` sources. Knowing how many there are spares
-    /// the list from looking after its length each time.
-    #[inline]
-    pub(crate) fn fill<S>(
-        &mut self,
-        count: usize,
-        sources: impl Iterator<Item = S>,
-        mut event: impl FnMut(S) -> Event,
-    ) {
-        let before = self.list.len();
-        self.list.resize(before + count, Event::new(Token::reserved(0), Readiness::empty()));
-        let mut filled = 0;
-        for (place, source) in self.list[before..].iter_mut().zip(sources) {
-            *place = event(source);
-            filled += 1;
-        }
-        self.list.truncate(before + filled);
-    }
-
     /// Forgets every event and keeps the room.
     ///
     /// # Examples

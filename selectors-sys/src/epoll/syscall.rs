@@ -21,7 +21,7 @@ pub(crate) unsafe fn wait(
     epfd: c_int,
     events: *mut epoll_event,
     maxevents: c_int,
-    timeout: c_long,
+    timeout: isize,
 ) -> c_long {
     let mask = ptr::null::<libc::sigset_t>();
     // SAFETY: the caller keeps `events` and `timeout`; an absent mask has no length.

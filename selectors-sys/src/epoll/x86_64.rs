@@ -23,7 +23,7 @@ pub(crate) unsafe fn wait(
     epfd: c_int,
     events: *mut epoll_event,
     maxevents: c_int,
-    timeout: c_long,
+    timeout: isize,
 ) -> c_long {
     let answer;
     // SAFETY: the kernel's calling convention, which clobbers rcx and r11 and no more, leaves the

@@ -152,10 +152,17 @@ impl Backend for Poll {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let ready = poll_call::poll(&mut self.fds, timeout)?;
+        // Knowing how many there are spares the list from looking after its length each time.
+        let before = events.len();
+        events.list.resize(before + ready, Event::new(Token::reserved(0), Readiness::empty()));
         let sources = self.fds.iter().zip(&self.tokens);
         let sources = sources.filter(|(pollfd, _)| pollfd.revents != 0);
-        events
-            .fill(ready, sources, |(pollfd, &token)| Event::new(token, from_poll(pollfd.revents)));
+        let mut after = before;
+        for (event, (pollfd, &token)) in events.list[before..].iter_mut().zip(sources) {
+            *event = Event::new(token, from_poll(pollfd.revents));
+            after += 1;
+        }
+        events.list.truncate(after);
         if self.one_shots > 0 {
             self.silence();
         }
