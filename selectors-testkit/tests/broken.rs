@@ -228,6 +228,7 @@ defects! {
         epoll modify::PutsOff::unless(modify::same_as_before) =>
             mod_3_a_fired_one_shot_is_armed_again
             mod_3_there_and_back_arms_a_one_shot
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -273,6 +274,7 @@ defects! {
             close_5_a_closed_descriptor_does_not_make_it_spin;
     "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
         poll modify::FailsForOne =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_a_closed_one_shot_is_reported_once;
@@ -504,6 +506,7 @@ defects! {
             proc_4_a_forked_copy_changes_nothing;
     "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::HANGUP) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
@@ -680,6 +683,7 @@ defects! {
             wait_10_an_unregistered_source_has_no_key;
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll modify::PutsOff::unless(modify::watched_as_before) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             wait_10_an_unregistered_source_has_no_key;
     "PROC-1" waker_gone "waking a selector that is gone is an error"
         poll HasAWaker::new(Wakes::WhileItLives) =>

@@ -52,6 +52,7 @@ macro_rules! for_each_case {
                 close_4_a_duplicate_keeps_no_ghost
                 close_4_the_others_keep_their_state
                 close_4_a_ghost_does_not_make_it_spin
+                close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
                 close_4_a_forked_holder_keeps_no_ghost
                 close_5_a_closed_descriptor_harms_no_other
                 close_5_a_closed_descriptor_does_not_make_it_spin

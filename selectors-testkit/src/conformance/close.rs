@@ -197,6 +197,26 @@ pub(super) fn close_4_a_ghost_does_not_make_it_spin<B: Backend>(case: &mut Case<
     case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
 }
 
+pub(super) fn close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (alive, mut peer) = pair()?;
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let mut selector = case.counting()?;
+    let token = selector.register(loose.borrow(), Interest::READ, ())?;
+    selector.select(NOW)?;
+    case.did("made a ready ghost of a source, asked for a single event of it, and waited twice");
+    loose.close()?;
+    peer.write_all(b"x")?;
+    // Refused at once, or by the next wait, or not at all.
+    let _ = selector.modify_with(token, Interest::READ, Mode::OneShot);
+    selector.select(NOW)?;
+    let before = selector.backend().calls().wait;
+    selector.select(Some(SHORT))?;
+    let waits = selector.backend().calls().wait - before;
+    case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
+}
+
 pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {

@@ -30,6 +30,9 @@ use crate::{Error, Event, Events, Mode, Readiness, Result, Selector, Token, Watc
 /// ```
 pub type DeferredSelector<F, T = (), B = DefaultBackend> = Selector<F, T, Deferred<B>>;
 
+/// What is no source's, so that the selector has the backend start over.
+const UNNAMED: Token = Token::reserved(3);
+
 impl<F, T> DeferredSelector<F, T> {
     /// A selector over the best backend that this system has, which puts its changes off. For
     /// another backend: `Selector::with_backend(Deferred::new(backend))`.
@@ -108,9 +111,9 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
 /// - **Errors of the kernel show later.** What it refuses to watch, such as a descriptor that
 ///   is not open, has been registered by then. It is reported as an
 ///   [`ERROR`](Readiness::ERROR) under its own token by every `select` (once, if it is one-shot
-///   or edge-triggered) until it is modified, which tries again, or unregistered;
-///   [`refusal`](Self::refusal) says why. A source whose `modify` is refused stays watched for
-///   what it was, and only the ERROR is reported.
+///   or edge-triggered) until it is modified to something else, which tries again, or
+///   unregistered; [`refusal`](Self::refusal) says why. A source whose `modify` is refused is not
+///   watched for what it was either.
 /// - **Others see the kernel's state later.** A selector or poll(2) that watches this one by
 ///   its descriptor hears of no change before the next `select` or
 ///   [`flush`](Selector::flush). While another thread or process waits for the same open file
@@ -170,11 +173,10 @@ impl Pending {
     }
 }
 
-/// A source that the kernel would not watch as it is to be.
+/// A source that the kernel would not watch as it is to be, and so does not watch at all.
 #[derive(Debug)]
 struct Refused {
-    wanted: Watch,
-    kernel: Option<Watch>,
+    mode: Mode,
     error: io::Error,
     /// Whether it is to be reported.
     armed: bool,
@@ -291,10 +293,7 @@ impl<B> Deferred<B> {
             }
             return;
         }
-        let kernel = kernel.and_then(|(token, watch)| match self.refused.remove(&token) {
-            Some(refused) => Some((token, refused.kernel?)),
-            None => Some((token, watch)),
-        });
+        let kernel = kernel.filter(|(token, _)| self.refused.remove(token).is_none());
         let pending = Pending { fd, kernel, wanted };
         if !pending.changes_nothing() {
             self.index.insert(fd, self.pending.len());
@@ -334,6 +333,24 @@ impl<B> Deferred<B> {
         }
     }
 
+    /// Appends an ERROR for every refused source that is to be told of. What the events from
+    /// `first` on say of one is not told: the kernel watches it still, because a duplicate of its
+    /// descriptor lives on, and is to start over.
+    #[cold]
+    fn report(&mut self, events: &mut Events, first: usize) {
+        for event in &mut events.list[first..] {
+            if self.refused.contains_key(&event.token()) {
+                *event = Event::new(UNNAMED, event.readiness());
+            }
+        }
+        for (&token, refused) in self.refused.iter_mut().filter(|(_, refused)| refused.armed) {
+            events.push(Event::new(token, Readiness::ERROR));
+            refused.armed = !matches!(refused.mode, Mode::OneShot | Mode::Edge);
+        }
+    }
+}
+
+impl<B: Backend> Deferred<B> {
     /// Takes note of what was refused, and says whether anything was.
     ///
     /// A source that would not go has gone for the user: its token names nothing any more, so
@@ -344,29 +361,19 @@ impl<B> Deferred<B> {
         for change in &mut self.changes {
             let Some(error) = change.refusal.take() else { continue };
             any = true;
-            match change.new {
-                Some(wanted) => {
-                    let refused = Refused { wanted, kernel: change.old, error, armed: true };
-                    self.refused.insert(change.token, refused);
-                }
-                None => result = result.and(Err(error)),
+            let Some(Watch { mode, .. }) = change.new else {
+                result = result.and(Err(error));
+                continue;
+            };
+            if let Some(old) = change.old {
+                // Or what it was watched for would end every wait, and nobody could be told.
+                let _ = self.backend.unregister(change.fd, change.token, old);
             }
+            self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
         result.map(|()| any)
     }
 
-    /// Appends an ERROR for every refused source, and nothing else of it.
-    #[cold]
-    fn report(&mut self, events: &mut Events) {
-        events.list.retain(|event| !self.refused.contains_key(&event.token()));
-        for (&token, refused) in self.refused.iter_mut().filter(|(_, refused)| refused.armed) {
-            events.push(Event::new(token, Readiness::ERROR));
-            refused.armed = !matches!(refused.wanted.mode, Mode::OneShot | Mode::Edge);
-        }
-    }
-}
-
-impl<B: Backend> Deferred<B> {
     /// Makes the changes that were put off.
     fn flush(&mut self) -> io::Result<()> {
         self.stage();
@@ -414,6 +421,7 @@ impl<B: Backend> Backend for Deferred<B> {
         if self.pending.is_empty() && self.refused.is_empty() {
             return self.backend.wait(events, timeout);
         }
+        let first = events.len();
         let news = self.refused.values().any(|refused| refused.armed);
         let timeout = if news { Some(Duration::ZERO) } else { timeout };
         self.stage();
@@ -423,7 +431,7 @@ impl<B: Backend> Backend for Deferred<B> {
         } else {
             waited?;
         }
-        self.report(events);
+        self.report(events, first);
         Ok(())
     }
 
@@ -440,11 +448,8 @@ impl<B: Backend> Backend for Deferred<B> {
     }
 
     fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        let as_in_kernel = |source: &Registered| match self.refused.get(&source.token) {
-            Some(refused) => Some(Registered { watch: refused.kernel?, ..*source }),
-            None => Some(*source),
-        };
-        let sources: Vec<_> = sources.iter().filter_map(as_in_kernel).collect();
+        let watched = |source: &&Registered| !self.refused.contains_key(&source.token);
+        let sources: Vec<_> = sources.iter().filter(watched).copied().collect();
         self.backend.rebuild(&sources)
     }
 }
