@@ -743,7 +743,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if let Some(wake) = &self.wake {
             return Ok(wake.waker());
         }
-        let wake = Wake::new(&mut self.backend, self.capabilities)?;
+        let taken = |fd| self.registry.token_of(fd).is_some();
+        let wake = Wake::new(&mut self.backend, self.capabilities, taken)?;
         Ok(self.wake.insert(wake).waker())
     }
 

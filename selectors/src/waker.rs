@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::backend::{Backend, Capabilities, Channel, Registered, Trigger};
+use crate::backend::{Backend, Capabilities, Channel, RawSource, Registered, Trigger, raw};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
 /// Ends a selector's wait from another thread: see
@@ -84,8 +84,12 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// Sets up waking for `backend`.
-    pub(crate) fn new<B: Backend>(backend: &mut B, capabilities: Capabilities) -> Result<Self> {
+    /// Sets up waking for `backend`, by no descriptor whose number is `taken`.
+    pub(crate) fn new<B: Backend>(
+        backend: &mut B,
+        capabilities: Capabilities,
+        taken: impl Fn(RawSource) -> bool,
+    ) -> Result<Self> {
         if !capabilities.waker {
             return Err(Error::Unsupported { feature: "waking", fd: None });
         }
@@ -93,7 +97,16 @@ impl Wake {
         if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
             return Ok(Self { waker: Waker::new(trigger), watched: None, started_over: false });
         }
-        let channel = Arc::new(Channel::new().map_err(failed)?);
+        // The number of a source that was closed behind our back is free, but not for this: the
+        // backend would take one for the other.
+        let mut unfit = Vec::new();
+        let channel = loop {
+            let channel = Channel::new().map_err(failed)?;
+            if !taken(raw(channel.source())) {
+                break Arc::new(channel);
+            }
+            unfit.push(channel);
+        };
         // What never fills need not be emptied either, if only its news are reported.
         let edge = capabilities.edge && !Channel::FILLS;
         let mode = if edge { Mode::Edge } else { Mode::Level };
@@ -125,7 +138,7 @@ impl Wake {
         self.started_over = true;
         let (channel, watch) = self.watched.as_ref()?;
         Some(Registered {
-            fd: crate::backend::raw(channel.source()),
+            fd: raw(channel.source()),
             token: Token::WAKER,
             watch: *watch,
             armed: true,

@@ -396,8 +396,10 @@ impl<B: Backend> Backend for Deferred<B> {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // Who asks for a waker wants to know at once whether there is one.
+        // Who asks for a waker wants to know at once whether there is one. Its number may be one
+        // that is still to be unregistered, which must not come after this.
         if token == Token::WAKER {
+            self.flush()?;
             return self.backend.register(source, token, watch);
         }
         self.put_off(super::raw(source), None, Some((token, watch)));

@@ -129,6 +129,12 @@ impl Epoll {
         Ok(())
     }
 
+    /// Whether a source was closed and its number has become the beacon's, which is to stay
+    /// watched as it is.
+    fn is_beacon(&self, fd: RawSource) -> bool {
+        self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
+    }
+
     /// Puts the always-ready sources in the place of the beacon.
     #[cold]
     fn report_always_ready(&mut self, events: &mut Events) -> io::Result<()> {
@@ -220,6 +226,9 @@ impl Backend for Epoll {
                 self.always.modify(fd, token, old);
             });
         }
+        if self.is_beacon(fd) {
+            return Err(Errno::EBADF.into());
+        }
         if let Some(place) = self.left_out.iter().position(|&left_out| left_out == fd) {
             control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new)?;
             self.left_out.swap_remove(place);
@@ -243,6 +252,9 @@ impl Backend for Epoll {
             return self.keep_beacon();
         }
         self.left_out.retain(|&left_out| left_out != fd);
+        if self.is_beacon(fd) {
+            return Ok(());
+        }
         delete(&self.instance, fd)
     }
 

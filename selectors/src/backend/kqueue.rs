@@ -175,6 +175,13 @@ impl Kqueue {
         Ok(())
     }
 
+    /// Whether a source was closed and its number has become the beacon's, which is to stay
+    /// watched as it is.
+    fn is_beacon(&self, fd: RawSource) -> bool {
+        let beacon = self.beacon.as_ref();
+        beacon.is_some_and(|beacon| beacon.source().as_raw_fd() == fd)
+    }
+
     fn insert_always(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
         self.always.insert(fd, token, watch);
         self.keep_beacon().inspect_err(|_| {
@@ -327,12 +334,15 @@ impl Backend for Kqueue {
             }
             return fallback.select.modify(fd, token, old, new);
         }
+        if self.is_beacon(fd) {
+            return Err(Errno::EBADF.into());
+        }
         match self.change(fd, token, Some(old), Some(new)) {
             // A pipe's other end is gone, see `register`.
             Err(Errno::EPIPE | Errno::EBADF) if is_open(fd) => {
-                self.change(fd, token, Some(old), None)?;
+                self.insert_always(fd, token, new)?;
                 self.tokens.remove(fd);
-                self.insert_always(fd, token, new)
+                Ok(self.change(fd, token, Some(old), None)?)
             }
             answer => Ok(answer?),
         }
@@ -349,6 +359,9 @@ impl Backend for Kqueue {
             if fallback.sources == 0 {
                 self.fallback = None;
             }
+            return Ok(());
+        }
+        if self.is_beacon(fd) {
             return Ok(());
         }
         self.change(fd, token, Some(watch), None)?;

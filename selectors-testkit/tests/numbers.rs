@@ -1,0 +1,154 @@
+//! Descriptors that a selector opens for itself get the lowest number that is free, which may be
+//! one that a source of the same selector had a moment ago. One test after the other: all
+//! threads of a process share the numbers.
+#![cfg(target_os = "linux")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+#[cfg(feature = "kqueue")]
+use selectors::backend::Kqueue;
+use selectors::backend::{Deferred, Epoll, Poll, Select};
+use selectors::{Backend, Event, Events, Interest, Selector, Token};
+use selectors_testkit::fixtures::{is_ready, null_device, unix_pair};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+static NUMBERS: Mutex<()> = Mutex::new(());
+
+fn tokens(events: &Events) -> Vec<Token> {
+    events.iter().map(Event::token).collect()
+}
+
+/// The lowest number that is free.
+fn lowest() -> io::Result<RawFd> {
+    Ok(null_device()?.as_raw_fd())
+}
+
+/// A source whose number is the lowest that is free once it is closed.
+fn lowest_source() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = unix_pair()?;
+    let (ours, theirs) = (OwnedFd::from(ours), OwnedFd::from(theirs));
+    assert!(ours.as_raw_fd() < theirs.as_raw_fd());
+    Ok((ours, theirs))
+}
+
+fn woken<B: Backend>(selector: &mut Selector<BorrowedFd<'_>, (), B>) -> io::Result<()> {
+    let waker = selector.waker()?;
+    assert!(tokens(&selector.select(NOW)?).is_empty());
+    thread::scope(|scope| -> io::Result<()> {
+        let thread = scope.spawn(|| waker.wake());
+        assert!(selector.select(Some(Duration::from_secs(20)))?.woken());
+        thread.join().unwrap()
+    })
+}
+
+/// A source that was unregistered and then closed, as one should.
+fn after_unregister<B: Backend>(backend: B) -> io::Result<()> {
+    let mut selector = Selector::with_backend(backend);
+    let (ours, _theirs) = lowest_source()?;
+    let number = ours.as_raw_fd();
+    let fd = borrow(number);
+    let token = selector.register(fd, Interest::READ, ())?;
+    assert!(selector.select(NOW)?.is_empty());
+    selector.unregister(token)?;
+    drop(ours);
+    assert_eq!(lowest()?, number);
+    woken(&mut selector)
+}
+
+/// A source that was closed behind the selector's back.
+fn before_unregister<B: Backend>(backend: B) -> io::Result<()> {
+    let mut selector = Selector::with_backend(backend);
+    let (ours, _theirs) = lowest_source()?;
+    let number = ours.as_raw_fd();
+    let token = selector.register(borrow(number), Interest::READ, ())?;
+    assert!(selector.select(NOW)?.is_empty());
+    drop(ours);
+    assert_eq!(lowest()?, number);
+    let waker = selector.waker()?;
+    selector.select(NOW)?;
+    let _ = selector.modify(token, Interest::WRITE);
+    selector.select(NOW)?;
+    waker.wake()?;
+    let events = selector.select(NOW)?;
+    assert!(events.woken(), "{events:?}");
+    selector.unregister(token)?;
+    woken(&mut selector)
+}
+
+fn borrow(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: it is open now; that it will be closed while it is borrowed is what is tried here.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+#[test]
+fn proc_1_a_waker_in_the_number_of_a_source() -> io::Result<()> {
+    let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    after_unregister(Epoll::new()?)?;
+    after_unregister(Poll::new()?)?;
+    after_unregister(Select::new()?)?;
+    after_unregister(Deferred::new(Epoll::new()?))?;
+    after_unregister(Deferred::new(Poll::new()?))?;
+    after_unregister(Deferred::new(Select::new()?))?;
+    before_unregister(Epoll::new()?)?;
+    before_unregister(Poll::new()?)?;
+    before_unregister(Select::new()?)?;
+    before_unregister(Deferred::new(Epoll::new()?))?;
+    before_unregister(Deferred::new(Poll::new()?))?;
+    before_unregister(Deferred::new(Select::new()?))
+}
+
+/// What ends the waits while there is an always-ready source takes a number, too.
+fn file_after_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
+    let mut selector = Selector::with_backend(backend);
+    let (ours, _theirs) = lowest_source()?;
+    let number = ours.as_raw_fd();
+    let file = null_device()?;
+    let token = selector.register(ours, Interest::READ, ())?;
+    assert!(selector.select(NOW)?.is_empty());
+    let file = selector.register(file.into(), Interest::READ, ())?;
+    drop(selector.unregister(token)?);
+    assert_eq!(lowest()?, number);
+    for _ in 0..2 {
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+    }
+    Ok(())
+}
+
+fn file_before_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
+    let mut selector = Selector::with_backend(backend);
+    let (ours, _theirs) = lowest_source()?;
+    let number = ours.as_raw_fd();
+    let token = selector.register(borrow(number), Interest::READ, ())?;
+    let file = null_device()?;
+    assert!(selector.select(NOW)?.is_empty());
+    drop(ours);
+    assert_eq!(lowest()?, number);
+    let file = selector.register(file.as_fd(), Interest::READ, ())?;
+    assert_eq!(tokens(&selector.select(NOW)?), [file]);
+    assert!(selector.modify(token, Interest::WRITE).is_err());
+    selector.unregister(token)?;
+    assert_eq!(tokens(&selector.select(NOW)?), [file]);
+    assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+    Ok(())
+}
+
+#[test]
+fn ready_11_a_file_and_the_number_of_a_source() -> io::Result<()> {
+    let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    file_after_unregister(Epoll::new()?)?;
+    file_after_unregister(Deferred::new(Epoll::new()?))?;
+    file_before_unregister(Epoll::new()?)?;
+    #[cfg(feature = "kqueue")]
+    {
+        file_after_unregister(Kqueue::new()?)?;
+        file_after_unregister(Deferred::new(Kqueue::new()?))?;
+        file_before_unregister(Kqueue::new()?)?;
+    }
+    Ok(())
+}
