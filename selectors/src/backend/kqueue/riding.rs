@@ -22,31 +22,28 @@ impl Kqueue {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        let mut all = true;
-        for of_one in of_each(changes) {
-            if of_one.iter().all(|change| self.can_ride(change)) {
-                for change in of_one {
-                    self.mount(change);
-                }
-            } else {
-                all &= self.make_by_itself(of_one);
-            }
+        if changes.is_empty() {
+            return self.wait(events, timeout);
         }
-        if !all || self.riding.is_empty() || self.fallback.is_some() {
-            for of_one in of_each(changes) {
-                if self.riding.iter().any(|rider| Some(rider.ident) == ident(of_one)) {
-                    all &= self.make_by_itself(of_one);
-                }
+        // All of them or none: what does not ride may need a descriptor of ours, whose number may be
+        // one that is still to be deleted.
+        if !changes.iter().all(|change| self.can_ride(change)) {
+            let mut all = true;
+            for change in changes {
+                all &= change.make(self);
             }
-            self.riding.clear();
             return if all { self.wait(events, timeout) } else { Ok(()) };
+        }
+        for change in changes.iter() {
+            self.mount(change);
         }
         if self.buffer.len() < self.riding.len() {
             // Room for the failure of each.
             self.buffer = vec![no_event(); self.riding.len()];
         }
         let count = self.call(timeout)?;
-        if !self.buffer[..count].iter().any(is_failure) {
+        // An event of a source can have an error, too; but failures come alone.
+        if count == 0 || !self.buffer[..count].iter().all(is_failure) {
             self.take(count, events);
             return self.tell_always(events);
         }
@@ -61,6 +58,7 @@ impl Kqueue {
             kind_of(source).is_ok_and(|kind| !never_blocks(kind))
         };
         self.fallback.is_none()
+            && !self.is_beacon(change.fd())
             && !self.always.contains(change.fd(), change.token())
             && (change.old_watch().is_some() || has_filter())
     }
@@ -76,7 +74,7 @@ impl Kqueue {
         }
     }
 
-    /// Makes the changes of one descriptor by the ordinary ways, whether or not they rode before.
+    /// Makes the changes of one descriptor by the ordinary ways, after they rode in vain.
     fn make_by_itself(&mut self, of_one: &mut [Change]) -> bool {
         let mut all = true;
         for change in of_one {
