@@ -1,0 +1,44 @@
+//! Changes that are put off come to the same as changes that are made at once.
+#![cfg(target_os = "linux")]
+
+use std::io;
+
+use selectors::Mode;
+#[cfg(feature = "kqueue")]
+use selectors::backend::Kqueue;
+use selectors::backend::{Epoll, Poll, Select};
+
+mod differential;
+
+use differential::{Terms, compare};
+
+const COMMON: Terms = Terms { duplicates: true, hints: true, modes: &[Mode::Level, Mode::OneShot] };
+
+#[test]
+fn with_epoll() -> io::Result<()> {
+    let modes = &[Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive];
+    compare(Epoll::new, Terms { duplicates: false, modes, ..COMMON }, 100, 200)
+}
+
+#[test]
+fn with_epoll_and_duplicates() -> io::Result<()> {
+    compare(Epoll::new, COMMON, 100, 200)
+}
+
+#[test]
+fn with_poll() -> io::Result<()> {
+    compare(Poll::new, COMMON, 100, 200)
+}
+
+#[test]
+fn with_select() -> io::Result<()> {
+    compare(Select::new, COMMON, 100, 200)
+}
+
+#[cfg(feature = "kqueue")]
+#[test]
+fn with_kqueue() -> io::Result<()> {
+    let modes = &[Mode::Level, Mode::OneShot, Mode::Edge];
+    // A pipe whose other end goes before its filter is added is ready without more words.
+    compare(Kqueue::new, Terms { hints: false, modes, ..COMMON }, 100, 200)
+}
