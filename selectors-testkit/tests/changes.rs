@@ -6,11 +6,11 @@ use std::io;
 use selectors::Mode;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
-use selectors::backend::{Epoll, Poll, Select};
+use selectors::backend::{Deferred, Epoll, Poll, Select};
 
 mod differential;
 
-use differential::{Terms, compare};
+use differential::{Terms, compare, survive};
 
 const COMMON: Terms = Terms { duplicates: true, hints: true, modes: &[Mode::Level, Mode::OneShot] };
 
@@ -35,10 +35,24 @@ fn with_select() -> io::Result<()> {
     compare(Select::new, COMMON, 100, 200)
 }
 
+#[test]
+fn what_is_closed_harms_nothing_else() -> io::Result<()> {
+    let modes = &[Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive];
+    let all = Terms { modes, ..COMMON };
+    survive(Epoll::new, all, 100, 200)?;
+    survive(|| Epoll::new().map(Deferred::new), all, 100, 200)?;
+    survive(Poll::new, COMMON, 100, 200)?;
+    survive(|| Poll::new().map(Deferred::new), COMMON, 100, 200)?;
+    survive(Select::new, COMMON, 100, 200)?;
+    survive(|| Select::new().map(Deferred::new), COMMON, 100, 200)
+}
+
 #[cfg(feature = "kqueue")]
 #[test]
 fn with_kqueue() -> io::Result<()> {
     let modes = &[Mode::Level, Mode::OneShot, Mode::Edge];
     // A pipe whose other end goes before its filter is added is ready without more words.
-    compare(Kqueue::new, Terms { hints: false, modes, ..COMMON }, 100, 200)
+    compare(Kqueue::new, Terms { hints: false, modes, ..COMMON }, 100, 200)?;
+    survive(Kqueue::new, Terms { modes, ..COMMON }, 100, 200)?;
+    survive(|| Kqueue::new().map(Deferred::new), Terms { modes, ..COMMON }, 100, 200)
 }
