@@ -2,8 +2,8 @@
 //! number of a closed socket to the next that is opened, in whatever thread.
 #![cfg(windows)]
 
-use selectors::backend::Select;
-use selectors_testkit::conformance::{CASES, run};
+use selectors::backend::{Deferred, Select};
+use selectors_testkit::conformance::{CASES, Report, run};
 
 /// The cases that Windows has no means for: all that need pipes, files, terminals, signals, fork,
 /// or a choice of descriptors' numbers.
@@ -35,12 +35,16 @@ const LACKING: &[&str] = &[
     "proc_4_a_forked_copy_changes_nothing",
 ];
 
-#[test]
-fn the_suite_over_select() {
-    let report = run(Select::new);
+fn check(report: &Report) {
     println!("{report}");
     assert!(report.failed.is_empty());
     let not_run: Vec<_> = report.not_run.iter().map(|(name, _)| *name).collect();
     assert_eq!(not_run, LACKING);
     assert_eq!(report.passed.len() + LACKING.len(), CASES.len());
+}
+
+#[test]
+fn the_suite_over_select() {
+    check(&run(Select::new));
+    check(&run(|| Select::new().map(Deferred::new)));
 }

@@ -2,12 +2,13 @@
 //!
 //! One test and no more: a thread beside it would take the number of a socket that was closed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use selectors::backend::RawSource;
-use selectors::{AnySelector, BackendKind, Error, Events, Interest, Mode, Readiness, Token};
+use selectors::{AnySelector, BackendKind, Error, Event, Events, Interest, Mode, Readiness, Token};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -80,7 +81,7 @@ fn tcp() -> io::Result<(TcpStream, TcpStream)> {
 }
 
 fn of(events: &Events, token: Token) -> Option<Readiness> {
-    events.iter().find(|event| event.token() == token).map(selectors::Event::readiness)
+    events.iter().find(|event| event.token() == token).map(Event::readiness)
 }
 
 #[test]
@@ -92,6 +93,7 @@ fn closed_sockets_do_no_harm() -> io::Result<()> {
             close_5_the_others_go_on(kind, mode)?;
         }
         close_5_nothing_else_is_there(kind)?;
+        close_5_several_among_many(kind)?;
         close_1_and_3_a_number_that_is_used_again(kind)?;
     }
     Ok(())
@@ -158,6 +160,39 @@ fn close_5_nothing_else_is_there(kind: BackendKind) -> io::Result<()> {
     }
     selector.unregister(token)?;
     assert!(selector.select(NOW)?.is_empty());
+    Ok(())
+}
+
+fn close_5_several_among_many(kind: BackendKind) -> io::Result<()> {
+    let mut selector = AnySelector::new(kind)?;
+    let (mut live, mut closed) = (BTreeSet::new(), BTreeSet::new());
+    let mut peers = Vec::new();
+    for at in 0..70 {
+        let (ours, mut theirs) = tcp()?;
+        theirs.write_all(b"x")?;
+        peers.push(theirs);
+        let token = selector.register(loose(ours), Interest::READ, ())?;
+        if at % 10 == 0 { &mut closed } else { &mut live }.insert(token);
+    }
+    for &token in &closed {
+        close(selector.get(token).expect("it is registered").fileobj);
+    }
+    for _ in 0..10_000 {
+        let events = selector.select(Some(Duration::from_millis(5)))?;
+        let failed = |event: &&Event| event.readiness().contains(Readiness::ERROR);
+        assert!(events.iter().filter(failed).all(|event| closed.contains(&event.token())));
+        let fine = events.iter().filter(|event| !failed(event));
+        if fine.map(Event::token).collect::<BTreeSet<_>>() == live {
+            break;
+        }
+    }
+    for token in closed {
+        selector.unregister(token)?;
+    }
+    assert_eq!(selector.select(LONG)?.len(), live.len());
+    for token in live {
+        close(&selector.unregister(token)?.0);
+    }
     Ok(())
 }
 

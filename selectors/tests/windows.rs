@@ -2,7 +2,7 @@
 #![cfg(windows)]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawHandle, AsSocket, BorrowedSocket, RawSocket};
 use std::time::{Duration, Instant};
@@ -95,5 +95,31 @@ fn wait_8_the_sets_grow_and_shrink() -> io::Result<()> {
         }
     }
     assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn wait_8_more_than_64_and_a_waker() -> io::Result<()> {
+    let mut selector = DefaultSelector::new()?;
+    let mut sockets: Vec<_> = (0..100).map(|_| tcp()).collect::<Result<_, _>>()?;
+    for (ours, _) in &sockets {
+        selector.register(ours.try_clone()?, Interest::READ, ())?;
+    }
+    let waker = selector.waker()?;
+    waker.wake()?;
+    let events = selector.select(LONG)?;
+    assert!(events.woken() && events.is_empty(), "{events:?}");
+    for (_, theirs) in &mut sockets {
+        theirs.write_all(b"x")?;
+    }
+    // Loopback delivers in its own time.
+    let mut events = selector.select(LONG)?;
+    while events.len() < sockets.len() {
+        events = selector.select(LONG)?;
+    }
+    waker.wake()?;
+    let events = selector.select(LONG)?;
+    assert!(events.woken(), "{events:?}");
+    assert_eq!(events.len(), sockets.len());
     Ok(())
 }

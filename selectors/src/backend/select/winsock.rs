@@ -194,6 +194,8 @@ impl Backend for Select {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
+        // Not done yet by `Select::default()`.
+        start()?;
         let socket = raw(source);
         check_open(socket)?;
         let connected = is_connected(socket);
