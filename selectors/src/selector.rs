@@ -777,8 +777,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// come sooner than that: between two threads on two cores, or on a fast network. The price
     /// is a core that is busy for this long in every wait that finds nothing, energy, and time
     /// that other threads could have used; on a single core it only costs. Spinning is part of
-    /// the timeout and ends with it. A signal that is handled meanwhile ends no wait, as if it
-    /// had arrived before.
+    /// the timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if
+    /// it had arrived before, also where signals are to end waits.
     ///
     /// # Examples
     ///
