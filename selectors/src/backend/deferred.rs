@@ -149,28 +149,12 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
 #[derive(Debug)]
 pub struct Deferred<B> {
     backend: B,
-    pending: Vec<Pending>,
-    /// By descriptor, the place of what is pending for it.
-    index: DescriptorIndex,
-    /// What was pending, on its way to the backend.
+    /// What was put off: at most one change for each descriptor, until they are
+    /// [staged](Self::stage).
     changes: Vec<Change>,
+    /// By descriptor, where its change may be: see [`place`](Self::place).
+    index: DescriptorIndex,
     refused: BTreeMap<Token, Refused>,
-}
-
-/// What the kernel has for a descriptor, and what it is to have.
-#[derive(Debug)]
-struct Pending {
-    fd: RawSource,
-    kernel: Option<(Token, Watch)>,
-    wanted: Option<(Token, Watch)>,
-}
-
-impl Pending {
-    /// Whether the kernel need not hear of it.
-    fn changes_nothing(&self) -> bool {
-        let rearms = |(_, watch): (Token, Watch)| matches!(watch.mode, Mode::OneShot | Mode::Edge);
-        self.kernel == self.wanted && !self.wanted.is_some_and(rearms)
-    }
 }
 
 /// A source that the kernel would not watch as it is to be, and so does not watch at all.
@@ -189,6 +173,9 @@ pub struct Change {
     token: Token,
     old: Option<Watch>,
     new: Option<Watch>,
+    /// Another source that the kernel has under this number, and is to forget before: it was
+    /// unregistered since the last wait.
+    before: Option<(Token, Watch)>,
     refusal: Option<io::Error>,
 }
 
@@ -215,6 +202,13 @@ impl Change {
     #[must_use]
     pub fn new_watch(&self) -> Option<Watch> {
         self.new
+    }
+
+    /// Whether the kernel need not hear of it.
+    #[inline]
+    fn changes_nothing(&self) -> bool {
+        let rearms = |watch: Watch| matches!(watch.mode, Mode::OneShot | Mode::Edge);
+        self.old == self.new && self.before.is_none() && !self.new.is_some_and(rearms)
     }
 
     /// Has the backend make this change by [`register`](Backend::register),
@@ -256,9 +250,8 @@ impl<B> Deferred<B> {
     pub fn new(backend: B) -> Self {
         Self {
             backend,
-            pending: Vec::new(),
-            index: DescriptorIndex::default(),
             changes: Vec::new(),
+            index: DescriptorIndex::default(),
             refused: BTreeMap::new(),
         }
     }
@@ -276,60 +269,71 @@ impl<B> Deferred<B> {
         self.refused.get(&token).map(|refused| &refused.error)
     }
 
-    /// Notes that a source is to be watched as `wanted`, which the kernel has as `kernel` if
-    /// nothing is pending for it.
+    /// Notes that the source `token` is to be watched as `new`, which the kernel has as `old` if
+    /// nothing was put off for it.
     #[inline]
-    fn put_off(
-        &mut self,
-        fd: RawSource,
-        kernel: Option<(Token, Watch)>,
-        wanted: Option<(Token, Watch)>,
-    ) {
-        if let Some(place) = self.index.get(fd) {
-            let pending = &mut self.pending[place];
-            pending.wanted = wanted;
-            if pending.changes_nothing() {
-                self.forget(place);
+    fn put_off(&mut self, fd: RawSource, token: Token, old: Option<Watch>, new: Option<Watch>) {
+        if let Some(place) = self.place(fd) {
+            return self.put_off_more(place, token, new);
+        }
+        let old = old.filter(|_| self.refused.is_empty() || self.refused.remove(&token).is_none());
+        let change = Change { fd, token, old, new, before: None, refusal: None };
+        if !change.changes_nothing() {
+            self.index.insert(fd, self.changes.len());
+            self.changes.push(change);
+        }
+    }
+
+    /// The same for a descriptor that has a change.
+    fn put_off_more(&mut self, place: usize, token: Token, new: Option<Watch>) {
+        let change = &mut self.changes[place];
+        if change.token != token {
+            // The one that it was for is gone, and its number has come back.
+            change.before = change.old.take().map(|old| (change.token, old));
+            change.token = token;
+        }
+        change.new = new;
+        if change.old.is_none() && new.is_none() {
+            // The kernel has never heard of this one. Of the one before it has.
+            if let Some((token, old)) = change.before.take() {
+                change.token = token;
+                change.old = Some(old);
             }
+        }
+        if change.changes_nothing() {
+            self.changes.swap_remove(place);
+            if let Some(moved) = self.changes.get(place) {
+                self.index.insert(moved.fd, place);
+            }
+        }
+    }
+
+    /// Where the change of a descriptor is. What the index says of one that has none is out of
+    /// date: it is cheaper to look than to keep the index clean.
+    #[inline]
+    fn place(&self, fd: RawSource) -> Option<usize> {
+        self.index.get(fd).filter(|&place| self.changes.get(place).is_some_and(|it| it.fd == fd))
+    }
+
+    /// Makes a change of its own of every source that is to be forgotten before another.
+    fn stage(&mut self) {
+        if self.changes.iter().all(|change| change.before.is_none()) {
             return;
         }
-        let kernel = kernel.filter(|(token, _)| self.refused.remove(token).is_none());
-        let pending = Pending { fd, kernel, wanted };
-        if !pending.changes_nothing() {
-            self.index.insert(fd, self.pending.len());
-            self.pending.push(pending);
-        }
-    }
-
-    fn forget(&mut self, place: usize) {
-        let gone = self.pending.swap_remove(place);
-        self.index.remove(gone.fd);
-        if let Some(moved) = self.pending.get(place) {
-            self.index.insert(moved.fd, place);
-        }
-    }
-
-    /// Turns what is pending into changes.
-    fn stage(&mut self) {
-        self.changes.clear();
-        for Pending { fd, kernel, wanted } in self.pending.drain(..) {
-            self.index.remove(fd);
-            let mut change = |token, old, new| {
-                self.changes.push(Change { fd, token, old, new, refusal: None });
-            };
-            match (kernel, wanted) {
-                (Some((token, old)), Some((other, new))) if token == other => {
-                    change(token, Some(old), Some(new));
-                }
-                (kernel, wanted) => {
-                    if let Some((token, old)) = kernel {
-                        change(token, Some(old), None);
-                    }
-                    if let Some((token, new)) = wanted {
-                        change(token, None, Some(new));
-                    }
-                }
+        for mut change in std::mem::take(&mut self.changes) {
+            let fd = change.fd;
+            if let Some((token, old)) = change.before.take() {
+                let old = Some(old);
+                self.changes.push(Change {
+                    fd,
+                    token,
+                    old,
+                    new: None,
+                    before: None,
+                    refusal: None,
+                });
             }
+            self.changes.push(change);
         }
     }
 
@@ -351,16 +355,23 @@ impl<B> Deferred<B> {
 }
 
 impl<B: Backend> Deferred<B> {
-    /// Takes note of what was refused, and says whether anything was.
-    ///
+    /// Forgets the changes, which were tried, takes note of what was refused, and says whether
+    /// anything was.
+    #[inline]
+    fn finish(&mut self) -> io::Result<bool> {
+        let any = self.changes.iter().any(|change| change.refusal.is_some());
+        let result = if any { self.note_refusals() } else { Ok(()) };
+        self.changes.clear();
+        result.map(|()| any)
+    }
+
     /// A source that would not go has gone for the user: its token names nothing any more, so
     /// whatever the kernel still says of it is dropped. There is nothing else to be done.
-    fn note_refusals(&mut self) -> io::Result<bool> {
-        let mut any = false;
+    #[cold]
+    fn note_refusals(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         for change in &mut self.changes {
             let Some(error) = change.refusal.take() else { continue };
-            any = true;
             let Some(Watch { mode, .. }) = change.new else {
                 result = result.and(Err(error));
                 continue;
@@ -371,7 +382,7 @@ impl<B: Backend> Deferred<B> {
             }
             self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
-        result.map(|()| any)
+        result
     }
 
     /// Makes the changes that were put off.
@@ -380,7 +391,29 @@ impl<B: Backend> Deferred<B> {
         for change in &mut self.changes {
             change.make(&mut self.backend);
         }
-        self.note_refusals().map(drop)
+        self.finish().map(drop)
+    }
+
+    /// Waits where sources were refused, or may be.
+    fn wait_and_report(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let first = events.len();
+        let news = self.refused.values().any(|refused| refused.armed);
+        let timeout = if news { Some(Duration::ZERO) } else { timeout };
+        self.stage();
+        let waited = self.backend.change_and_wait(&mut self.changes, events, timeout);
+        if self.finish()? {
+            self.backend.wait(events, Some(Duration::ZERO))?;
+        } else {
+            waited?;
+        }
+        if !self.refused.is_empty() {
+            self.report(events, first);
+        }
+        Ok(())
     }
 }
 
@@ -402,39 +435,28 @@ impl<B: Backend> Backend for Deferred<B> {
             self.flush()?;
             return self.backend.register(source, token, watch);
         }
-        self.put_off(super::raw(source), None, Some((token, watch)));
+        self.put_off(super::raw(source), token, None, Some(watch));
         Ok(())
     }
 
     #[inline]
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        self.put_off(fd, Some((token, old)), Some((token, new)));
+        self.put_off(fd, token, Some(old), Some(new));
         Ok(())
     }
 
     #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.put_off(fd, Some((token, watch)), None);
+        self.put_off(fd, token, Some(watch), None);
         Ok(())
     }
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        if self.pending.is_empty() && self.refused.is_empty() {
+        if self.changes.is_empty() && self.refused.is_empty() {
             return self.backend.wait(events, timeout);
         }
-        let first = events.len();
-        let news = self.refused.values().any(|refused| refused.armed);
-        let timeout = if news { Some(Duration::ZERO) } else { timeout };
-        self.stage();
-        let waited = self.backend.change_and_wait(&mut self.changes, events, timeout);
-        if self.note_refusals()? {
-            self.backend.wait(events, Some(Duration::ZERO))?;
-        } else {
-            waited?;
-        }
-        self.report(events, first);
-        Ok(())
+        self.wait_and_report(events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
