@@ -44,6 +44,14 @@ impl<F, T> Entry<F, T> {
         Watch::new(self.interest, self.mode)
     }
 
+    /// From now on it is watched for this, and armed: see [`Registry::set_plain`].
+    #[inline]
+    pub(crate) fn set_watch(&mut self, watch: Watch) {
+        self.interest = watch.interest;
+        self.mode = watch.mode;
+        self.armed = true;
+    }
+
     /// What the user is told when this is said.
     fn tell(&mut self, said: Readiness) -> Readiness {
         let told = said.asked_for(self.interest);
@@ -149,13 +157,9 @@ impl<F, T> Registry<F, T> {
         }
     }
 
-    /// From now on a source is watched for this, and armed.
+    /// Takes note of what is told as it is said of a source that is watched for this.
     #[inline]
-    pub(crate) fn set_watch(&mut self, token: Token, watch: Watch) {
-        let Some(entry) = self.get_mut(token) else { return };
-        entry.interest = watch.interest;
-        entry.mode = watch.mode;
-        entry.armed = true;
+    pub(crate) fn set_plain(&mut self, token: Token, watch: Watch) {
         self.plain[token.slot() as usize] = plain(token, watch);
     }
 

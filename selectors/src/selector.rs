@@ -226,7 +226,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         token: Token,
         watch: Watch,
     ) -> Result<()> {
-        self.check(fd, watch)?;
+        check(&self.capabilities, fd, watch)?;
         let failed = |error| Error::os("register", fd, error);
         if !is_plausible(fd) {
             return Err(failed(backend::bad_source()));
@@ -244,33 +244,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             return Err(Error::DescriptorOutOfRange { fd, limit });
         }
         self.backend.register(source, token, watch).map_err(failed)
-    }
-
-    /// Refuses what no backend is to hear of.
-    #[inline]
-    fn check(&self, fd: RawSource, watch: Watch) -> Result<()> {
-        let plain = Interest::READ | Interest::WRITE;
-        let works_everywhere = !watch.interest.is_empty() && plain.contains(watch.interest);
-        if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
-            return Ok(());
-        }
-        self.check_capabilities(fd, watch)
-    }
-
-    #[cold]
-    fn check_capabilities(&self, fd: RawSource, Watch { interest, mode }: Watch) -> Result<()> {
-        if !interest.is_valid() {
-            return Err(Error::InvalidInterest { fd, interest });
-        }
-        let priority = interest.contains(Interest::PRIORITY);
-        let feature = match mode {
-            Mode::Edge if !self.capabilities.edge => "edge-triggered mode",
-            Mode::Exclusive if !self.capabilities.exclusive => "exclusive wake-up",
-            Mode::Exclusive if priority => "PRIORITY with exclusive wake-up",
-            _ if priority && !self.capabilities.priority => "PRIORITY",
-            _ => return Ok(()),
-        };
-        Err(Error::Unsupported { feature, fd: fd.into() })
     }
 
     /// Watches for something else from the next `select` on. Python's
@@ -332,15 +305,16 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Watches a source for what `watch` makes of its mode.
     #[inline]
     fn change(&mut self, token: Token, watch: impl FnOnce(Mode) -> Watch) -> Result<()> {
-        let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
+        let entry = self.registry.get_mut(token).ok_or(Error::NotRegistered { token })?;
         let (fd, old, new) = (entry.fd, entry.watch(), watch(entry.mode));
         if new == old && entry.armed {
             return Ok(());
         }
-        self.check(fd, new)?;
+        check(&self.capabilities, fd, new)?;
         let modified = self.backend.modify(fd, token, old, new);
         modified.map_err(|error| Error::os("modify", fd, error))?;
-        self.registry.set_watch(token, new);
+        entry.set_watch(new);
+        self.registry.set_plain(token, new);
         Ok(())
     }
 
@@ -867,4 +841,35 @@ fn key<F, T>(entry: &Entry<F, T>) -> SelectorKey<'_, F, T> {
         mode: entry.mode,
         data: &entry.data,
     }
+}
+
+/// Refuses what no backend is to hear of.
+#[inline]
+fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
+    let plain = Interest::READ | Interest::WRITE;
+    let works_everywhere = !watch.interest.is_empty() && plain.contains(watch.interest);
+    if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
+        return Ok(());
+    }
+    check_capabilities(capabilities, fd, watch)
+}
+
+#[cold]
+fn check_capabilities(
+    capabilities: &Capabilities,
+    fd: RawSource,
+    Watch { interest, mode }: Watch,
+) -> Result<()> {
+    if !interest.is_valid() {
+        return Err(Error::InvalidInterest { fd, interest });
+    }
+    let priority = interest.contains(Interest::PRIORITY);
+    let feature = match mode {
+        Mode::Edge if !capabilities.edge => "edge-triggered mode",
+        Mode::Exclusive if !capabilities.exclusive => "exclusive wake-up",
+        Mode::Exclusive if priority => "PRIORITY with exclusive wake-up",
+        _ if priority && !capabilities.priority => "PRIORITY",
+        _ => return Ok(()),
+    };
+    Err(Error::Unsupported { feature, fd: fd.into() })
 }

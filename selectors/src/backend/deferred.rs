@@ -154,6 +154,8 @@ pub struct Deferred<B> {
     changes: Vec<Change>,
     /// By descriptor, where its change may be: see [`place`](Self::place).
     index: DescriptorIndex,
+    /// Whether a number may have changed hands.
+    reused: bool,
     refused: BTreeMap<Token, Refused>,
 }
 
@@ -225,8 +227,13 @@ impl Change {
             (None, Some(new)) => backend.register(unsafe { super::borrow(fd) }, token, new),
             (None, None) => Ok(()),
         };
-        self.refusal = answer.err();
-        self.refusal.is_none()
+        match answer {
+            Ok(()) => true,
+            Err(error) => {
+                self.refusal = Some(error);
+                false
+            }
+        }
     }
 }
 
@@ -252,6 +259,7 @@ impl<B> Deferred<B> {
             backend,
             changes: Vec::new(),
             index: DescriptorIndex::default(),
+            reused: false,
             refused: BTreeMap::new(),
         }
     }
@@ -291,6 +299,7 @@ impl<B> Deferred<B> {
             // The one that it was for is gone, and its number has come back.
             change.before = change.old.take().map(|old| (change.token, old));
             change.token = token;
+            self.reused = true;
         }
         change.new = new;
         if change.old.is_none() && new.is_none() {
@@ -317,7 +326,7 @@ impl<B> Deferred<B> {
 
     /// Makes a change of its own of every source that is to be forgotten before another.
     fn stage(&mut self) {
-        if self.changes.iter().all(|change| change.before.is_none()) {
+        if !std::mem::take(&mut self.reused) {
             return;
         }
         for mut change in std::mem::take(&mut self.changes) {
@@ -357,22 +366,15 @@ impl<B> Deferred<B> {
 impl<B: Backend> Deferred<B> {
     /// Forgets the changes, which were tried, takes note of what was refused, and says whether
     /// anything was.
-    #[inline]
     fn finish(&mut self) -> io::Result<bool> {
-        let any = self.changes.iter().any(|change| change.refusal.is_some());
-        let result = if any { self.note_refusals() } else { Ok(()) };
-        self.changes.clear();
-        result.map(|()| any)
-    }
-
-    /// A source that would not go has gone for the user: its token names nothing any more, so
-    /// whatever the kernel still says of it is dropped. There is nothing else to be done.
-    #[cold]
-    fn note_refusals(&mut self) -> io::Result<()> {
+        let mut any = false;
         let mut result = Ok(());
-        for change in &mut self.changes {
-            let Some(error) = change.refusal.take() else { continue };
+        for change in self.changes.drain(..) {
+            let Some(error) = change.refusal else { continue };
+            any = true;
             let Some(Watch { mode, .. }) = change.new else {
+                // It has gone for the user: its token names nothing any more, so whatever the
+                // kernel still says of it is dropped. There is nothing else to be done.
                 result = result.and(Err(error));
                 continue;
             };
@@ -382,7 +384,7 @@ impl<B: Backend> Deferred<B> {
             }
             self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
-        result
+        result.map(|()| any)
     }
 
     /// Makes the changes that were put off.
