@@ -28,14 +28,11 @@ mod epoll_call;
 #[path = "epoll/syscall.rs"]
 mod epoll_call;
 
-#[cfg(target_vendor = "apple")]
-#[path = "kqueue/apple.rs"]
+#[cfg(any(target_vendor = "apple", target_os = "dragonfly"))]
+#[path = "kqueue/isize.rs"]
 pub mod kqueue;
 #[cfg(target_os = "freebsd")]
 #[path = "kqueue/freebsd.rs"]
-pub mod kqueue;
-#[cfg(target_os = "dragonfly")]
-#[path = "kqueue/dragonfly.rs"]
 pub mod kqueue;
 #[cfg(target_os = "netbsd")]
 #[path = "kqueue/netbsd.rs"]

@@ -1,4 +1,5 @@
-//! kqueue(2), from `<sys/event.h>`: macOS, iOS and their like.
+//! kqueue(2), from `<sys/event.h>`, with an `intptr_t` for data: macOS, iOS and their like, and
+//! DragonFly.
 
 use core::ffi::c_int;
 use core::mem::{offset_of, size_of};
