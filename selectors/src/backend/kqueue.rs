@@ -79,7 +79,7 @@ const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 ///   in a call before kevent(2). The descriptor of the selector is not readable on its account,
 ///   and such a source cannot be edge-triggered.
 /// - Wakers are an `EVFILT_USER` where the kernel has it (NetBSD from 10.0), else a socket pair.
-/// - Changes that were put off ride in the call that waits, but for those that need more than
+/// - Changes that were put off ride in the call that waits, unless one of them needs more than
 ///   filters.
 /// - The queue is not inherited by fork(2): in the child all of its calls fail with EBADF, and
 ///   dropping it there changes nothing here.
