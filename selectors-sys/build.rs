@@ -1,29 +1,46 @@
-//! Links an external provider of kqueue, for tests on Linux, and does nothing otherwise.
+//! Links external providers of kqueue and /dev/poll, for tests on Linux, and does nothing
+//! otherwise.
 //!
-//! `SELECTORS_KQUEUE_LIB` is the path of a shared library, or the name that pkg-config knows one
-//! by. The library has to be found again when a test starts: `LD_LIBRARY_PATH`.
+//! `SELECTORS_KQUEUE_LIB` and `SELECTORS_DEVPOLL_LIB` are each the path of a shared library, or the
+//! name that pkg-config knows one by. The library has to be found again when a test starts:
+//! `LD_LIBRARY_PATH`. For /dev/poll `libc` stands for the C library's own calls.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=SELECTORS_KQUEUE_LIB");
     println!("cargo::rerun-if-changed=build.rs");
-    let wanted = env::var_os("CARGO_FEATURE_KQUEUE_PROVIDER").is_some();
-    let provider = env::var("SELECTORS_KQUEUE_LIB").unwrap_or_default();
-    if !wanted || provider.is_empty() {
-        return;
+    println!("cargo::rustc-check-cfg=cfg(devpoll_in_libc)");
+    if let Some(provider) = wanted("KQUEUE") {
+        link("SELECTORS_KQUEUE_LIB", &provider);
     }
+    match wanted("DEVPOLL").as_deref() {
+        Some("libc") => println!("cargo::rustc-cfg=devpoll_in_libc"),
+        Some(provider) => link("SELECTORS_DEVPOLL_LIB", provider),
+        None => {}
+    }
+}
+
+/// The external provider that a facility is to have, if any.
+fn wanted(facility: &str) -> Option<String> {
+    let variable = format!("SELECTORS_{facility}_LIB");
+    println!("cargo::rerun-if-env-changed={variable}");
+    env::var_os(format!("CARGO_FEATURE_{facility}_PROVIDER"))?;
+    env::var(variable).ok().filter(|provider| !provider.is_empty())
+}
+
+fn link(variable: &str, provider: &str) {
     if provider.contains('/') {
-        let path = Path::new(&provider).canonicalize().expect("SELECTORS_KQUEUE_LIB is there");
+        let path = Path::new(provider).canonicalize();
+        let path = path.unwrap_or_else(|error| panic!("{variable}={provider}: {error}"));
         let folder = path.parent().expect("a file is in a folder");
         let file = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
         println!("cargo::rustc-link-search=native={}", folder.display());
         println!("cargo::rustc-link-lib=dylib:+verbatim={file}");
         return;
     }
-    let output = Command::new("pkg-config").args(["--libs", &provider]).output();
+    let output = Command::new("pkg-config").args(["--libs", provider]).output();
     let output = output.expect("pkg-config starts");
     assert!(output.status.success(), "pkg-config does not know {provider}");
     for flag in String::from_utf8_lossy(&output.stdout).split_whitespace() {

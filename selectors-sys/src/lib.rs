@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `epoll` | epoll(7) | Linux, Android |
 //! | `kqueue` | kqueue(2) | the BSDs, macOS, iOS; Linux with the feature `kqueue-provider`, for tests |
+//! | `devpoll` | /dev/poll, poll(4D) | illumos, Solaris; Linux with the feature `devpoll-provider`, for tests |
 //! | `poll` | poll(2), ppoll(2) | every Unix |
 //! | `select` | select(2), pselect(2) | every Unix |
 //! | `select` | Winsock's select | Windows |
@@ -43,6 +44,16 @@ pub mod kqueue;
 #[cfg(all(target_os = "linux", feature = "kqueue-provider"))]
 #[path = "kqueue/provider.rs"]
 pub mod kqueue;
+
+#[cfg(target_os = "illumos")]
+#[path = "devpoll/illumos.rs"]
+pub mod devpoll;
+#[cfg(target_os = "solaris")]
+#[path = "devpoll/solaris.rs"]
+pub mod devpoll;
+#[cfg(all(target_os = "linux", feature = "devpoll-provider"))]
+#[path = "devpoll/provider.rs"]
+pub mod devpoll;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "poll/linux.rs"]

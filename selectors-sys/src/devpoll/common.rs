@@ -1,0 +1,33 @@
+//! /dev/poll, from `<sys/devpoll.h>` and `<sys/poll.h>`: what is the same wherever it is.
+
+use core::ffi::{CStr, c_int, c_short};
+use core::mem::{offset_of, size_of};
+
+pub use libc::{O_CLOEXEC, O_RDWR};
+pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
+
+/// The type of `dvpoll.dp_nfds`: `unsigned long`. The manual page's `int` is wrong.
+pub use libc::nfds_t;
+/// `struct pollfd`, which is written to the device and filled in by `DP_POLL`.
+pub use libc::pollfd;
+
+/// The device. Every open(2) of it makes a new set.
+pub const DEV_POLL: &CStr = c"/dev/poll";
+
+/// ioctl(2): waits, and reports what is ready. Its argument is a `struct dvpoll`.
+pub const DP_POLL: c_int = 0xd001;
+/// ioctl(2): whether a descriptor is in the set, and for which events. Its argument is a
+/// `struct pollfd`.
+pub const DP_ISPOLLED: c_int = 0xd002;
+
+/// As the whole of `pollfd.events`: removes the descriptor from the set.
+pub const POLLREMOVE: c_short = 0x0800;
+
+const _: () = assert!(size_of::<pollfd>() == 8);
+const _: () = assert!(offset_of!(pollfd, fd) == 0);
+const _: () = assert!(offset_of!(pollfd, events) == 4);
+const _: () = assert!(offset_of!(pollfd, revents) == 6);
+const _: () = assert!(size_of::<nfds_t>() == size_of::<usize>());
+// Removing is an equation, so no other flag may look like it.
+const _: () =
+    assert!(POLLREMOVE & (POLLERR | POLLHUP | POLLIN | POLLNVAL | POLLOUT | POLLPRI) == 0);

@@ -1,0 +1,65 @@
+//! /dev/poll on Linux, for tests: the four calls as external symbols, and illumos's layout.
+//!
+//! Whatever is linked provides them, as C functions:
+//!
+//! ```c
+//! int     devpoll_open(const char *path, int flags);
+//! ssize_t devpoll_write(int fd, const void *pollfds, size_t bytes);
+//! int     devpoll_ioctl(int fd, int request, void *argument);
+//! int     devpoll_close(int fd);
+//! ```
+//!
+//! They have names of their own since a test process needs the C library's, too. Errors are in
+//! `errno`, with Linux's numbers, as are the flags of open(2) and the events of poll(2), which are
+//! illumos's but for those that the library does not use. The provider is the emulation of
+//! `selectors-testkit`, or what the environment variable `SELECTORS_DEVPOLL_LIB` says when this
+//! crate is built: a shared library with these four, or `libc` for the C library's own open, write,
+//! ioctl and close, which a library that is preloaded can then take over.
+
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::{offset_of, size_of};
+
+/// A set of signals, of which `DP_POLL` takes no notice.
+pub use libc::sigset_t;
+
+mod common;
+pub use common::*;
+
+/// `struct dvpoll`, the argument of `DP_POLL`, as illumos has it. `DP_POLL` reads all but the last
+/// field.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct dvpoll {
+    /// Room for what is ready.
+    pub dp_fds: *mut pollfd,
+    /// For how many there is room. With none the call only sleeps.
+    pub dp_nfds: nfds_t,
+    /// Milliseconds; -1 for ever.
+    pub dp_timeout: c_int,
+    /// The signals to block meanwhile, which is for `DP_PPOLL`.
+    pub dp_setp: *mut sigset_t,
+}
+
+const _: () = {
+    let word = size_of::<usize>();
+    assert!(offset_of!(dvpoll, dp_fds) == 0);
+    assert!(offset_of!(dvpoll, dp_nfds) == word);
+    assert!(offset_of!(dvpoll, dp_timeout) == 2 * word);
+    assert!(offset_of!(dvpoll, dp_setp) == 3 * word);
+    assert!(size_of::<dvpoll>() == 4 * word);
+};
+
+unsafe extern "C" {
+    /// open(2), for the device.
+    #[cfg_attr(not(devpoll_in_libc), link_name = "devpoll_open")]
+    pub fn open(path: *const c_char, flags: c_int) -> c_int;
+    /// write(2): changes the set of an open device.
+    #[cfg_attr(not(devpoll_in_libc), link_name = "devpoll_write")]
+    pub fn write(fd: c_int, buffer: *const c_void, size: usize) -> isize;
+    /// ioctl(2): `DP_POLL` and `DP_ISPOLLED`.
+    #[cfg_attr(not(devpoll_in_libc), link_name = "devpoll_ioctl")]
+    pub fn ioctl(fd: c_int, request: c_int, argument: *mut c_void) -> c_int;
+    /// close(2).
+    #[cfg_attr(not(devpoll_in_libc), link_name = "devpoll_close")]
+    pub fn close(fd: c_int) -> c_int;
+}
