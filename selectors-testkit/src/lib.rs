@@ -37,10 +37,14 @@
 //! - [`scripted`]: a backend whose readiness, errors, interruptions and clock are scripted, to
 //!   test an event loop without a kernel.
 //! - `kqueue_emulation`, with the feature `kqueue` on Linux: kqueue(2) over epoll(7).
+//! - `devpoll_emulation`, with the feature `devpoll` on Linux: /dev/poll over poll(2).
 #![deny(unsafe_code)]
 
 pub mod conformance;
 pub mod contract;
+#[cfg(all(target_os = "linux", feature = "devpoll", not(external_devpoll)))]
+#[expect(unsafe_code, reason = "what a device does, done with system calls")]
+pub mod devpoll_emulation;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
 pub mod fixtures;
 #[cfg(all(target_os = "linux", feature = "kqueue", not(external_kqueue)))]

@@ -1,0 +1,261 @@
+//! Devices: which descriptor means which, whose they are, and waiting.
+
+use std::ffi::c_int;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use selectors::backend::seconds_and_nanos;
+use selectors_sys::devpoll::pollfd;
+
+use super::set::Set;
+
+/// An open device.
+pub(super) struct Device {
+    /// What fstat(2) says of it.
+    identity: (libc::dev_t, libc::ino_t),
+    writable: bool,
+    /// The process that it belongs to; 0 if it was not used yet. Forked processes share it.
+    owner: &'static AtomicU32,
+    closed: AtomicBool,
+    set: Mutex<Set>,
+    /// An eventfd(2) that ends waits: the set was changed.
+    wake: Mutex<Option<Arc<OwnedFd>>>,
+    /// The device that was opened before.
+    before: *const Device,
+}
+
+// SAFETY: `before` points to what is never freed, and is not written after it was published.
+unsafe impl Sync for Device {}
+
+/// The device that was opened last. A list without a lock, and never freed: a forked child must not
+/// wait for a lock that was held by a thread which it does not have.
+static LAST: AtomicPtr<Device> = AtomicPtr::new(ptr::null_mut());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+    // SAFETY: all fields are integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is ours to be written.
+    let answer = unsafe { libc::fstat(fd, &raw mut stat) };
+    (answer == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
+        .then_some((stat.st_dev, stat.st_ino))
+}
+
+/// Of how many devices the owners fit into what processes share.
+const OWNERS: usize = 1 << 20;
+
+/// A place for the owner of a new device, which forked processes will share. The first place of all
+/// counts those that are taken.
+fn new_owner() -> Result<&'static AtomicU32, Errno> {
+    static SHARED: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    let mut shared = SHARED.load(Ordering::Acquire);
+    if shared.is_null() {
+        let size = OWNERS * size_of::<AtomicU32>();
+        let (access, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, all zeros, at an address that the kernel chooses.
+        let new = unsafe { libc::mmap(ptr::null_mut(), size, access, flags, -1, 0) };
+        if new == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let new: *mut AtomicU32 = new.cast();
+        let was = SHARED.compare_exchange(shared, new, Ordering::AcqRel, Ordering::Acquire);
+        // Another thread may have been first; what is mapped for nothing costs no memory.
+        shared = was.map_or_else(|first| first, |_| new);
+    }
+    // SAFETY: within the memory, which stays.
+    let count = unsafe { &*shared };
+    let place = count.fetch_add(1, Ordering::AcqRel) as usize + 1;
+    if place >= OWNERS {
+        return Err(Errno::ENXIO);
+    }
+    // SAFETY: as above.
+    let owner = unsafe { shared.add(place) };
+    // SAFETY: as above.
+    Ok(unsafe { &*owner })
+}
+
+impl Device {
+    /// A new device, of an empty set: its descriptor.
+    pub(super) fn open(flags: c_int) -> Result<RawFd, Errno> {
+        let mut ends = [-1; 2];
+        // SAFETY: `ends` has room for two descriptors.
+        Errno::result(unsafe { libc::pipe2(ends.as_mut_ptr(), flags & libc::O_CLOEXEC) })?;
+        // SAFETY: a new descriptor that is nobody else's.
+        drop(unsafe { OwnedFd::from_raw_fd(ends[0]) });
+        // SAFETY: a new descriptor that is nobody else's.
+        let end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+        // SAFETY: takes numbers and returns a descriptor or -1.
+        let wake =
+            Errno::result(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: a new descriptor that is nobody else's.
+        let wake = unsafe { OwnedFd::from_raw_fd(wake) };
+        let device = Box::leak(Box::new(Self {
+            identity: identity(end.as_raw_fd()).ok_or(Errno::EIO)?,
+            writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
+            owner: new_owner()?,
+            closed: AtomicBool::new(false),
+            set: Mutex::default(),
+            wake: Mutex::new(Some(Arc::new(wake))),
+            before: ptr::null(),
+        }));
+        let mut before = LAST.load(Ordering::Acquire);
+        loop {
+            device.before = before;
+            match LAST.compare_exchange(before, device, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(other) => before = other,
+            }
+        }
+        let fd = end.as_raw_fd();
+        std::mem::forget(end);
+        Ok(fd)
+    }
+
+    /// The device that a descriptor means, if it means one.
+    pub(super) fn find(fd: RawFd) -> Option<&'static Self> {
+        let identity = identity(fd)?;
+        let mut at: *const Self = LAST.load(Ordering::Acquire);
+        // SAFETY: null, or one of the list, which is never freed.
+        while let Some(device) = unsafe { at.as_ref() } {
+            if device.identity == identity && !device.closed.load(Ordering::Acquire) {
+                return Some(device);
+            }
+            at = device.before;
+        }
+        None
+    }
+
+    /// Driver: the first process that writes or asks has the device from then on; others are
+    /// told EACCES, before anything else. Opening is not using it.
+    pub(super) fn enter(&self) -> Result<(), Errno> {
+        let process = std::process::id();
+        let owner = self.owner.compare_exchange(0, process, Ordering::AcqRel, Ordering::Acquire);
+        match owner {
+            Err(owner) if owner != process => Err(Errno::EACCES),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn enter_to_write(&self) -> Result<(), Errno> {
+        if !self.writable {
+            return Err(Errno::EBADF);
+        }
+        self.enter()
+    }
+
+    /// The set, for whoever has entered.
+    pub(super) fn set(&self) -> MutexGuard<'_, Set> {
+        lock(&self.set)
+    }
+
+    /// The descriptor was closed.
+    pub(super) fn closed(&self) {
+        self.closed.store(true, Ordering::Release);
+        let owner = self.owner.load(Ordering::Acquire);
+        // Not in a forked child, whose locks may be held for ever.
+        if owner != 0 && owner != std::process::id() {
+            return;
+        }
+        lock(&self.wake).take();
+        let mut set = self.set();
+        set.closed = true;
+        // Whoever waits keeps what is waited for, as in any system call.
+        if set.waiting == 0 {
+            *set = Set::default();
+        }
+    }
+
+    /// Has those who wait look again.
+    pub(super) fn wake(&self) {
+        if let Some(wake) = &*lock(&self.wake) {
+            let one = 1_u64;
+            // SAFETY: 8 bytes are read. It is full if it was never read, and then it is readable.
+            unsafe { libc::write(wake.as_raw_fd(), (&raw const one).cast(), size_of_val(&one)) };
+        }
+    }
+
+    /// Waits until the deadline for something that is ready. Without waiting no signal is looked
+    /// for.
+    pub(super) fn wait(
+        &self,
+        room: usize,
+        deadline: Option<Instant>,
+        waits: bool,
+    ) -> Result<Vec<pollfd>, Errno> {
+        let wake = lock(&self.wake).clone();
+        self.set().waiting += 1;
+        let result = self.wait_for(room, deadline, waits, wake.as_deref());
+        let mut set = self.set();
+        set.waiting -= 1;
+        if set.closed && set.waiting == 0 {
+            *set = Set::default();
+        }
+        result
+    }
+
+    fn wait_for(
+        &self,
+        room: usize,
+        deadline: Option<Instant>,
+        waits: bool,
+        wake: Option<&OwnedFd>,
+    ) -> Result<Vec<pollfd>, Errno> {
+        loop {
+            // Before the set is looked at, so that no change after that goes unnoticed.
+            if let Some(wake) = wake {
+                let mut count = 0_u64;
+                let place = (&raw mut count).cast();
+                // SAFETY: 8 bytes are written.
+                unsafe { libc::read(wake.as_raw_fd(), place, size_of_val(&count)) };
+            }
+            let (ready, mut polled) = self.set().search(room);
+            let passed = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if !ready.is_empty() || !waits || passed {
+                return Ok(ready);
+            }
+            if let Some(wake) = wake {
+                polled.push(pollfd { fd: wake.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+            }
+            match poll_until(&mut polled, deadline) {
+                // More than poll(2) takes: they are looked at every millisecond.
+                Err(Errno::EINVAL) => {
+                    let soon = Instant::now() + Duration::from_millis(1);
+                    sleep_until(Some(deadline.map_or(soon, |deadline| deadline.min(soon))), true)?;
+                }
+                answer => answer?,
+            }
+        }
+    }
+}
+
+/// poll(2) until something happens, or a moment has come, or not even that.
+fn poll_until(entries: &mut [pollfd], until: Option<Instant>) -> Result<(), Errno> {
+    let time = until.map(|until| {
+        // Longer ones are cut short, and begun again.
+        let left = until.saturating_duration_since(Instant::now());
+        let (tv_sec, tv_nsec) = seconds_and_nanos(left);
+        libc::timespec { tv_sec, tv_nsec }
+    });
+    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let count = libc::nfds_t::try_from(entries.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `entries` are ours to be written, `time` is null or outlives the call.
+    let answer = unsafe { libc::ppoll(entries.as_mut_ptr(), count, time, ptr::null()) };
+    Errno::result(answer).map(drop)
+}
+
+/// Does nothing until a moment has come, or for ever. A signal ends it.
+pub(super) fn sleep_until(until: Option<Instant>, waits: bool) -> Result<(), Errno> {
+    while waits && until.is_none_or(|until| until > Instant::now()) {
+        poll_until(&mut [], until)?;
+    }
+    Ok(())
+}

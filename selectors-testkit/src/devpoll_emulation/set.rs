@@ -1,0 +1,160 @@
+//! The set of a device: its rules, which are those of illumos's driver. *Driver* below is
+//! `devpoll.c`, *man* is poll(4D).
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::libc;
+use selectors_sys::devpoll::{POLLERR, POLLNVAL, POLLREMOVE, pollfd};
+
+use super::Flavor;
+use super::device::Device;
+
+/// What a device polls.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    entries: BTreeMap<RawFd, Entry>,
+    /// Where the next search begins.
+    start: RawFd,
+    /// Where every search ends: no number was ever higher.
+    end: RawFd,
+    /// How many wait.
+    pub(super) waiting: usize,
+    /// Whether the device was closed.
+    pub(super) closed: bool,
+}
+
+/// What is kept for a number. It is kept for good (driver: only the last close frees it).
+#[derive(Debug, Default)]
+struct Entry {
+    events: i16,
+    /// Whether there is a file to be polled: whether it was open when it was added, and was not
+    /// removed since.
+    live: bool,
+}
+
+/// How far the table of open files reaches, as far as we have seen. It grows and does not shrink.
+static TABLE: AtomicI32 = AtomicI32::new(64);
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: takes numbers, changes nothing.
+    let open = fd >= 0 && unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+    if open {
+        // It doubles, as far as numbers go.
+        let size = u32::try_from(fd).unwrap_or(0) + 1;
+        let size = i32::try_from(size.next_power_of_two()).unwrap_or(i32::MAX);
+        TABLE.fetch_max(size, Ordering::Relaxed);
+    }
+    open
+}
+
+impl Set {
+    /// Takes entries in, one after the other.
+    pub(super) fn write(&mut self, entries: &[pollfd]) {
+        for entry in entries {
+            let open = is_open(entry.fd);
+            // Driver: what is beyond the process's table of open files, and so what is negative, is
+            // skipped without a word, and with the same success.
+            if entry.fd < 0 || entry.fd >= TABLE.load(Ordering::Relaxed) {
+                continue;
+            }
+            // Driver: to remove is to be equal to POLLREMOVE. With any other bit it is an event
+            // like others.
+            if entry.events == POLLREMOVE {
+                self.remove(entry.fd);
+            } else {
+                self.add(entry.fd, entry.events, open);
+            }
+        }
+    }
+
+    /// Driver: forgets the events, unless there was no file to be polled. Those of a number that was
+    /// added when it was not open survive, and so they do being removed.
+    fn remove(&mut self, fd: RawFd) {
+        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| entry.live) {
+            *entry = Entry::default();
+        }
+    }
+
+    /// Man: events are OR-ed with those that are there already. Driver: a number that is not open
+    /// is taken as well, but there is no file to be polled, then or later, until it is added again;
+    /// and closing does not clear the events, so that a number inherits those of whoever had it
+    /// before and did not remove it.
+    fn add(&mut self, fd: RawFd, events: i16, open: bool) {
+        self.end = self.end.max(fd);
+        let entry = self.entries.entry(fd).or_default();
+        entry.events |= events;
+        entry.live |= open;
+    }
+
+    /// `DP_ISPOLLED`. Driver: the events, if there is a file to be polled; what is closed and was
+    /// not removed counts.
+    pub(super) fn events_of(&self, fd: RawFd) -> Option<i16> {
+        self.entries.get(&fd).filter(|entry| entry.live).map(|entry| entry.events)
+    }
+
+    /// The numbers that there is a file to be polled for, in the order of a search.
+    fn in_order(&self) -> Vec<pollfd> {
+        let (first, second) = (self.entries.range(self.start..), self.entries.range(..self.start));
+        let live = first.chain(second).filter(|(_, entry)| entry.live);
+        live.map(|(&fd, entry)| pollfd { fd, events: entry.events, revents: 0 }).collect()
+    }
+
+    /// What is ready, as far as there is room, and what to wait for if nothing is. Driver: the
+    /// search goes round in a circle. It begins where the last one that filled its list stopped.
+    pub(super) fn search(&mut self, room: usize) -> (Vec<pollfd>, Vec<pollfd>) {
+        let mut polled = self.in_order();
+        // poll(2) takes no more than RLIMIT_NOFILE.
+        for chunk in polled.chunks_mut(16) {
+            poll_now(chunk);
+        }
+        let mut ready = Vec::new();
+        let mut idle = Vec::new();
+        for mut entry in polled {
+            if entry.revents & POLLNVAL != 0 {
+                // Man: closed and not removed: POLLNVAL may be returned. Driver: it is, and with
+                // it what the place for the events held before.
+                if Flavor::current() == Flavor::Manual {
+                    continue;
+                }
+                (entry.events, entry.revents) = (!0, POLLNVAL);
+            } else if entry.revents & POLLERR != 0 && Device::find(entry.fd).is_some() {
+                // Man: polling a device results in POLLERR.
+                entry.revents = POLLERR;
+            }
+            if entry.revents == 0 {
+                idle.push(pollfd { revents: 0, ..entry });
+                continue;
+            }
+            ready.push(entry);
+            if ready.len() == room {
+                self.stopped_at(entry.fd);
+                break;
+            }
+        }
+        (ready, idle)
+    }
+
+    /// Driver: a search that ends at the very end of its circle has not stopped short of it, so
+    /// the next one begins where this one began.
+    fn stopped_at(&mut self, fd: RawFd) {
+        if fd == self.end && self.start > 0 {
+            self.start = 0;
+        } else if fd != self.end && fd + 1 != self.start {
+            self.start = fd + 1;
+        }
+    }
+}
+
+/// poll(2) without waiting. Whatever a signal does, there is an answer.
+fn poll_now(entries: &mut [pollfd]) {
+    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
+    loop {
+        // SAFETY: `entries` are ours to be written.
+        let answer = unsafe { libc::poll(entries.as_mut_ptr(), count, 0) };
+        if answer >= 0 || nix::errno::Errno::last() != nix::errno::Errno::EINTR {
+            return;
+        }
+    }
+}
