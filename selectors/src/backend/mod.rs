@@ -71,6 +71,12 @@ mod deferred;
     target_os = "openbsd"
 ))]
 mod always;
+#[cfg(any(
+    target_os = "illumos",
+    target_os = "solaris",
+    all(target_os = "linux", feature = "devpoll-provider")
+))]
+mod devpoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(any(
@@ -106,6 +112,12 @@ mod poll_call;
 
 pub use any::AnyBackend;
 pub use deferred::{Change, Deferred};
+#[cfg(any(
+    target_os = "illumos",
+    target_os = "solaris",
+    all(target_os = "linux", feature = "devpoll-provider")
+))]
+pub use devpoll::Devpoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use epoll::Epoll;
 #[cfg(any(
@@ -126,6 +138,12 @@ pub(crate) mod aliases {
     pub use super::DefaultSelector;
     pub use super::any::AnySelector;
     pub use super::deferred::DeferredSelector;
+    #[cfg(any(
+        target_os = "illumos",
+        target_os = "solaris",
+        all(target_os = "linux", feature = "devpoll-provider")
+    ))]
+    pub use super::devpoll::DevpollSelector;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub use super::epoll::EpollSelector;
     #[cfg(any(
@@ -180,12 +198,13 @@ mod platform {
 }
 #[cfg(any(target_os = "illumos", target_os = "solaris"))]
 mod platform {
-    use super::{BackendKind, Open, Poll, Select};
+    use super::{BackendKind, Devpoll, Open, Poll, Select};
 
     /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
-    pub type DefaultBackend = Poll;
+    pub type DefaultBackend = Devpoll;
 
     pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
+        (BackendKind::Devpoll, || Ok(Box::new(Devpoll::new()?))),
         (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
         (BackendKind::Select, || Ok(Box::new(Select::new()?))),
     ];
@@ -206,7 +225,8 @@ pub use platform::DefaultBackend;
 /// A selector over the best backend that this system has. Python's `DefaultSelector`.
 ///
 /// `DefaultSelector::new()` makes one; it is an alias of `EpollSelector` on Linux and Android, of
-/// `KqueueSelector` on the BSDs, macOS and iOS, of `SelectSelector` on Windows.
+/// `KqueueSelector` on the BSDs, macOS and iOS, of `DevpollSelector` on illumos and Solaris, of
+/// `SelectSelector` on Windows.
 ///
 /// # Examples
 ///
@@ -501,7 +521,7 @@ pub enum BackendKind {
     Epoll,
     /// kqueue(2).
     Kqueue,
-    /// /dev/poll, poll(7D).
+    /// /dev/poll, poll(4D).
     Devpoll,
     /// poll(2).
     Poll,

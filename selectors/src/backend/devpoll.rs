@@ -1,0 +1,396 @@
+//! /dev/poll, poll(4D): illumos and Solaris. On Linux for tests only, over what is linked.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors_sys::devpoll as sys;
+
+use super::descriptor::check_open;
+use super::{Backend, BorrowedSource, Capabilities, RawSource};
+use crate::index::DescriptorIndex;
+use crate::timeout::millis_rounded_up;
+use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+/// A selector over /dev/poll: illumos and Solaris.
+#[doc(alias = "devpoll")]
+pub type DevpollSelector<F, T = ()> = Selector<F, T, Devpoll>;
+
+impl<F, T> DevpollSelector<F, T> {
+    /// A selector over /dev/poll. Python's `DevpollSelector()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2): too many open files, and where a zone or a chroot(2) does not have the
+    /// device, that there is no such file.
+    /// [`AnySelector`](crate::AnySelector) with [`BackendKind::default`](crate::BackendKind) falls
+    /// back to poll(2) there.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use selectors::DevpollSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: DevpollSelector<TcpStream> = DevpollSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> Result<Self> {
+        Selector::open(Devpoll::new)
+    }
+}
+
+/// How many sources the first wait can report. The room doubles whenever a wait fills it.
+const FIRST_ROOM: usize = 64;
+
+/// How often a write may take nothing before that is an error.
+const FRUITLESS: usize = 16;
+
+/// /dev/poll, poll(4D).
+///
+/// # Implementation notes
+///
+/// - The kernel has a set of descriptors, and no place for a token: what it reports finds its
+///   source through an index by descriptor. What is reported and not registered is dropped, and
+///   removed from the set.
+/// - The kernel adds events to those that it has for a number, also to those of a file that was
+///   closed and not removed. So each change is one write that removes the number before it is
+///   added.
+/// - A one-shot source that has fired leaves the set at the beginning of the next wait, with all
+///   others in one write, unless it was modified meanwhile.
+/// - A change that fails is undone. Where that fails, too, the next wait begins with it.
+/// - The room for what a wait reports grows as long as the kernel takes it: Solaris answers EINVAL
+///   to more than RLIMIT_NOFILE.
+/// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL), or not at
+///   all.
+/// - The device has a descriptor, but polling that results in POLLERR, whatever is ready: it
+///   cannot be watched by another selector.
+/// - The device belongs to the process that used it first. After fork(2) all calls fail in the other
+///   one, with EACCES, and dropping it there changes nothing here.
+#[derive(Debug)]
+pub struct Devpoll {
+    device: Device,
+    buffer: Vec<sys::pollfd>,
+    /// How much room the kernel has not refused.
+    most: usize,
+    sources: Vec<Source>,
+    index: DescriptorIndex,
+    /// Descriptors of which the set has something else than it should.
+    unsettled: Vec<RawSource>,
+    /// Room to put that right.
+    entries: Vec<sys::pollfd>,
+}
+
+#[derive(Debug)]
+struct Source {
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+    /// Whether it is to be reported: not after a one-shot source was.
+    armed: bool,
+    /// Whether the set has it as it should, or does not have it if it is not armed.
+    settled: bool,
+}
+
+impl Devpoll {
+    /// A new set, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2): too many open files, no such device.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use selectors::backend::{Backend, Devpoll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(!Devpoll::new()?.capabilities().edge);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            device: Device::open()?,
+            buffer: room(FIRST_ROOM),
+            most: usize::MAX,
+            sources: Vec::new(),
+            index: DescriptorIndex::default(),
+            unsettled: Vec::new(),
+            entries: Vec::new(),
+        })
+    }
+
+    fn place(&self, fd: RawSource) -> io::Result<usize> {
+        self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Has the next wait see to it that the set has what it should have of a descriptor.
+    fn unsettle(&mut self, fd: RawSource) {
+        if let Some(place) = self.index.get(fd) {
+            self.sources[place].settled = false;
+        }
+        self.unsettled.push(fd);
+    }
+
+    /// Brings the set in line with the sources, in one write.
+    fn settle(&mut self) -> nix::Result<()> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        self.entries.clear();
+        for &fd in &self.unsettled {
+            match self.index.get(fd).map(|place| &self.sources[place]) {
+                Some(source) if source.settled => {}
+                Some(source) if source.armed => self.entries.extend(adding(fd, source.watch)),
+                _ => self.entries.push(removing(fd)),
+            }
+        }
+        self.device.write(&self.entries)?;
+        for fd in self.unsettled.drain(..) {
+            if let Some(place) = self.index.get(fd) {
+                self.sources[place].settled = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// One waiting call: how many entries are now in the buffer.
+    #[inline]
+    fn wait_once(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
+        loop {
+            match self.device.poll(&mut self.buffer, millis_rounded_up(timeout)) {
+                // More than RLIMIT_NOFILE, which may have been lowered.
+                Err(Errno::EINVAL) if self.buffer.len() > 1 => {
+                    self.most = self.buffer.len() / 2;
+                    self.buffer.truncate(self.most);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Appends what is in the buffer.
+    #[inline]
+    fn take(&mut self, count: usize, events: &mut Events) {
+        for pollfd in &self.buffer[..count] {
+            let source = self.index.get(pollfd.fd).map(|place| &mut self.sources[place]);
+            match source {
+                Some(source) if source.armed => {
+                    events.push(Event::new(source.token, from_poll(pollfd.revents)));
+                    if source.watch.mode == Mode::OneShot {
+                        (source.armed, source.settled) = (false, false);
+                        self.unsettled.push(pollfd.fd);
+                    }
+                }
+                // Nobody's, or to be removed already.
+                _ => self.unsettled.push(pollfd.fd),
+            }
+        }
+        if count == self.buffer.len() && count < self.most {
+            self.buffer = room((2 * count).min(self.most));
+        }
+    }
+}
+
+impl Backend for Devpoll {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            priority: true,
+            hangup: true,
+            error: true,
+            write_hangup: true,
+            constant_wait: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let fd = source.as_raw_fd();
+        if fd == self.device.0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // The kernel takes in silently what is not open.
+        check_open(source)?;
+        self.device.write(&adding(fd, watch)).inspect_err(|_| {
+            if self.device.write(&[removing(fd)]).is_err() {
+                self.unsettle(fd);
+            }
+        })?;
+        self.index.insert(fd, self.sources.len());
+        self.sources.push(Source { fd, token, watch, armed: true, settled: true });
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        let written = self.device.write(&adding(fd, new));
+        let source = &mut self.sources[place];
+        let Err(error) = written else {
+            *source = Source { fd, token, watch: new, armed: true, settled: true };
+            return Ok(());
+        };
+        let before = adding(fd, source.watch);
+        let undone = if source.armed {
+            self.device.write(&before)
+        } else {
+            self.device.write(&[removing(fd)])
+        };
+        match undone {
+            Ok(()) => source.settled = true,
+            Err(_) => self.unsettle(fd),
+        }
+        Err(error.into())
+    }
+
+    fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
+        let place = self.place(fd)?;
+        if self.sources[place].armed || !self.sources[place].settled {
+            match self.device.write(&[removing(fd)]) {
+                // The device itself was closed: it has no set any more.
+                Ok(()) | Err(Errno::EBADF) => {}
+                Err(error) => {
+                    self.unsettle(fd);
+                    return Err(error.into());
+                }
+            }
+        }
+        self.index.remove(fd);
+        self.sources.swap_remove(place);
+        if let Some(moved) = self.sources.get(place) {
+            self.index.insert(moved.fd, place);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        // If this fails, what should be silent is not, so there is no use in waiting.
+        self.settle()?;
+        let count = self.wait_once(timeout)?;
+        self.take(count, events);
+        Ok(())
+    }
+}
+
+/// Python's `fileno()`. It cannot be watched by another selector: it is always an ERROR.
+impl AsFd for Devpoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is open for as long as the device is there, which is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.device.0) }
+    }
+}
+
+/// An open device.
+#[derive(Debug)]
+struct Device(RawSource);
+
+impl Device {
+    fn open() -> nix::Result<Self> {
+        let flags = sys::O_RDWR | sys::O_CLOEXEC;
+        // SAFETY: the path is a string that outlives the call.
+        let fd = unsafe { sys::open(sys::DEV_POLL.as_ptr(), flags) };
+        Errno::result(fd).map(Self)
+    }
+
+    /// Changes the set by all of `entries`, in their order. If it fails, some may have been taken.
+    fn write(&self, mut entries: &[sys::pollfd]) -> nix::Result<()> {
+        let mut most = entries.len();
+        let mut fruitless = 0;
+        while !entries.is_empty() {
+            let part = &entries[..most.min(entries.len())];
+            // SAFETY: `part` is readable for as many bytes as it is long.
+            let bytes = unsafe { sys::write(self.0, part.as_ptr().cast(), size_of_val(part)) };
+            let taken = match Errno::result(bytes) {
+                // A signal, while it was another writer's turn.
+                Err(Errno::EINTR) => continue,
+                // More than RLIMIT_NOFILE.
+                Err(Errno::EINVAL) if part.len() > 1 => {
+                    most = part.len() / 2;
+                    continue;
+                }
+                // An entry that was cut has not been taken.
+                answer => usize::try_from(answer?).unwrap_or(0) / size_of::<sys::pollfd>(),
+            };
+            fruitless = if taken == 0 { fruitless + 1 } else { 0 };
+            if fruitless == FRUITLESS {
+                return Err(Errno::EIO);
+            }
+            entries = &entries[taken.min(part.len())..];
+        }
+        Ok(())
+    }
+
+    /// Waits, and returns how many entries it has filled in.
+    fn poll(&self, buffer: &mut [sys::pollfd], timeout: i32) -> nix::Result<usize> {
+        // SAFETY: all fields are integers and pointers, for which zero is a value.
+        let mut dvpoll: sys::dvpoll = unsafe { mem::zeroed() };
+        dvpoll.dp_fds = buffer.as_mut_ptr();
+        // Never 0: the call would only sleep.
+        dvpoll.dp_nfds = sys::nfds_t::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?;
+        dvpoll.dp_timeout = timeout;
+        let argument = (&raw mut dvpoll).cast::<std::ffi::c_void>();
+        // SAFETY: `dvpoll` outlives the call, and its pointer has the room that it tells of.
+        let count = unsafe { sys::ioctl(self.0, sys::DP_POLL, argument) };
+        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0).min(buffer.len()))
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: ours, and not used any more.
+        unsafe { sys::close(self.0) };
+    }
+}
+
+fn room(entries: usize) -> Vec<sys::pollfd> {
+    vec![sys::pollfd { fd: -1, events: 0, revents: 0 }; entries]
+}
+
+fn removing(fd: RawSource) -> sys::pollfd {
+    sys::pollfd { fd, events: sys::POLLREMOVE, revents: 0 }
+}
+
+/// Has the set watch for this and nothing else. Removing alone does not clear the events of a
+/// number that was closed when it was last added, since there is nothing to be removed: so it is
+/// added before.
+fn adding(fd: RawSource, watch: Watch) -> [sys::pollfd; 3] {
+    let added = sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 };
+    [added, removing(fd), added]
+}
+
+fn to_poll(interest: Interest) -> i16 {
+    let mut flags = 0;
+    if interest.contains(Interest::READ) {
+        flags |= sys::POLLIN;
+    }
+    if interest.contains(Interest::WRITE) {
+        flags |= sys::POLLOUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        flags |= sys::POLLPRI;
+    }
+    flags
+}
+
+#[inline]
+fn from_poll(flags: i16) -> Readiness {
+    let any = |of: i16| flags & of != 0;
+    let mut readiness = Readiness::empty();
+    readiness.set(Readiness::READ, any(sys::POLLIN));
+    readiness.set(Readiness::WRITE, any(sys::POLLOUT));
+    readiness.set(Readiness::PRIORITY, any(sys::POLLPRI));
+    readiness.set(Readiness::ERROR, any(sys::POLLERR | sys::POLLNVAL));
+    readiness.set(Readiness::HANGUP, any(sys::POLLHUP));
+    readiness
+}
