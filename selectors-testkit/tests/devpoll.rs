@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Devpoll};
 use selectors::{
-    Backend, DevpollSelector, Error, Event, Events, Interest, Mode, PollSelector, Readiness,
-    Selector, Token, Watch,
+    Backend, DeferredSelector, DevpollSelector, Error, Event, Events, Interest, Mode, PollSelector,
+    Readiness, Selector, Token, Watch,
 };
 use selectors_sys::devpoll::{
     self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, POLLREMOVE, pollfd,
@@ -288,6 +288,14 @@ mod provoked {
         }
         selector.unregister(token).unwrap();
         assert_eq!(count(), (1, 0));
+        let token = selector.register_with(&ours, BOTH, (), Mode::OneShot).unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 1);
+        assert_eq!(count(), (1, 1));
+        selector.unregister(token).unwrap();
+        assert_eq!(count(), (0, 0), "the next wait removes it");
+        assert!(selector.select(NOW).unwrap().is_empty());
+        assert_eq!(count(), (1, 1));
+        assert_eq!(in_kernel(selector.backend(), ours.as_raw_fd()), None);
     }
 
     #[test]
@@ -483,7 +491,9 @@ mod provoked {
         }
         selector.modify(once, Interest::WRITE).unwrap();
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [once, level]);
+        next_writes(&[fails(0)]);
         selector.unregister(once).unwrap();
+        assert_eq!(errno(selector.select(None)), Some(NO_MEMORY));
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [level]);
         assert_eq!(in_kernel(selector.backend(), ours.as_raw_fd()), None);
     }
@@ -536,6 +546,63 @@ mod provoked {
         }
         limit_entries(None);
         assert_eq!(seen.len(), 100, "none starves");
+    }
+
+    type Putting<'a> = DeferredSelector<BorrowedFd<'a>, (), Devpoll>;
+
+    fn deferred<'a>() -> Putting<'a> {
+        Selector::with_backend(Deferred::new(Devpoll::new().unwrap()))
+    }
+
+    #[test]
+    fn changes_that_were_put_off_are_one_write() {
+        let pairs: Vec<_> = (0..30).map(|_| unix_pair().unwrap()).collect();
+        let mut selector = deferred();
+        let mut tokens = Vec::new();
+        let before = calls();
+        for (ours, _) in &pairs {
+            tokens.push(selector.register(ours.as_fd(), Interest::WRITE, ()).unwrap());
+        }
+        assert_eq!(selector.select(LONG).unwrap().len(), 30);
+        assert_eq!(calls().write - before.write, 1);
+        for &token in &tokens[..10] {
+            selector.modify(token, Interest::READ).unwrap();
+        }
+        for &token in &tokens[10..20] {
+            selector.unregister(token).unwrap();
+        }
+        assert_eq!(selector.select(LONG).unwrap().len(), 10);
+        assert_eq!(calls().write - before.write, 2);
+        for (at, (ours, _)) in pairs.iter().enumerate() {
+            let events = [Some(POLLIN), None, Some(POLLOUT)][at / 10];
+            assert_eq!(in_kernel(selector.backend(), ours.as_raw_fd()), events);
+        }
+    }
+
+    #[test]
+    fn changes_that_fail_together_are_made_one_by_one() {
+        for after in 0..=9 {
+            let (first, _first_peer) = unix_pair().unwrap();
+            let (second, _second_peer) = unix_pair().unwrap();
+            let (third, _third_peer) = unix_pair().unwrap();
+            let mut selector = deferred();
+            let kept = selector.register(first.as_fd(), Interest::WRITE, ()).unwrap();
+            let gone = selector.register(second.as_fd(), Interest::WRITE, ()).unwrap();
+            assert_eq!(selector.select(LONG).unwrap().len(), 2);
+            selector.modify(kept, BOTH).unwrap();
+            selector.unregister(gone).unwrap();
+            let new = selector.register(third.as_fd(), Interest::WRITE, ()).unwrap();
+            // Together, and then the first by itself, which is undone.
+            next_writes(&[fails(after), fails(after.min(2))]);
+            let events = selector.select(LONG).unwrap();
+            assert!(all_written());
+            assert_eq!(tokens(&events), [kept, new]);
+            let refusal = selector.backend().refusal(kept).and_then(io::Error::raw_os_error);
+            assert_eq!(refusal, Some(NO_MEMORY));
+            let events = [&first, &second, &third]
+                .map(|socket| in_kernel(selector.backend(), socket.as_raw_fd()));
+            assert_eq!(events, [Some(POLLOUT), None, Some(POLLOUT)]);
+        }
     }
 
     #[test]

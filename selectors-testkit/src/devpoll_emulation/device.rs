@@ -192,7 +192,14 @@ impl Device {
         waits: bool,
     ) -> Result<Vec<pollfd>, Errno> {
         let wake = lock(&self.wake).clone();
-        self.set().waiting += 1;
+        {
+            let mut set = self.set();
+            if set.closed {
+                // Closed since it was found: no device, but a pipe.
+                return Err(Errno::ENOTTY);
+            }
+            set.waiting += 1;
+        }
         let result = self.wait_for(room, deadline, waits, wake.as_deref());
         let mut set = self.set();
         set.waiting -= 1;

@@ -9,10 +9,12 @@ use nix::errno::Errno;
 use selectors_sys::devpoll as sys;
 
 use super::descriptor::check_open;
-use super::{Backend, BorrowedSource, Capabilities, RawSource};
+use super::{Backend, BorrowedSource, Capabilities, Change, RawSource};
 use crate::index::DescriptorIndex;
 use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+mod batch;
 
 /// A selector over /dev/poll: illumos and Solaris.
 #[doc(alias = "devpoll")]
@@ -63,6 +65,7 @@ const FRUITLESS: usize = 16;
 ///   added.
 /// - A one-shot source that has fired leaves the set at the beginning of the next wait, with all
 ///   others in one write, unless it was modified meanwhile.
+/// - Changes that were put off go in one write.
 /// - A change that fails is undone. Where that fails, too, the next wait begins with it.
 /// - The room for what a wait reports grows as long as the kernel takes it: Solaris answers EINVAL
 ///   to more than RLIMIT_NOFILE.
@@ -128,6 +131,24 @@ impl Devpoll {
 
     fn place(&self, fd: RawSource) -> io::Result<usize> {
         self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes a source in, or in the place of what it was before.
+    fn keep(&mut self, source: Source) {
+        if let Some(place) = self.index.get(source.fd) {
+            self.sources[place] = source;
+        } else {
+            self.index.insert(source.fd, self.sources.len());
+            self.sources.push(source);
+        }
+    }
+
+    fn forget(&mut self, fd: RawSource) {
+        let Some(place) = self.index.remove(fd) else { return };
+        self.sources.swap_remove(place);
+        if let Some(moved) = self.sources.get(place) {
+            self.index.insert(moved.fd, place);
+        }
     }
 
     /// Has the next wait see to it that the set has what it should have of a descriptor.
@@ -227,8 +248,7 @@ impl Backend for Devpoll {
                 self.unsettle(fd);
             }
         })?;
-        self.index.insert(fd, self.sources.len());
-        self.sources.push(Source { fd, token, watch, armed: true, settled: true });
+        self.keep(Source { fd, token, watch, armed: true, settled: true });
         Ok(())
     }
 
@@ -255,7 +275,8 @@ impl Backend for Devpoll {
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
         let place = self.place(fd)?;
-        if self.sources[place].armed || !self.sources[place].settled {
+        // What has fired is not in the set any more, or leaves it before the next wait.
+        if self.sources[place].armed {
             match self.device.write(&[removing(fd)]) {
                 // The device itself was closed: it has no set any more.
                 Ok(()) | Err(Errno::EBADF) => {}
@@ -265,11 +286,7 @@ impl Backend for Devpoll {
                 }
             }
         }
-        self.index.remove(fd);
-        self.sources.swap_remove(place);
-        if let Some(moved) = self.sources.get(place) {
-            self.index.insert(moved.fd, place);
-        }
+        self.forget(fd);
         Ok(())
     }
 
@@ -280,6 +297,15 @@ impl Backend for Devpoll {
         let count = self.wait_once(timeout)?;
         self.take(count, events);
         Ok(())
+    }
+
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.make_and_wait(changes, events, timeout)
     }
 }
 

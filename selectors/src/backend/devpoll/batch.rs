@@ -1,0 +1,63 @@
+//! Changes that were put off, made by one write.
+//!
+//! What the device does not take as a whole is made again change by change, by the ways that know
+//! what to do about a failure: each of them sets what the device has of its descriptor, whatever
+//! that was before.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Devpoll, Source, adding, check_open, removing};
+use crate::Events;
+use crate::backend::{Backend, Change, borrow};
+
+impl Devpoll {
+    pub(super) fn make_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let made = self.make_together(changes) || {
+            let mut all = true;
+            for change in changes {
+                all &= change.make(self);
+            }
+            all
+        };
+        if made { self.wait(events, timeout) } else { Ok(()) }
+    }
+
+    /// Makes all changes, or none that the sources know of.
+    fn make_together(&mut self, changes: &[Change]) -> bool {
+        if !changes.iter().all(|change| change.old_watch().is_some() || self.can_add(change)) {
+            return false;
+        }
+        self.entries.clear();
+        for change in changes {
+            match change.new_watch() {
+                Some(new) => self.entries.extend(adding(change.fd(), new)),
+                None => self.entries.push(removing(change.fd())),
+            }
+        }
+        if self.device.write(&self.entries).is_err() {
+            return false;
+        }
+        for change in changes {
+            let (fd, token) = (change.fd(), change.token());
+            match change.new_watch() {
+                Some(watch) => {
+                    self.keep(Source { fd, token, watch, armed: true, settled: true });
+                }
+                None => self.forget(fd),
+            }
+        }
+        true
+    }
+
+    fn can_add(&self, change: &Change) -> bool {
+        // SAFETY: nothing is done with it but to ask whether it is open.
+        let source = unsafe { borrow(change.fd()) };
+        change.fd() != self.device.0 && check_open(source).is_ok()
+    }
+}
