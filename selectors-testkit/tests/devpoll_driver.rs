@@ -284,6 +284,44 @@ fn a_reused_number_means_the_new_file() {
 }
 
 #[test]
+fn a_reused_number_may_not_be_looked_at() {
+    // Driver: what was idle is woken by its file, which is not the number's any more. Adding it
+    // again helps.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let (new, mut new_peer) = unix_pair().unwrap();
+    let reused = loose(&ours);
+    let device = Device::open();
+    device.add(reused.borrow(), POLLIN);
+    assert_eq!(device.ready(), [], "idle, and so known to be");
+    reused.replace(&new).unwrap();
+    new_peer.write_all(b"x").unwrap();
+    #[cfg(all(target_os = "linux", not(external_devpoll)))]
+    {
+        use selectors_testkit::devpoll_emulation::Flavor;
+        let silent = Flavor::current() == Flavor::Illumos;
+        assert_eq!(device.ready().len(), usize::from(!silent));
+    }
+    device.add(reused.borrow(), POLLIN);
+    assert_eq!(device.ready(), [(reused.number(), POLLIN)]);
+}
+
+#[test]
+fn a_closed_descriptor_that_was_idle_is_not_looked_at() {
+    if !SOURCE_KNOWN {
+        return;
+    }
+    let (ours, _theirs) = unix_pair().unwrap();
+    let gone = loose(&ours);
+    let device = Device::open();
+    device.add(gone.borrow(), POLLIN);
+    assert_eq!(device.ready(), []);
+    gone.close().unwrap();
+    for (fd, revents) in device.ready() {
+        assert_eq!((fd, revents), (gone.number(), POLLNVAL));
+    }
+}
+
+#[test]
 fn a_part_of_an_entry_is_ignored_and_counts() {
     // Driver: as many entries as are whole; all bytes are said to be written.
     if !SOURCE_KNOWN {

@@ -17,7 +17,7 @@ use super::set::Set;
 /// An open device.
 pub(super) struct Device {
     /// What fstat(2) says of it.
-    identity: (libc::dev_t, libc::ino_t),
+    identity: Identity,
     writable: bool,
     /// The process that it belongs to; 0 if it was not used yet. Forked processes share it.
     owner: &'static AtomicU32,
@@ -40,13 +40,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+/// What tells one file from another.
+pub(super) type Identity = (libc::dev_t, libc::ino_t);
+
+/// What an open descriptor means.
+pub(super) fn identity(fd: RawFd) -> Option<Identity> {
     // SAFETY: all fields are integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is ours to be written.
     let answer = unsafe { libc::fstat(fd, &raw mut stat) };
-    (answer == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
-        .then_some((stat.st_dev, stat.st_ino))
+    (answer == 0).then_some((stat.st_dev, stat.st_ino))
 }
 
 /// Of how many devices the owners fit into what processes share.

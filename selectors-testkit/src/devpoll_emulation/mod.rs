@@ -22,8 +22,8 @@
 //!
 //! - Know that the last descriptor was closed by other ways than `devpoll_close`: such a device
 //!   leaks a few hundred bytes. A duplicate of one that was closed by it is a dead pipe.
-//! - Keep silent of a source that was idle when it was last polled, and then was closed or its
-//!   number reused, as illumos may since nothing wakes it: every source is polled every time.
+//! - Tell one eventfd(2) from another, or what else has no inode of its own: a number that was one
+//!   and is another is the same file to it.
 //! - Say POLLERR alone where poll(2) or epoll(7) is asked whether the descriptor has room: they
 //!   say POLLOUT with it.
 //! - Tell a bad address from a good one, unless it is null.
@@ -49,7 +49,8 @@ mod set;
 ///
 /// | | illumos | manual |
 /// |---|---|---|
-/// | a descriptor that was closed and not removed | POLLNVAL | nothing |
+/// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet looked at; else nothing | nothing |
+/// | one that was idle, and whose number was reused | nothing | the new file is polled |
 /// | `DP_POLL` with room for as many as RLIMIT_NOFILE allows, or more | taken; cut down from twice as many on | EINVAL |
 ///
 /// # Examples

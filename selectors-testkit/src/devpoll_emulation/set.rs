@@ -9,7 +9,7 @@ use nix::libc;
 use selectors_sys::devpoll::{POLLERR, POLLNVAL, POLLREMOVE, pollfd};
 
 use super::Flavor;
-use super::device::Device;
+use super::device::{Device, Identity, identity};
 
 /// What a device polls.
 #[derive(Debug, Default)]
@@ -29,31 +29,32 @@ pub(super) struct Set {
 #[derive(Debug, Default)]
 struct Entry {
     events: i16,
-    /// Whether there is a file to be polled: whether it was open when it was added, and was not
-    /// removed since.
-    live: bool,
+    /// The file to be polled: there is one if it was open when it was added, and was not removed
+    /// since.
+    file: Option<Identity>,
+    /// Whether the next search looks at it: not if it was idle when it was looked at, until the
+    /// file that it was then has something to say.
+    looked_at: bool,
 }
 
 /// How far the table of open files reaches, as far as we have seen. It grows and does not shrink.
 static TABLE: AtomicI32 = AtomicI32::new(64);
 
-fn is_open(fd: RawFd) -> bool {
-    // SAFETY: takes numbers, changes nothing.
-    let open = fd >= 0 && unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
-    if open {
+/// Takes note of how far the table reaches.
+fn see(fd: RawFd) {
+    if identity(fd).is_some() {
         // It doubles, as far as numbers go.
         let size = u32::try_from(fd).unwrap_or(0) + 1;
         let size = i32::try_from(size.next_power_of_two()).unwrap_or(i32::MAX);
         TABLE.fetch_max(size, Ordering::Relaxed);
     }
-    open
 }
 
 impl Set {
     /// Takes entries in, one after the other.
     pub(super) fn write(&mut self, entries: &[pollfd]) {
         for entry in entries {
-            let open = is_open(entry.fd);
+            see(entry.fd);
             // Driver: what is beyond the process's table of open files, and so what is negative, is
             // skipped without a word, and with the same success.
             if entry.fd < 0 || entry.fd >= TABLE.load(Ordering::Relaxed) {
@@ -64,7 +65,7 @@ impl Set {
             if entry.events == POLLREMOVE {
                 self.remove(entry.fd);
             } else {
-                self.add(entry.fd, entry.events, open);
+                self.add(entry.fd, entry.events);
             }
         }
     }
@@ -72,7 +73,7 @@ impl Set {
     /// Driver: forgets the events, unless there was no file to be polled. Those of a number that was
     /// added when it was not open survive, and so they do being removed.
     fn remove(&mut self, fd: RawFd) {
-        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| entry.live) {
+        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| entry.file.is_some()) {
             *entry = Entry::default();
         }
     }
@@ -81,23 +82,29 @@ impl Set {
     /// is taken as well, but there is no file to be polled, then or later, until it is added again;
     /// and closing does not clear the events, so that a number inherits those of whoever had it
     /// before and did not remove it.
-    fn add(&mut self, fd: RawFd, events: i16, open: bool) {
+    fn add(&mut self, fd: RawFd, events: i16) {
         self.end = self.end.max(fd);
         let entry = self.entries.entry(fd).or_default();
+        let file = identity(fd);
+        // Driver: nothing is new.
+        if file.is_some() && entry.file == file && entry.events == events {
+            return;
+        }
         entry.events |= events;
-        entry.live |= open;
+        entry.file = file.or(entry.file);
+        entry.looked_at = true;
     }
 
     /// `DP_ISPOLLED`. Driver: the events, if there is a file to be polled; what is closed and was
     /// not removed counts.
     pub(super) fn events_of(&self, fd: RawFd) -> Option<i16> {
-        self.entries.get(&fd).filter(|entry| entry.live).map(|entry| entry.events)
+        self.entries.get(&fd).filter(|entry| entry.file.is_some()).map(|entry| entry.events)
     }
 
     /// The numbers that there is a file to be polled for, in the order of a search.
     fn in_order(&self) -> Vec<pollfd> {
         let (first, second) = (self.entries.range(self.start..), self.entries.range(..self.start));
-        let live = first.chain(second).filter(|(_, entry)| entry.live);
+        let live = first.chain(second).filter(|(_, entry)| entry.file.is_some());
         live.map(|(&fd, entry)| pollfd { fd, events: entry.events, revents: 0 }).collect()
     }
 
@@ -111,25 +118,37 @@ impl Set {
         }
         let mut ready = Vec::new();
         let mut idle = Vec::new();
-        for mut entry in polled {
-            if entry.revents & POLLNVAL != 0 {
-                // Man: closed and not removed: POLLNVAL may be returned. Driver: it is, and with
-                // it what the place for the events held before.
-                if Flavor::current() == Flavor::Manual {
+        for mut polled in polled {
+            let fd = polled.fd;
+            let Some(entry) = self.entries.get_mut(&fd) else { continue };
+            if polled.revents & POLLNVAL != 0 {
+                // Man: closed and not removed: POLLNVAL may be returned. Driver: it is if the number
+                // is looked at, and with it comes what the place for the events held before.
+                if Flavor::current() == Flavor::Manual || !entry.looked_at {
                     continue;
                 }
-                (entry.events, entry.revents) = (!0, POLLNVAL);
-            } else if entry.revents & POLLERR != 0 && Device::find(entry.fd).is_some() {
-                // Man: polling a device results in POLLERR.
-                entry.revents = POLLERR;
+                (polled.events, polled.revents) = (!0, POLLNVAL);
+            } else {
+                // Driver: what was idle is not looked at until its file wakes it: so not at all if
+                // that was closed, and the number is another file's now.
+                let file = identity(fd);
+                if !entry.looked_at && entry.file != file && Flavor::current() == Flavor::Illumos {
+                    continue;
+                }
+                entry.file = file.or(entry.file);
+                entry.looked_at = polled.revents != 0;
             }
-            if entry.revents == 0 {
-                idle.push(pollfd { revents: 0, ..entry });
+            // Man: polling a device results in POLLERR.
+            if polled.revents & POLLERR != 0 && Device::find(fd).is_some() {
+                polled.revents = POLLERR;
+            }
+            if polled.revents == 0 {
+                idle.push(polled);
                 continue;
             }
-            ready.push(entry);
+            ready.push(polled);
             if ready.len() == room {
-                self.stopped_at(entry.fd);
+                self.stopped_at(fd);
                 break;
             }
         }
