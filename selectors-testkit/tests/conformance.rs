@@ -9,6 +9,9 @@ selectors_testkit::conformance_tests!(select, Select::new);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 selectors_testkit::conformance_tests!(epoll, selectors::backend::Epoll::new);
 
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+selectors_testkit::conformance_tests!(devpoll, selectors::backend::Devpoll::new);
+
 // Changes that are put off.
 selectors_testkit::conformance_tests!(deferred_poll, || Poll::new().map(Deferred::new));
 selectors_testkit::conformance_tests!(deferred_select, || Select::new().map(Deferred::new));
