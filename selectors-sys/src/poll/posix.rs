@@ -5,5 +5,5 @@ use core::ffi::c_short;
 mod common;
 pub use common::*;
 
-/// Not a flag of these systems; no bit, so that code may ask for it and never sees it.
+/// Not a flag of all these systems; no bit, so that code may ask for it and never sees it.
 pub const POLLRDHUP: c_short = 0;
