@@ -1,5 +1,5 @@
 //! High-level I/O readiness multiplexing, after the design of Python's [`selectors`] module: one
-//! small API over epoll, kqueue, poll and select.
+//! small API over epoll, kqueue, /dev/poll, poll and select.
 //!
 //! An echo server, whole:
 //!
@@ -67,7 +67,7 @@
 //!
 //! | Python | here |
 //! |---|---|
-//! | `DefaultSelector()`, `EpollSelector()`, `KqueueSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `KqueueSelector`, `PollSelector`, [`SelectSelector`]: every one that the system has exists at once |
+//! | `DefaultSelector()`, `EpollSelector()`, `KqueueSelector()`, `DevpollSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `KqueueSelector`, `DevpollSelector`, `PollSelector`, [`SelectSelector`]: every one that the system has exists at once |
 //! | `BaseSelector` | code that is generic over `B:` [`Backend`]; [`AnySelector`] when the backend is chosen at run time |
 //! | `EVENT_READ \| EVENT_WRITE` | [`Interest::READ`]` \| `[`Interest::WRITE`], and [`Interest::PRIORITY`] |
 //! | `register(fileobj, events, data)` | [`Selector::register`]; a [`RegisterError`] gives both back |
@@ -77,7 +77,7 @@
 //! | `SelectorKey(fileobj, fd, events, data)` | [`SelectorKey`] from [`Selector::get`], [`SelectorKeyMut`] from [`Selector::get_mut`] |
 //! | `get_key(fileobj)` | [`Selector::get_key`], [`Selector::token_of`] |
 //! | `get_map()` | [`Selector::iter`], [`Selector::len`], [`Selector::contains`] |
-//! | `fileno()` | `AsFd` and `AsRawFd` of `EpollSelector` and `KqueueSelector` |
+//! | `fileno()` | `AsFd` and `AsRawFd` of `EpollSelector`, `KqueueSelector` and `DevpollSelector` |
 //! | `close()`, `with` | `Drop`; [`Selector::close`] hands everything back |
 //! | ValueError, KeyError, OSError | [`Error`], which turns into [`std::io::Error`] |
 //!

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// `F` is the file object that is watched, `T` the data that goes with it, `B` the backend. The
 /// aliases name the backend: [`DefaultSelector`](crate::DefaultSelector), `EpollSelector`,
-/// `PollSelector`, [`SelectSelector`](crate::SelectSelector),
+/// `KqueueSelector`, `DevpollSelector`, `PollSelector`, [`SelectSelector`](crate::SelectSelector),
 /// [`AnySelector`](crate::AnySelector). Code that serves them all is generic over `B: Backend`,
 /// the counterpart of Python's `BaseSelector`.
 ///
@@ -49,7 +49,7 @@ use crate::{
 /// |---|---|---|
 /// | Linux, Android | epoll(7) | poll(2), select(2) |
 /// | FreeBSD, NetBSD, OpenBSD, DragonFly, macOS, iOS | kqueue(2) | poll(2), select(2) |
-/// | other Unix | poll(2) | select(2) |
+/// | illumos, Solaris | /dev/poll, poll(4D) | poll(2), select(3C) |
 /// | Windows, for sockets | Winsock's select | |
 ///
 /// On Windows `F` is anything with a socket, which `Box<dyn AsSocket>` is not for the standard

@@ -102,7 +102,8 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
 ///
 /// A source that is registered and unregistered between two waits never reaches the kernel; one
 /// that is modified and modified back costs no system call, and one that is modified ten times
-/// costs one. With kqueue the changes ride in the very call that waits. What is otherwise as
+/// costs one. With kqueue the changes ride in the very call that waits, and with /dev/poll they go in
+/// one write before it. What is otherwise as
 /// without it: the map of sources changes at once, tokens, events and their order are the same,
 /// and invalid interests, capabilities and double registrations are refused at once.
 ///

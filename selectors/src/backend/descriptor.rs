@@ -54,6 +54,11 @@ pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
 /// Python's `fileno()`: the selector's own descriptor, which can be registered with another
 /// selector, and is readable there when this one has something to report.
 ///
+/// # Portability
+///
+/// That of a `DevpollSelector` is always an [`ERROR`](crate::Readiness::ERROR) there: it lacks
+/// [`nesting`](crate::Capabilities::nesting).
+///
 /// # Examples
 ///
 /// ```
