@@ -173,6 +173,12 @@ defects! {
         poll registry::LosesItsPlace::default() =>
             reg_9_the_backend_forgets_what_was_unregistered
             reg_9_what_came_and_went_between_two_waits;
+    "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
+        poll registry::HidesTheUnregistered::default() =>
+            reg_9_what_was_unregistered_does_not_make_it_spin
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready;
     "REG-10" old_token "tells the token that a descriptor had first"
         poll registry::TellsOldTokens::default() =>
             reg_9_what_came_and_went_between_two_waits
@@ -502,8 +508,15 @@ defects! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
             mode_2_a_fired_one_shot_can_be_unregistered
+            mode_2_a_fired_one_shot_does_not_make_it_spin
             mode_5_modes_mix
             proc_4_a_forked_copy_changes_nothing;
+    "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
+        poll modes::OneShot::new(1, Readiness::empty()) =>
+            ready_11_a_regular_file_is_always_ready
+            ready_11_a_directory_is_always_ready
+            ready_11_the_null_device_is_always_ready
+            mode_2_a_fired_one_shot_does_not_make_it_spin;
     "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::HANGUP) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
@@ -511,7 +524,8 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_2_one_shot_is_silent_about_errors_too;
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_does_not_make_it_spin;
     "MODE-2" errors_after "tells errors of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::ERROR) =>
             close_5_a_closed_one_shot_is_reported_once
@@ -519,7 +533,8 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_2_one_shot_is_silent_about_errors_too;
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_does_not_make_it_spin;
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll modes::ForgetsTheFired::default() =>
             ready_11_a_regular_file_is_always_ready

@@ -24,6 +24,7 @@ macro_rules! for_each_case {
                 reg_8_a_selector_does_not_watch_itself
                 reg_9_unregister_gives_everything_back_once
                 reg_9_the_backend_forgets_what_was_unregistered
+                reg_9_what_was_unregistered_does_not_make_it_spin
                 reg_9_what_came_and_went_between_two_waits
                 reg_10_no_token_comes_twice
                 reg_11_every_view_agrees
@@ -93,6 +94,7 @@ macro_rules! for_each_case {
                 mode_2_one_shot_is_silent_about_hang_ups_too
                 mode_2_one_shot_is_silent_about_errors_too
                 mode_2_a_fired_one_shot_can_be_unregistered
+                mode_2_a_fired_one_shot_does_not_make_it_spin
                 mode_3_edge_reports_what_is_new
                 mode_3_edge_reports_again_after_modify
                 mode_3_edge_reports_again_after_there_and_back

@@ -1,6 +1,7 @@
 //! MODE: how often what stays ready is reported.
 
 use std::io::Write;
+use std::time::Duration;
 
 use selectors::backend::AsSource;
 use selectors::{Backend, Interest, Mode, Readiness, Token};
@@ -12,6 +13,9 @@ use crate::fixtures::{
 };
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+/// Long enough for a spin to show.
+const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
@@ -132,6 +136,29 @@ pub(super) fn mode_2_a_fired_one_shot_can_be_unregistered<B: Backend>(
     selector.unregister(fired)?;
     let first = selector.register(&idle, BOTH, ())?;
     case.only(&selector.select(case.long())?, first).map(drop)
+}
+
+pub(super) fn mode_2_a_fired_one_shot_does_not_make_it_spin<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for (name, ours, theirs) in stream_pairs()? {
+        let mut selector = case.counting()?;
+        case.did(format!("let a one-shot {name} source fire, which stays ready"));
+        (&theirs).write_all(b"x")?;
+        let token = selector.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
+        case.only(&selector.select(case.long())?, token)?;
+        let mut theirs = Some(theirs);
+        for what in ["waited for 20 ms", "closed its peer, and waited again"] {
+            case.did(what);
+            let before = selector.backend().calls().wait;
+            case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+            let waits = selector.backend().calls().wait - before;
+            case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)?;
+            theirs = None;
+        }
+        drop(theirs);
+    }
+    Ok(())
 }
 
 pub(super) fn mode_3_edge_reports_what_is_new<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -1,6 +1,7 @@
 //! REG: registering, unregistering, and what the map shows.
 
 use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
 
 use selectors::backend::{AsSource, BorrowedSource};
 use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Watch};
@@ -13,6 +14,9 @@ use crate::fixtures::{
 };
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+/// Long enough for a spin to show.
+const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn reg_1_the_key_is_as_given<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
@@ -317,6 +321,24 @@ pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
     seen.sort();
     seen.dedup();
     case.expect("the tokens reported", seen, vec![tokens[1], tokens[3]])
+}
+
+pub(super) fn reg_9_what_was_unregistered_does_not_make_it_spin<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let (idle, _idle_peer) = pair()?;
+    let mut selector = case.counting()?;
+    selector.register(borrow(&idle), Interest::READ, ())?;
+    case.did("unregistered a ready socket, which stays open and ready, and waited for 20 ms");
+    theirs.write_all(b"x")?;
+    let token = selector.register(borrow(&ours), Interest::READ, ())?;
+    case.only(&selector.select(case.long())?, token)?;
+    selector.unregister(token)?;
+    let before = selector.backend().calls().wait;
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+    let waits = selector.backend().calls().wait - before;
+    case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
 }
 
 pub(super) fn reg_9_what_came_and_went_between_two_waits<B: Backend>(

@@ -126,6 +126,56 @@ impl Defect for LosesItsPlace {
     }
 }
 
+/// Goes on watching what was unregistered, and says nothing of it.
+#[derive(Default)]
+pub(crate) struct HidesTheUnregistered {
+    hidden: BTreeMap<RawSource, Token>,
+}
+
+impl HidesTheUnregistered {
+    fn give_up(&mut self, beneath: &mut Beneath, given_up: impl Fn(RawSource) -> bool) {
+        self.hidden.retain(|&fd, &mut token| {
+            let stays = !given_up(fd);
+            stays || beneath.unregister(fd, token).is_err()
+        });
+    }
+}
+
+impl Defect for HidesTheUnregistered {
+    fn register(
+        &mut self,
+        beneath: &mut Beneath,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        self.give_up(beneath, |fd| fd == source.as_raw_fd());
+        beneath.register(source, token, watch)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, fd: RawSource, token: Token) -> io::Result<()> {
+        // As long as it is open, and the same file.
+        if !is_open(fd) {
+            return beneath.unregister(fd, token);
+        }
+        self.hidden.insert(fd, token);
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        beneath: &mut Beneath,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.give_up(beneath, |fd| !is_open(fd));
+        let news = beneath.news(timeout)?;
+        let hidden: Vec<_> = self.hidden.values().copied().collect();
+        events.extend(news.into_iter().filter(|event| !hidden.contains(&event.token())));
+        Ok(())
+    }
+}
+
 /// Tells the token with which a descriptor was registered first.
 #[derive(Default)]
 pub(crate) struct TellsOldTokens {
