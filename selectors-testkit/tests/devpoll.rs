@@ -12,11 +12,9 @@ use selectors::{
     Backend, DeferredSelector, DevpollSelector, Error, Event, Events, Interest, Mode, PollSelector,
     Readiness, Selector, Token, Watch,
 };
-use selectors_sys::devpoll::{
-    self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, POLLREMOVE, pollfd,
-};
+use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, pollfd};
 use selectors_testkit::fixtures::{
-    LooseDescriptor, in_forked_child, is_close_on_exec, unix_pair, with_raw,
+    LooseDescriptor, descriptor_limit, in_forked_child, is_close_on_exec, unix_pair, with_raw,
 };
 
 selectors_testkit::conformance_tests!(devpoll, Devpoll::new);
@@ -198,6 +196,7 @@ fn a_forked_child_is_refused_and_harmless() {
 
 #[test]
 fn the_room_grows_and_every_source_is_told_of() {
+    descriptor_limit().unwrap();
     let pairs: Vec<_> = (0..300).map(|_| unix_pair().unwrap()).collect();
     let mut selector = DevpollSelector::new().unwrap();
     for (ours, _) in &pairs {
@@ -349,7 +348,7 @@ mod provoked {
                 assert_eq!(in_kernel(selector.backend(), fd), None);
                 // What was not needed.
                 while !all_written() {
-                    meddle(selector.backend(), fd, POLLREMOVE);
+                    meddle(selector.backend(), fd, sys::POLLREMOVE);
                 }
             }
         }
