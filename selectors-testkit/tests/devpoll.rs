@@ -2,15 +2,16 @@
 //! over the emulation, or over what `SELECTORS_DEVPOLL_LIB` names.
 #![cfg(any(target_os = "linux", target_os = "illumos", target_os = "solaris"))]
 
+use std::ffi::c_void;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Devpoll};
 use selectors::{
-    Backend, DeferredSelector, DevpollSelector, Error, Event, Events, Interest, Mode, PollSelector,
-    Readiness, Selector, Token, Watch,
+    Backend, DevpollSelector, Error, Event, Events, Interest, Mode, PollSelector, Readiness, Token,
+    Watch,
 };
 use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, pollfd};
 use selectors_testkit::fixtures::{
@@ -33,7 +34,7 @@ fn in_kernel(device: &impl AsFd, fd: RawFd) -> Option<i16> {
     let mut asked = pollfd { fd, events: 0, revents: 0 };
     let device = device.as_fd().as_raw_fd();
     // SAFETY: `asked` is ours to be written.
-    let answer = unsafe { sys::ioctl(device, DP_ISPOLLED, (&raw mut asked).cast()) };
+    let answer = unsafe { sys::ioctl(device, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
     (Errno::result(answer).unwrap() == 1).then_some(asked.revents)
 }
 
@@ -241,6 +242,9 @@ fn without_its_descriptor_nothing_is_watched_any_more() {
 /// What the emulation can be made to do.
 #[cfg(all(target_os = "linux", not(external_devpoll)))]
 mod provoked {
+    use std::os::fd::BorrowedFd;
+
+    use selectors::{DeferredSelector, Selector};
     use selectors_testkit::devpoll_emulation::{
         Write, all_written, calls, limit_entries, next_writes, refuse_to_open,
     };

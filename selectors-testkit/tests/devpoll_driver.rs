@@ -63,7 +63,7 @@ impl Device {
         dvpoll.dp_nfds = sys::nfds_t::try_from(room).unwrap();
         dvpoll.dp_timeout = timeout;
         // SAFETY: there is room for what is ready, which the caller sees to.
-        let count = unsafe { sys::ioctl(self.0, DP_POLL, (&raw mut dvpoll).cast()) };
+        let count = unsafe { sys::ioctl(self.0, DP_POLL, (&raw mut dvpoll).cast::<c_void>()) };
         Ok(usize::try_from(Errno::result(count)?).unwrap())
     }
 
@@ -82,7 +82,7 @@ impl Device {
     fn is_polled(&self, fd: RawFd) -> Option<i16> {
         let mut asked = entry(fd, 0);
         // SAFETY: `asked` is ours to be written.
-        let answer = unsafe { sys::ioctl(self.0, DP_ISPOLLED, (&raw mut asked).cast()) };
+        let answer = unsafe { sys::ioctl(self.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
         assert_eq!(asked.fd, fd);
         (Errno::result(answer).unwrap() == 1).then_some(asked.revents)
     }
@@ -417,7 +417,8 @@ fn another_process_is_kept_out() {
         assert_eq!(device.poll(1, -1), Err(Errno::EACCES));
         let mut asked = entry(fd, 0);
         // SAFETY: `asked` is ours to be written.
-        let answer = unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut asked).cast()) };
+        let answer =
+            unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
         assert_eq!(Errno::result(answer), Err(Errno::EACCES));
         // Man: it should close that one and open its own.
         let own = Device::open();

@@ -264,9 +264,10 @@ unsafe fn write(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn devpoll_ioctl(fd: c_int, request: c_int, argument: *mut c_void) -> c_int {
     let Some(device) = Device::find(fd) else {
-        #[expect(clippy::cast_sign_loss, reason = "the C library's type depends on the system")]
+        // By its number, as C libraries disagree about the type of a request.
         // SAFETY: the caller's promise.
-        return unsafe { libc::ioctl(fd, request as _, argument) };
+        let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) };
+        return c_int::try_from(answer).unwrap_or(-1);
     };
     count_call(|calls| &mut calls.ioctl);
     let answer = device.enter().and_then(|()| match request {
