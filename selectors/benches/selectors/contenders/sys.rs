@@ -1,0 +1,114 @@
+//! The system calls of the bare contenders, and nothing that a loop over them would not do.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use libc::{c_int, c_long, c_ulong, epoll_event, pollfd};
+
+/// What `-1` and `errno` say.
+#[inline]
+fn count(answer: c_int) -> io::Result<usize> {
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+/// Rounded up, and -1 for no timeout.
+#[inline]
+fn millis(timeout: Option<Duration>) -> c_int {
+    timeout.map_or(-1, |timeout| {
+        let rest = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
+        c_int::try_from(timeout.as_secs() * 1_000 + rest).unwrap_or(c_int::MAX)
+    })
+}
+
+pub(super) fn epoll_create() -> io::Result<OwnedFd> {
+    // SAFETY: takes a number and returns a descriptor or -1.
+    let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    count(fd)?;
+    // SAFETY: a new descriptor that is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[inline]
+pub(super) fn epoll_ctl(
+    epoll: &OwnedFd,
+    operation: c_int,
+    fd: BorrowedFd<'_>,
+    mut event: epoll_event,
+) -> io::Result<()> {
+    // SAFETY: both descriptors are open and `event` outlives the call.
+    let answer =
+        unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) };
+    count(answer).map(drop)
+}
+
+#[inline]
+pub(super) fn epoll_wait(
+    epoll: &OwnedFd,
+    buffer: &mut [epoll_event],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+    // SAFETY: `buffer` has room for `room` events.
+    count(unsafe {
+        libc::epoll_wait(epoll.as_raw_fd(), buffer.as_mut_ptr(), room, millis(timeout))
+    })
+}
+
+/// The kernel's timespec, which is the same for all processors.
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanos: i64,
+}
+
+#[inline]
+pub(super) fn epoll_pwait2(
+    epoll: &OwnedFd,
+    buffer: &mut [epoll_event],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let timeout = timeout.map(|timeout| Timespec {
+        seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        nanos: timeout.subsec_nanos().into(),
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let (epoll, events) = (c_long::from(epoll.as_raw_fd()), buffer.as_mut_ptr());
+    let no_mask = ptr::null::<libc::sigset_t>();
+    // SAFETY: `buffer` has room for as many events as is said; `timeout` is null or outlives
+    // the call; a null mask changes none.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_epoll_pwait2, epoll, events, buffer.len(), timeout, no_mask, 0)
+    };
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+#[inline]
+pub(super) fn poll(fds: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let length = fds.len() as libc::nfds_t;
+    // SAFETY: `fds` has `length` elements.
+    count(unsafe { libc::poll(fds.as_mut_ptr(), length, millis(timeout)) })
+}
+
+/// select(2) over sets of any length, which Linux takes.
+#[inline]
+pub(super) fn select(
+    read: &mut [c_ulong],
+    write: &mut [c_ulong],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    assert_eq!(read.len(), write.len());
+    let bits = c_int::try_from(read.len() * c_ulong::BITS as usize).unwrap_or(c_int::MAX);
+    let mut time = timeout.map(|timeout| {
+        let micros = i32::try_from(timeout.subsec_nanos().div_ceil(1_000)).unwrap_or(0);
+        let tv_sec = timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+        libc::timeval { tv_sec, tv_usec: micros.into() }
+    });
+    let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    let (read, write) = (read.as_mut_ptr().cast(), write.as_mut_ptr().cast());
+    // SAFETY: the kernel goes no further than `bits`, which is what the sets hold; `time` is
+    // null or outlives the call.
+    count(unsafe { libc::select(bits, read, write, ptr::null_mut(), time) })
+}

@@ -1,0 +1,185 @@
+//! Measuring: every contender takes its turn in each round, and each round has its own ratios.
+
+use std::hint::black_box;
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::time::ClockId;
+
+/// What one turn came to: so much of something, for so many units of work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    amount: f64,
+    units: f64,
+}
+
+impl Turn {
+    /// `elapsed` for `units` of work.
+    pub(crate) fn timed(elapsed: Duration, units: u64) -> Self {
+        Self::counted(elapsed.as_secs_f64() * 1e9, units)
+    }
+
+    /// `amount` of what is not time, for `units`.
+    #[expect(clippy::cast_precision_loss, reason = "nothing is counted that often")]
+    pub(crate) fn counted(amount: f64, units: u64) -> Self {
+        Self { amount, units: units as f64 }
+    }
+
+    fn value(self) -> f64 {
+        self.amount / self.units
+    }
+}
+
+/// One contender at one point: told how often, it sets itself up, works, and cleans up.
+pub(crate) struct Row<'a> {
+    pub(crate) name: &'static str,
+    /// The row it is compared with.
+    pub(crate) base: &'static str,
+    pub(crate) turn: Box<dyn FnMut(u64) -> io::Result<Turn> + 'a>,
+}
+
+/// How many iterations a turn has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// As many as take the time that the settings give a turn.
+    Timed,
+    /// So many.
+    Fixed(u64),
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) rounds: usize,
+    pub(crate) turn: Duration,
+    /// Only whether all of it works.
+    pub(crate) smoke: bool,
+}
+
+/// A median between its quartiles.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let [low, median, high] = [1, 2, 3].map(|quarter| {
+            // Between two values, their mean.
+            let twice = (values.len() - 1) * quarter / 2;
+            f64::midpoint(values[twice / 2], values[twice.div_ceil(2)])
+        });
+        Self { low, median, high }
+    }
+}
+
+/// What one contender came to at one point.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    pub(crate) name: &'static str,
+    pub(crate) base: &'static str,
+    pub(crate) value: Spread,
+    /// To the base, where a ratio says something: not to nothing or less.
+    pub(crate) ratio: Option<Spread>,
+}
+
+/// Lets all rows take their turns, round by round, each round in another order.
+pub(crate) fn compare(
+    settings: Settings,
+    pace: Pace,
+    rows: &mut [Row<'_>],
+) -> io::Result<Vec<Outcome>> {
+    let mut iterations = Vec::with_capacity(rows.len());
+    for row in &mut *rows {
+        let count = warm_up(settings, pace, row);
+        iterations.push(count.map_err(|error| named(row.name, &error))?);
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut order: Vec<_> = (0..rows.len()).collect();
+    let mut values = vec![Vec::with_capacity(settings.rounds); rows.len()];
+    for _round in 0..settings.rounds {
+        random.shuffle(&mut order);
+        for &at in &order {
+            let row = &mut rows[at];
+            let turn = (row.turn)(iterations[at]).map_err(|error| named(row.name, &error))?;
+            values[at].push(turn.value());
+        }
+    }
+    let base = |row: &Row<'_>| {
+        let found = rows.iter().position(|other| other.name == row.base);
+        found.map(|at| &values[at])
+    };
+    let outcomes = rows.iter().zip(&values).map(|(row, own)| Outcome {
+        name: row.name,
+        base: row.base,
+        value: Spread::of(own.clone()),
+        ratio: base(row).and_then(|base| ratio(own, base)),
+    });
+    Ok(outcomes.collect())
+}
+
+/// The ratios of the rounds.
+fn ratio(own: &[f64], base: &[f64]) -> Option<Spread> {
+    let sound = |values: &[f64]| values.iter().all(|&value| value > 0.0);
+    let ratios = || own.iter().zip(base).map(|(own, base)| own / base).collect();
+    (sound(own) && sound(base)).then(|| Spread::of(ratios()))
+}
+
+fn named(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
+/// How many iterations take as long as a turn is to take.
+#[expect(clippy::cast_possible_truncation, reason = "far from the limits")]
+#[expect(clippy::cast_sign_loss, reason = "neither is negative")]
+#[expect(clippy::cast_precision_loss, reason = "far from the limits")]
+fn warm_up(settings: Settings, pace: Pace, row: &mut Row<'_>) -> io::Result<u64> {
+    let mut iterations = 1;
+    if let Pace::Fixed(count) = pace {
+        return Ok(count);
+    }
+    if settings.smoke {
+        return Ok(2);
+    }
+    loop {
+        let Turn { amount, .. } = (row.turn)(iterations)?;
+        let times = settings.turn.as_secs_f64() * 1e9 / amount.max(1.0);
+        if times < 2.0 {
+            return Ok(((iterations as f64 * times) as u64).max(1));
+        }
+        // Not at once: the first iterations may have been slow.
+        iterations = (iterations as f64 * times.clamp(2.0, 10.0)) as u64;
+    }
+}
+
+/// The time that this thread has worked, in user space and in the kernel. Unlike that on the
+/// wall it stands still while another process has the processor, so it is the measure of what
+/// does not wait.
+pub(crate) struct Worked(TimeSpec);
+
+impl Worked {
+    pub(crate) fn start() -> io::Result<Self> {
+        Ok(Self(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?))
+    }
+
+    pub(crate) fn elapsed(&self) -> io::Result<Duration> {
+        Ok((ClockId::CLOCK_THREAD_CPUTIME_ID.now()? - self.0).into())
+    }
+}
+
+/// What it costs to look at the clock on the wall twice, which is not to be counted.
+pub(crate) fn clock() -> Duration {
+    const TIMES: u32 = 100;
+    let once = |_| {
+        let start = Instant::now();
+        for _ in 0..TIMES {
+            black_box(Instant::now());
+        }
+        start.elapsed() / TIMES
+    };
+    (0..10).map(once).min().unwrap_or_default()
+}

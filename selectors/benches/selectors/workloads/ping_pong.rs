@@ -1,0 +1,68 @@
+//! Two threads that answer each other, each with a selector of its own.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Instant;
+
+use crate::platform::contenders::{Contender, Want, everyone, wrong};
+use crate::platform::measure::{Pace, Row, Turn};
+use crate::platform::report::{Point, Report};
+
+pub(super) fn run(report: &mut Report) -> io::Result<()> {
+    let point =
+        Point { parameters: "two threads".to_owned(), unit: "ns/round trip", pace: Pace::Timed };
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut rows = everyone!(row(&ours, &theirs));
+    rows.extend(everyone!(row(&ours, &theirs) for OursSpinning));
+    report.measure(point, rows)
+}
+
+fn row<'a, C: Contender<'a> + 'a>(ours: &'a UnixStream, theirs: &'a UnixStream) -> Row<'a> {
+    Row {
+        name: C::NAME,
+        base: C::BASE,
+        turn: Box::new(move |iterations| turn::<C>(ours, theirs, iterations)),
+    }
+}
+
+fn turn<'a, C: Contender<'a>>(
+    ours: &'a UnixStream,
+    theirs: &'a UnixStream,
+    iterations: u64,
+) -> io::Result<Turn> {
+    const WARM_UP: u64 = 10;
+    thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let mut contender = C::new()?;
+            contender.register(theirs.as_fd(), Want::Read, 0)?;
+            for _ in 0..iterations + WARM_UP {
+                receive(&mut contender, theirs)?;
+                let mut theirs = theirs;
+                theirs.write_all(b"o")?;
+            }
+            io::Result::Ok(())
+        });
+        let mut contender = C::new()?;
+        contender.register(ours.as_fd(), Want::Read, 0)?;
+        let mut round = || {
+            let mut writer = ours;
+            writer.write_all(b"i")?;
+            receive(&mut contender, ours)
+        };
+        (0..WARM_UP).try_for_each(|_| round())?;
+        let start = Instant::now();
+        (0..iterations).try_for_each(|_| round())?;
+        let elapsed = start.elapsed();
+        other.join().map_err(|_| wrong("the other thread panicked"))??;
+        Ok(Turn::timed(elapsed, iterations))
+    })
+}
+
+/// Waits for a message and reads it.
+fn receive<'a, C: Contender<'a>>(contender: &mut C, mut stream: &UnixStream) -> io::Result<()> {
+    let seen = contender.wait(None, |_, data| *data += 1)?;
+    let count = stream.read(&mut [0; 16])?;
+    if (seen, count) == (1, 1) { Ok(()) } else { Err(wrong(&format!("{seen} events"))) }
+}
