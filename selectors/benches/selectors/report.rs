@@ -13,6 +13,8 @@ pub(crate) struct Point {
     pub(crate) parameters: String,
     pub(crate) unit: &'static str,
     pub(crate) pace: Pace,
+    /// How many are registered and ready, where that is a point of the scaling curves.
+    pub(crate) sources: Option<(usize, usize)>,
 }
 
 /// What was measured at one point.
@@ -20,6 +22,7 @@ pub(crate) struct Measured {
     pub(crate) workload: &'static str,
     pub(crate) parameters: String,
     pub(crate) unit: &'static str,
+    pub(crate) sources: Option<(usize, usize)>,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -71,10 +74,10 @@ impl Report {
     }
 
     pub(crate) fn measure(&mut self, point: Point, mut rows: Vec<Row<'_>>) -> io::Result<()> {
-        let Point { parameters, unit, pace } = point;
+        let Point { parameters, unit, pace, sources } = point;
         let outcomes = compare(self.settings, pace, &mut rows)
             .map_err(|error| io::Error::new(error.kind(), format!("{parameters}: {error}")))?;
-        let measured = Measured { workload: self.workload, parameters, unit, outcomes };
+        let measured = Measured { workload: self.workload, parameters, unit, sources, outcomes };
         if self.settings.smoke {
             println!("{} works", measured.parameters);
         } else {
@@ -91,7 +94,7 @@ impl Report {
             .to_owned();
         let number = |value: f64| format!("{value:.4}");
         let spread = |Spread { low, median, high }| [low, median, high].map(number).join(",");
-        for Measured { workload, parameters, unit, outcomes } in &self.measured {
+        for Measured { workload, parameters, unit, outcomes, .. } in &self.measured {
             for Outcome { name, base, value, ratio } in outcomes {
                 let value = spread(*value);
                 let ratio = ratio.map_or_else(|| ",,".to_owned(), spread);
@@ -107,7 +110,7 @@ impl Report {
 
 impl Measured {
     fn table(&self) -> String {
-        let Self { workload, parameters, unit, outcomes } = self;
+        let Self { workload, parameters, unit, outcomes, .. } = self;
         let mut table = format!("{workload}, {parameters}: {unit}\n");
         _ = writeln!(
             table,

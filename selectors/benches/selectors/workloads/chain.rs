@@ -19,6 +19,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{pairs} pairs, {active} active, {writes} writes"),
                 unit: "ns/write",
                 pace: Pace::Timed,
+                sources: None,
             };
             if report.affords(&point, 2 * pairs) {
                 let pairs = pairs_of(pairs)?;
@@ -81,7 +82,7 @@ fn chain<'a, C: Contender<'a>>(
         contender.wait(None, |_, &mut place| {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             let mut step = || {
-                let mut buffer = [0; 16];
+                let mut buffer = [0; 1];
                 let count = (&pairs[place].0).read(&mut buffer)?;
                 read += count;
                 let more = count.min(writes - written);

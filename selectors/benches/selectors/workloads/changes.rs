@@ -43,6 +43,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{name}, beside {others}"),
                 unit: "ns/change",
                 pace: Pace::Timed,
+                sources: None,
             };
             if !report.affords(&point, others + 2 * CHANGING) {
                 continue;

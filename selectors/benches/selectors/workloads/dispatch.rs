@@ -24,6 +24,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{registered} registered, {ready} ready"),
                 unit: if ready == 0 { "ns/wait" } else { "ns/event" },
                 pace: Pace::Timed,
+                sources: Some((registered, ready)),
             };
             measure(report, point, registered, ready, Duration::ZERO)?;
         }
@@ -38,6 +39,7 @@ pub(super) fn run_timed(report: &mut Report) -> io::Result<()> {
             parameters: format!("100 registered, 1 ready, at most {timeout:?}"),
             unit: "ns/wait",
             pace: Pace::Timed,
+            sources: None,
         };
         measure(report, point, 100, 1, timeout)?;
     }

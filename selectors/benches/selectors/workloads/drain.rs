@@ -14,6 +14,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{registered} registered, {ready} written to"),
                 unit: "ns/event",
                 pace: Pace::Timed,
+                sources: None,
             };
             let sources = Counters::new(registered)?;
             report.measure(point, everyone!(row(&sources, ready)))?;

@@ -19,6 +19,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
             parameters: format!("{count} connections"),
             unit: "ns/message",
             pace: Pace::Timed,
+            sources: None,
         };
         if report.affords(&point, 2 * count) {
             let connections = connect(count)?;

@@ -25,6 +25,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{registered} registered, {name}"),
                 unit: "bytes/source",
                 pace: Pace::Fixed(1),
+                sources: None,
             };
             if report.affords(&point, registered) {
                 let sources = Counters::new(registered)?;

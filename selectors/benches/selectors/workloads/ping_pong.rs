@@ -11,8 +11,12 @@ use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    let point =
-        Point { parameters: "two threads".to_owned(), unit: "ns/round trip", pace: Pace::Timed };
+    let point = Point {
+        parameters: "two threads".to_owned(),
+        unit: "ns/round trip",
+        pace: Pace::Timed,
+        sources: None,
+    };
     let (ours, theirs) = UnixStream::pair()?;
     let mut rows = everyone!(row(&ours, &theirs));
     rows.extend(everyone!(row(&ours, &theirs) for OursSpinning));

@@ -12,8 +12,12 @@ use crate::platform::sources::Counters;
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
     let source = Counters::new(1)?;
     source.make_ready(1)?;
-    let point =
-        Point { parameters: "new, register, wait, drop".to_owned(), unit: "ns", pace: Pace::Timed };
+    let point = Point {
+        parameters: "new, register, wait, drop".to_owned(),
+        unit: "ns",
+        pace: Pace::Timed,
+        sources: None,
+    };
     report.measure(point, everyone!(row(&source)))
 }
 

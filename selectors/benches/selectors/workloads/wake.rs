@@ -22,7 +22,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
         (Moment::Before, "before the wait", "ns/wake and wait"),
         (Moment::Blocked, "two threads wake each other", "ns/round trip"),
     ] {
-        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed };
+        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed, sources: None };
         let rows = everyone!(row(moment) for
             BareEpoll, OursEpoll, OursPoll, OursSelect, OursAny, Mio, PollingLevel, Popol);
         report.measure(point, rows)?;
