@@ -15,6 +15,9 @@ A WORKLOAD is the beginning of the name of one, or several of them; without any,
     --list        prints the names of the workloads
     --out FOLDER  where to put results.csv, machine.txt and scaling.svg [target/bench]
     --help        prints this
+
+    --count CONTENDER OPERATION TIMES
+                  does one thing so often and prints nothing; for .ci/instructions
 ";
 
 /// What to do.
@@ -22,6 +25,8 @@ pub(crate) enum Task {
     Help,
     List,
     Measure(Measure),
+    /// One contender does one operation so many times.
+    Count(String, String, u64),
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +55,11 @@ pub(crate) fn parse() -> Result<Task, lexopt::Error> {
             Long("list") => return Ok(Task::List),
             Long("short") => measure.short = true,
             Long("out") => measure.out = Some(parser.value()?.into()),
+            Long("count") => {
+                let mut next = || parser.value().and_then(ValueExt::string);
+                let (contender, operation) = (next()?, next()?);
+                return Ok(Task::Count(contender, operation, parser.value()?.parse()?));
+            }
             // From cargo.
             Long("bench") => measure.bench = true,
             Value(name) => measure.workloads.push(name.string()?),

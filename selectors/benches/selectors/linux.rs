@@ -4,6 +4,7 @@
 mod allocator;
 mod arguments;
 mod contenders;
+mod instructions;
 mod machine;
 mod measure;
 mod report;
@@ -31,6 +32,9 @@ pub(crate) fn main() -> ExitCode {
                 println!("{name}");
             }
             Ok(())
+        }
+        Ok(Task::Count(contender, operation, times)) => {
+            instructions::run(&contender, &operation, times)
         }
         Ok(Task::Measure(task)) => measure_all(&task),
         Err(error) => Err(io::Error::other(format!("{error}; --help says what there is"))),

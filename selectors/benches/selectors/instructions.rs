@@ -1,0 +1,106 @@
+//! One operation, so many times and nothing else, for a tool that counts instructions:
+//! `.ci/instructions`.
+
+use std::hint::black_box;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use super::contenders::{Contender, Wakes, Want, everyone, wrong};
+use super::sources::{Counters, Silent};
+
+/// What a contender is to do, and its name.
+type Job<'a> = (&'static str, Box<dyn FnOnce() -> io::Result<()> + 'a>);
+
+/// Does `operation` so many times as `contender`, named as the tables name it.
+///
+/// What comes before and after takes the same instructions however many times it is.
+pub(crate) fn run(contender: &str, operation: &str, times: u64) -> io::Result<()> {
+    let (counters, silent) = (Counters::new(200)?, Silent::new(1)?);
+    let jobs = if operation == "wake" {
+        everyone!(waking(times) for
+            BareEpoll, OursEpoll, OursPoll, OursSelect, OursAny, Mio, PollingLevel, Popol)
+    } else {
+        let mut jobs = everyone!(job(&counters, &silent, operation, times));
+        jobs.extend(everyone!(job(&counters, &silent, operation, times) for OursDeferred));
+        jobs
+    };
+    match jobs.into_iter().find(|(name, _)| *name == contender) {
+        Some((_, job)) => job(),
+        None => Err(wrong(&format!("{contender} cannot do {operation}"))),
+    }
+}
+
+fn waking<C: Wakes<'static>>(times: u64) -> Job<'static> {
+    let job = move || {
+        let mut contender = C::new()?;
+        let waker = contender.waker()?;
+        C::wake(&waker)?;
+        (0..times).try_for_each(|_| C::wake(&waker))
+    };
+    (C::NAME, Box::new(job))
+}
+
+fn job<'a, C: Contender<'a> + 'a>(
+    counters: &'a Counters,
+    silent: &'a Silent,
+    operation: &'a str,
+    times: u64,
+) -> Job<'a> {
+    let job = move || match operation.strip_prefix("ready-") {
+        Some(ready) => wait::<C>(counters, ready.parse().map_err(io::Error::other)?, times),
+        None => change::<C>(silent, operation, times),
+    };
+    (C::NAME, Box::new(job))
+}
+
+/// Waits with so many of all sources ready, and looks each of them up.
+fn wait<'a, C: Contender<'a>>(counters: &'a Counters, ready: usize, times: u64) -> io::Result<()> {
+    const WARM_UP: u64 = 10;
+    let mut contender = C::new()?;
+    for (source, data) in counters.iter().zip(0..) {
+        contender.register(source, Want::Read, data)?;
+    }
+    counters.make_ready(ready)?;
+    for _ in 0..WARM_UP + times {
+        if C::EDGE {
+            counters.make_ready(ready)?;
+        }
+        let mut sum = 0;
+        contender.wait(Some(Duration::ZERO), |fd, data| {
+            sum ^= *data ^ u64::from(fd.as_raw_fd().unsigned_abs());
+        })?;
+        black_box(sum);
+    }
+    Ok(())
+}
+
+/// Changes one source and nothing else.
+fn change<'a, C: Contender<'a>>(silent: &'a Silent, change: &str, times: u64) -> io::Result<()> {
+    let mut contender = C::new()?;
+    for source in silent.iter() {
+        let key = contender.register(source, Want::Read, 0)?;
+        match change {
+            "modify" => {
+                for _ in 0..times {
+                    contender.modify(key, Want::ReadWrite)?;
+                    contender.flush()?;
+                    contender.modify(key, Want::Read)?;
+                    contender.flush()?;
+                }
+            }
+            "modify-to-same" => {
+                (0..times).try_for_each(|_| contender.modify(key, Want::Read))?;
+            }
+            "register-unregister" => {
+                contender.unregister(key)?;
+                for _ in 0..times {
+                    let key = contender.register(source, Want::Read, 0)?;
+                    contender.unregister(key)?;
+                }
+            }
+            other => return Err(wrong(&format!("there is no operation {other}"))),
+        }
+    }
+    Ok(())
+}
