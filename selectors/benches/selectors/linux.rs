@@ -68,12 +68,12 @@ fn measure_all(task: &Measure) -> io::Result<()> {
     let settings = settings(task);
     // As many as are allowed, and otherwise as many as there are.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
-    let machine = machine::describe();
+    let machine = machine::describe() + &format!("rounds: {}\n", settings.rounds);
     if settings.smoke {
         println!("only trying whether it works; `cargo bench` measures");
     } else {
         print!("{machine}");
-        println!("{} rounds; a contender's turn lasts {:?}", settings.rounds, settings.turn);
+        println!("a contender's turn: {:?}", settings.turn);
     }
     let mut report = Report::new(settings, descriptors);
     for &(workload, run) in workloads::ALL {

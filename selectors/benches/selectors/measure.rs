@@ -1,8 +1,7 @@
 //! Measuring: every contender takes its turn in each round, and each round has its own ratios.
 
-use std::hint::black_box;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
@@ -169,17 +168,4 @@ impl Worked {
     pub(crate) fn elapsed(&self) -> io::Result<Duration> {
         Ok((ClockId::CLOCK_THREAD_CPUTIME_ID.now()? - self.0).into())
     }
-}
-
-/// What it costs to look at the clock on the wall twice, which is not to be counted.
-pub(crate) fn clock() -> Duration {
-    const TIMES: u32 = 100;
-    let once = |_| {
-        let start = Instant::now();
-        for _ in 0..TIMES {
-            black_box(Instant::now());
-        }
-        start.elapsed() / TIMES
-    };
-    (0..10).map(once).min().unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
-use libc::{c_int, c_long, c_ulong, epoll_event, pollfd};
+use libc::{c_int, c_ulong, epoll_event, pollfd};
 
 /// What `-1` and `errno` say.
 #[inline]
@@ -75,7 +75,8 @@ pub(super) fn epoll_pwait2(
         nanos: timeout.subsec_nanos().into(),
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let (epoll, events) = (c_long::from(epoll.as_raw_fd()), buffer.as_mut_ptr());
+    // As wide as the C type long.
+    let (epoll, events) = (epoll.as_raw_fd() as isize, buffer.as_mut_ptr());
     let no_mask = ptr::null::<libc::sigset_t>();
     // SAFETY: `buffer` has room for as many events as is said; `timeout` is null or outlives
     // the call; a null mask changes none.
@@ -102,9 +103,9 @@ pub(super) fn select(
     assert_eq!(read.len(), write.len());
     let bits = c_int::try_from(read.len() * c_ulong::BITS as usize).unwrap_or(c_int::MAX);
     let mut time = timeout.map(|timeout| {
-        let micros = i32::try_from(timeout.subsec_nanos().div_ceil(1_000)).unwrap_or(0);
+        let micros = u64::from(timeout.subsec_nanos().div_ceil(1_000));
         let tv_sec = timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
-        libc::timeval { tv_sec, tv_usec: micros.into() }
+        libc::timeval { tv_sec, tv_usec: micros.try_into().unwrap_or(0) }
     });
     let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     let (read, write) = (read.as_mut_ptr().cast(), write.as_mut_ptr().cast());
