@@ -100,7 +100,7 @@ impl Report {
                 let ratio = ratio.map_or_else(|| ",,".to_owned(), spread);
                 _ = writeln!(
                     csv,
-                    "{workload},\"{parameters}\",\"{name}\",{unit},{value},{base},{ratio}"
+                    "{workload},\"{parameters}\",\"{name}\",{unit},{value},\"{base}\",{ratio}"
                 );
             }
         }

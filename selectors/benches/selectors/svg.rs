@@ -13,14 +13,13 @@ const TOP: f64 = 60.0;
 const LEFT: [f64; 2] = [84.0, 556.0];
 
 /// How each contender is drawn: colour, width, dashes.
-const STYLES: [(&str, &str, f64, &str); 9] = [
+const STYLES: [(&str, &str, f64, &str); 8] = [
     ("bare epoll", "#000000", 2.0, ""),
     ("bare poll", "#000000", 1.5, "6 4"),
     ("bare select", "#000000", 1.5, "2 4"),
     ("selectors epoll", "#0b5fd6", 3.0, ""),
     ("selectors poll", "#0b5fd6", 2.0, "6 4"),
     ("selectors select", "#0b5fd6", 2.0, "2 4"),
-    ("mio", "#d97a00", 2.0, ""),
     ("polling level", "#1b8a3a", 2.0, ""),
     ("popol", "#c2185b", 2.0, "6 4"),
 ];

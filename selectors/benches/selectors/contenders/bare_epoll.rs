@@ -13,11 +13,13 @@ use slab::Slab;
 use super::{Contender, ROOM, Wakes, Want, sys, wrong};
 
 /// With timeouts in milliseconds.
-pub(crate) type BareEpoll<'a> = Bare<'a, false>;
+pub(crate) type BareEpoll<'a> = Bare<'a, false, false>;
 /// With epoll_pwait2(2) and its timeouts in nanoseconds.
-pub(crate) type BareEpollFine<'a> = Bare<'a, true>;
+pub(crate) type BareEpollFine<'a> = Bare<'a, true, false>;
+/// Edge-triggered.
+pub(crate) type BareEpollEdge<'a> = Bare<'a, false, true>;
 
-pub(crate) struct Bare<'a, const FINE: bool> {
+pub(crate) struct Bare<'a, const FINE: bool, const EDGE: bool> {
     epoll: OwnedFd,
     buffer: Vec<epoll_event>,
     sources: Slab<(BorrowedFd<'a>, u64)>,
@@ -29,13 +31,19 @@ const NO_EVENT: epoll_event = epoll_event { events: 0, u64: 0 };
 const WAKER: u64 = u64::MAX;
 
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
-fn event(want: Want, key: usize) -> epoll_event {
+fn event(want: Want, edge: bool, key: usize) -> epoll_event {
     let write = if want.writes() { libc::EPOLLOUT } else { 0 };
-    epoll_event { events: (libc::EPOLLIN | write) as u32, u64: key as u64 }
+    let edge = if edge { libc::EPOLLET } else { 0 };
+    epoll_event { events: (libc::EPOLLIN | write | edge) as u32, u64: key as u64 }
 }
 
-impl<'a, const FINE: bool> Contender<'a> for Bare<'a, FINE> {
-    const NAME: &'static str = if FINE { "bare epoll_pwait2" } else { "bare epoll" };
+impl<'a, const FINE: bool, const EDGE: bool> Contender<'a> for Bare<'a, FINE, EDGE> {
+    const NAME: &'static str = match (FINE, EDGE) {
+        (true, _) => "bare epoll_pwait2",
+        (_, true) => "bare epoll, edge",
+        _ => "bare epoll",
+    };
+    const EDGE: bool = EDGE;
     type Key = usize;
 
     fn new() -> io::Result<Self> {
@@ -49,13 +57,13 @@ impl<'a, const FINE: bool> Contender<'a> for Bare<'a, FINE> {
 
     fn register(&mut self, fd: BorrowedFd<'a>, want: Want, data: u64) -> io::Result<usize> {
         let key = self.sources.insert((fd, data));
-        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd, event(want, key))?;
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd, event(want, EDGE, key))?;
         Ok(key)
     }
 
     fn modify(&mut self, key: usize, want: Want) -> io::Result<()> {
         let (fd, _) = self.sources[key];
-        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, fd, event(want, key))
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, fd, event(want, EDGE, key))
     }
 
     fn set_data(&mut self, key: usize, data: u64) {
@@ -88,12 +96,12 @@ impl<'a, const FINE: bool> Contender<'a> for Bare<'a, FINE> {
     }
 }
 
-impl<'a, const FINE: bool> Wakes<'a> for Bare<'a, FINE> {
+impl<'a, const FINE: bool, const EDGE: bool> Wakes<'a> for Bare<'a, FINE, EDGE> {
     type Waker = Arc<EventFd>;
 
     fn waker(&mut self) -> io::Result<Arc<EventFd>> {
         let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let event = epoll_event { u64: WAKER, ..event(Want::Read, 0) };
+        let event = epoll_event { u64: WAKER, ..event(Want::Read, false, 0) };
         sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, waker.as_fd(), event)?;
         self.waker = Some(Arc::clone(&waker));
         Ok(waker)

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub(crate) use bare_epoll::{BareEpoll, BareEpollFine};
+pub(crate) use bare_epoll::{BareEpoll, BareEpollEdge, BareEpollFine};
 pub(crate) use bare_poll::BarePoll;
 pub(crate) use bare_select::BareSelect;
 pub(crate) use mio::Mio;
