@@ -238,6 +238,9 @@ pub struct Events {
 }
 
 impl Events {
+    /// How many events a wait makes room for at least.
+    pub(crate) const LEAST_ROOM: usize = 64;
+
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {

@@ -383,7 +383,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
-        let mut events = Events::new();
+        let mut events = Events::with_capacity(Events::LEAST_ROOM);
         self.select_into(&mut events, timeout)?;
         Ok(events)
     }

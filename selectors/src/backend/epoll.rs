@@ -44,9 +44,6 @@ impl<F, T> EpollSelector<F, T> {
     }
 }
 
-/// The events that a wait has room for at least.
-const LEAST_ROOM: usize = 64;
-
 /// What the beacon's events carry: see [`Epoll::beacon`].
 const BEACON: Token = Token::reserved(1);
 
@@ -104,7 +101,7 @@ impl Epoll {
         Ok(Self {
             nanoseconds: has_epoll_pwait2(&instance),
             instance,
-            room: LEAST_ROOM,
+            room: Events::LEAST_ROOM,
             always: AlwaysReady::default(),
             beacon: None,
             left_out: Vec::new(),
@@ -263,7 +260,7 @@ impl Backend for Epoll {
         let count = self.wait_once(&mut events.list, timeout)?;
         // SAFETY: the kernel has written that many, and there was room for them.
         unsafe { events.list.set_len(events.list.len() + count) };
-        self.room = LEAST_ROOM.max(2 * count);
+        self.room = Events::LEAST_ROOM.max(2 * count);
         if self.beacon.is_some() { self.report_always_ready(events) } else { Ok(()) }
     }
 
