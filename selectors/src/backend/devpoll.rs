@@ -156,7 +156,10 @@ impl Devpoll {
         if let Some(place) = self.index.get(fd) {
             self.sources[place].settled = false;
         }
-        self.unsettled.push(fd);
+        // Whoever tries again and again is not to fill the memory.
+        if !self.unsettled.contains(&fd) {
+            self.unsettled.push(fd);
+        }
     }
 
     /// Brings the set in line with the sources, in one write.
