@@ -241,8 +241,9 @@ impl Backend for Devpoll {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
+        // The selector cannot tell: there is no descriptor for others to watch.
         if fd == self.device.0 {
-            return Err(Errno::EINVAL.into());
+            return Err(io::ErrorKind::Unsupported.into());
         }
         // The kernel takes in silently what is not open.
         check_open(source)?;
