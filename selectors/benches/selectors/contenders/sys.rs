@@ -88,8 +88,8 @@ pub(super) fn epoll_pwait2(
 
 #[inline]
 pub(super) fn poll(fds: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let length = fds.len() as libc::nfds_t;
-    // SAFETY: `fds` has `length` elements.
+    let length = libc::nfds_t::try_from(fds.len()).unwrap_or_default();
+    // SAFETY: `fds` has `length` elements, or more if that is 0.
     count(unsafe { libc::poll(fds.as_mut_ptr(), length, millis(timeout)) })
 }
 
