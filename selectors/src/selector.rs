@@ -1,7 +1,7 @@
 //! The selector: register, modify, unregister, select, get.
 
-use std::hint;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use crate::backend::{
@@ -436,7 +436,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             let spin = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
             let spin = Deadline::after(spin, now);
             while spin.remaining(|| now) != Some(Duration::ZERO) {
-                hint::spin_loop();
+                // Whoever is to make a source ready may be waiting for this very core.
+                thread::yield_now();
                 if self.look(events)? {
                     return Ok(());
                 }
@@ -749,8 +750,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// Blocking and being woken cost several microseconds, which spinning saves where answers
     /// come sooner than that: between two threads on two cores, or on a fast network. The price
-    /// is a core that is busy for this long in every wait that finds nothing, energy, and time
-    /// that other threads could have used; on a single core it only costs. Spinning is part of
+    /// is a core that is busy for this long in every wait that finds nothing, and energy. Other
+    /// threads are let in between two looks, and may keep the core for as long as the system
+    /// lets them. Spinning is part of
     /// the timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if
     /// it had arrived before, also where signals are to end waits.
     ///
