@@ -513,6 +513,7 @@ defects! {
             proc_4_a_forked_copy_changes_nothing;
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll modes::OneShot::new(1, Readiness::empty()) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
