@@ -152,17 +152,21 @@ impl Backend for Poll {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let ready = poll_call::poll(&mut self.fds, timeout)?;
+        if ready == 0 {
+            return Ok(());
+        }
         // Knowing how many there are spares the list from looking after its length each time.
-        let before = events.len();
-        events.list.resize(before + ready, Event::new(Token::reserved(0), Readiness::empty()));
+        events.list.reserve(ready);
+        let room = &mut events.list.spare_capacity_mut()[..ready];
         let sources = self.fds.iter().zip(&self.tokens);
         let sources = sources.filter(|(pollfd, _)| pollfd.revents != 0);
-        let mut after = before;
-        for (event, (pollfd, &token)) in events.list[before..].iter_mut().zip(sources) {
-            *event = Event::new(token, from_poll(pollfd.revents));
-            after += 1;
+        let mut found = 0;
+        for (place, (pollfd, &token)) in room.iter_mut().zip(sources) {
+            place.write(Event::new(token, from_poll(pollfd.revents)));
+            found += 1;
         }
-        events.list.truncate(after);
+        // SAFETY: that many were written, and there was room for them.
+        unsafe { events.list.set_len(events.list.len() + found) };
         if self.one_shots > 0 {
             self.silence();
         }
