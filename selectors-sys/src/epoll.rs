@@ -4,7 +4,7 @@
 //! which costs a branch and a pair of atomics on every wait, and `epoll_pwait2` has a wrapper in
 //! recent C libraries alone.
 
-use core::ffi::{c_int, c_long};
+use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::epoll_call as call;
@@ -67,7 +67,7 @@ pub unsafe fn epoll_wait(
     events: *mut epoll_event,
     maxevents: c_int,
     timeout: c_int,
-) -> c_long {
+) -> isize {
     // SAFETY: the caller keeps `events`, and there is no mask.
     unsafe { call::wait(call::EPOLL_WAIT, epfd, events, maxevents, timeout as isize) }
 }
@@ -85,7 +85,7 @@ pub unsafe fn epoll_pwait2(
     events: *mut epoll_event,
     maxevents: c_int,
     timeout: *const KernelTimespec,
-) -> c_long {
+) -> isize {
     let timeout = timeout as isize;
     // SAFETY: the caller keeps `events` and `timeout`, and there is no mask.
     unsafe { call::wait(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout) }

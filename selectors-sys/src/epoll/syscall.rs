@@ -22,13 +22,13 @@ pub(crate) unsafe fn wait(
     events: *mut epoll_event,
     maxevents: c_int,
     timeout: isize,
-) -> c_long {
+) -> isize {
     let mask = ptr::null::<libc::sigset_t>();
     // SAFETY: the caller keeps `events` and `timeout`; an absent mask has no length.
     let answer = unsafe { libc::syscall(number, epfd, events, maxevents, timeout, mask, 0_usize) };
     if answer >= 0 {
-        return answer;
+        return isize::try_from(answer).unwrap_or(isize::MAX);
     }
     let error = std::io::Error::last_os_error();
-    -c_long::from(error.raw_os_error().unwrap_or(libc::EINVAL))
+    -(error.raw_os_error().unwrap_or(libc::EINVAL) as isize)
 }

@@ -24,7 +24,7 @@ pub(crate) unsafe fn wait(
     events: *mut epoll_event,
     maxevents: c_int,
     timeout: isize,
-) -> c_long {
+) -> isize {
     let answer;
     // SAFETY: the kernel's calling convention, which clobbers rcx and r11 and no more, leaves the
     // stack alone, and writes where the caller lets it. An absent mask has no length.

@@ -1,6 +1,5 @@
 //! epoll(7): Linux and Android.
 
-use std::ffi::c_long;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -327,7 +326,7 @@ fn has_epoll_pwait2(instance: &OwnedFd) -> bool {
 /// How many events a waiting call has found.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "errors are small")]
-fn count(answer: c_long) -> nix::Result<usize> {
+fn count(answer: isize) -> nix::Result<usize> {
     usize::try_from(answer).map_err(|_| Errno::from_raw(-answer as i32))
 }
 

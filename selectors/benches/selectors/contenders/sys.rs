@@ -7,6 +7,7 @@ use std::ptr;
 use std::time::Duration;
 
 use libc::{c_int, c_ulong, epoll_event, pollfd};
+use selectors::backend::seconds_and_micros_rounded_up;
 
 /// What `-1` and `errno` say.
 #[inline]
@@ -103,9 +104,8 @@ pub(super) fn select(
     assert_eq!(read.len(), write.len());
     let bits = c_int::try_from(read.len() * c_ulong::BITS as usize).unwrap_or(c_int::MAX);
     let mut time = timeout.map(|timeout| {
-        let micros = u64::from(timeout.subsec_nanos().div_ceil(1_000));
-        let tv_sec = timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX);
-        libc::timeval { tv_sec, tv_usec: micros.try_into().unwrap_or(0) }
+        let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
+        libc::timeval { tv_sec, tv_usec }
     });
     let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     let (read, write) = (read.as_mut_ptr().cast(), write.as_mut_ptr().cast());
