@@ -415,41 +415,39 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     #[inline]
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
-        match timeout {
-            None if self.spin.is_zero() => self.wait(events, None, Deadline::Never),
-            Some(Duration::ZERO) => self.look(events).map(drop),
-            _ => self.look_and_wait(events, timeout),
+        let spins = !self.spin.is_zero();
+        if timeout.is_none() && !spins {
+            if self.wait_once(events, None)? {
+                return Ok(());
+            }
+        } else if timeout == NOW || spins || self.capabilities.constant_wait {
+            // Looking first, where that is cheap, spares the kernel a timer and us the clock.
+            if self.wait_once(events, NOW)? || timeout == NOW {
+                return Ok(());
+            }
         }
+        self.wait_on(events, timeout)
     }
 
-    /// Waits, but before that looks without waiting: once if that is cheap, which spares the
-    /// kernel a timer and us the clock; then for as long as the selector is to spin.
-    fn look_and_wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let spins = !self.spin.is_zero();
-        if (spins || self.capabilities.constant_wait) && self.look(events)? {
-            return Ok(());
-        }
+    /// Looks for as long as the selector is to spin, and then waits.
+    fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         let mut now = self.backend.now();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
-        if spins {
+        if !self.spin.is_zero() {
             let spin = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
             let spin = Deadline::after(spin, now);
             while spin.remaining(|| now) != Some(Duration::ZERO) {
                 // Whoever is to make a source ready may be waiting for this very core.
                 thread::yield_now();
-                if self.look(events)? {
+                if self.wait_once(events, Some(Duration::ZERO))? {
                     return Ok(());
                 }
                 now = self.backend.now();
             }
         }
         self.wait(events, deadline.remaining(|| now), deadline)
-    }
-
-    /// Whether there is something to tell, without waiting for it.
-    fn look(&mut self, events: &mut Events) -> Result<bool> {
-        self.wait_once(events, Some(Duration::ZERO))
     }
 
     /// Waits, again and again, until there is something to tell or the deadline has passed.
@@ -469,7 +467,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     /// Has the backend wait once, and says whether there is something to tell.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         if let Err(error) = self.backend.wait(events, timeout) {
             self.failed(events, error)?;

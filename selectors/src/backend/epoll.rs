@@ -140,7 +140,8 @@ impl Epoll {
     }
 
     /// One waiting call, which appends to `list`. Returns the number of its events.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn wait_once(
         &mut self,
         list: &mut Vec<Event>,
@@ -254,7 +255,8 @@ impl Backend for Epoll {
         delete(&self.instance, fd)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let count = self.wait_once(&mut events.list, timeout)?;
         // SAFETY: the kernel has written that many, and there was room for them.
