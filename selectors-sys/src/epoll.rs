@@ -1,8 +1,9 @@
 //! epoll(7), from `<sys/epoll.h>`: Linux and Android.
 //!
-//! The waiting calls do not go through the C library's wrappers: those are cancellation points,
-//! which costs a branch and a pair of atomics on every wait, and `epoll_pwait2` has a wrapper in
-//! recent C libraries alone.
+//! The calls that are made often do not go through the C library's wrappers: the waiting ones are
+//! cancellation points there, which costs a branch and a pair of atomics on every wait, and
+//! `epoll_pwait2` has a wrapper in recent C libraries alone. They answer what the kernel does: a
+//! negative errno where something is wrong.
 
 use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
@@ -16,8 +17,6 @@ pub use libc::{
 
 /// epoll_create1(2).
 pub use libc::epoll_create1;
-/// epoll_ctl(2).
-pub use libc::epoll_ctl;
 /// `struct epoll_event` of epoll_event(3type). Packed on x86-64 and nowhere else, so that the
 /// 32-bit and the 64-bit layout agree there.
 pub use libc::epoll_event;
@@ -55,8 +54,20 @@ pub struct KernelTimespec {
 const _: () = assert!(size_of::<KernelTimespec>() == 16);
 const _: () = assert!(offset_of!(KernelTimespec, tv_nsec) == 8);
 
+/// epoll_ctl(2): 0, or a negative errno.
+///
+/// # Safety
+///
+/// `event` is null or points to a readable [`epoll_event`].
+#[inline]
+pub unsafe fn epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) -> isize {
+    let arguments = [epfd as isize, op as isize, fd as isize, event as isize, 0, 0];
+    // SAFETY: the caller keeps `event`.
+    unsafe { call::enter(libc::SYS_epoll_ctl, arguments) }
+}
+
 /// epoll_wait(2): waits for at most `timeout` milliseconds, for ever when it is negative. Answers
-/// the number of events, or what is wrong as a negative errno.
+/// the number of events, or a negative errno.
 ///
 /// # Safety
 ///
@@ -68,8 +79,10 @@ pub unsafe fn epoll_wait(
     maxevents: c_int,
     timeout: c_int,
 ) -> isize {
-    // SAFETY: the caller keeps `events`, and there is no mask.
-    unsafe { call::wait(call::EPOLL_WAIT, epfd, events, maxevents, timeout as isize) }
+    let arguments =
+        [epfd as isize, events as isize, maxevents as isize, timeout as isize, NO_MASK, 0];
+    // SAFETY: the caller keeps `events`.
+    unsafe { call::enter(call::EPOLL_WAIT, arguments) }
 }
 
 /// epoll_pwait2(2) (Linux 5.11) without a signal mask: as [`epoll_wait`], at nanosecond grain;
@@ -86,7 +99,11 @@ pub unsafe fn epoll_pwait2(
     maxevents: c_int,
     timeout: *const KernelTimespec,
 ) -> isize {
-    let timeout = timeout as isize;
-    // SAFETY: the caller keeps `events` and `timeout`, and there is no mask.
-    unsafe { call::wait(libc::SYS_epoll_pwait2, epfd, events, maxevents, timeout) }
+    let arguments =
+        [epfd as isize, events as isize, maxevents as isize, timeout as isize, NO_MASK, 0];
+    // SAFETY: the caller keeps `events` and `timeout`.
+    unsafe { call::enter(libc::SYS_epoll_pwait2, arguments) }
 }
+
+/// An absent signal mask, which has no length.
+const NO_MASK: isize = 0;

@@ -233,7 +233,7 @@ impl Backend for Epoll {
         }
         // EPOLL_CTL_MOD answers EINVAL to EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
         if old.mode == Mode::Exclusive || new.mode == Mode::Exclusive {
-            Errno::result(delete_raw(&self.instance, fd))?;
+            delete_raw(&self.instance, fd)?;
             return Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new).inspect_err(
                 |_| {
                     // It was there a moment ago; if it is gone, so is the old watch.
@@ -325,13 +325,14 @@ fn has_epoll_pwait2(instance: &OwnedFd) -> bool {
     })
 }
 
-/// How many events a waiting call has found.
+/// What a call answers that does not fail: how many events it has found, where it waits.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "errors are small")]
 fn count(answer: isize) -> nix::Result<usize> {
     usize::try_from(answer).map_err(|_| Errno::from_raw(-answer as i32))
 }
 
+#[inline]
 fn control(
     epoll: &OwnedFd,
     operation: i32,
@@ -342,22 +343,24 @@ fn control(
     let mut event = sys::epoll_event { events: to_epoll(watch), u64: token.to_bits() };
     // SAFETY: `event` outlives the call; the kernel checks the numbers.
     let answer = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) };
-    Errno::result(answer).map(drop)
+    count(answer).map(drop)
 }
 
 /// Stops watching `fd`, which need not be watched any more.
 fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
-    match Errno::result(delete_raw(epoll, fd)) {
+    match delete_raw(epoll, fd) {
         // It was closed, and the number is free, or another file's, or one's that cannot be
         // watched.
-        Ok(_) | Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM) => Ok(()),
+        Ok(()) | Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> i32 {
+fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
+    let no_event = ptr::null_mut();
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
-    unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, ptr::null_mut()) }
+    let answer = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, no_event) };
+    count(answer).map(drop)
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
