@@ -33,6 +33,12 @@ pub(super) struct AlwaysReady {
 }
 
 impl AlwaysReady {
+    /// Whether there is no source.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// Whether any source is to be reported.
     pub(super) fn is_armed(&self) -> bool {
         self.armed > 0

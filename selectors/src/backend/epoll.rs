@@ -125,6 +125,55 @@ impl Epoll {
         Ok(())
     }
 
+    /// Whether there is a source that the kernel does not have, or that may be mistaken for what
+    /// it has beside them.
+    #[inline]
+    fn keeps_some(&self) -> bool {
+        !self.always.is_empty() || self.beacon.is_some() || !self.left_out.is_empty()
+    }
+
+    /// Modifies a source that may be kept here, or is to be exclusive or no longer.
+    #[cold]
+    fn modify_kept(
+        &mut self,
+        fd: RawSource,
+        token: Token,
+        old: Watch,
+        new: Watch,
+    ) -> io::Result<()> {
+        if self.always.modify(fd, token, new) {
+            return self.keep_beacon().inspect_err(|_| {
+                self.always.modify(fd, token, old);
+            });
+        }
+        if self.is_beacon(fd) {
+            return Err(Errno::EBADF.into());
+        }
+        if let Some(place) = self.left_out.iter().position(|&left_out| left_out == fd) {
+            control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new)?;
+            self.left_out.swap_remove(place);
+            return Ok(());
+        }
+        if old.mode != Mode::Exclusive && new.mode != Mode::Exclusive {
+            return Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?);
+        }
+        delete_raw(&self.instance, fd)?;
+        Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new).inspect_err(|_| {
+            // It was there a moment ago; if it is gone, so is the old watch.
+            let _ = control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, old);
+        })?)
+    }
+
+    /// Forgets a source that may be kept here. Whether the kernel need not hear of it.
+    #[cold]
+    fn forget_kept(&mut self, fd: RawSource, token: Token) -> io::Result<bool> {
+        if self.always.remove(fd, token) {
+            return self.keep_beacon().map(|()| true);
+        }
+        self.left_out.retain(|&left_out| left_out != fd);
+        Ok(self.is_beacon(fd))
+    }
+
     /// Whether a source was closed and its number has become the beacon's, which is to stay
     /// watched as it is.
     fn is_beacon(&self, fd: RawSource) -> bool {
@@ -217,39 +266,19 @@ impl Backend for Epoll {
         }
     }
 
+    #[inline]
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        if self.always.modify(fd, token, new) {
-            return self.keep_beacon().inspect_err(|_| {
-                self.always.modify(fd, token, old);
-            });
-        }
-        if self.is_beacon(fd) {
-            return Err(Errno::EBADF.into());
-        }
-        if let Some(place) = self.left_out.iter().position(|&left_out| left_out == fd) {
-            control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new)?;
-            self.left_out.swap_remove(place);
-            return Ok(());
-        }
         // EPOLL_CTL_MOD answers EINVAL to EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
-        if old.mode == Mode::Exclusive || new.mode == Mode::Exclusive {
-            delete_raw(&self.instance, fd)?;
-            return Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new).inspect_err(
-                |_| {
-                    // It was there a moment ago; if it is gone, so is the old watch.
-                    let _ = control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, old);
-                },
-            )?);
+        let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
+        if exclusive || self.keeps_some() {
+            return self.modify_kept(fd, token, old, new);
         }
         Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
     }
 
+    #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, _watch: Watch) -> io::Result<()> {
-        if self.always.remove(fd, token) {
-            return self.keep_beacon();
-        }
-        self.left_out.retain(|&left_out| left_out != fd);
-        if self.is_beacon(fd) {
+        if self.keeps_some() && self.forget_kept(fd, token)? {
             return Ok(());
         }
         delete(&self.instance, fd)
@@ -347,6 +376,7 @@ fn control(
 }
 
 /// Stops watching `fd`, which need not be watched any more.
+#[inline]
 fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
     match delete_raw(epoll, fd) {
         // It was closed, and the number is free, or another file's, or one's that cannot be
@@ -356,6 +386,7 @@ fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
     }
 }
 
+#[inline]
 fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     let no_event = ptr::null_mut();
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
