@@ -111,7 +111,7 @@ impl AlwaysReady {
 
     #[inline]
     fn place(&self, fd: RawSource, token: Token) -> Option<usize> {
-        if self.sources.is_empty() { None } else { self.find(fd, token) }
+        if self.is_empty() { None } else { self.find(fd, token) }
     }
 
     #[cold]
