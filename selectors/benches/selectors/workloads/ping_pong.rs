@@ -1,10 +1,14 @@
-//! Two threads that answer each other, each with a selector of its own.
+//! Two threads that answer each other, each with a selector and, where there are two, a core of its
+//! own: else the measure would be of where the system happens to put them.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::platform::contenders::{Contender, Want, everyone, wrong};
 use crate::platform::measure::{Pace, Row, Turn};
@@ -39,6 +43,7 @@ fn turn<'a, C: Contender<'a>>(
     const WARM_UP: u64 = 10;
     thread::scope(|scope| {
         let other = scope.spawn(move || {
+            stay_on(1)?;
             let mut contender = C::new()?;
             contender.register(theirs.as_fd(), Want::Read, 0)?;
             for _ in 0..iterations + WARM_UP {
@@ -48,20 +53,36 @@ fn turn<'a, C: Contender<'a>>(
             }
             io::Result::Ok(())
         });
-        let mut contender = C::new()?;
-        contender.register(ours.as_fd(), Want::Read, 0)?;
-        let mut round = || {
-            let mut writer = ours;
-            writer.write_all(b"i")?;
-            receive(&mut contender, ours)
-        };
-        (0..WARM_UP).try_for_each(|_| round())?;
-        let start = Instant::now();
-        (0..iterations).try_for_each(|_| round())?;
-        let elapsed = start.elapsed();
-        other.join().map_err(|_| wrong("the other thread panicked"))??;
+        let one = scope.spawn(move || {
+            stay_on(0)?;
+            let mut contender = C::new()?;
+            contender.register(ours.as_fd(), Want::Read, 0)?;
+            let mut round = || {
+                let mut writer = ours;
+                writer.write_all(b"i")?;
+                receive(&mut contender, ours)
+            };
+            (0..WARM_UP).try_for_each(|_| round())?;
+            let start = Instant::now();
+            (0..iterations).try_for_each(|_| round())?;
+            io::Result::Ok(start.elapsed())
+        });
+        let panicked = |_| wrong("a thread panicked");
+        let elapsed = one.join().map_err(panicked)??;
+        other.join().map_err(panicked)??;
         Ok(Turn::timed(elapsed, iterations))
     })
+}
+
+/// Keeps this thread on one of the cores that it may use.
+fn stay_on(nth: usize) -> io::Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true));
+    let Some(core) = cores.nth(nth) else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(this, &set)?)
 }
 
 /// Waits for a message and reads it.
