@@ -62,14 +62,7 @@ impl AlwaysReady {
     /// Forgets a source, if it is one of these.
     #[inline]
     pub(super) fn remove(&mut self, fd: RawSource, token: Token) -> bool {
-        match self.place(fd, token) {
-            Some(place) => self.remove_from(fd, place),
-            None => false,
-        }
-    }
-
-    #[cold]
-    fn remove_from(&mut self, fd: RawSource, place: usize) -> bool {
+        let Some(place) = self.place(fd, token) else { return false };
         self.index.remove(fd);
         self.armed -= usize::from(self.sources.swap_remove(place).armed);
         if let Some(moved) = self.sources.get(place) {
