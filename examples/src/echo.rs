@@ -131,7 +131,7 @@ impl Stopper {
     /// Those of [`Waker::wake`].
     pub fn stop(&self) -> io::Result<()> {
         self.stop.store(true, Ordering::Release);
-        self.waker.wake()
+        Ok(self.waker.wake()?)
     }
 }
 

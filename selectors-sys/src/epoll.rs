@@ -1,14 +1,13 @@
 //! epoll(7), from `<sys/epoll.h>`: Linux and Android.
 //!
 //! The calls that are made often do not go through the C library's wrappers: the waiting ones are
-//! cancellation points there, which costs a branch and a pair of atomics on every wait, and
-//! `epoll_pwait2` has a wrapper in recent C libraries alone. They answer what the kernel does: a
-//! negative errno where something is wrong.
+//! cancellation points there, which costs a branch and a pair of atomics on every wait. They return
+//! what the kernel does: a negative errno where something is wrong.
 
 use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::epoll_call as call;
+use crate::linux_call as call;
 
 pub use libc::{
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLEXCLUSIVE,
@@ -21,10 +20,6 @@ pub use libc::epoll_create1;
 /// 32-bit and the 64-bit layout agree there.
 pub use libc::epoll_event;
 
-/// Whether [`epoll_pwait2`] may be tried. Android kills programs that call what its seccomp
-/// filter does not list.
-pub const HAS_EPOLL_PWAIT2: bool = cfg!(not(target_os = "android"));
-
 const _: () = {
     let offset = if cfg!(target_arch = "x86_64") { 4 } else { align_of::<u64>() };
     assert!(offset_of!(epoll_event, events) == 0);
@@ -32,27 +27,9 @@ const _: () = {
     assert!(size_of::<epoll_event>() == offset + 8);
 };
 
-unsafe extern "C" {
-    /// dup3(2), which puts one instance in the place of another; its O_CLOEXEC is
-    /// EPOLL_CLOEXEC. Android has it and `libc` does not declare it there.
-    pub fn dup3(oldfd: c_int, newfd: c_int, flags: c_int) -> c_int;
-}
-
-const _: () = assert!(EPOLL_CLOEXEC == libc::O_CLOEXEC);
-
-/// `struct __kernel_timespec` of `<linux/time_types.h>`: 64 bits wide in both fields on every
-/// architecture, unlike the C library's `struct timespec`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KernelTimespec {
-    /// Whole seconds.
-    pub tv_sec: i64,
-    /// Nanoseconds, below 1,000,000,000.
-    pub tv_nsec: i64,
-}
-
-const _: () = assert!(size_of::<KernelTimespec>() == 16);
-const _: () = assert!(offset_of!(KernelTimespec, tv_nsec) == 8);
+/// The most events that epoll_wait(2) takes room for (`EP_MAX_EVENTS`): more is EINVAL.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "12 or 16")]
+pub const MAX_EVENTS: c_int = c_int::MAX / size_of::<epoll_event>() as c_int;
 
 /// epoll_ctl(2): 0, or a negative errno.
 ///
@@ -83,26 +60,6 @@ pub unsafe fn epoll_wait(
         [epfd as isize, events as isize, maxevents as isize, timeout as isize, NO_MASK, 0];
     // SAFETY: the caller keeps `events`.
     unsafe { call::enter(call::EPOLL_WAIT, arguments) }
-}
-
-/// epoll_pwait2(2) (Linux 5.11) without a signal mask: as [`epoll_wait`], at nanosecond grain;
-/// a null `timeout` waits for ever. Older kernels answer ENOSYS, some sandboxes EPERM.
-///
-/// # Safety
-///
-/// `events` points to room for `maxevents` elements, writable for the length of the call;
-/// `timeout` is null or points to a readable [`KernelTimespec`].
-#[inline]
-pub unsafe fn epoll_pwait2(
-    epfd: c_int,
-    events: *mut epoll_event,
-    maxevents: c_int,
-    timeout: *const KernelTimespec,
-) -> isize {
-    let arguments =
-        [epfd as isize, events as isize, maxevents as isize, timeout as isize, NO_MASK, 0];
-    // SAFETY: the caller keeps `events` and `timeout`.
-    unsafe { call::enter(libc::SYS_epoll_pwait2, arguments) }
 }
 
 /// An absent signal mask, which has no length.

@@ -11,8 +11,9 @@
 //! | `epoll` | epoll(7) | Linux, Android |
 //! | `kqueue` | kqueue(2) | the BSDs, macOS, iOS; Linux with the feature `kqueue-provider`, for tests |
 //! | `devpoll` | /dev/poll, poll(4D) | illumos, Solaris; Linux with the feature `devpoll-provider`, for tests |
-//! | `poll` | poll(2), ppoll(2) | every Unix |
-//! | `select` | select(2), pselect(2) | every Unix |
+//! | `fork` | pthread_atfork(3) | every Unix |
+//! | `poll` | poll(2) | every Unix |
+//! | `select` | select(2) | every Unix |
 //! | `select` | Winsock's select | Windows |
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
@@ -20,14 +21,14 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod epoll;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
-#[path = "epoll/x86_64.rs"]
-mod epoll_call;
+#[path = "linux_call/x86_64.rs"]
+mod linux_call;
 #[cfg(any(
     target_os = "android",
     all(target_os = "linux", not(all(target_arch = "x86_64", target_pointer_width = "64")))
 ))]
-#[path = "epoll/syscall.rs"]
-mod epoll_call;
+#[path = "linux_call/libc.rs"]
+mod linux_call;
 
 #[cfg(any(target_vendor = "apple", target_os = "dragonfly"))]
 #[path = "kqueue/isize.rs"]
@@ -55,6 +56,9 @@ pub mod devpoll;
 #[path = "devpoll/provider.rs"]
 pub mod devpoll;
 
+#[cfg(unix)]
+pub mod fork;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "poll/linux.rs"]
 pub mod poll;
@@ -70,12 +74,10 @@ pub mod poll;
 #[path = "poll/posix.rs"]
 pub mod poll;
 
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "dragonfly"
-))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "select/linux.rs"]
+pub mod select;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
 #[path = "select/long.rs"]
 pub mod select;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]

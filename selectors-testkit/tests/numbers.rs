@@ -42,7 +42,7 @@ fn woken<B: Backend>(selector: &mut Selector<BorrowedFd<'_>, (), B>) -> io::Resu
     thread::scope(|scope| -> io::Result<()> {
         let thread = scope.spawn(|| waker.wake());
         assert!(selector.select(Some(Duration::from_secs(20)))?.woken());
-        thread.join().unwrap()
+        Ok(thread.join().unwrap()?)
     })
 }
 

@@ -12,8 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a selector refused.
 ///
-/// Turns into an [`io::Error`] with `?`: [`Error::Os`] into the very error that the system
-/// gave, the others into one of a fitting kind.
+/// Turns into an [`io::Error`] with `?`: [`Error::Os`] into the error that the system returned,
+/// the others into one of the matching [`ErrorKind`](io::ErrorKind).
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The interest is empty or has bits without a name. Python's ValueError.
+    /// The interest has unknown bits. Python's ValueError.
     #[doc(alias = "ValueError")]
     #[non_exhaustive]
     InvalidInterest {
@@ -78,6 +78,10 @@ pub enum Error {
         /// The descriptor that it was asked for, where it was asked for one.
         fd: Option<RawSource>,
     },
+    /// This process is a child of fork(2) and inherited the selector, which cannot be used before
+    /// [`Selector::after_fork`](crate::Selector::after_fork) was called. The parent's is not
+    /// affected.
+    Forked,
     /// The system refused. Python's OSError.
     #[doc(alias = "OSError")]
     #[non_exhaustive]
@@ -104,9 +108,6 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidInterest { fd, interest } if interest.is_empty() => {
-                write!(f, "empty interest for descriptor {fd}")
-            }
             Self::InvalidInterest { fd, interest } => {
                 write!(f, "unknown bits in interest {:#04x} for descriptor {fd}", interest.bits())
             }
@@ -121,6 +122,9 @@ impl fmt::Display for Error {
                 write!(f, "{feature} is not supported here (descriptor {fd})")
             }
             Self::Unsupported { feature, fd: None } => write!(f, "{feature} is not supported here"),
+            Self::Forked => {
+                f.write_str("inherited by fork(2) from the parent process: call after_fork first")
+            }
             Self::Os { operation, fd: Some(fd), source } => {
                 write!(f, "cannot {operation} descriptor {fd}: {source}")
             }
@@ -148,6 +152,7 @@ impl From<Error> for io::Error {
             Error::AlreadyRegistered { .. } => io::ErrorKind::AlreadyExists,
             Error::NotRegistered { .. } => io::ErrorKind::NotFound,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::Forked => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }
@@ -162,13 +167,14 @@ impl From<Error> for io::Error {
 /// ```
 /// use selectors::{DefaultSelector, Interest};
 /// use std::os::unix::net::UnixStream;
+/// use std::sync::Arc;
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let (ours, _theirs) = UnixStream::pair()?;
+/// let shared = Arc::new(UnixStream::pair()?.0);
 /// let mut selector = DefaultSelector::new()?;
-/// let refused = selector.register(ours, Interest::empty(), "my data").unwrap_err();
-/// assert_eq!(refused.data, "my data");
-/// selector.register(refused.fileobj, Interest::READ, refused.data)?;
+/// selector.register(Arc::clone(&shared), Interest::READ, "first")?;
+/// let refused = selector.register(shared, Interest::READ, "second").unwrap_err();
+/// assert_eq!(refused.data, "second");
 /// # Ok(())
 /// # }
 /// ```
@@ -220,10 +226,7 @@ mod tests {
         let token = Token::new(3, 1);
         let bad = Interest::from_bits_retain(0x80);
         for (error, message) in [
-            (
-                Error::InvalidInterest { fd: 7, interest: Interest::empty() },
-                "empty interest for descriptor 7",
-            ),
+            (Error::Forked, "inherited by fork(2) from the parent process: call after_fork first"),
             (
                 Error::InvalidInterest { fd: 7, interest: bad },
                 "unknown bits in interest 0x80 for descriptor 7",

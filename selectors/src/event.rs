@@ -61,14 +61,15 @@ impl Readiness {
     const ASKABLE: Self = Self::READ.union(Self::WRITE).union(Self::PRIORITY);
     const HINTS: Self = Self::ERROR.union(Self::HANGUP).union(Self::READ_CLOSED);
 
-    /// What of this is to be told to somebody who asked for `interest`: nothing if it is empty.
+    /// What of this raw readiness a source that is watched for `interest` is reported with. An
+    /// empty one is not reported.
     #[inline]
-    pub(crate) const fn asked_for(self, interest: Interest) -> Self {
+    pub(crate) const fn masked_by(self, interest: Interest) -> Self {
         let asked = Self::from_bits_retain(interest.bits() as u32);
         if self.intersects(Self::HINTS) { self.with_hints(asked) } else { self.intersection(asked) }
     }
 
-    /// The same, where there is a hint to be told as well.
+    /// The same, where there is a hint.
     #[cold]
     const fn with_hints(self, asked: Self) -> Self {
         let directions = if !self.intersects(Self::ERROR.union(Self::HANGUP)) {
@@ -235,6 +236,8 @@ pub struct Events {
     pub(crate) list: Vec<Event>,
     pub(crate) woken: bool,
     pub(crate) interrupted: bool,
+    /// Whether a source may be in the list more than once.
+    pub(crate) repeats: bool,
 }
 
 impl Events {
@@ -244,7 +247,7 @@ impl Events {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: Vec::new(), woken: false, interrupted: false }
+        Self { list: Vec::new(), woken: false, interrupted: false, repeats: false }
     }
 
     /// An empty list with room for `capacity` events. It grows beyond that when it must.
@@ -291,9 +294,9 @@ impl Events {
         self.interrupted
     }
 
-    /// Whether a wait ends with this.
+    /// Whether there is a reason for a wait to end.
     #[inline]
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_events(&self) -> bool {
         !self.list.is_empty() || self.woken || self.interrupted
     }
 
@@ -329,6 +332,57 @@ impl Events {
         self.list.clear();
         self.woken = false;
         self.interrupted = false;
+        self.repeats = false;
+    }
+
+    /// How many events there is room for without allocating.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Events;
+    ///
+    /// assert!(Events::with_capacity(64).capacity() >= 64);
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.list.capacity()
+    }
+
+    /// Makes room for at least `additional` more events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Events;
+    ///
+    /// let mut events = Events::new();
+    /// events.reserve(1_000);
+    /// assert!(events.capacity() >= 1_000);
+    /// ```
+    pub fn reserve(&mut self, additional: usize) {
+        self.list.reserve(additional);
+    }
+
+    /// For backends: says that a source may be in the list more than once. The selector then
+    /// merges its events into one.
+    ///
+    /// A kernel that fills a list of limited length is asked again for the rest, and then
+    /// reports level-triggered sources again. Backends that do so in every wait declare
+    /// [`separate_directions`](crate::Capabilities::separate_directions) instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Events, Readiness, Token};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Event::new(Token::from_bits(1), Readiness::READ));
+    /// events.push(Event::new(Token::from_bits(1), Readiness::READ));
+    /// events.mark_repeats();
+    /// ```
+    pub fn mark_repeats(&mut self) {
+        self.repeats = true;
     }
 }
 
@@ -361,40 +415,40 @@ impl<'a> IntoIterator for &'a Events {
 mod tests {
     use super::*;
 
-    fn told(said: Readiness, interest: Interest) -> Readiness {
-        said.asked_for(interest)
+    fn masked(raw: Readiness, interest: Interest) -> Readiness {
+        raw.masked_by(interest)
     }
 
     #[test]
-    fn only_what_was_asked_for_is_told() {
+    fn only_what_was_masked_by_is_masked() {
         let all = Readiness::READ | Readiness::WRITE | Readiness::PRIORITY;
-        assert_eq!(told(all, Interest::READ), Readiness::READ);
-        assert_eq!(told(all, Interest::PRIORITY), Readiness::PRIORITY);
-        assert_eq!(told(Readiness::WRITE, Interest::READ), Readiness::empty());
-        assert_eq!(told(Readiness::empty(), Interest::all()), Readiness::empty());
+        assert_eq!(masked(all, Interest::READ), Readiness::READ);
+        assert_eq!(masked(all, Interest::PRIORITY), Readiness::PRIORITY);
+        assert_eq!(masked(Readiness::WRITE, Interest::READ), Readiness::empty());
+        assert_eq!(masked(Readiness::empty(), Interest::all()), Readiness::empty());
     }
 
     #[test]
-    fn an_error_wakes_every_direction_that_was_asked_for() {
+    fn an_error_wakes_every_direction_of_the_interest() {
         for bad in [Readiness::ERROR, Readiness::HANGUP, Readiness::ERROR | Readiness::HANGUP] {
-            assert_eq!(told(bad, Interest::READ), bad | Readiness::READ);
-            assert_eq!(told(bad, Interest::WRITE), bad | Readiness::WRITE);
+            assert_eq!(masked(bad, Interest::READ), bad | Readiness::READ);
+            assert_eq!(masked(bad, Interest::WRITE), bad | Readiness::WRITE);
             assert_eq!(
-                told(bad, Interest::all()),
+                masked(bad, Interest::all()),
                 bad | Readiness::READ | Readiness::WRITE,
                 "PRIORITY is only invented where nothing else was asked for"
             );
-            assert_eq!(told(bad, Interest::PRIORITY), bad | Readiness::PRIORITY);
+            assert_eq!(masked(bad, Interest::PRIORITY), bad | Readiness::PRIORITY);
         }
         let urgent = Readiness::ERROR | Readiness::PRIORITY;
-        assert_eq!(told(urgent, Interest::all()), urgent | Readiness::READ | Readiness::WRITE);
+        assert_eq!(masked(urgent, Interest::all()), urgent | Readiness::READ | Readiness::WRITE);
     }
 
     #[test]
     fn end_of_file_is_read_readiness() {
         let closed = Readiness::READ_CLOSED;
-        assert_eq!(told(closed, Interest::READ), closed | Readiness::READ);
-        assert_eq!(told(closed, Interest::WRITE), Readiness::empty());
-        assert_eq!(told(closed | Readiness::WRITE, Interest::WRITE), closed | Readiness::WRITE);
+        assert_eq!(masked(closed, Interest::READ), closed | Readiness::READ);
+        assert_eq!(masked(closed, Interest::WRITE), Readiness::empty());
+        assert_eq!(masked(closed | Readiness::WRITE, Interest::WRITE), closed | Readiness::WRITE);
     }
 }

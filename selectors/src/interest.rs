@@ -5,8 +5,9 @@ use bitflags::bitflags;
 bitflags! {
     /// What a source is watched for: any union of READ, WRITE and PRIORITY.
     ///
-    /// The counterpart of Python's `EVENT_READ | EVENT_WRITE`. An empty interest, and one with
-    /// bits that have no name, is refused wherever one is given
+    /// The counterpart of Python's `EVENT_READ | EVENT_WRITE`. An empty interest *parks* a source:
+    /// it stays registered, and nothing of it is reported, hang-ups and errors included, until its
+    /// interest is modified. Unknown bits are refused
     /// ([`Error::InvalidInterest`](crate::Error::InvalidInterest)).
     ///
     /// # Examples
@@ -35,9 +36,9 @@ bitflags! {
 }
 
 impl Interest {
-    /// Whether there is something to watch for, and nothing that has no name.
+    /// Whether every bit has a name.
     pub(crate) const fn is_valid(self) -> bool {
-        !self.is_empty() && Self::all().contains(self)
+        Self::all().contains(self)
     }
 }
 

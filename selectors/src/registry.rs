@@ -1,5 +1,5 @@
-//! The book of what is registered: a slab of keys, the way from a descriptor to its slot, and
-//! the generations that keep old tokens from naming new sources. No I/O happens here.
+//! The registry: a slab of keys, an index from a descriptor to its slot, and the generations that
+//! keep old tokens from naming new sources. No I/O happens here.
 
 use slab::Slab;
 
@@ -8,7 +8,7 @@ use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 /// A readiness that no kernel reports.
-const NEVER_SAID: Readiness = Readiness::from_bits_retain(u32::MAX);
+const IMPOSSIBLE: Readiness = Readiness::from_bits_retain(u32::MAX);
 
 /// A generation and a readiness in one number, to be compared at once.
 #[inline]
@@ -16,17 +16,31 @@ fn both(generation: u32, readiness: Readiness) -> u64 {
     u64::from(generation) << 32 | u64::from(readiness.bits())
 }
 
-/// What is told as it is said of a source: see [`Registry::plain`].
+/// The usual event of a source, which needs no adjustment: see [`Registry::usual`].
 #[inline]
-fn plain(token: Token, watch: Watch) -> u64 {
+fn usual(token: Token, watch: Watch) -> u64 {
     let readiness = match watch.mode {
-        Mode::OneShot => NEVER_SAID,
+        Mode::OneShot => IMPOSSIBLE,
+        // Of a parked source every event is unusual.
+        _ if watch.interest.is_empty() => IMPOSSIBLE,
         _ => watch.interest.into(),
     };
     both(token.generation(), readiness)
 }
 
-/// What is kept for one source.
+/// Whether the backend watches a source, and may report it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Watched.
+    Armed,
+    /// A one-shot source that was reported: the backend has it, silently.
+    Fired,
+    /// The backend does not have it: its interest is empty, or it had fired when the backend
+    /// got a new kernel object.
+    Unwatched,
+}
+
+/// One registered source.
 #[derive(Debug)]
 pub(crate) struct Entry<F, T> {
     pub(crate) fileobj: F,
@@ -35,66 +49,59 @@ pub(crate) struct Entry<F, T> {
     generation: u32,
     pub(crate) interest: Interest,
     pub(crate) mode: Mode,
-    /// Whether it can be reported: not after a one-shot source was.
-    pub(crate) armed: bool,
+    pub(crate) state: State,
 }
 
 impl<F, T> Entry<F, T> {
+    #[inline]
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.interest, self.mode)
     }
 
-    /// From now on it is watched for this, and armed: see [`Registry::set_plain`].
+    /// From now on it is watched for this: see [`Registry::set_usual`].
     #[inline]
     pub(crate) fn set_watch(&mut self, watch: Watch) {
         self.interest = watch.interest;
         self.mode = watch.mode;
-        self.armed = true;
+        self.state = watched(watch);
     }
 
-    /// What the user is told when this is said.
-    fn tell(&mut self, said: Readiness) -> Readiness {
-        let told = said.asked_for(self.interest);
-        if self.mode == Mode::OneShot {
-            self.armed &= told.is_empty();
+    /// What the user sees of a raw readiness.
+    fn mask(&mut self, raw: Readiness) -> Readiness {
+        let readiness = raw.masked_by(self.interest);
+        if self.mode == Mode::OneShot && !readiness.is_empty() {
+            self.state = State::Fired;
         }
-        told
+        readiness
     }
 }
 
-/// What a batch of events held besides events of registered sources.
+/// The state of a source that was just registered or modified.
+#[inline]
+fn watched(watch: Watch) -> State {
+    if watch.interest.is_empty() { State::Unwatched } else { State::Armed }
+}
+
+/// What a list of raw events held besides events of registered sources.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settled {
-    /// The selector's own waker.
+pub(crate) struct Filtered {
+    /// An event of the selector's own waker.
     pub(crate) woken: bool,
-    /// Tokens that name no source: the kernel still watches what was unregistered.
-    pub(crate) stale: bool,
-}
-
-impl Settled {
-    /// Takes note of a token that is no source's. Nobody is told anything of it.
-    #[cold]
-    fn note(&mut self, token: Token) -> Readiness {
-        if token == Token::WAKER {
-            self.woken = true;
-        } else {
-            self.stale = true;
-        }
-        Readiness::empty()
-    }
+    /// The kernel watches something that is not registered, or is not to be watched.
+    pub(crate) ghost: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Registry<F, T> {
     /// `None` is a slot that has used up its generations.
     slots: Slab<Option<Entry<F, T>>>,
-    /// Per slot, the [generation and](both) the readiness that is told as it is said, which is
-    /// the usual case: neither more nor less than was asked for, of a source that needs no
-    /// book-keeping. Of a vacant slot, the generation that its next source gets.
-    plain: Vec<u64>,
+    /// Per slot, the [generation and](both) the readiness of the event that needs no adjustment,
+    /// which is the usual case: exactly what the source is watched for, in a mode without
+    /// bookkeeping. Of a vacant slot, the generation that its next source gets.
+    usual: Vec<u64>,
     by_descriptor: DescriptorIndex,
-    /// Per slot, where in the list of the current wait its event stands, for backends whose
-    /// events have to be merged.
+    /// Per slot, where in the list of the current wait its event is, for events that have to be
+    /// merged.
     places: Vec<u32>,
     len: usize,
 }
@@ -103,7 +110,7 @@ impl<F, T> Registry<F, T> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Slab::new(),
-            plain: Vec::new(),
+            usual: Vec::new(),
             by_descriptor: DescriptorIndex::default(),
             places: Vec::new(),
             len: 0,
@@ -118,11 +125,11 @@ impl<F, T> Registry<F, T> {
     #[inline]
     pub(crate) fn next_token(&self) -> Token {
         let slot = self.slots.vacant_key();
-        let generation = self.plain.get(slot).map_or(0, |plain| (plain >> 32) as u32);
+        let generation = self.usual.get(slot).map_or(0, |usual| (usual >> 32) as u32);
         token(slot, generation)
     }
 
-    /// Takes a source in under the [next token](Self::next_token), whose descriptor is not
+    /// Inserts a source under the [next token](Self::next_token). Its descriptor must not be
     /// registered.
     pub(crate) fn insert(
         &mut self,
@@ -135,12 +142,13 @@ impl<F, T> Registry<F, T> {
         self.make_room();
         let Watch { interest, mode } = watch;
         let generation = token.generation();
-        let entry = Entry { fileobj, data, fd, generation, interest, mode, armed: true };
+        let state = watched(watch);
+        let entry = Entry { fileobj, data, fd, generation, interest, mode, state };
         let slot = self.slots.insert(Some(entry));
-        if slot == self.plain.len() {
-            self.plain.push(plain(token, watch));
+        if slot == self.usual.len() {
+            self.usual.push(usual(token, watch));
         } else {
-            self.plain[slot] = plain(token, watch);
+            self.usual[slot] = usual(token, watch);
         }
         self.by_descriptor.insert(fd, slot);
         self.len += 1;
@@ -152,25 +160,25 @@ impl<F, T> Registry<F, T> {
         if len == self.slots.capacity() {
             self.slots.reserve_exact(4.max(len / 4));
         }
-        if self.plain.len() == self.plain.capacity() {
-            self.plain.reserve_exact(4.max(len / 4));
+        if self.usual.len() == self.usual.capacity() {
+            self.usual.reserve_exact(4.max(len / 4));
         }
     }
 
-    /// Takes note of what is told as it is said of a source that is watched for this.
+    /// Sets the usual event of a source that is watched for this.
     #[inline]
-    pub(crate) fn set_plain(&mut self, token: Token, watch: Watch) {
-        self.plain[token.slot() as usize] = plain(token, watch);
+    pub(crate) fn set_usual(&mut self, token: Token, watch: Watch) {
+        self.usual[token.slot() as usize] = usual(token, watch);
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Entry<F, T>> {
         self.get(token)?;
         let slot = token.slot() as usize;
         let next = token.generation().checked_add(1);
-        self.plain[slot] = both(next.unwrap_or(u32::MAX), NEVER_SAID);
+        self.usual[slot] = both(next.unwrap_or(u32::MAX), IMPOSSIBLE);
         let entry = match next {
             Some(_) => self.slots.remove(slot),
-            // Starting over would bring old tokens back to life: this slot is not used again.
+            // Wrapping around would make old tokens valid again: this slot is not used again.
             None => self.slots[slot].take(),
         }?;
         self.by_descriptor.remove(entry.fd);
@@ -190,6 +198,19 @@ impl<F, T> Registry<F, T> {
         (entry.generation == token.generation()).then_some(entry)
     }
 
+    /// Several entries at once: `None` if a token is not registered, or two are the same.
+    pub(crate) fn get_disjoint_mut<const N: usize>(
+        &mut self,
+        tokens: [Token; N],
+    ) -> Option<[&mut Entry<F, T>; N]> {
+        if tokens.iter().any(|&token| self.get(token).is_none()) {
+            return None;
+        }
+        let slots = tokens.map(|token| token.slot() as usize);
+        let entries = self.slots.get_disjoint_mut(slots).ok()?;
+        Some(entries.map(|entry| entry.as_mut().expect("every token is registered")))
+    }
+
     pub(crate) fn token_of(&self, fd: RawSource) -> Option<Token> {
         let slot = self.by_descriptor.get(fd)?;
         let entry = self.slots.get(slot)?.as_ref()?;
@@ -203,59 +224,77 @@ impl<F, T> Registry<F, T> {
         })
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut Entry<F, T>)> {
+        self.slots.iter_mut().filter_map(|(slot, entry)| {
+            let entry = entry.as_mut()?;
+            Some((token(slot, entry.generation), entry))
+        })
+    }
+
     pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry<F, T>> {
         self.slots.into_iter().filter_map(|(_, slot)| slot)
     }
 
-    /// What a backend needs to start over.
-    pub(crate) fn registered(&self) -> Vec<Registered> {
-        self.iter()
-            .map(|(token, entry)| Registered {
-                fd: entry.fd,
-                token,
-                watch: entry.watch(),
-                armed: entry.armed,
-            })
-            .collect()
+    /// The sources that are watched and may be reported.
+    pub(crate) fn armed(&self) -> impl Iterator<Item = Registered> {
+        self.iter().filter(|(_, entry)| entry.state == State::Armed).map(|(token, entry)| {
+            let (fd, watch) = (entry.fd, entry.watch());
+            Registered { fd, token, watch }
+        })
+    }
+
+    /// Takes note that the backend has none of the one-shot sources that had fired.
+    pub(crate) fn forget_fired(&mut self) {
+        for (_, entry) in self.iter_mut().filter(|(_, entry)| entry.state == State::Fired) {
+            entry.state = State::Unwatched;
+        }
     }
 
     #[inline]
-    fn is_plain(&self, event: Event) -> bool {
-        let said = both(event.token().generation(), event.readiness());
-        self.plain.get(event.token().slot() as usize) == Some(&said)
+    fn is_usual(&self, event: Event) -> bool {
+        let raw = both(event.token().generation(), event.readiness());
+        self.usual.get(event.token().slot() as usize) == Some(&raw)
     }
 
-    /// How many of the first events are told as they are said, so that [`settle`](Self::settle)
-    /// has nothing to do with them. Usually all.
+    /// How many of the first events need no adjustment, so that [`filter`](Self::filter) can skip
+    /// them. Usually all.
     #[inline]
-    pub(crate) fn count_plain(&self, events: &[Event]) -> usize {
-        events.iter().position(|event| !self.is_plain(*event)).unwrap_or(events.len())
+    pub(crate) fn count_usual(&self, events: &[Event]) -> usize {
+        events.iter().position(|event| !self.is_usual(*event)).unwrap_or(events.len())
     }
 
-    /// Turns what a backend said into what the user is told: masks each event by what its
-    /// source asked for, drops those of no source, and takes note of one-shot sources.
+    /// Turns the raw events of a backend into what the user sees: masks each by the interest of
+    /// its source, drops those of no source, and notes which one-shot sources have fired.
     ///
-    /// The first `plain` events are left as they are. With `merge`, several events of one source
+    /// The first `usual` events are left as they are. With `merge`, several events of one source
     /// become one, for which none may be left.
-    pub(crate) fn settle(&mut self, events: &mut Events, plain: usize, merge: bool) -> Settled {
+    pub(crate) fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) -> Filtered {
         if merge {
-            // The directions of a one-shot source fire one by one. The second may come batches
-            // later, and the source has been reported by then.
-            let has_fired = |entry: &Entry<F, T>| entry.mode == Mode::OneShot && !entry.armed;
+            // The directions of a one-shot source fire one by one. The second may come in a later
+            // wait, after the source has been reported.
+            let has_fired = |entry: &Entry<F, T>| entry.state == State::Fired;
             events.list.retain(|event| !self.get(event.token()).is_some_and(has_fired));
         }
-        let mut settled = Settled::default();
+        let mut filtered = Filtered::default();
         let mut dropped = false;
-        for event in &mut events.list[plain..] {
-            if self.is_plain(*event) {
+        for event in &mut events.list[usual..] {
+            if self.is_usual(*event) {
                 continue;
             }
-            let told = match self.get_mut(event.token()) {
-                Some(entry) => entry.tell(event.readiness()),
-                None => settled.note(event.token()),
+            let readiness = match self.get_mut(event.token()) {
+                Some(entry) if entry.state == State::Unwatched => {
+                    filtered.ghost = true;
+                    Readiness::empty()
+                }
+                Some(entry) => entry.mask(event.readiness()),
+                None => {
+                    filtered.woken |= event.token() == Token::WAKER;
+                    filtered.ghost |= event.token() != Token::WAKER;
+                    Readiness::empty()
+                }
             };
-            *event = Event::new(event.token(), told);
-            dropped |= told.is_empty();
+            *event = Event::new(event.token(), readiness);
+            dropped |= readiness.is_empty();
         }
         if dropped {
             events.list.retain(|event| !event.readiness().is_empty());
@@ -263,12 +302,36 @@ impl<F, T> Registry<F, T> {
         if merge {
             self.merge(&mut events.list);
         }
-        settled
+        filtered
     }
 
-    /// Makes several events of one source one, where the first of them stands.
+    /// Filters the events from `first` on, which a kernel object had still to report when it was
+    /// replaced: the new one reports everything again but for what is edge-triggered. Returns
+    /// whether the waker's is among them.
+    #[cold]
+    pub(crate) fn filter_replaced(&mut self, events: &mut Events, first: usize) -> bool {
+        let mut index = 0;
+        let mut woken = false;
+        events.list.retain_mut(|event| {
+            index += 1;
+            if index <= first {
+                return true;
+            }
+            woken |= event.token() == Token::WAKER;
+            let Some(entry) = self.get_mut(event.token()) else { return false };
+            if entry.mode != Mode::Edge || entry.state != State::Armed {
+                return false;
+            }
+            *event = Event::new(event.token(), entry.mask(event.readiness()));
+            !event.readiness().is_empty()
+        });
+        self.merge(&mut events.list);
+        woken
+    }
+
+    /// Makes several events of one source one, where the first of them is.
     fn merge(&mut self, list: &mut Vec<Event>) {
-        self.places.resize(self.plain.len(), 0);
+        self.places.resize(self.usual.len(), 0);
         let mut kept = 0;
         for at in 0..list.len() {
             let event = list[at];
@@ -309,9 +372,9 @@ mod tests {
         }
     }
 
-    fn events(said: &[(Token, Readiness)]) -> Events {
+    fn events(raw: &[(Token, Readiness)]) -> Events {
         let mut events = Events::new();
-        events.extend(said.iter().map(|&(token, readiness)| Event::new(token, readiness)));
+        events.extend(raw.iter().map(|&(token, readiness)| Event::new(token, readiness)));
         events
     }
 
@@ -321,7 +384,8 @@ mod tests {
         let token = registry.add(7, READ, "file", "data");
         let entry = registry.get(token).unwrap();
         assert_eq!((entry.fileobj, entry.data, entry.fd), ("file", "data", 7));
-        assert_eq!((entry.interest, entry.mode, entry.armed), (Interest::READ, Mode::Level, true));
+        assert_eq!((entry.interest, entry.mode), (Interest::READ, Mode::Level));
+        assert_eq!(entry.state, State::Armed);
     }
 
     #[test]
@@ -343,7 +407,7 @@ mod tests {
             registry.remove(token).unwrap();
             assert!(registry.get(token).is_none());
         }
-        assert_eq!(registry.plain.len(), 1, "one slot served them all");
+        assert_eq!(registry.usual.len(), 1, "one slot served them all");
     }
 
     #[test]
@@ -351,7 +415,7 @@ mod tests {
         let mut registry = Registry::new();
         let first = registry.add(7, READ, (), ());
         registry.remove(first).unwrap();
-        registry.plain[0] = both(u32::MAX, NEVER_SAID);
+        registry.usual[0] = both(u32::MAX, IMPOSSIBLE);
         let last = registry.add(7, READ, (), ());
         assert_eq!(last, Token::new(0, u32::MAX));
         assert!(registry.remove(last).is_some());
@@ -391,7 +455,7 @@ mod tests {
                 (b, Readiness::WRITE),
                 (a, Readiness::WRITE | Readiness::ERROR),
             ]);
-            assert_eq!(registry.settle(&mut list, 0, true), Settled::default());
+            assert_eq!(registry.filter(&mut list, 0, true), Filtered::default());
             let both = Readiness::READ | Readiness::WRITE;
             assert_eq!(
                 list.list,
@@ -402,11 +466,11 @@ mod tests {
     }
 
     #[test]
-    fn rule_ready_4_what_was_not_asked_for_is_not_told() {
+    fn rule_ready_4_readiness_outside_the_interest_is_masked() {
         let mut registry = Registry::new();
         let token = registry.add(1, READ, (), ());
         let mut list = events(&[(token, Readiness::WRITE)]);
-        assert_eq!(registry.settle(&mut list, 0, false), Settled::default());
+        assert_eq!(registry.filter(&mut list, 0, false), Filtered::default());
         assert!(list.is_empty());
     }
 
@@ -421,8 +485,8 @@ mod tests {
             (new, Readiness::READ),
             (Token::WAKER, Readiness::READ),
         ]);
-        let settled = registry.settle(&mut list, 0, false);
-        assert_eq!(settled, Settled { woken: true, stale: true });
+        let filtered = registry.filter(&mut list, 0, false);
+        assert_eq!(filtered, Filtered { woken: true, ghost: true });
         assert_eq!(list.list, [Event::new(new, Readiness::READ)]);
     }
 
@@ -430,21 +494,21 @@ mod tests {
     fn rule_mod_3_a_reported_one_shot_is_no_longer_armed() {
         let mut registry = Registry::new();
         let token = registry.add(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
-        registry.settle(&mut events(&[(token, Readiness::WRITE)]), 0, false);
-        assert!(registry.get(token).unwrap().armed, "nothing was told");
-        registry.settle(&mut events(&[(token, Readiness::READ)]), 0, false);
-        assert!(!registry.get(token).unwrap().armed);
+        registry.filter(&mut events(&[(token, Readiness::WRITE)]), 0, false);
+        assert_eq!(registry.get(token).unwrap().state, State::Armed, "nothing was reported");
+        registry.filter(&mut events(&[(token, Readiness::READ)]), 0, false);
+        assert_eq!(registry.get(token).unwrap().state, State::Fired);
     }
 
     #[test]
-    fn rule_ready_4_nothing_said_is_nothing_told() {
+    fn rule_ready_4_an_empty_raw_readiness_is_no_event() {
         let mut registry = Registry::new();
         for (fd, mode) in [(1, Mode::Level), (2, Mode::OneShot)] {
             let token = registry.add(fd, Watch::new(Interest::READ, mode), (), ());
             let mut list = events(&[(token, Readiness::empty())]);
-            registry.settle(&mut list, 0, false);
+            registry.filter(&mut list, 0, false);
             assert!(list.is_empty(), "{mode:?}");
-            assert!(registry.get(token).unwrap().armed);
+            assert_eq!(registry.get(token).unwrap().state, State::Armed);
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::{
-    self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, is_plausible,
+    self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
+    check_open, fork, is_open, is_plausible, register_raw,
 };
-use crate::registry::{Entry, Registry};
+use crate::registry::{Entry, Registry, State};
 use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     Waker, Watch,
 };
 
-/// Waits until one of many sources is ready, and owns them meanwhile.
+/// Waits for readiness on many sources and owns them while they are registered.
 ///
 /// `F` is the file object that is watched, `T` the data that goes with it, `B` the backend. The
 /// aliases name the backend: [`DefaultSelector`](crate::DefaultSelector), `EpollSelector`,
@@ -52,14 +53,22 @@ use crate::{
 /// | illumos, Solaris | /dev/poll, poll(4D) | poll(2), select(3C) |
 /// | Windows, for sockets | Winsock's select | |
 ///
-/// On Windows `F` is anything with a socket, which `Box<dyn AsSocket>` is not for the standard
-/// library; descriptors are the numbers of sockets; and there are no signals.
+/// On Windows `F` is any `AsSocket` type; the standard library does not implement `AsSocket` for
+/// `Box<dyn AsSocket>`. Descriptors are the numbers of sockets, and there are no signals.
+///
+/// # After fork(2)
+///
+/// A child of fork(2) cannot use a selector that it inherited: every call returns
+/// [`Error::Forked`], and dropping or [closing](Self::close) it there changes nothing that the
+/// parent sees. [`after_fork`](Self::after_fork) gives the child's copy a kernel object of its own.
+/// Forks are noticed by a handler of pthread_atfork(3), which a raw clone(2) does not run.
 ///
 /// # Implementation notes
 ///
-/// One system call for each `select`, but two for one with a timeout that finds nothing ready
-/// at once where waits are cheap: looking first spares the kernel the timer when something is.
-/// None for a `modify` that changes nothing. Looking a token up is an index into a slab.
+/// One system call for each `select`. With a timeout, where the cost of a wait does not grow with
+/// idle sources, a non-blocking wait is tried first, so that one that need not block arms no timer,
+/// and one that blocks costs two calls. None for a `modify` that changes nothing. Looking a token up
+/// is an index into a slab.
 /// [`select_into`](Self::select_into), [`modify`](Self::modify) and
 /// [`unregister`](Self::unregister) allocate nothing.
 ///
@@ -95,9 +104,24 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     registry: Registry<F, T>,
     wake: Option<Wake>,
     interruptible: bool,
-    /// For how long to look without blocking before blocking.
+    /// For how long to busy-poll before blocking.
     spin: Duration,
+    /// The generation of the process that it belongs to: see [`fork::generation`].
+    generation: u32,
+    ghosts: Ghosts,
 }
+
+/// What the kernel reports without its being registered, and could not be stopped from reporting.
+#[derive(Debug, Default)]
+struct Ghosts {
+    /// How many waits that see one pass before rebuilding is tried again.
+    patience: usize,
+    /// Whether the last wait saw one.
+    seen: bool,
+}
+
+/// How long a wait sleeps between two looks while ghosts end it at once.
+const GHOST_PAUSE: Duration = Duration::from_millis(1);
 
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// A selector over a backend of your own, or one made by hand.
@@ -124,6 +148,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             wake: None,
             interruptible: false,
             spin: Duration::ZERO,
+            generation: fork::watch(),
+            ghosts: Ghosts::default(),
         }
     }
 
@@ -132,19 +158,28 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(Self::with_backend(backend))
     }
 
-    /// Watches `fileobj` for `interest`, level-triggered, and keeps it and `data` until it is
+    /// Whether this process may use the selector.
+    #[inline]
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.generation == fork::generation() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// Watches `fileobj` for `interest`, level-triggered, and owns it and `data` until it is
     /// unregistered. Python's `register(fileobj, events, data)`.
     ///
-    /// The token names the source from now on.
+    /// The token identifies the source from now on. With an empty interest the source is
+    /// registered and not watched, until [`modify`](Self::modify) gives it another one: it is
+    /// *parked*.
     ///
     /// # Errors
     ///
     /// A [`RegisterError`] with the file object and the data in it, and as its reason
     /// [`Error::InvalidInterest`], [`Error::AlreadyRegistered`] (also through another file
     /// object with the same descriptor), [`Error::Unsupported`],
-    /// [`Error::DescriptorOutOfRange`], or [`Error::Os`]: EBADF for a descriptor that is not
-    /// open (on Windows WSAENOTSOCK for what is no socket), and what else the kernel refuses.
-    /// Nothing has changed then.
+    /// [`Error::DescriptorOutOfRange`], [`Error::Forked`], or [`Error::Os`]: EBADF for a
+    /// descriptor that is not open or was opened with `O_PATH` (on Windows WSAENOTSOCK for what is
+    /// no socket), ENOSPC where Linux's `fs.epoll.max_user_watches` is exhausted, and whatever
+    /// else the kernel returns. Nothing has changed then.
     ///
     /// # Examples
     ///
@@ -226,6 +261,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         token: Token,
         watch: Watch,
     ) -> Result<()> {
+        self.check_fork()?;
         check(&self.capabilities, fd, watch)?;
         let failed = |error| Error::os("register", fd, error);
         if !is_plausible(fd) {
@@ -234,7 +270,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if let Some(token) = self.registry.token_of(fd) {
             return Err(Error::AlreadyRegistered { fd, token });
         }
-        if self.backend.descriptor().is_some_and(|own| backend::raw(own) == fd) {
+        if self.backend.owns(fd) {
             return Err(Error::Unsupported {
                 feature: "a selector watching itself",
                 fd: fd.into(),
@@ -243,19 +279,26 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
             return Err(Error::DescriptorOutOfRange { fd, limit });
         }
+        if watch.interest.is_empty() {
+            // A parked source is not the backend's, but what could never be watched is no source.
+            return check_open(source).map_err(failed);
+        }
         self.backend.register(source, token, watch).map_err(failed)
     }
 
-    /// Watches for something else from the next `select` on. Python's
+    /// Changes the interest of a registered source; takes effect at the next `select`. Python's
     /// `modify(fileobj, events)`; the data is changed through [`get_mut`](Self::get_mut).
     ///
-    /// Makes no system call if nothing changes, but for one-shot sources that have fired, which
-    /// it arms again.
+    /// A no-op if the interest is unchanged, except that it re-arms a fired one-shot source. An
+    /// empty interest parks the source: nothing of it is reported, hang-ups and errors included,
+    /// until the next `modify`. That is how a program that cannot take more for a while stops
+    /// reading.
     ///
     /// # Errors
     ///
     /// [`Error::NotRegistered`], [`Error::InvalidInterest`], [`Error::Unsupported`], or
-    /// [`Error::Os`] with what the kernel answered. The source is then watched as before.
+    /// [`Error::Os`] with what the kernel returned, or [`Error::Forked`]. The source is then
+    /// watched as before.
     ///
     /// # Examples
     ///
@@ -302,19 +345,67 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.change(token, |_| Watch::new(interest, mode))
     }
 
+    /// Asks for a source to be reported again if it is still ready, without changing what it is
+    /// watched for: an edge-triggered one, and a one-shot one that has fired. Of others it changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`modify`](Self::modify).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest, Mode};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// let token = selector.register_with(ours, Interest::WRITE, (), Mode::OneShot)?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// selector.rearm(token)?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("EPOLL_CTL_MOD", "reregister"))]
+    pub fn rearm(&mut self, token: Token) -> Result<()> {
+        self.check_fork()?;
+        let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
+        let (fd, watch) = (entry.fd, entry.watch());
+        match (entry.state, watch.mode) {
+            (State::Armed, Mode::Edge) => {
+                let rearmed = self.backend.modify(fd, token, watch, watch);
+                rearmed.map_err(|error| Error::os("modify", fd, error))
+            }
+            (State::Fired, _) => self.change(token, |_| watch),
+            // Not parked: what has fired before the backend got a new kernel object.
+            (State::Unwatched, _) if !watch.interest.is_empty() => self.change(token, |_| watch),
+            _ => Ok(()),
+        }
+    }
+
     /// Watches a source for what `watch` makes of its mode.
     #[inline]
     fn change(&mut self, token: Token, watch: impl FnOnce(Mode) -> Watch) -> Result<()> {
+        self.check_fork()?;
         let entry = self.registry.get_mut(token).ok_or(Error::NotRegistered { token })?;
         let (fd, old, new) = (entry.fd, entry.watch(), watch(entry.mode));
-        if new == old && entry.armed {
+        if new == old && entry.state == State::Armed {
             return Ok(());
         }
         check(&self.capabilities, fd, new)?;
-        let modified = self.backend.modify(fd, token, old, new);
-        modified.map_err(|error| Error::os("modify", fd, error))?;
+        let changed = if entry.state == State::Unwatched || new.interest.is_empty() {
+            park(&mut self.backend, fd, token, (entry.state, old), new)
+        } else {
+            self.backend.modify(fd, token, old, new)
+        };
+        changed.map_err(|error| Error::os("modify", fd, error))?;
         entry.set_watch(new);
-        self.registry.set_plain(token, new);
+        self.registry.set_usual(token, new);
         Ok(())
     }
 
@@ -325,8 +416,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRegistered`], also for a token that was unregistered before. [`Error::Os`]
-    /// if the kernel refuses, which is not known to happen; the source then stays registered.
+    /// [`Error::NotRegistered`], also for a token that was unregistered before; [`Error::Forked`].
+    /// [`Error::Os`] if the kernel refuses, which is not known to happen. The source then stays
+    /// registered.
     ///
     /// # Examples
     ///
@@ -344,11 +436,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn unregister(&mut self, token: Token) -> Result<(F, T)> {
+        self.check_fork()?;
         let gone = Error::NotRegistered { token };
         let Some(entry) = self.registry.get(token) else { return Err(gone) };
-        let (fd, watch) = (entry.fd, entry.watch());
-        let unregistered = self.backend.unregister(fd, token, watch);
-        unregistered.map_err(|error| Error::os("unregister", fd, error))?;
+        if entry.state != State::Unwatched {
+            let (fd, watch) = (entry.fd, entry.watch());
+            let unregistered = self.backend.unregister(fd, token, watch);
+            unregistered.map_err(|error| Error::os("unregister", fd, error))?;
+        }
         self.registry.remove(token).map(|entry| (entry.fileobj, entry.data)).ok_or(gone)
     }
 
@@ -356,7 +451,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// is ready. Python's `select(timeout)`.
     ///
     /// `None` waits without limit and `Duration::ZERO` not at all. With no source registered
-    /// the timeout holds all the same. Blocks the thread, and no other.
+    /// the timeout holds all the same. Blocks the calling thread only. Every source that is ready
+    /// is reported, however many they are, and each once.
     ///
     /// The list is empty when the timeout has passed, never before on the monotonic clock,
     /// except after a [`Waker`] or, on request, a signal: [`Events::woken`],
@@ -365,7 +461,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] with what the kernel answered: want of memory, and little else.
+    /// [`Error::Os`] with what the kernel returned, practically only out-of-memory;
+    /// [`Error::Forked`].
     ///
     /// # Examples
     ///
@@ -386,6 +483,69 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let mut events = Events::with_capacity(Events::LEAST_ROOM);
         self.select_into(&mut events, timeout)?;
         Ok(events)
+    }
+
+    /// As [`select`](Self::select), until a moment instead of for a duration. `None` waits without
+    /// limit, and a moment that has passed not at all.
+    ///
+    /// A program that wakes up for another reason before its deadline, such as a waker or a signal,
+    /// calls it again with the same moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`select`](Self::select).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// let next_timer = Instant::now() + Duration::from_millis(5);
+    /// assert!(selector.select_until(Some(next_timer))?.is_empty());
+    /// assert!(Instant::now() >= next_timer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn select_until(&mut self, deadline: Option<Instant>) -> Result<Events> {
+        let mut events = Events::with_capacity(Events::LEAST_ROOM);
+        self.select_into_until(&mut events, deadline)?;
+        Ok(events)
+    }
+
+    /// As [`select_until`](Self::select_until), into a list that you keep: see
+    /// [`select_into`](Self::select_into).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`select`](Self::select); the list is then empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Events};
+    /// use std::net::TcpStream;
+    /// use std::time::Instant;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// let mut events = Events::new();
+    /// selector.select_into_until(&mut events, Some(Instant::now()))?;
+    /// assert!(events.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn select_into_until(
+        &mut self,
+        events: &mut Events,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let now = || self.backend.now();
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        self.select_into(events, timeout)
     }
 
     /// As [`select`](Self::select), into a list that you keep: what it held is replaced, its
@@ -417,12 +577,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
+        self.check_fork()?;
         let spins = !self.spin.is_zero();
+        // A signal handler that runs in a look that does not block would go unnoticed.
+        let looks = !self.interruptible && self.capabilities.constant_wait;
         if timeout.is_none() && !spins {
             if self.wait_once(events, None)? {
                 return Ok(());
             }
-        } else if timeout == NOW || spins || self.capabilities.constant_wait {
+        } else if timeout == NOW || spins || looks {
             // Looking first, where that is cheap, spares the kernel a timer and us the clock.
             if self.wait_once(events, NOW)? || timeout == NOW {
                 return Ok(());
@@ -431,8 +594,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.wait_on(events, timeout)
     }
 
-    /// Looks for as long as the selector is to spin, and then waits.
+    /// Busy-polls for as long as the selector is to spin, and then waits.
     fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        if self.wake.as_ref().is_some_and(Wake::is_broken) {
+            self.mend_wake();
+        }
         let mut now = self.backend.now();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
         if !self.spin.is_zero() {
@@ -450,7 +616,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.wait(events, deadline.remaining(|| now), deadline)
     }
 
-    /// Waits, again and again, until there is something to tell or the deadline has passed.
+    /// Waits, again and again, until there are events or the deadline has passed.
     fn wait(
         &mut self,
         events: &mut Events,
@@ -462,27 +628,34 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if timeout == Some(Duration::ZERO) {
                 break;
             }
+            if std::mem::take(&mut self.ghosts.seen) {
+                let pause = timeout.map_or(GHOST_PAUSE, |timeout| timeout.min(GHOST_PAUSE));
+                if backend::pause(pause).is_err() && self.interruptible {
+                    events.interrupted = true;
+                    break;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Has the backend wait once, and says whether there is something to tell.
+    /// Has the backend wait once. Returns whether there are events.
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         if let Err(error) = self.backend.wait(events, timeout) {
             self.failed(events, error)?;
         }
-        // Events of one source may have to become one, however plain each is.
-        let merge = self.capabilities.separate_directions;
-        let plain = if merge { 0 } else { self.registry.count_plain(&events.list) };
-        if plain < events.len() {
-            self.settle(events, plain)?;
+        // Events of one source may have to become one, however usual each is.
+        let merge = self.capabilities.separate_directions | events.repeats;
+        let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
+        if usual < events.len() {
+            self.filter(events, usual, merge);
         }
-        Ok(events.has_news())
+        Ok(events.has_events())
     }
 
-    /// An interruption is no failure: it may be news, and otherwise the wait goes on.
+    /// An interruption is no failure: it ends the wait on request, and otherwise the wait goes on.
     #[cold]
     fn failed(&self, events: &mut Events, error: io::Error) -> Result<()> {
         if error.kind() != io::ErrorKind::Interrupted {
@@ -493,29 +666,116 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Makes of what the backend said what the user is told, but for the first events, which
-    /// are plain.
-    fn settle(&mut self, events: &mut Events, plain: usize) -> Result<()> {
-        let merge = self.capabilities.separate_directions;
-        let settled = self.registry.settle(events, plain, merge);
-        if settled.woken {
-            events.woken |= self.wake.as_mut().is_some_and(Wake::answered);
+    /// Turns raw events into what the user sees, but for the first `usual` ones, which need no
+    /// adjustment.
+    fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) {
+        let filtered = self.registry.filter(events, usual, merge);
+        events.repeats = false;
+        if filtered.woken {
+            self.take_wake(events);
         }
-        if settled.stale {
-            self.rebuild(events)?;
+        if filtered.ghost {
+            self.rebuild(events);
         }
-        Ok(())
     }
 
-    /// Rids the kernel of what it watches beside the registered sources.
+    fn take_wake(&mut self, events: &mut Events) {
+        let Self { wake, backend, registry, .. } = self;
+        let taken = |fd| registry.token_of(fd).is_some();
+        events.woken |= wake.as_mut().is_some_and(|wake| wake.take(backend, taken));
+    }
+
     #[cold]
-    fn rebuild(&mut self, events: &mut Events) -> Result<()> {
-        let mut sources = self.registry.registered();
-        sources.extend(self.wake.as_mut().and_then(Wake::start_over));
-        self.backend.rebuild(&sources).map_err(|error| {
-            events.clear();
-            Error::os("start over with", None, error)
-        })
+    fn mend_wake(&mut self) {
+        let Self { wake, backend, registry, .. } = self;
+        let taken = |fd| registry.token_of(fd).is_some();
+        if let Some(wake) = wake {
+            // If it fails, wakes go on failing, and the next wait tries again.
+            let _ = wake.mend(backend, taken);
+        }
+    }
+
+    /// Rids the kernel of what it watches beside the registered sources. If that fails, as many
+    /// waits as it took calls pass before it is tried again, so that it at most doubles their cost.
+    #[cold]
+    fn rebuild(&mut self, events: &mut Events) {
+        if self.ghosts.patience > 0 {
+            self.ghosts.patience -= 1;
+            self.ghosts.seen = true;
+            return;
+        }
+        let first = events.len();
+        let mut calls = 0;
+        let wake = self.wake.as_ref().and_then(Wake::registered);
+        let mut sources = self.registry.armed().chain(wake).inspect(|_| calls += 1);
+        let rebuilt = self.backend.rebuild(&mut sources, events);
+        drop(sources);
+        if self.registry.filter_replaced(events, first) {
+            self.take_wake(events);
+        }
+        if rebuilt.is_ok() {
+            self.registry.forget_fired();
+        } else {
+            self.ghosts.patience = calls;
+            self.ghosts.seen = true;
+        }
+    }
+
+    /// In a child of fork(2): gives the inherited selector a kernel object of its own, in which
+    /// every source is watched again as it was. Does nothing in a process that did not inherit it.
+    ///
+    /// Wakers that were inherited stay the parent's and return [`Error::Forked`]; get another one
+    /// from [`waker`](Self::waker). Edge-triggered sources that are ready are reported once more. A
+    /// source whose descriptor was closed in the child stays registered and is not watched. Of two
+    /// nested selectors the inner one comes first, since the outer one watches it by its
+    /// descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with what making a new backend or watching a source returned;
+    /// [`Error::Unsupported`] where the backend cannot do it. Nothing is lost, and it can be called
+    /// again.
+    ///
+    /// # Portability
+    ///
+    /// The descriptor of an `EpollSelector` keeps its number. That of a `KqueueSelector` and of a
+    /// `DevpollSelector` changes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpListener> = DefaultSelector::new()?;
+    /// // fork(2), and in the child:
+    /// selector.after_fork()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn after_fork(&mut self) -> Result<()> {
+        let generation = fork::watch();
+        if self.generation == generation {
+            return Ok(());
+        }
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
+            _ => Error::os("renew after fork", None, error),
+        };
+        self.backend.after_fork().map_err(failed)?;
+        self.wake = None;
+        self.ghosts = Ghosts::default();
+        self.registry.forget_fired();
+        for Registered { fd, token, watch } in self.registry.armed() {
+            match register_raw(&mut self.backend, fd, token, watch) {
+                Err(error) if is_open(fd) => return Err(Error::os("register", fd, error)),
+                // What is closed is not reported.
+                _ => {}
+            }
+        }
+        self.generation = generation;
+        Ok(())
     }
 
     /// What is registered under a token, if anything still is. Costs an index and a
@@ -543,7 +803,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.get(token).map(key)
     }
 
-    /// As [`get`](Self::get), with the file object and the data to change.
+    /// As [`get`](Self::get), with mutable access to the file object and the data.
     ///
     /// # Examples
     ///
@@ -564,14 +824,36 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[inline]
     #[must_use]
     pub fn get_mut(&mut self, token: Token) -> Option<SelectorKeyMut<'_, F, T>> {
-        let entry = self.registry.get_mut(token)?;
-        Some(SelectorKeyMut {
-            fileobj: &mut entry.fileobj,
-            fd: entry.fd,
-            events: entry.interest,
-            mode: entry.mode,
-            data: &mut entry.data,
-        })
+        self.registry.get_mut(token).map(key_mut)
+    }
+
+    /// As [`get_mut`](Self::get_mut), for several sources at once: `None` if a token is not
+    /// registered, or two are the same. Named as the method of the standard library's maps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::io;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let ((client, _a), (server, _b)) = (UnixStream::pair()?, UnixStream::pair()?);
+    /// let mut selector = DefaultSelector::new()?;
+    /// let client = selector.register(client, Interest::READ, "client")?;
+    /// let server = selector.register(server, Interest::READ, "server")?;
+    /// let [from, to] = selector.get_disjoint_mut([client, server]).unwrap();
+    /// assert_eq!((*from.data, *to.data), ("client", "server"));
+    /// assert!(selector.get_disjoint_mut([client, client]).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn get_disjoint_mut<const N: usize>(
+        &mut self,
+        tokens: [Token; N],
+    ) -> Option<[SelectorKeyMut<'_, F, T>; N]> {
+        Some(self.registry.get_disjoint_mut(tokens)?.map(key_mut))
     }
 
     /// What is registered for the descriptor of `fileobj`, which may be any object that has
@@ -640,7 +922,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.get(token).is_some()
     }
 
-    /// How many sources are registered. Wakers are none.
+    /// How many sources are registered. Wakers are not counted.
     ///
     /// # Examples
     ///
@@ -691,12 +973,70 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.iter().map(|(token, entry)| (token, key(entry)))
     }
 
+    /// As [`iter`](Self::iter), with mutable access to file objects and data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// selector.register(ours, Interest::READ, Vec::<u8>::new())?;
+    /// selector.register(theirs, Interest::READ, Vec::new())?;
+    /// for (_token, key) in selector.iter_mut() {
+    ///     key.data.extend(b"to everybody");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, SelectorKeyMut<'_, F, T>)> {
+        self.registry.iter_mut().map(|(token, entry)| (token, key_mut(entry)))
+    }
+
+    /// Unregisters every source for which `remove` returns true, and returns them. Named as
+    /// `Vec`'s `extract_if`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`unregister`](Self::unregister): the source that could not be unregistered stays,
+    /// and so do those that had not been looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// selector.register(ours, Interest::READ, 1)?;
+    /// selector.register(theirs, Interest::READ, 2)?;
+    /// let idle = selector.extract_if(|key| *key.data > 1)?;
+    /// assert_eq!((idle.len(), selector.len()), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("retain", "drain_filter"))]
+    pub fn extract_if(
+        &mut self,
+        mut remove: impl FnMut(SelectorKeyMut<'_, F, T>) -> bool,
+    ) -> Result<Vec<(F, T)>> {
+        self.check_fork()?;
+        let chosen: Vec<_> =
+            (self.iter_mut()).filter_map(|(token, key)| remove(key).then_some(token)).collect();
+        chosen.into_iter().map(|token| self.unregister(token)).collect()
+    }
+
     /// A waker, with which other threads can end a wait. All wakers of a selector are the same.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] where the backend cannot be woken; [`Error::Os`] when there are
-    /// too many open files.
+    /// too many open files; [`Error::Forked`].
     ///
     /// # Examples
     ///
@@ -714,6 +1054,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn waker(&mut self) -> Result<Waker> {
+        self.check_fork()?;
         if let Some(wake) = &self.wake {
             return Ok(wake.waker());
         }
@@ -722,11 +1063,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(self.wake.insert(wake).waker())
     }
 
-    /// Whether a signal ends a wait. Off at first: waits go on with the time that is left.
+    /// Whether a signal ends a wait. Disabled by default: waits go on with the time that is left.
     ///
-    /// When it is on, a wait during which a signal handler has run returns early, with
-    /// [`Events::interrupted`] set and what was ready in the list. A signal that arrives before
-    /// the wait begins is not noticed: a [`Waker`] is, and can be used from another thread.
+    /// When it is enabled, a wait during which a signal handler has run returns early, with
+    /// [`Events::interrupted`] set and any ready sources in the list. On Linux so does a wait over
+    /// epoll during which the process was stopped and continued (SIGSTOP, SIGCONT): signal(7). A
+    /// signal that arrives before the wait begins is not noticed: a [`Waker`] is, and can be used
+    /// from another thread and from the signal handler.
     ///
     /// # Examples
     ///
@@ -744,8 +1087,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.interruptible = interruptible;
     }
 
-    /// For how long a wait looks again and again, without blocking, before it blocks. Not at
-    /// all at first.
+    /// How long a wait busy-polls before blocking. Zero by default.
     ///
     /// Blocking and being woken cost several microseconds, which spinning saves where answers
     /// come sooner than that: between two threads on two cores, or on a fast network. The price
@@ -798,7 +1140,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.capabilities
     }
 
-    /// The backend, to be looked at.
+    /// Shared reference to the backend.
     #[must_use]
     pub fn backend(&self) -> &B {
         &self.backend
@@ -808,7 +1150,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         &mut self.backend
     }
 
-    /// Closes the selector and hands every file object and its data back, still open. Python's
+    /// Closes the selector and returns every file object and its data, still open. Python's
     /// `close()`. Dropping a selector closes them too.
     ///
     /// # Examples
@@ -844,11 +1186,36 @@ fn key<F, T>(entry: &Entry<F, T>) -> SelectorKey<'_, F, T> {
     }
 }
 
-/// Refuses what no backend is to hear of.
+fn key_mut<F, T>(entry: &mut Entry<F, T>) -> SelectorKeyMut<'_, F, T> {
+    SelectorKeyMut {
+        fileobj: &mut entry.fileobj,
+        fd: entry.fd,
+        events: entry.interest,
+        mode: entry.mode,
+        data: &mut entry.data,
+    }
+}
+
+/// Gives the backend a source that it does not have, or takes one away.
+#[cold]
+fn park<B: Backend>(
+    backend: &mut B,
+    fd: RawSource,
+    token: Token,
+    (state, old): (State, Watch),
+    new: Watch,
+) -> io::Result<()> {
+    match (state == State::Unwatched, new.interest.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => register_raw(backend, fd, token, new),
+        (false, _) => backend.unregister(fd, token, old),
+    }
+}
+
+/// Refuses what no backend can do.
 #[inline]
 fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
-    let plain = Interest::READ | Interest::WRITE;
-    let works_everywhere = !watch.interest.is_empty() && plain.contains(watch.interest);
+    let works_everywhere = (Interest::READ | Interest::WRITE).contains(watch.interest);
     if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
         return Ok(());
     }

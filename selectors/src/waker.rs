@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::backend::{Backend, Capabilities, Channel, RawSource, Registered, Trigger, raw};
+use crate::backend::{
+    Backend, Capabilities, Channel, RawSource, Registered, Trigger, fork, preserve_errno, raw,
+};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
 /// Ends a selector's wait from another thread: see
@@ -16,12 +18,11 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 ///
 /// # Implementation notes
 ///
-/// A flag says whether a wake is under way, so only the first of several makes a system call.
-/// Beneath it lies an eventfd that is watched edge-triggered and never read (Linux, Android),
-/// the backend's own means where it has one (`EVFILT_USER`), or else a socket pair: on Windows
-/// two sockets that are connected over the loopback interface, and to nobody else.
-///
-/// After fork(2), waking through the child's copy wakes the parent as well.
+/// Wakes are coalesced by an atomic word; only the first of several makes a system call, which is
+/// a write(2) to an eventfd (Linux, Android), a change of the backend's own (`EVFILT_USER`), or a
+/// write(2) to a socket pair: on Windows two sockets that are connected over the loopback
+/// interface, and to nobody else. A channel that breaks, because somebody shut it down or closed
+/// it, is replaced at the next wake that the selector sees.
 ///
 /// # Examples
 ///
@@ -43,32 +44,109 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 #[derive(Clone)]
 pub struct Waker(Arc<Shared>);
 
+/// A wake was asked for that no wait has reported yet.
+const ASKED: u64 = 1;
+/// The channel has it.
+const SENT: u64 = 2;
+/// One wait further: the rest of the word counts the wakes that were reported, so that a sender
+/// who was overtaken does not mark a later wake as sent.
+const NEXT: u64 = 4;
+
 struct Shared {
-    /// Whether a wake was asked for that no wait has answered yet.
-    pending: AtomicBool,
-    trigger: Trigger,
+    state: AtomicU64,
+    /// The [generation](fork::generation) of the process that the selector belongs to.
+    generation: u32,
+    sender: Sender,
+}
+
+/// How a wake gets to the selector.
+enum Sender {
+    /// The backend's own way.
+    Trigger(Trigger),
+    /// A channel, and the ones that have replaced it.
+    Channel(Arc<Link>),
+}
+
+impl Sender {
+    fn send(&self) -> io::Result<()> {
+        match self {
+            Self::Trigger(trigger) => trigger(),
+            Self::Channel(first) => first.last().channel.notify(),
+        }
+    }
+}
+
+/// A channel, and what has replaced it, so that a signal handler can find the last one without a
+/// lock.
+#[derive(Debug)]
+struct Link {
+    channel: Channel,
+    next: OnceLock<Arc<Link>>,
+}
+
+impl Link {
+    fn new(channel: Channel) -> Self {
+        Self { channel, next: OnceLock::new() }
+    }
+
+    fn last(&self) -> &Self {
+        let mut link = self;
+        while let Some(next) = link.next.get() {
+            link = next;
+        }
+        link
+    }
 }
 
 impl Waker {
     /// Ends the wait of the selector, or its next one. Does not block.
     ///
+    /// It is async-signal-safe: it takes no lock, allocates nothing and leaves `errno` alone, so
+    /// that a signal handler may call it.
+    ///
     /// # Errors
     ///
-    /// Those of write(2) on an eventfd or a socket, none of which is known to happen.
+    /// [`Error::Forked`] in a child of fork(2), where the waker is the parent's: it wakes nobody.
+    /// [`Error::Os`] when the channel is broken. The wake is not sent then, and the next call
+    /// tries again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// selector.waker()?.wake()?;
+    /// assert!(selector.select(None)?.woken());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
-    pub fn wake(&self) -> io::Result<()> {
-        // A swap and no plain load: it must not read a flag that the selector has since
-        // cleared, or the wake would be lost.
-        if self.0.pending.swap(true, Ordering::AcqRel) {
+    pub fn wake(&self) -> Result<()> {
+        let shared = &*self.0;
+        if shared.generation != fork::generation() {
+            return Err(Error::Forked);
+        }
+        // A read-modify-write and no plain load: it must not read a state that the selector has
+        // since reset, or the wake would be lost.
+        let state = shared.state.fetch_or(ASKED, Ordering::AcqRel);
+        if state & SENT != 0 {
             return Ok(());
         }
-        (self.0.trigger)().inspect_err(|_| self.0.pending.store(false, Ordering::Release))
+        let sent = preserve_errno(|| shared.sender.send());
+        sent.map_err(|error| Error::os("wake", None, error))?;
+        // Unless the selector has reported it already. Who asks before this is done sends, too.
+        let (asked, sent) = (state | ASKED, state | ASKED | SENT);
+        let _ = shared.state.compare_exchange(asked, sent, Ordering::AcqRel, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pending = self.0.pending.load(Ordering::Relaxed);
+        let pending = self.0.state.load(Ordering::Relaxed) & ASKED != 0;
         f.debug_struct("Waker").field("pending", &pending).finish_non_exhaustive()
     }
 }
@@ -77,10 +155,12 @@ impl fmt::Debug for Waker {
 #[derive(Debug)]
 pub(crate) struct Wake {
     waker: Waker,
-    /// The channel that is watched, unless the backend has means of its own.
-    watched: Option<(Arc<Channel>, Watch)>,
-    /// Whether a wake that was answered already may be reported again.
-    started_over: bool,
+    /// How the channel is watched, unless the backend has its own way.
+    watch: Option<Watch>,
+    /// What the state is between two wakes.
+    idle: u64,
+    /// Whether the channel is broken, and could not be replaced yet.
+    broken: bool,
 }
 
 impl Wake {
@@ -94,60 +174,98 @@ impl Wake {
             return Err(Error::Unsupported { feature: "waking", fd: None });
         }
         let failed = |error| Error::os("make a waker", None, error);
-        if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
-            return Ok(Self { waker: Waker::new(trigger), watched: None, started_over: false });
-        }
-        // The number of a source that was closed behind our back is free, but not for this: the
-        // backend would take one for the other.
-        let mut unfit = Vec::new();
-        let channel = loop {
-            let channel = Channel::new().map_err(failed)?;
-            if !taken(raw(channel.source())) {
-                break Arc::new(channel);
-            }
-            unfit.push(channel);
+        let (sender, watch) = if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
+            (Sender::Trigger(trigger), None)
+        } else {
+            // What never fills need not be emptied either, if only its edges are reported.
+            let edge = capabilities.edge && !Channel::FILLS;
+            let mode = if edge { Mode::Edge } else { Mode::Level };
+            let watch = Watch::new(Interest::READ, mode);
+            let channel = watched_channel(backend, watch, taken).map_err(failed)?;
+            (Sender::Channel(Arc::new(Link::new(channel))), Some(watch))
         };
-        // What never fills need not be emptied either, if only its news are reported.
-        let edge = capabilities.edge && !Channel::FILLS;
-        let mode = if edge { Mode::Edge } else { Mode::Level };
-        let watch = Watch::new(Interest::READ, mode);
-        backend.register(channel.source(), Token::WAKER, watch).map_err(failed)?;
-        let trigger = Arc::clone(&channel);
-        let waker = Waker::new(Box::new(move || trigger.notify()));
-        Ok(Self { waker, watched: Some((channel, watch)), started_over: false })
+        let state = AtomicU64::new(0);
+        let generation = fork::generation();
+        let waker = Waker(Arc::new(Shared { state, generation, sender }));
+        Ok(Self { waker, watch, idle: 0, broken: false })
     }
 
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Takes note that the wake was answered. Whether there was one: a channel that is watched
-    /// for news alone, and so never emptied, is reported once more when the backend has started
-    /// over.
-    pub(crate) fn answered(&mut self) -> bool {
-        if let Some((channel, Watch { mode: Mode::Level, .. })) = &self.watched {
-            // Before the flag is cleared, or it would empty the channel of a later wake.
-            channel.drain();
+    /// The channel that is watched.
+    fn channel(&self) -> Option<(&Link, Watch)> {
+        match &self.waker.0.sender {
+            Sender::Channel(first) => Some((first.last(), self.watch?)),
+            Sender::Trigger(_) => None,
         }
-        let pending = self.waker.0.pending.swap(false, Ordering::AcqRel);
-        pending || !std::mem::take(&mut self.started_over)
     }
 
-    /// What a backend needs to start over.
-    pub(crate) fn start_over(&mut self) -> Option<Registered> {
-        self.started_over = true;
-        let (channel, watch) = self.watched.as_ref()?;
-        Some(Registered {
-            fd: raw(channel.source()),
-            token: Token::WAKER,
-            watch: *watch,
-            armed: true,
-        })
+    /// After the backend has reported the waker: whether there was a wake that was not reported
+    /// yet. Replaces a channel that is broken.
+    pub(crate) fn take<B: Backend>(
+        &mut self,
+        backend: &mut B,
+        taken: impl Fn(RawSource) -> bool,
+    ) -> bool {
+        if let Some((link, watch @ Watch { mode: Mode::Level, .. })) = self.channel() {
+            // Before the state is reset, or it would take a later wake out of the channel.
+            if link.channel.drain().is_err() {
+                // Or it would end every wait.
+                let fd = raw(link.channel.source());
+                let _ = backend.unregister(fd, Token::WAKER, watch);
+                self.broken = true;
+                // Until this works wakes fail.
+                let _ = self.mend(backend, taken);
+            }
+        }
+        self.idle = self.idle.wrapping_add(NEXT);
+        self.waker.0.state.swap(self.idle, Ordering::AcqRel) & ASKED != 0
+    }
+
+    /// Puts another channel in the place of one that is broken.
+    #[cold]
+    pub(crate) fn mend<B: Backend>(
+        &mut self,
+        backend: &mut B,
+        taken: impl Fn(RawSource) -> bool,
+    ) -> io::Result<()> {
+        let Some((link, watch)) = self.channel() else { return Ok(()) };
+        let channel = watched_channel(backend, watch, taken)?;
+        let next = Arc::new(Link::new(channel));
+        // Nobody else replaces it.
+        let _ = link.next.set(next);
+        self.broken = false;
+        Ok(())
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The channel as a source, for a backend that gets a new kernel object.
+    pub(crate) fn registered(&self) -> Option<Registered> {
+        let (link, watch) = self.channel()?;
+        Some(Registered { fd: raw(link.channel.source()), token: Token::WAKER, watch })
     }
 }
 
-impl Waker {
-    fn new(trigger: Trigger) -> Self {
-        Self(Arc::new(Shared { pending: AtomicBool::new(false), trigger }))
-    }
+/// A new channel that `backend` watches, and whose number is not `taken`: that of a source that was
+/// closed while it was registered is free, but the backend would take one for the other.
+fn watched_channel<B: Backend>(
+    backend: &mut B,
+    watch: Watch,
+    taken: impl Fn(RawSource) -> bool,
+) -> io::Result<Channel> {
+    let mut unfit = Vec::new();
+    let channel = loop {
+        let channel = Channel::new()?;
+        if !taken(raw(channel.source())) {
+            break channel;
+        }
+        unfit.push(channel);
+    };
+    backend.register(channel.source(), Token::WAKER, watch)?;
+    Ok(channel)
 }

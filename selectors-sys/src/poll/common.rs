@@ -5,12 +5,12 @@ use core::mem::{offset_of, size_of};
 
 pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 
+/// The count of descriptors that poll(2) takes: 32 or 64 bits wide, by system.
+pub use libc::nfds_t;
 /// poll(2).
 pub use libc::poll;
 /// `struct pollfd` of poll(2).
 pub use libc::pollfd;
-/// The count of descriptors that poll(2) takes: 32 or 64 bits wide, by system.
-pub use libc::{nfds_t, timespec};
 
 const _: () = assert!(size_of::<pollfd>() == 8);
 const _: () = assert!(offset_of!(pollfd, fd) == 0);

@@ -1,23 +1,20 @@
-//! pselect(2), from `<sys/select.h>`, as macOS and its kin have it: sets of 32-bit masks.
+//! select(2), from `<sys/select.h>`, as macOS and its kin have it: sets of 32-bit masks.
 
 use core::ffi::c_int;
-
-use libc::sigset_t;
 
 mod common;
 pub use common::*;
 
 unsafe extern "C" {
-    /// pselect(2) in the variant that a C program gets by defining `_DARWIN_UNLIMITED_SELECT`:
+    /// select(2) in the variant that a C program gets by defining `_DARWIN_UNLIMITED_SELECT`:
     /// the plain one refuses more than `FD_SETSIZE` descriptors with EINVAL.
-    #[link_name = "pselect$DARWIN_EXTSN"]
-    pub fn pselect(
+    #[link_name = "select$DARWIN_EXTSN"]
+    pub fn select(
         nfds: c_int,
         readfds: *mut fd_set,
         writefds: *mut fd_set,
         errorfds: *mut fd_set,
-        timeout: *const timespec,
-        sigmask: *const sigset_t,
+        timeout: *mut timeval,
     ) -> c_int;
 }
 

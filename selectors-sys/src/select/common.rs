@@ -2,7 +2,7 @@
 
 use core::mem::size_of;
 
-pub use libc::{fd_set, timespec};
+pub use libc::{fd_set, timeval};
 
 use super::FdMask;
 

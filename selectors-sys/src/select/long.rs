@@ -1,4 +1,4 @@
-//! pselect(2), from `<sys/select.h>`, as Linux, Android, FreeBSD and DragonFly have it: sets
+//! select(2), from `<sys/select.h>`, as FreeBSD and DragonFly have it: sets
 //! of `long` masks. These kernels take sets longer than `FD_SETSIZE`; only the C library's
 //! macros do not.
 
@@ -7,8 +7,8 @@ use core::ffi::{c_int, c_ulong};
 mod common;
 pub use common::*;
 
-/// pselect(2): select(2) at nanosecond grain, leaving the timeout untouched.
-pub use libc::pselect;
+/// select(2). It may write the time that is left to the timeout.
+pub use libc::select;
 
 /// One element of a set: `fd_mask`.
 pub type FdMask = c_ulong;

@@ -1,4 +1,4 @@
-//! pselect(3C), from `<sys/select.h>`, as illumos and Solaris have it: sets of `long` masks,
+//! select(3C), from `<sys/select.h>`, as illumos and Solaris have it: sets of `long` masks,
 //! and a library function over poll(2) that refuses more than `FD_SETSIZE` descriptors.
 
 use core::ffi::{c_int, c_ulong};
@@ -6,8 +6,8 @@ use core::ffi::{c_int, c_ulong};
 mod common;
 pub use common::*;
 
-/// pselect(3C): select(3C) at nanosecond grain, leaving the timeout untouched.
-pub use libc::pselect;
+/// select(3C). It may write the time that is left to the timeout.
+pub use libc::select;
 
 /// One element of a set: `fd_mask`.
 pub type FdMask = c_ulong;

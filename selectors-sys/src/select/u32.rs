@@ -1,4 +1,4 @@
-//! pselect(2), from `<sys/select.h>`, as NetBSD and OpenBSD have it: sets of 32-bit masks.
+//! select(2), from `<sys/select.h>`, as NetBSD and OpenBSD have it: sets of 32-bit masks.
 //! These kernels take sets longer than `FD_SETSIZE`; only the C library's macros do not.
 
 use core::ffi::c_int;
@@ -6,8 +6,8 @@ use core::ffi::c_int;
 mod common;
 pub use common::*;
 
-/// pselect(2): select(2) at nanosecond grain, leaving the timeout untouched.
-pub use libc::pselect;
+/// select(2). It may write the time that is left to the timeout.
+pub use libc::select;
 
 /// One element of a set: `fd_mask`.
 pub type FdMask = u32;

@@ -13,7 +13,7 @@ macro_rules! for_each_case {
             $($before)*
             registry:
                 reg_1_the_key_is_as_given
-                reg_2_an_empty_interest_is_refused
+                reg_2_an_empty_interest_parks
                 reg_3_unknown_bits_are_refused
                 reg_4_a_descriptor_is_registered_once
                 reg_5_a_duplicate_is_a_source_of_its_own

@@ -79,7 +79,19 @@ impl<B: Backend> Backend for Counting<B> {
         self.backend.now()
     }
 
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        self.backend.rebuild(sources)
+    fn owns(&self, fd: RawSource) -> bool {
+        self.backend.owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        self.backend.rebuild(sources, events)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.backend.after_fork()
     }
 }

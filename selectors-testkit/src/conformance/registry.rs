@@ -34,8 +34,27 @@ pub(super) fn reg_1_the_key_is_as_given<B: Backend>(case: &mut Case<'_, B>) -> O
     case.expect("the data", *key.data, "data")
 }
 
-pub(super) fn reg_2_an_empty_interest_is_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    refuses_interest(case, Interest::empty())
+pub(super) fn reg_2_an_empty_interest_parks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let edge = case.selector::<&std::net::TcpStream, ()>()?.capabilities().edge;
+    let modes = [Mode::Level, Mode::OneShot, Mode::Edge];
+    for mode in modes.into_iter().filter(|&mode| edge || mode != Mode::Edge) {
+        let (ours, mut theirs) = pair()?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a socket for nothing, {mode:?}, and sent it a byte"));
+        let token = selector.register_with(&ours, Interest::empty(), (), mode)?;
+        theirs.write_all(b"x")?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("modified it to READ, and then to nothing");
+        selector.modify(token, Interest::READ)?;
+        case.only(&selector.select(case.long())?, token)?;
+        selector.modify(token, Interest::empty())?;
+        drop(theirs);
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("modified it to READ again, after its peer had gone");
+        selector.modify(token, Interest::READ)?;
+        case.only(&selector.select(case.long())?, token)?;
+    }
+    Ok(())
 }
 
 pub(super) fn reg_3_unknown_bits_are_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -61,8 +61,17 @@ pub(crate) trait Defect {
         Instant::now()
     }
 
-    fn rebuild(&mut self, beneath: &mut Beneath, sources: &[Registered]) -> io::Result<()> {
-        beneath.backend.rebuild(sources)
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        beneath.backend.rebuild(sources, events)
+    }
+
+    fn after_fork(&mut self, beneath: &mut Beneath) -> io::Result<()> {
+        beneath.backend.after_fork()
     }
 
     /// The backend is dropped.
@@ -192,8 +201,20 @@ impl Backend for Broken {
         self.defect.now()
     }
 
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        self.defect.rebuild(&mut self.beneath, sources)
+    fn owns(&self, fd: RawSource) -> bool {
+        self.beneath.backend.owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        self.defect.rebuild(&mut self.beneath, sources, events)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.defect.after_fork(&mut self.beneath)
     }
 }
 

@@ -302,7 +302,12 @@ impl Defect for InheritsInterests {
 pub(crate) struct KeepsGhosts;
 
 impl Defect for KeepsGhosts {
-    fn rebuild(&mut self, _: &mut Beneath, _: &[Registered]) -> io::Result<()> {
+    fn rebuild(
+        &mut self,
+        _: &mut Beneath,
+        _: &mut dyn Iterator<Item = Registered>,
+        _: &mut Events,
+    ) -> io::Result<()> {
         Ok(())
     }
 }

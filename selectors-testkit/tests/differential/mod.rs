@@ -201,7 +201,7 @@ impl<B: Backend> Twins<B> {
         }
         let (plain, deferred) = self.wakers.as_ref().expect("made");
         plain.wake()?;
-        deferred.wake()
+        Ok(deferred.wake()?)
     }
 
     fn select(&mut self, terms: Terms) -> io::Result<()> {

@@ -1,15 +1,14 @@
 //! Sources that are always ready: regular files, directories and devices that the kernel
 //! refuses to watch because they never block.
 //!
-//! POSIX has poll(2) and select(2) report them as ready; epoll answers EPERM instead and
-//! kqueue has rules of its own, so those backends keep them here.
+//! POSIX has poll(2) and select(2) report them as ready; epoll fails with EPERM instead and
+//! kqueue has rules of its own, so those backends track them here.
 
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
 
-use selectors_sys::poll as sys;
+use nix::sys::stat::fstat;
 
-use super::poll_call;
-use crate::backend::RawSource;
+use super::{RawSource, borrow};
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
@@ -19,6 +18,22 @@ struct Source {
     token: Token,
     watch: Watch,
     armed: bool,
+    /// What it was when it was registered.
+    identity: Option<Identity>,
+}
+
+/// A device and an inode number.
+type Identity = (u64, u64);
+
+/// What a number means now: `None` if it is not open.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    reason = "the types differ by system"
+)]
+fn identity(fd: BorrowedFd<'_>) -> Option<Identity> {
+    fstat(fd).ok().map(|stat| (stat.st_dev as u64, stat.st_ino as u64))
 }
 
 /// The always-ready sources of one backend.
@@ -28,8 +43,6 @@ pub(super) struct AlwaysReady {
     index: DescriptorIndex,
     /// How many sources are to be reported.
     armed: usize,
-    /// Room to ask which of them are still open.
-    polled: Vec<sys::pollfd>,
 }
 
 impl AlwaysReady {
@@ -40,14 +53,17 @@ impl AlwaysReady {
     }
 
     /// Whether any source is to be reported.
+    #[inline]
     pub(super) fn is_armed(&self) -> bool {
         self.armed > 0
     }
 
     pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) {
+        // SAFETY: nothing is done with it but to ask what it is.
+        let identity = identity(unsafe { borrow(fd) });
         let place = self.sources.len();
         self.index.insert(fd, place);
-        self.sources.push(Source { fd, token, watch, armed: false });
+        self.sources.push(Source { fd, token, watch, armed: false, identity });
         self.arm(place, watch);
     }
 
@@ -76,22 +92,14 @@ impl AlwaysReady {
         self.place(fd, token).is_some()
     }
 
-    /// Appends an event for every armed source: an ERROR if its descriptor was closed.
+    /// Appends an event for every armed source: an ERROR if its descriptor was closed, or is
+    /// another file's by now. Each costs an fstat(2).
     pub(super) fn report(&mut self, events: &mut Events) {
-        self.polled.clear();
-        self.polled.extend(
-            self.sources.iter().filter(|source| source.armed).map(|source| sys::pollfd {
-                fd: source.fd,
-                events: 0,
-                revents: 0,
-            }),
-        );
-        // If it fails, for want of memory, they are taken to be open.
-        let _ = poll_call::poll(&mut self.polled, Some(Duration::ZERO));
-        let armed = self.sources.iter_mut().filter(|source| source.armed);
-        for (source, polled) in armed.zip(&self.polled) {
-            let readiness = match polled.revents & sys::POLLNVAL {
-                0 => Readiness::READ | Readiness::WRITE,
+        for source in self.sources.iter_mut().filter(|source| source.armed) {
+            // SAFETY: nothing is done with it but to ask what it is.
+            let now = identity(unsafe { borrow(source.fd) });
+            let readiness = match now {
+                Some(_) if now == source.identity => Readiness::READ | Readiness::WRITE,
                 _ => Readiness::ERROR,
             };
             events.push(Event::new(source.token, readiness));

@@ -53,7 +53,19 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).now()
     }
 
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        (**self).rebuild(sources)
+    fn owns(&self, fd: RawSource) -> bool {
+        (**self).owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        (**self).rebuild(sources, events)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        (**self).after_fork()
     }
 }

@@ -1,4 +1,4 @@
-//! Changes that are put off until the next wait.
+//! Changes that are deferred until the next wait.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,9 +8,9 @@ use super::{
     Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered, Trigger,
 };
 use crate::index::DescriptorIndex;
-use crate::{Error, Event, Events, Mode, Readiness, Result, Selector, Token, Watch};
+use crate::{Event, Events, Mode, Readiness, Result, Selector, Token, Watch};
 
-/// A selector that puts its changes off until the next `select`: see [`Deferred`].
+/// A selector that defers its changes until the next `select`: see [`Deferred`].
 ///
 /// # Examples
 ///
@@ -23,18 +23,18 @@ use crate::{Error, Event, Events, Mode, Readiness, Result, Selector, Token, Watc
 /// let mut selector = DeferredSelector::new()?;
 /// let token = selector.register(ours, Interest::READ, ())?;
 /// selector.modify(token, Interest::READ | Interest::WRITE)?;
-/// // The kernel hears of it here, in one system call.
+/// // Submitted to the kernel here, in one system call.
 /// assert!(selector.select(None)?.iter().all(|event| event.is_writable()));
 /// # Ok(())
 /// # }
 /// ```
 pub type DeferredSelector<F, T = (), B = DefaultBackend> = Selector<F, T, Deferred<B>>;
 
-/// What is no source's, so that the selector has the backend start over.
+/// A token of no source, so that the selector has the backend rebuild its kernel object.
 const UNNAMED: Token = Token::reserved(3);
 
 impl<F, T> DeferredSelector<F, T> {
-    /// A selector over the best backend that this system has, which puts its changes off. For
+    /// A selector over the best backend that this system has, which defers its changes. For
     /// another backend: `Selector::with_backend(Deferred::new(backend))`.
     ///
     /// # Errors
@@ -62,15 +62,14 @@ impl<F, T> DeferredSelector<F, T> {
 }
 
 impl<F, T, B: Backend> DeferredSelector<F, T, B> {
-    /// Makes the changes that were put off, at once and without waiting.
+    /// Makes the deferred changes, at once and without waiting.
     ///
     /// `select` does that by itself. What needs it are others that go by the kernel's state
     /// meanwhile: another selector, or poll(2), that watches this one by its descriptor.
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::unregister`], for a source that the kernel would not forget. What
-    /// it refuses to watch is no error here: see [`Deferred`].
+    /// [`Error::Forked`]. What the kernel refuses to watch is no error here: see [`Deferred`].
     ///
     /// # Examples
     ///
@@ -94,36 +93,34 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
     /// # fn main() {}
     /// ```
     pub fn flush(&mut self) -> Result<()> {
-        self.backend_mut().flush().map_err(|error| Error::os("flush", None, error))
+        self.check_fork()?;
+        self.backend_mut().flush();
+        Ok(())
     }
 }
 
-/// Puts the changes of a backend off until the next wait, and makes only those that are left.
+/// Defers the changes of a backend until the next wait, and makes only those that are left.
 ///
 /// A source that is registered and unregistered between two waits never reaches the kernel; one
 /// that is modified and modified back costs no system call, and one that is modified ten times
-/// costs one. With kqueue the changes ride in the very call that waits, and with /dev/poll they go in
-/// one write before it. What is otherwise as
-/// without it: the map of sources changes at once, tokens, events and their order are the same,
-/// and invalid interests, capabilities and double registrations are refused at once.
+/// costs one. With kqueue the changes are the changelist of the very call that waits, and with
+/// /dev/poll they go in one write before it. Unregistering a source that the kernel watches is not
+/// deferred. The rest is as without it: the map of sources changes at once, tokens, events and their
+/// order are the same, and invalid interests, capabilities and double registrations are refused at
+/// once.
 ///
-/// # What is different
+/// # Behaviour
 ///
-/// - **Errors of the kernel show later.** What it refuses to watch, such as a descriptor that
-///   is not open, has been registered by then. It is reported as an
+/// - **Errors of the kernel show later.** A source that the kernel refuses to watch, such as a
+///   descriptor that is not open, has been registered by then. It is reported as an
 ///   [`ERROR`](Readiness::ERROR) under its own token by every `select` (once, if it is one-shot
 ///   or edge-triggered) until it is modified to something else, which tries again, or
-///   unregistered; [`refusal`](Self::refusal) says why. A source whose `modify` is refused is not
-///   watched for what it was either.
+///   unregistered; [`refusal`](Self::refusal) says why. If the kernel rejects a modify, the source
+///   is no longer watched at all: the old interest is not restored.
 /// - **Others see the kernel's state later.** A selector or poll(2) that watches this one by
-///   its descriptor hears of no change before the next `select` or
-///   [`flush`](Selector::flush). While another thread or process waits for the same open file
-///   with [`Mode::Exclusive`], this selector takes its share of the events until then.
-/// - **A file object may be closed before the kernel hears that it was unregistered.** If no
-///   duplicate of the descriptor lives on, here or in another process, closing has unregistered
-///   it. If one does, the selector drops its events and, where that takes it, starts over, which
-///   takes as long as registering every source anew: do not put off the changes of descriptors
-///   that you share with others.
+///   its descriptor sees no change before the next `select` or [`flush`](Selector::flush). While
+///   another thread or process waits for the same open file with [`Mode::Exclusive`], this
+///   selector takes its share of the events until then.
 ///
 /// # Examples
 ///
@@ -150,13 +147,10 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
 #[derive(Debug)]
 pub struct Deferred<B> {
     backend: B,
-    /// What was put off: at most one change for each descriptor, until they are
-    /// [staged](Self::stage).
+    /// The deferred changes: at most one for each descriptor.
     changes: Vec<Change>,
     /// By descriptor, where its change may be: see [`place`](Self::place).
     index: DescriptorIndex,
-    /// Whether a number may have changed hands.
-    reused: bool,
     refused: BTreeMap<Token, Refused>,
 }
 
@@ -169,16 +163,13 @@ struct Refused {
     armed: bool,
 }
 
-/// A change that was put off: see [`Backend::change_and_wait`].
+/// A deferred change: see [`Backend::change_and_wait`].
 #[derive(Debug)]
 pub struct Change {
     fd: RawSource,
     token: Token,
     old: Option<Watch>,
-    new: Option<Watch>,
-    /// Another source that the kernel has under this number, and is to forget before: it was
-    /// unregistered since the last wait.
-    before: Option<(Token, Watch)>,
+    new: Watch,
     refusal: Option<io::Error>,
 }
 
@@ -201,34 +192,27 @@ impl Change {
         self.old
     }
 
-    /// What it is to be watched for: `None` if it is to be unregistered.
+    /// What it is to be watched for.
     #[must_use]
-    pub fn new_watch(&self) -> Option<Watch> {
+    pub fn new_watch(&self) -> Watch {
         self.new
     }
 
-    /// Whether the kernel need not hear of it.
+    /// Whether the kernel has it like this already.
     #[inline]
-    fn changes_nothing(&self) -> bool {
-        let rearms = |watch: Watch| matches!(watch.mode, Mode::OneShot | Mode::Edge);
-        self.old == self.new && self.before.is_none() && !self.new.is_some_and(rearms)
+    fn is_needless(&self) -> bool {
+        self.old == Some(self.new) && !matches!(self.new.mode, Mode::OneShot | Mode::Edge)
     }
 
-    /// Has the backend make this change by [`register`](Backend::register),
-    /// [`modify`](Backend::modify) or [`unregister`](Backend::unregister), and keeps its answer.
-    /// Returns whether it was made.
+    /// Has the backend make this change by [`register`](Backend::register) or
+    /// [`modify`](Backend::modify), and keeps its error. Returns whether it was made.
     pub fn make<B: Backend + ?Sized>(&mut self, backend: &mut B) -> bool {
         let Self { fd, token, .. } = *self;
-        let answer = match (self.old, self.new) {
-            (Some(old), Some(new)) => backend.modify(fd, token, old, new),
-            (Some(old), None) => backend.unregister(fd, token, old),
-            // SAFETY: the selector owns the file object of what is to be watched, which keeps
-            // the descriptor open. If it was closed nevertheless, it is but a number that the
-            // kernel refuses, or another file's, which is watched and not touched.
-            (None, Some(new)) => backend.register(unsafe { super::borrow(fd) }, token, new),
-            (None, None) => Ok(()),
+        let result = match self.old {
+            Some(old) => backend.modify(fd, token, old, self.new),
+            None => super::register_raw(backend, fd, token, self.new),
         };
-        match answer {
+        match result {
             Ok(()) => true,
             Err(error) => {
                 self.refusal = Some(error);
@@ -239,7 +223,7 @@ impl Change {
 }
 
 impl<B> Deferred<B> {
-    /// Puts off the changes of `backend`.
+    /// Defers the changes of `backend`.
     ///
     /// # Examples
     ///
@@ -260,12 +244,11 @@ impl<B> Deferred<B> {
             backend,
             changes: Vec::new(),
             index: DescriptorIndex::default(),
-            reused: false,
             refused: BTreeMap::new(),
         }
     }
 
-    /// The backend whose changes are put off.
+    /// The backend whose changes are deferred.
     #[must_use]
     pub fn inner(&self) -> &B {
         &self.backend
@@ -278,78 +261,42 @@ impl<B> Deferred<B> {
         self.refused.get(&token).map(|refused| &refused.error)
     }
 
-    /// Notes that the source `token` is to be watched as `new`, which the kernel has as `old` if
-    /// nothing was put off for it.
+    /// Defers watching the source `token` as `new`, which the kernel has as `old` if no change is
+    /// deferred for it.
     #[inline]
-    fn put_off(&mut self, fd: RawSource, token: Token, old: Option<Watch>, new: Option<Watch>) {
+    fn defer(&mut self, fd: RawSource, token: Token, old: Option<Watch>, new: Watch) {
         if let Some(place) = self.place(fd) {
-            return self.put_off_more(place, token, new);
+            self.changes[place].new = new;
+            if self.changes[place].is_needless() {
+                self.forget(place);
+            }
+            return;
         }
         let old = old.filter(|_| self.refused.is_empty() || self.refused.remove(&token).is_none());
-        let change = Change { fd, token, old, new, before: None, refusal: None };
-        if !change.changes_nothing() {
+        let change = Change { fd, token, old, new, refusal: None };
+        if !change.is_needless() {
             self.index.insert(fd, self.changes.len());
             self.changes.push(change);
         }
     }
 
-    /// The same for a descriptor that has a change.
-    fn put_off_more(&mut self, place: usize, token: Token, new: Option<Watch>) {
-        let change = &mut self.changes[place];
-        if change.token != token {
-            // The one that it was for is gone, and its number has come back.
-            change.before = change.old.take().map(|old| (change.token, old));
-            change.token = token;
-            self.reused = true;
-        }
-        change.new = new;
-        if change.old.is_none() && new.is_none() {
-            // The kernel has never heard of this one. Of the one before it has.
-            if let Some((token, old)) = change.before.take() {
-                change.token = token;
-                change.old = Some(old);
-            }
-        }
-        if change.changes_nothing() {
-            self.changes.swap_remove(place);
-            if let Some(moved) = self.changes.get(place) {
-                self.index.insert(moved.fd, place);
-            }
-        }
-    }
-
-    /// Where the change of a descriptor is. What the index says of one that has none is out of
+    /// Where the change of a descriptor is. What the index has of one without a change is out of
     /// date: it is cheaper to look than to keep the index clean.
     #[inline]
     fn place(&self, fd: RawSource) -> Option<usize> {
         self.index.get(fd).filter(|&place| self.changes.get(place).is_some_and(|it| it.fd == fd))
     }
 
-    /// Makes a change of its own of every source that is to be forgotten before another.
-    fn stage(&mut self) {
-        if !std::mem::take(&mut self.reused) {
-            return;
+    fn forget(&mut self, place: usize) -> Change {
+        let change = self.changes.swap_remove(place);
+        if let Some(moved) = self.changes.get(place) {
+            self.index.insert(moved.fd, place);
         }
-        for mut change in std::mem::take(&mut self.changes) {
-            let fd = change.fd;
-            if let Some((token, old)) = change.before.take() {
-                let old = Some(old);
-                self.changes.push(Change {
-                    fd,
-                    token,
-                    old,
-                    new: None,
-                    before: None,
-                    refusal: None,
-                });
-            }
-            self.changes.push(change);
-        }
+        change
     }
 
-    /// Appends an ERROR for every refused source that is to be told of. What the events from
-    /// `first` on say of one is not told: the kernel watches it still, because a duplicate of its
-    /// descriptor lives on, and is to start over.
+    /// Appends an ERROR for every refused source that is to be reported. Events of one from `first`
+    /// on are not: the kernel still watches it, because a duplicate of its descriptor lives on.
     #[cold]
     fn report(&mut self, events: &mut Events, first: usize) {
         for event in &mut events.list[first..] {
@@ -365,36 +312,29 @@ impl<B> Deferred<B> {
 }
 
 impl<B: Backend> Deferred<B> {
-    /// Forgets the changes, which were tried, takes note of what was refused, and says whether
-    /// anything was.
-    fn finish(&mut self) -> io::Result<bool> {
+    /// Forgets the changes, which were tried, and notes what was refused. Returns whether anything
+    /// was.
+    fn finish(&mut self) -> bool {
         let mut any = false;
-        let mut result = Ok(());
         for change in self.changes.drain(..) {
             let Some(error) = change.refusal else { continue };
             any = true;
-            let Some(Watch { mode, .. }) = change.new else {
-                // It has gone for the user: its token names nothing any more, so whatever the
-                // kernel still says of it is dropped. There is nothing else to be done.
-                result = result.and(Err(error));
-                continue;
-            };
             if let Some(old) = change.old {
-                // Or what it was watched for would end every wait, and nobody could be told.
+                // Or what it was watched for would end every wait without being reported.
                 let _ = self.backend.unregister(change.fd, change.token, old);
             }
+            let mode = change.new.mode;
             self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
-        result.map(|()| any)
+        any
     }
 
-    /// Makes the changes that were put off.
-    fn flush(&mut self) -> io::Result<()> {
-        self.stage();
+    /// Makes the deferred changes.
+    fn flush(&mut self) {
         for change in &mut self.changes {
             change.make(&mut self.backend);
         }
-        self.finish().map(drop)
+        self.finish();
     }
 
     /// Waits where sources were refused, or may be.
@@ -404,19 +344,16 @@ impl<B: Backend> Deferred<B> {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let first = events.len();
-        let news = self.refused.values().any(|refused| refused.armed);
-        let timeout = if news { Some(Duration::ZERO) } else { timeout };
-        self.stage();
+        let refused = self.refused.values().any(|refused| refused.armed);
+        let timeout = if refused { Some(Duration::ZERO) } else { timeout };
         let waited = self.backend.change_and_wait(&mut self.changes, events, timeout);
-        if self.finish()? {
-            self.backend.wait(events, Some(Duration::ZERO))?;
-        } else {
-            waited?;
-        }
+        let waited =
+            if self.finish() { self.backend.wait(events, Some(Duration::ZERO)) } else { waited };
         if !self.refused.is_empty() {
             self.report(events, first);
         }
-        Ok(())
+        // What was found must not be lost.
+        if events.len() > first { Ok(()) } else { waited }
     }
 }
 
@@ -432,25 +369,41 @@ impl<B: Backend> Backend for Deferred<B> {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // Who asks for a waker wants to know at once whether there is one. Its number may be one
-        // that is still to be unregistered, which must not come after this.
+        // Whether there is a waker has to be known at once.
         if token == Token::WAKER {
-            self.flush()?;
             return self.backend.register(source, token, watch);
         }
-        self.put_off(super::raw(source), token, None, Some(watch));
+        self.defer(super::raw(source), token, None, watch);
         Ok(())
     }
 
     #[inline]
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        self.put_off(fd, token, Some(old), Some(new));
+        self.defer(fd, token, Some(old), new);
         Ok(())
     }
 
     #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.put_off(fd, token, Some(watch), None);
+        let change = self.place(fd).map(|place| self.forget(place));
+        let old = match &change {
+            Some(change) => change.old,
+            None if self.refused.contains_key(&token) => None,
+            None => Some(watch),
+        };
+        // Not deferred: the file object may be closed next, which the kernel would not notice if
+        // it has a duplicate.
+        if let Some(old) = old {
+            self.backend.unregister(fd, token, old).inspect_err(|_| {
+                if let Some(change) = change {
+                    self.index.insert(fd, self.changes.len());
+                    self.changes.push(change);
+                }
+            })?;
+        }
+        if !self.refused.is_empty() {
+            self.refused.remove(&token);
+        }
         Ok(())
     }
 
@@ -474,9 +427,25 @@ impl<B: Backend> Backend for Deferred<B> {
         self.backend.now()
     }
 
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        let watched = |source: &&Registered| !self.refused.contains_key(&source.token);
-        let sources: Vec<_> = sources.iter().filter(watched).copied().collect();
-        self.backend.rebuild(&sources)
+    fn owns(&self, fd: RawSource) -> bool {
+        self.backend.owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let Self { backend, refused, .. } = self;
+        let mut watched = sources.filter(|source| !refused.contains_key(&source.token));
+        backend.rebuild(&mut watched, events)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.backend.after_fork()?;
+        self.changes.clear();
+        self.index = DescriptorIndex::default();
+        self.refused.clear();
+        Ok(())
     }
 }

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use selectors_sys::poll as sys;
 
+use super::select::Sets;
 use super::{Backend, Deferred};
 use crate::Selector;
 
@@ -37,7 +41,7 @@ pub(crate) unsafe fn borrow<'a>(fd: RawSource) -> BorrowedSource<'a> {
 
 /// What the system says when it is given a number that is no source.
 pub(crate) fn bad_source() -> io::Error {
-    nix::errno::Errno::EBADF.into()
+    Errno::EBADF.into()
 }
 
 /// Whether a number can be a source at all.
@@ -45,10 +49,32 @@ pub(crate) fn is_plausible(fd: RawSource) -> bool {
     fd >= 0
 }
 
-/// Refuses a descriptor that is not open, for mechanisms that would take it in silently.
+/// Refuses a descriptor that is not open, or that nothing can be done with but to name a file
+/// (`O_PATH`): EBADF, as epoll answers to both. Some mechanisms would take them silently.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
-    fcntl(source, FcntlArg::F_GETFD)?;
+    let flags = fcntl(source, FcntlArg::F_GETFL)?;
+    if flags & sys::PATH_ONLY != 0 { Err(bad_source()) } else { Ok(()) }
+}
+
+/// Whether a number is an open descriptor.
+pub(crate) fn is_open(fd: RawSource) -> bool {
+    // SAFETY: nothing is done with it but to ask.
+    let fd = unsafe { borrow(fd) };
+    fcntl(fd, FcntlArg::F_GETFD).is_ok()
+}
+
+/// Sleeps, or returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
+pub(crate) fn pause(duration: Duration) -> io::Result<()> {
+    Sets::default().select(Some(duration))?;
     Ok(())
+}
+
+/// Runs what may be called by a signal handler, after which `errno` is what it was.
+pub(crate) fn preserve_errno<R>(run: impl FnOnce() -> R) -> R {
+    let errno = Errno::last_raw();
+    let result = run();
+    Errno::set_raw(errno);
+    result
 }
 
 /// Python's `fileno()`: the selector's own descriptor, which can be registered with another

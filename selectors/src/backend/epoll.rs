@@ -1,18 +1,22 @@
 //! epoll(7): Linux and Android.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::dup3;
 use selectors_sys::epoll as sys;
 
 use super::always::AlwaysReady;
+use super::select::Sets;
 use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
-use crate::timeout::{millis_rounded_up, seconds_and_nanos};
+use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 /// A selector over epoll(7): Linux and Android.
@@ -52,30 +56,34 @@ const BEACON: Token = Token::reserved(1);
 ///
 /// - The kernel carries the token, so an event finds its source without a look-up by number.
 /// - The kernel writes into the caller's [`Events`], as many as there is room for: 64 at least,
-///   and twice what the last wait found.
-/// - A timeout of whole milliseconds goes through epoll_wait(2), a finer one through
-///   epoll_pwait2(2), and where the kernel or a sandbox refuses that one (ENOSYS, EPERM), which
-///   is tried when a program makes its first instance, through the former, rounded up.
+///   and twice what the last wait found. When they fill it, it is asked for the rest.
+/// - A timeout of whole milliseconds goes to epoll_wait(2). A finer one goes to select(2) on the
+///   instance, and epoll_wait(2) then collects: epoll_pwait2(2) would save a call, but older
+///   kernels lack it, and sandboxes kill who calls it.
 /// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
-///   ready. While there is such a source, each wait asks poll(2) whether it is still open.
+///   ready. Each wait asks fstat(2) whether it is still the same file.
 /// - A descriptor that was closed while registered and lives on in a duplicate keeps being
-///   reported by the kernel. When that is noticed, the epoll instance is replaced by a new one
-///   with the same descriptor number. If it was registered with another selector, it has to
-///   be registered there again; edge-triggered sources that are ready are reported once more.
+///   reported by the kernel, though it was unregistered. When that is noticed, the sources move to a
+///   new epoll instance. If that fails, it is tried again in later waits, which meanwhile look once
+///   a millisecond.
+/// - The descriptor that [`AsFd`] gives is that of an instance of its own, which is made at the
+///   first use and watches the one with the sources, so that the latter can be replaced.
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,
+    /// What other selectors watch, once somebody has asked for it. `None` if it could not be made.
+    front: OnceLock<Option<OwnedFd>>,
     /// How many events the next wait is to have room for: twice as many as the last one found.
     room: usize,
-    /// Whether epoll_pwait2(2) may be called.
-    nanoseconds: bool,
     always: AlwaysReady,
-    /// Readable for as long as an always-ready source is to be reported, and watched, so that
-    /// waits end at once, also those of an epoll instance that watches this one.
+    /// Always readable, and watched for as long as an always-ready source is to be reported, so
+    /// that waits end at once, also those of an epoll instance that watches this one. Made with
+    /// the first such source and kept.
     beacon: Option<EventFd>,
-    /// One-shot sources that had fired when the instance was replaced: the new one does not
-    /// know them, since epoll has no way to add a source that is silent.
-    left_out: Vec<RawSource>,
+    /// Whether the beacon is watched.
+    beaconing: bool,
+    /// Room for waits with fine timeouts.
+    fine: Sets,
 }
 
 impl Epoll {
@@ -96,45 +104,51 @@ impl Epoll {
     /// # }
     /// ```
     pub fn new() -> io::Result<Self> {
-        let instance = create()?;
         Ok(Self {
-            nanoseconds: has_epoll_pwait2(&instance),
-            instance,
+            instance: create()?,
+            front: OnceLock::new(),
             room: Events::LEAST_ROOM,
             always: AlwaysReady::default(),
             beacon: None,
-            left_out: Vec::new(),
+            beaconing: false,
+            fine: Sets::default(),
         })
     }
 
+    /// What other selectors watch.
+    fn front(&self) -> BorrowedFd<'_> {
+        // Without a front the descriptor lasts until the instance is replaced.
+        let front = self.front.get_or_init(|| make_front(&self.instance).ok());
+        front.as_ref().unwrap_or(&self.instance).as_fd()
+    }
+
+    /// Whether the kernel may not have a source, or may have something else under its number.
+    #[inline]
+    fn has_special(&self) -> bool {
+        !self.always.is_empty() || self.beacon.is_some()
+    }
+
     /// Watches or stops watching the beacon, as the always-ready sources need.
-    fn keep_beacon(&mut self) -> io::Result<()> {
-        match (self.always.is_armed(), self.beacon.take()) {
-            (true, None) => {
-                let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
-                let watch = Watch::new(Interest::READ, Mode::Level);
-                control(&self.instance, sys::EPOLL_CTL_ADD, beacon.as_raw_fd(), BEACON, watch)?;
-                self.beacon = Some(beacon);
-            }
-            (false, Some(beacon)) => {
-                // Closing is not enough where a forked child holds a copy.
-                delete(&self.instance, beacon.as_raw_fd())?;
-            }
-            (_, beacon) => self.beacon = beacon,
+    fn keep_beacon(&mut self) -> nix::Result<()> {
+        if self.always.is_armed() == self.beaconing {
+            return Ok(());
         }
+        let beacon = match &self.beacon {
+            Some(beacon) => beacon,
+            None => self.beacon.insert(EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?),
+        };
+        if self.beaconing {
+            delete(&self.instance, beacon.as_raw_fd())?;
+        } else {
+            add(&self.instance, beacon.as_raw_fd(), BEACON, ALWAYS)?;
+        }
+        self.beaconing = !self.beaconing;
         Ok(())
     }
 
-    /// Whether there is a source that the kernel does not have, or that may be mistaken for what
-    /// it has beside them.
-    #[inline]
-    fn keeps_some(&self) -> bool {
-        !self.always.is_empty() || self.beacon.is_some() || !self.left_out.is_empty()
-    }
-
-    /// Modifies a source that may be kept here, or is to be exclusive or no longer.
+    /// Modifies a source that is always ready, or is to be exclusive or no longer.
     #[cold]
-    fn modify_kept(
+    fn modify_special(
         &mut self,
         fd: RawSource,
         token: Token,
@@ -142,81 +156,55 @@ impl Epoll {
         new: Watch,
     ) -> io::Result<()> {
         if self.always.modify(fd, token, new) {
-            return self.keep_beacon().inspect_err(|_| {
+            return Ok(self.keep_beacon().inspect_err(|_| {
                 self.always.modify(fd, token, old);
-            });
+            })?);
         }
-        if self.is_beacon(fd) {
+        if self.owns(fd) {
+            // The source was closed, and its number has become one of ours.
             return Err(Errno::EBADF.into());
-        }
-        if let Some(place) = self.left_out.iter().position(|&left_out| left_out == fd) {
-            control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new)?;
-            self.left_out.swap_remove(place);
-            return Ok(());
         }
         if old.mode != Mode::Exclusive && new.mode != Mode::Exclusive {
             return Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?);
         }
         delete_raw(&self.instance, fd)?;
-        Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, new).inspect_err(|_| {
+        Ok(add(&self.instance, fd, token, new).inspect_err(|_| {
             // It was there a moment ago; if it is gone, so is the old watch.
-            let _ = control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, old);
+            let _ = add(&self.instance, fd, token, old);
         })?)
     }
 
-    /// Forgets a source that may be kept here. Whether the kernel need not hear of it.
+    /// Forgets a source that is always ready. Whether the kernel does not have it.
     #[cold]
-    fn forget_kept(&mut self, fd: RawSource, token: Token) -> io::Result<bool> {
+    fn unregister_special(&mut self, fd: RawSource, token: Token) -> bool {
         if self.always.remove(fd, token) {
-            return self.keep_beacon().map(|()| true);
+            // If the beacon stays, it ends one more wait, which tries again.
+            let _ = self.keep_beacon();
+            return true;
         }
-        self.left_out.retain(|&left_out| left_out != fd);
-        Ok(self.is_beacon(fd))
-    }
-
-    /// Whether a source was closed and its number has become the beacon's, which is to stay
-    /// watched as it is.
-    fn is_beacon(&self, fd: RawSource) -> bool {
-        self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
+        // The source was closed, and its number has become one of ours.
+        self.owns(fd)
     }
 
     /// Puts the always-ready sources in the place of the beacon.
     #[cold]
-    fn report_always_ready(&mut self, events: &mut Events) -> io::Result<()> {
+    fn report_always_ready(&mut self, events: &mut Events) {
         events.list.retain(|event| event.token() != BEACON);
         self.always.report(events);
-        self.keep_beacon()
+        // If the beacon stays, it ends one more wait, which tries again.
+        let _ = self.keep_beacon();
     }
 
-    /// One waiting call, which appends to `list`. Returns the number of its events.
-    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
-    #[inline(always)]
-    fn wait_once(
-        &mut self,
-        list: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> nix::Result<usize> {
-        list.reserve(self.room);
-        let spare = list.spare_capacity_mut();
-        let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
-        // An `Event` is an `epoll_event`: see `Record`.
-        let spare = spare.as_mut_ptr().cast();
-        let epoll = self.instance.as_raw_fd();
-        if let Some(fine) = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0) {
-            if self.nanoseconds {
-                let (tv_sec, tv_nsec) = seconds_and_nanos(fine);
-                let timeout = sys::KernelTimespec { tv_sec, tv_nsec };
-                // SAFETY: `spare` points to `room` elements that we own, `timeout` outlives the
-                // call.
-                let answer = unsafe { sys::epoll_pwait2(epoll, spare, room, &raw const timeout) };
-                match count(answer) {
-                    Err(Errno::ENOSYS | Errno::EPERM) => self.nanoseconds = false,
-                    count => return count,
-                }
-            }
+    /// Waits at a resolution that epoll_wait(2) does not have, and then collects.
+    #[cold]
+    fn wait_fine(&mut self, list: &mut Vec<Event>, timeout: Duration) -> nix::Result<usize> {
+        let number = self.instance.as_raw_fd();
+        self.fine.set(number, Interest::READ);
+        match self.fine.select(Some(timeout)) {
+            Ok(0) => Ok(0),
+            Ok(_) => wait(&self.instance, list, self.room, 0),
+            Err(error) => Err(error),
         }
-        // SAFETY: `spare` points to `room` elements that we own.
-        count(unsafe { sys::epoll_wait(epoll, spare, room, millis_rounded_up(timeout)) })
     }
 }
 
@@ -232,11 +220,7 @@ impl Backend for Epoll {
             write_hangup: true,
             nesting: true,
             constant_wait: true,
-            timeout_grain: if self.nanoseconds {
-                Duration::from_nanos(1)
-            } else {
-                Duration::from_millis(1)
-            },
+            timeout_grain: Duration::from_micros(1),
             ..Capabilities::default()
         }
     }
@@ -248,117 +232,203 @@ impl Backend for Epoll {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
-        match control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, watch) {
+        match add(&self.instance, fd, token, watch) {
             // The kernel would not watch it because it never blocks.
             Err(Errno::EPERM) => {
                 self.always.insert(fd, token, watch);
-                self.keep_beacon().inspect_err(|_| {
+                Ok(self.keep_beacon().inspect_err(|_| {
                     self.always.remove(fd, token);
-                })
+                })?)
             }
             // An earlier registration of the same open file under the same number, whose
             // descriptor was closed behind our back and has come back.
             Err(Errno::EEXIST) => {
                 delete(&self.instance, fd)?;
-                Ok(control(&self.instance, sys::EPOLL_CTL_ADD, fd, token, watch)?)
+                Ok(add(&self.instance, fd, token, watch)?)
             }
-            answer => Ok(answer?),
+            result => Ok(result?),
         }
     }
 
     #[inline]
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        // EPOLL_CTL_MOD answers EINVAL to EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
+        // EPOLL_CTL_MOD fails with EINVAL for EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
         let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
-        if exclusive || self.keeps_some() {
-            return self.modify_kept(fd, token, old, new);
+        if exclusive || self.has_special() {
+            return self.modify_special(fd, token, old, new);
         }
         Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
     }
 
     #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, _watch: Watch) -> io::Result<()> {
-        if self.keeps_some() && self.forget_kept(fd, token)? {
+        if self.has_special() && self.unregister_special(fd, token) {
             return Ok(());
         }
-        delete(&self.instance, fd)
+        Ok(delete(&self.instance, fd)?)
     }
 
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let count = self.wait_once(&mut events.list, timeout)?;
-        // SAFETY: the kernel has written that many, and there was room for them.
-        unsafe { events.list.set_len(events.list.len() + count) };
-        self.room = Events::LEAST_ROOM.max(2 * count);
-        if self.beacon.is_some() { self.report_always_ready(events) } else { Ok(()) }
+        let before = events.list.len();
+        let count = match timeout {
+            Some(fine) if fine.subsec_nanos() % NANOS_PER_MILLI != 0 => {
+                self.wait_fine(&mut events.list, fine)?
+            }
+            _ => wait(&self.instance, &mut events.list, self.room, millis_rounded_up(timeout))?,
+        };
+        if count > 0 && is_full(&events.list) {
+            // Level-triggered sources that were reported are reported again.
+            events.mark_repeats();
+            wait_for_rest(&self.instance, &mut events.list);
+        }
+        self.room = Events::LEAST_ROOM.max(2 * (events.list.len() - before));
+        if self.beaconing {
+            self.report_always_ready(events);
+        }
+        Ok(())
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
-        Some(self.instance.as_fd())
+        Some(self.front())
     }
 
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
+    #[inline]
+    fn owns(&self, fd: RawSource) -> bool {
+        let is = |own: &OwnedFd| own.as_raw_fd() == fd;
+        is(&self.instance)
+            || self.front.get().and_then(Option::as_ref).is_some_and(is)
+            || self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
         let new = create()?;
-        let mut left_out = Vec::new();
+        let mut later = Vec::new();
         for source in sources {
-            if self.always.contains(source.fd, source.token) {
+            // The number of a source that was closed may be one of ours.
+            if self.always.contains(source.fd, source.token) || self.owns(source.fd) {
                 continue;
             }
-            if !source.armed {
-                left_out.push(source.fd);
-                continue;
-            }
-            match control(&new, sys::EPOLL_CTL_ADD, source.fd, source.token, source.watch) {
-                // EBADF, or EPERM if the number is another file's: it was closed as well.
-                Ok(()) | Err(Errno::EBADF | Errno::EPERM) => {}
-                Err(error) => return Err(error.into()),
+            if source.watch.mode == Mode::Edge {
+                self.copy(&new, source)?;
+            } else {
+                later.push(source);
             }
         }
-        if let Some(beacon) = &self.beacon {
-            let watch = Watch::new(Interest::READ, Mode::Level);
-            control(&new, sys::EPOLL_CTL_ADD, beacon.as_raw_fd(), BEACON, watch)?;
+        // A new instance begins by reporting what is ready. Of an edge-triggered source that is
+        // an edge only if the old one has it as well, which is asked last: so none is lost.
+        let mut edges = Vec::new();
+        while wait(&new, &mut edges, Events::LEAST_ROOM, 0)? > 0 {}
+        for source in later {
+            self.copy(&new, source)?;
         }
-        let (new, old) = (new.as_raw_fd(), self.instance.as_raw_fd());
-        // SAFETY: both are open, and ours; the old number means the new instance from now on.
-        Errno::result(unsafe { sys::dup3(new, old, sys::EPOLL_CLOEXEC) })?;
-        self.left_out = left_out;
+        if let Some(beacon) = self.beacon.as_ref().filter(|_| self.beaconing) {
+            add(&new, beacon.as_raw_fd(), BEACON, ALWAYS)?;
+        }
+        if let Some(front) = self.front.get().and_then(Option::as_ref) {
+            add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
+            // Closing is not enough where a forked child has a copy.
+            let _ = delete(front, self.instance.as_raw_fd());
+        }
+        let old = mem::replace(&mut self.instance, new);
+        self.fine = Sets::default();
+        wait_for_rest(&old, &mut events.list);
         Ok(())
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        let mut new = Self::new()?;
+        if let Some(Some(front)) = self.front.get_mut() {
+            // It keeps its number, by which another selector may be about to watch it.
+            let fresh = make_front(&new.instance)?;
+            dup3(fresh, front, OFlag::O_CLOEXEC)?;
+            new.front = mem::take(&mut self.front);
+        }
+        *self = new;
+        Ok(())
+    }
+}
+
+impl Epoll {
+    /// Watches in the instance `new` what this one watches. A source that was closed, or whose
+    /// number is another file's by now, is left out.
+    fn copy(&self, new: &OwnedFd, source: Registered) -> nix::Result<()> {
+        let nothing = sys::epoll_event { events: 0, u64: BEACON.to_bits() };
+        // The kernel has it if it refuses to have it twice.
+        match control_raw(&self.instance, sys::EPOLL_CTL_ADD, source.fd, nothing) {
+            Err(Errno::EEXIST) => add(new, source.fd, source.token, source.watch),
+            Err(Errno::ENOMEM) => Err(Errno::ENOMEM),
+            Ok(()) => delete(&self.instance, source.fd),
+            Err(_) => Ok(()),
+        }
     }
 }
 
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.instance.as_fd()
+        self.front()
     }
 }
 
-fn create() -> io::Result<OwnedFd> {
+const NANOS_PER_MILLI: u32 = 1_000_000;
+
+/// How the beacon is watched, and the instance by its front.
+const ALWAYS: Watch = Watch::new(Interest::READ, Mode::Level);
+
+fn create() -> nix::Result<OwnedFd> {
     // SAFETY: takes a number and returns a descriptor or -1.
     let fd = Errno::result(unsafe { sys::epoll_create1(sys::EPOLL_CLOEXEC) })?;
     // SAFETY: a new descriptor that is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether epoll_pwait2(2) is there and allowed, which is tried once.
-fn has_epoll_pwait2(instance: &OwnedFd) -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| {
-        let mut event = sys::epoll_event { events: 0, u64: 0 };
-        let now = sys::KernelTimespec::default();
-        let mut probe = || {
-            // SAFETY: there is room for one event, and `now` outlives the call.
-            unsafe { sys::epoll_pwait2(instance.as_raw_fd(), &raw mut event, 1, &raw const now) }
-        };
-        sys::HAS_EPOLL_PWAIT2 && count(probe()).is_ok()
-    })
+/// An instance that is readable when `instance` is.
+fn make_front(instance: &OwnedFd) -> nix::Result<OwnedFd> {
+    let front = create()?;
+    add(&front, instance.as_raw_fd(), BEACON, ALWAYS)?;
+    Ok(front)
 }
 
-/// What a call answers that does not fail: how many events it has found, where it waits.
+/// The result of a call: how many events it has found, where it waits.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "errors are small")]
-fn count(answer: isize) -> nix::Result<usize> {
-    usize::try_from(answer).map_err(|_| Errno::from_raw(-answer as i32))
+fn count(result: isize) -> nix::Result<usize> {
+    usize::try_from(result).map_err(|_| Errno::from_raw(-result as i32))
+}
+
+/// epoll_wait(2), which appends to `list` as much as there is room for, and that is `room` at
+/// least: the number of events. `timeout` is in milliseconds.
+#[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+#[inline(always)]
+fn wait(epoll: &OwnedFd, list: &mut Vec<Event>, room: usize, timeout: i32) -> nix::Result<usize> {
+    list.reserve(room);
+    let spare = list.spare_capacity_mut();
+    let most = i32::try_from(spare.len()).map_or(sys::MAX_EVENTS, |len| len.min(sys::MAX_EVENTS));
+    // An `Event` is an `epoll_event`: see `Record`.
+    let spare = spare.as_mut_ptr().cast();
+    // SAFETY: `spare` points to at least `most` elements that we own.
+    let count = count(unsafe { sys::epoll_wait(epoll.as_raw_fd(), spare, most, timeout) })?;
+    // SAFETY: the kernel has written that many, and there was room for them.
+    unsafe { list.set_len(list.len() + count) };
+    Ok(count)
+}
+
+/// Whether the kernel may have had more to report than there was room for.
+#[inline]
+fn is_full(list: &Vec<Event>) -> bool {
+    list.len() == list.capacity()
+}
+
+/// Appends what has not been collected yet, and perhaps some of what has.
+#[cold]
+fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) {
+    // If it fails, what was found is not lost, and the rest is reported by a later wait.
+    while wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0).is_ok() && is_full(list) {}
 }
 
 #[inline]
@@ -369,20 +439,35 @@ fn control(
     token: Token,
     watch: Watch,
 ) -> nix::Result<()> {
-    let mut event = sys::epoll_event { events: to_epoll(watch), u64: token.to_bits() };
+    let event = sys::epoll_event { events: to_epoll(watch), u64: token.to_bits() };
+    control_raw(epoll, operation, fd, event)
+}
+
+#[inline]
+fn control_raw(
+    epoll: &OwnedFd,
+    operation: i32,
+    fd: RawSource,
+    mut event: sys::epoll_event,
+) -> nix::Result<()> {
     // SAFETY: `event` outlives the call; the kernel checks the numbers.
-    let answer = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) };
-    count(answer).map(drop)
+    let result = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), operation, fd, &raw mut event) };
+    count(result).map(drop)
+}
+
+#[inline]
+fn add(epoll: &OwnedFd, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
+    control(epoll, sys::EPOLL_CTL_ADD, fd, token, watch)
 }
 
 /// Stops watching `fd`, which need not be watched any more.
 #[inline]
-fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
+fn delete(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     match delete_raw(epoll, fd) {
         // It was closed, and the number is free, or another file's, or one's that cannot be
-        // watched.
-        Ok(()) | Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM) => Ok(()),
-        Err(error) => Err(error.into()),
+        // watched, or the instance's own.
+        Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM | Errno::EINVAL) => Ok(()),
+        result => result,
     }
 }
 
@@ -390,8 +475,8 @@ fn delete(epoll: &OwnedFd, fd: RawSource) -> io::Result<()> {
 fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     let no_event = ptr::null_mut();
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
-    let answer = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, no_event) };
-    count(answer).map(drop)
+    let result = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, no_event) };
+    count(result).map(drop)
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
@@ -404,7 +489,7 @@ fn to_epoll(watch: Watch) -> u32 {
     };
     if watch.interest.contains(Interest::READ) {
         flags |= sys::EPOLLIN;
-        // The kernel answers EINVAL to EPOLLEXCLUSIVE with EPOLLRDHUP.
+        // The kernel refuses EPOLLEXCLUSIVE with EPOLLRDHUP.
         if watch.mode != Mode::Exclusive {
             flags |= sys::EPOLLRDHUP;
         }
@@ -418,7 +503,7 @@ fn to_epoll(watch: Watch) -> u32 {
     flags as u32
 }
 
-// What the kernel says is told as it says it: see `Readiness`.
+// What the kernel reports is used as it is: see `Readiness`.
 const _: () = {
     assert!(Readiness::READ.bits() == sys::EPOLLIN as u32);
     assert!(Readiness::WRITE.bits() == sys::EPOLLOUT as u32);

@@ -25,7 +25,17 @@ mod socket;
 use socket as source;
 
 pub use source::{AsSource, BorrowedSource, RawSource};
-pub(crate) use source::{bad_source, borrow, is_plausible, raw, source};
+pub(crate) use source::{
+    bad_source, borrow, check_open, is_open, is_plausible, pause, preserve_errno, raw, source,
+};
+
+// Whether the process is a child that inherited a selector.
+
+#[cfg(unix)]
+pub(crate) mod fork;
+#[cfg(windows)]
+#[path = "fork/none.rs"]
+pub(crate) mod fork;
 
 // What an event is made of.
 
@@ -95,20 +105,6 @@ mod select;
 #[cfg(windows)]
 #[path = "select/winsock.rs"]
 mod select;
-
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-#[path = "poll/ppoll.rs"]
-mod poll_call;
-#[cfg(any(target_vendor = "apple", target_os = "illumos", target_os = "solaris"))]
-#[path = "poll/poll.rs"]
-mod poll_call;
 
 pub use any::AnyBackend;
 pub use deferred::{Change, Deferred};
@@ -248,8 +244,9 @@ pub type DefaultSelector<F, T = ()> = crate::Selector<F, T, DefaultBackend>;
 /// [`Backend::waker`].
 pub type Trigger = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
-/// A source as a selector knows it: see [`Backend::rebuild`].
+/// A registered source: see [`Backend::rebuild`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Registered {
     /// Its descriptor.
     pub fd: RawSource,
@@ -257,8 +254,6 @@ pub struct Registered {
     pub token: Token,
     /// What it is watched for.
     pub watch: Watch,
-    /// Whether it is to be reported: not after a one-shot source was.
-    pub armed: bool,
 }
 
 /// What turns a selector's calls into the kernel's.
@@ -390,6 +385,12 @@ pub trait Backend {
         None
     }
 
+    /// Whether a number is that of a descriptor of the backend's own, which the selector refuses
+    /// to register: by default that of [`descriptor`](Self::descriptor).
+    fn owns(&self, fd: RawSource) -> bool {
+        self.descriptor().is_some_and(|own| raw(own) == fd)
+    }
+
     /// A backend's own way to be woken: calling the trigger makes the wait that is going on,
     /// or the next one, report `token` once. With `None` the selector watches a channel of its
     /// own as if it were a source, which is right for most.
@@ -408,18 +409,58 @@ pub trait Backend {
         Instant::now()
     }
 
-    /// Starts over with `sources` and nothing else. The selector asks for this when the kernel
-    /// has reported a token that is not registered, so watches something that can no longer be
-    /// named: epoll does that with a descriptor that was closed before it was unregistered, but
-    /// has a duplicate. A kernel that cannot do that needs no implementation.
+    /// Makes the kernel watch `sources` and nothing else, with a new kernel object.
+    ///
+    /// The selector asks for this when the kernel has reported a token that is not registered, so
+    /// it watches something that can no longer be named: epoll does that with a descriptor that
+    /// was closed while it was registered, and has a duplicate. A kernel that drops what is closed
+    /// needs no implementation.
+    ///
+    /// `sources` are those that are to be reported; a source whose number is not open any more, or
+    /// is another file's, is left out. Nothing may be lost: what the old object had still to
+    /// report of edge-triggered sources and of the waker is appended to `events`, also on failure.
+    /// Whatever else is appended is ignored.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers; everything is then as before.
-    fn rebuild(&mut self, sources: &[Registered]) -> io::Result<()> {
-        let _ = sources;
+    /// Whatever the kernel returns; everything is then as before. The selector goes on, and tries
+    /// again in a later wait.
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let _ = (sources, events);
         Ok(())
     }
+
+    /// In a child of fork(2): gives up what was inherited, without changing anything that the
+    /// parent sees, and is as new, with nothing registered. The selector then registers every
+    /// source again.
+    ///
+    /// Dropping a backend in the child must not change anything that the parent sees, either.
+    ///
+    /// # Errors
+    ///
+    /// Those of making a new backend; [`io::ErrorKind::Unsupported`] by default. It can be tried
+    /// again.
+    fn after_fork(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Registers a source that the selector owns by its number.
+pub(crate) fn register_raw<B: Backend + ?Sized>(
+    backend: &mut B,
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+) -> io::Result<()> {
+    // SAFETY: the selector owns the file object, which keeps the descriptor open. If it was closed
+    // nevertheless, it is but a number that the kernel refuses, or another file's, which is
+    // watched and not touched.
+    let source = unsafe { borrow(fd) };
+    backend.register(source, token, watch)
 }
 
 /// What a backend can do beyond what every one must.

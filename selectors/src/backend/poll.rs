@@ -3,11 +3,14 @@
 use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use selectors_sys::poll as sys;
 
-use super::descriptor::{check_open, raw};
-use super::{Backend, BorrowedSource, Capabilities, RawSource, poll_call};
+use super::descriptor::{borrow, check_open, raw};
+use super::select::{Select, Sets};
+use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::index::DescriptorIndex;
+use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 /// A selector over poll(2): every Unix.
@@ -38,14 +41,18 @@ impl<F, T> PollSelector<F, T> {
     }
 }
 
-/// poll(2), through ppoll(2) where the system has it.
+/// poll(2).
 ///
 /// # Implementation notes
 ///
+/// - A timeout finer than a millisecond is poll(2) for the whole milliseconds and select(2) for the
+///   rest, and not ppoll(2), which some systems lack and some sandboxes forbid.
+/// - poll(2) fails with EINVAL for more sources than RLIMIT_NOFILE allows (macOS: OPEN_MAX), which
+///   can be lowered at any time. select(2) then waits in its place, without the hints.
 /// - One dense array of `pollfd`s goes to the kernel; sources move within it when others leave.
 ///   The cost of a wait grows with the number of sources.
-/// - A one-shot source that has fired keeps its place with its number negated, which poll(2)
-///   ignores: a mask of zero would still report hang-ups.
+/// - A one-shot source that has fired keeps its place with its number complemented, which makes it
+///   negative, so that poll(2) ignores it: a mask of zero would still report hang-ups.
 /// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL).
 #[derive(Debug, Default)]
 pub struct Poll {
@@ -96,6 +103,54 @@ impl Poll {
         }
     }
 
+    /// The waiting call: how many entries have something to report.
+    fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
+        let Some(fine) = timeout.filter(|timeout| timeout.subsec_nanos() % NANOS_PER_MILLI != 0)
+        else {
+            return poll(&mut self.fds, timeout);
+        };
+        let rest = Duration::from_nanos((fine.subsec_nanos() % NANOS_PER_MILLI).into());
+        let ready = poll(&mut self.fds, Some(fine.saturating_sub(rest)))?;
+        if ready > 0 {
+            return Ok(ready);
+        }
+        match self.sets().select(Some(rest)) {
+            // A closed descriptor, which poll(2) reports; too many of them; too high a number.
+            Ok(_) | Err(Errno::EBADF | Errno::EINVAL) => poll(&mut self.fds, Some(Duration::ZERO)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The sources as select(2) takes them.
+    fn sets(&self) -> Sets {
+        let mut sets = Sets::default();
+        for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
+            sets.set(pollfd.fd, to_interest(pollfd.events));
+        }
+        sets
+    }
+
+    /// Waits by select(2), and leaves what it has found in the array.
+    #[cold]
+    fn call_select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let mut select = Select::default();
+        for (place, pollfd) in (0..).zip(&self.fds).filter(|(_, pollfd)| pollfd.fd >= 0) {
+            // SAFETY: nothing is done with it but to watch it; it need not be open.
+            let source = unsafe { borrow(pollfd.fd) };
+            let watch = Watch::new(to_interest(pollfd.events), Mode::Level);
+            select.insert(source, Token::from_bits(place), watch);
+        }
+        let mut events = Events::new();
+        select.wait(&mut events, timeout)?;
+        self.fds.iter_mut().for_each(|pollfd| pollfd.revents = 0);
+        for event in &events {
+            if let Ok(place) = usize::try_from(event.token().to_bits()) {
+                self.fds[place].revents = to_revents(event.readiness());
+            }
+        }
+        Ok(events.len())
+    }
+
     fn place(&self, fd: RawSource) -> io::Result<usize> {
         self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -109,7 +164,7 @@ impl Backend for Poll {
             hangup: true,
             error: true,
             write_hangup: true,
-            timeout_grain: poll_call::GRAIN,
+            timeout_grain: Duration::from_micros(1),
             ..Capabilities::default()
         }
     }
@@ -151,7 +206,10 @@ impl Backend for Poll {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let ready = poll_call::poll(&mut self.fds, timeout)?;
+        let ready = match self.call(timeout) {
+            Err(Errno::EINVAL) => self.call_select(timeout)?,
+            ready => ready?,
+        };
         if ready == 0 {
             return Ok(());
         }
@@ -172,6 +230,21 @@ impl Backend for Poll {
         }
         Ok(())
     }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        *self = Self::default();
+        Ok(())
+    }
+}
+
+const NANOS_PER_MILLI: u32 = 1_000_000;
+
+/// poll(2): how many of `fds` have something to report.
+fn poll(fds: &mut [sys::pollfd], timeout: Option<Duration>) -> nix::Result<usize> {
+    let count = sys::nfds_t::try_from(fds.len()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `fds` points to `count` elements that are ours to be written.
+    let ready = unsafe { sys::poll(fds.as_mut_ptr(), count, millis_rounded_up(timeout)) };
+    Ok(usize::try_from(Errno::result(ready)?).unwrap_or(0))
 }
 
 /// A negative number, which poll(2) ignores, for every descriptor, also for 0.
@@ -194,6 +267,32 @@ fn to_poll(interest: Interest) -> i16 {
     }
     if interest.contains(Interest::PRIORITY) {
         flags |= sys::POLLPRI;
+    }
+    flags
+}
+
+fn to_interest(flags: i16) -> Interest {
+    let mut interest = Interest::empty();
+    interest.set(Interest::READ, flags & sys::POLLIN != 0);
+    interest.set(Interest::WRITE, flags & sys::POLLOUT != 0);
+    interest.set(Interest::PRIORITY, flags & sys::POLLPRI != 0);
+    interest
+}
+
+/// What poll(2) would have written, as far as select(2) can tell.
+fn to_revents(readiness: Readiness) -> i16 {
+    let mut flags = 0;
+    if readiness.contains(Readiness::READ) {
+        flags |= sys::POLLIN;
+    }
+    if readiness.contains(Readiness::WRITE) {
+        flags |= sys::POLLOUT;
+    }
+    if readiness.contains(Readiness::PRIORITY) {
+        flags |= sys::POLLPRI;
+    }
+    if readiness.contains(Readiness::ERROR) {
+        flags |= sys::POLLNVAL;
     }
     flags
 }

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use selectors_sys::{poll as sys_poll, select as sys};
+use selectors_sys::select as sys;
 
-use super::descriptor::{check_open, raw};
+use super::descriptor::{check_open, is_open, raw};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::index::DescriptorIndex;
-use crate::timeout::seconds_and_nanos;
+use crate::timeout::seconds_and_micros_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 /// A selector over select(2): every Unix.
@@ -41,7 +41,7 @@ impl<F, T> SelectSelector<F, T> {
     }
 }
 
-/// select(2), through pselect(2), with sets of its own.
+/// select(2), with sets of its own.
 ///
 /// # Implementation notes
 ///
@@ -49,10 +49,11 @@ impl<F, T> SelectSelector<F, T> {
 ///   BSDs and macOS take them. illumos and Solaris do not:
 ///   [`Capabilities::max_descriptor`] says so there.
 /// - The cost of a wait grows with the highest descriptor.
-/// - The kernel tells READ, WRITE and PRIORITY and nothing else, and a hang-up only to those
-///   who wait for READ.
-/// - One closed descriptor makes select(2) fail as a whole with EBADF. It is then looked for,
-///   reported as an ERROR, and left out of the call that asks for the others.
+/// - The kernel reports READ, WRITE and PRIORITY and nothing else, and a hang-up only for
+///   READ.
+/// - One closed descriptor makes select(2) fail as a whole with EBADF. Every descriptor is then
+///   checked by fcntl(2); a closed one is reported as an ERROR and left out of the call for the
+///   others, which is made again for as long as other threads close descriptors meanwhile.
 #[derive(Debug, Default)]
 pub struct Select {
     wanted: Sets,
@@ -89,6 +90,14 @@ impl Select {
         Ok(Self::default())
     }
 
+    /// As `register`, of what need not be open any more.
+    pub(super) fn insert(&mut self, source: BorrowedSource<'_>, token: Token, watch: Watch) {
+        let fd = raw(source);
+        self.index.insert(fd, self.sources.len());
+        self.sources.push(Source { fd, token, watch });
+        self.wanted.set(fd, watch.interest);
+    }
+
     fn place(&self, fd: RawSource) -> io::Result<usize> {
         self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -123,21 +132,45 @@ impl Select {
         }
     }
 
-    /// Reports the descriptors that are not open, and takes them out of `self.ready`. Whether
-    /// there were any.
-    fn report_closed(&mut self, events: &mut Events) -> io::Result<bool> {
-        let armed = |source: &&Source| self.wanted.contains(source.fd);
-        let mut fds: Vec<_> = (self.sources.iter().filter(armed))
-            .map(|source| sys_poll::pollfd { fd: source.fd, events: 0, revents: 0 })
+    /// Reports the descriptors that are not open, and takes them out of `self.ready`.
+    #[cold]
+    fn report_closed(&mut self, events: &mut Events) {
+        let closed: Vec<_> = (self.sources.iter().map(|source| source.fd))
+            .filter(|&fd| self.ready.contains(fd) && !is_open(fd))
             .collect();
-        super::poll_call::poll(&mut fds, Some(Duration::ZERO))?;
-        let mut found = false;
-        for closed in fds.iter().filter(|pollfd| pollfd.revents & sys_poll::POLLNVAL != 0) {
-            found = true;
-            self.ready.set(closed.fd, Interest::empty());
-            self.report_one(to_index(closed.fd), Readiness::ERROR, events);
+        for fd in closed {
+            self.ready.set(fd, Interest::empty());
+            self.report_one(to_index(fd), Readiness::ERROR, events);
         }
-        Ok(found)
+    }
+
+    /// Waits when a descriptor is closed: reports it and asks for the others.
+    #[cold]
+    fn wait_with_closed(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> nix::Result<usize> {
+        let (start, first) = (Instant::now(), events.len());
+        let mut open = Sets::default();
+        open.copy(&self.wanted);
+        loop {
+            self.ready.copy(&open);
+            self.report_closed(events);
+            open.copy(&self.ready);
+            let left = match timeout {
+                _ if events.len() > first => Some(Duration::ZERO),
+                Some(timeout) => Some(timeout.saturating_sub(start.elapsed())),
+                None => None,
+            };
+            match self.ready.select(left) {
+                // Another one was closed, or one was closed for a moment.
+                Err(Errno::EBADF) => {}
+                // What was found must not be lost.
+                Err(_) if events.len() > first => return Ok(0),
+                answer => return answer,
+            }
+        }
     }
 }
 
@@ -145,7 +178,7 @@ impl Backend for Select {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             priority: true,
-            timeout_grain: Duration::from_nanos(1),
+            timeout_grain: Duration::from_micros(1),
             max_descriptor: sys::MAX_DESCRIPTOR,
             ..Capabilities::default()
         }
@@ -158,10 +191,7 @@ impl Backend for Select {
         watch: Watch,
     ) -> io::Result<()> {
         check_open(source)?;
-        let fd = raw(source);
-        self.index.insert(fd, self.sources.len());
-        self.sources.push(Source { fd, token, watch });
-        self.wanted.set(fd, watch.interest);
+        self.insert(source, token, watch);
         Ok(())
     }
 
@@ -186,13 +216,7 @@ impl Backend for Select {
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.ready.copy(&self.wanted);
         let count = match self.ready.select(timeout) {
-            Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
-                self.ready.copy(&self.wanted);
-                if !self.report_closed(events)? {
-                    return Err(error);
-                }
-                self.ready.select(Some(Duration::ZERO))?
-            }
+            Err(Errno::EBADF) => self.wait_with_closed(events, timeout)?,
             answer => answer?,
         };
         if count > 0 {
@@ -200,11 +224,16 @@ impl Backend for Select {
         }
         Ok(())
     }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        *self = Self::default();
+        Ok(())
+    }
 }
 
 /// One set for each of READ, WRITE and PRIORITY.
 #[derive(Debug, Default)]
-struct Sets {
+pub(super) struct Sets {
     read: Set,
     write: Set,
     except: Set,
@@ -217,7 +246,7 @@ impl Sets {
     }
 
     /// Puts `fd` into the sets of `interest` and into no other.
-    fn set(&mut self, fd: RawSource, interest: Interest) {
+    pub(super) fn set(&mut self, fd: RawSource, interest: Interest) {
         self.read.set(fd, interest.contains(Interest::READ));
         self.write.set(fd, interest.contains(Interest::WRITE));
         self.except.set(fd, interest.contains(Interest::PRIORITY));
@@ -233,13 +262,13 @@ impl Sets {
         self.read.0.len().max(self.write.0.len()).max(self.except.0.len())
     }
 
-    /// pselect(2) over these sets: how many bits are left in them.
-    fn select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map(|timeout| {
-            let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
-            sys::timespec { tv_sec, tv_nsec }
+    /// select(2) over these sets, at microsecond resolution: how many bits are left in them.
+    pub(super) fn select(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
+        let mut timeout = timeout.map(|timeout| {
+            let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
+            sys::timeval { tv_sec, tv_usec }
         });
-        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         let words = self.words();
         let bits = i32::try_from(words * sys::NFDBITS).unwrap_or(i32::MAX);
         let read = self.read.as_mut_ptr(words);
@@ -248,7 +277,7 @@ impl Sets {
         // SAFETY: the kernel reads and writes the first `bits` bits of each set, rounded up to
         // whole masks, and the sets are that long, or null; `timeout` is null or outlives the
         // call.
-        let count = unsafe { sys::pselect(bits, read, write, except, timeout, ptr::null()) };
+        let count = unsafe { sys::select(bits, read, write, except, timeout) };
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
     }
 }

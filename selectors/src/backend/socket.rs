@@ -1,6 +1,8 @@
 //! What a source is on Windows: a socket.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use selectors_sys::select as sys;
 
@@ -41,4 +43,27 @@ pub(crate) fn bad_source() -> io::Error {
 /// Whether a number can be a source at all.
 pub(crate) fn is_plausible(socket: RawSource) -> bool {
     socket != sys::INVALID_SOCKET as RawSource
+}
+
+/// Refuses what is no socket.
+pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
+    super::select::check_open(raw(source))
+}
+
+/// Runs what leaves a thread's last error alone: there are no signal handlers that could notice.
+pub(crate) fn preserve_errno<R>(run: impl FnOnce() -> R) -> R {
+    run()
+}
+
+/// Whether a number is that of a socket.
+pub(crate) fn is_open(socket: RawSource) -> bool {
+    // SAFETY: nothing is done with it but to ask.
+    check_open(unsafe { borrow(socket) }).is_ok()
+}
+
+/// Sleeps.
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere a signal may end it")]
+pub(crate) fn pause(duration: Duration) -> io::Result<()> {
+    thread::sleep(duration);
+    Ok(())
 }

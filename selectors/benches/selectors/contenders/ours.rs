@@ -184,7 +184,7 @@ impl<'a, W: Way> Wakes<'a> for Ours<'a, W> {
 
     #[inline]
     fn wake(waker: &Waker) -> io::Result<()> {
-        waker.wake()
+        Ok(waker.wake()?)
     }
 
     #[inline]

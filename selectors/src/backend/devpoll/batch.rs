@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Devpoll, Source, adding, check_open, removing};
+use super::{Devpoll, Source, adding, check_open};
 use crate::Events;
 use crate::backend::{Backend, Change, borrow};
 
@@ -35,22 +35,14 @@ impl Devpoll {
         }
         self.entries.clear();
         for change in changes {
-            match change.new_watch() {
-                Some(new) => self.entries.extend(adding(change.fd(), new)),
-                None => self.entries.push(removing(change.fd())),
-            }
+            self.entries.extend(adding(change.fd(), change.new_watch()));
         }
         if self.device.write(&self.entries).is_err() {
             return false;
         }
         for change in changes {
-            let (fd, token) = (change.fd(), change.token());
-            match change.new_watch() {
-                Some(watch) => {
-                    self.keep(Source { fd, token, watch, armed: true, settled: true });
-                }
-                None => self.forget(fd),
-            }
+            let (fd, token, watch) = (change.fd(), change.token(), change.new_watch());
+            self.keep(Source { fd, token, watch, armed: true, settled: true });
         }
         true
     }

@@ -65,12 +65,10 @@ impl Kqueue {
 
     fn mount(&mut self, change: &Change) {
         let (fd, token) = (change.fd(), change.token());
-        let filters = Changes::new(fd, token, change.old_watch(), change.new_watch());
+        let filters = Changes::new(fd, token, change.old_watch(), Some(change.new_watch()));
         self.riding.extend(filters.without_receipts());
-        match (change.old_watch(), change.new_watch()) {
-            (None, _) => self.tokens.insert(fd, token),
-            (_, None) => self.tokens.remove(fd),
-            _ => {}
+        if change.old_watch().is_none() {
+            self.tokens.insert(fd, token);
         }
     }
 
@@ -95,13 +93,12 @@ impl Kqueue {
         // They come in the order of the changes.
         for of_one in of_each(changes) {
             let ident = ident(of_one);
-            let only_deletes = of_one.iter().all(|change| change.new_watch().is_none());
             let mut harmless = true;
             while let Some(failure) = failures.next_if(|failure| Some(failure.ident) == ident) {
                 #[expect(clippy::cast_possible_truncation, reason = "an errno")]
                 let error = Errno::from_raw(failure.data as i32);
                 // Only deleting answers ENOENT, and then there is nothing to delete.
-                harmless &= error == Errno::ENOENT || error == Errno::EBADF && only_deletes;
+                harmless &= error == Errno::ENOENT;
             }
             if !harmless {
                 all &= self.make_by_itself(of_one);

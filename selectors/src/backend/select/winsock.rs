@@ -342,7 +342,7 @@ fn start() -> io::Result<()> {
 }
 
 /// Refuses what is no socket, or none any more.
-fn check_open(socket: RawSource) -> io::Result<()> {
+pub(in crate::backend) fn check_open(socket: RawSource) -> io::Result<()> {
     option(socket, sys::SO_TYPE).map(drop)
 }
 

@@ -31,8 +31,15 @@ impl Channel {
         }
     }
 
-    pub(crate) fn drain(&self) {
-        // The one error is EAGAIN: there was nothing.
-        let _ = self.0.read();
+    /// Takes what was sent.
+    ///
+    /// # Errors
+    ///
+    /// The channel is broken: somebody closed its descriptor.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        match self.0.read() {
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

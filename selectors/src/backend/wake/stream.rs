@@ -37,8 +37,21 @@ impl Channel {
         }
     }
 
-    pub(crate) fn drain(&self) {
+    /// Takes what was sent.
+    ///
+    /// # Errors
+    ///
+    /// The channel is broken: somebody closed an end of it, or shut it down.
+    pub(crate) fn drain(&self) -> io::Result<()> {
         let mut bytes = [0; 64];
-        while matches!((&self.reader).read(&mut bytes), Ok(count) if count == bytes.len()) {}
+        loop {
+            match (&self.reader).read(&mut bytes) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

@@ -1,6 +1,9 @@
-//! The calls of epoll on most processors, by syscall(2).
+//! System calls on most processors, by the C library.
 
 use core::ffi::c_long;
+
+/// select(2). It may write the time that is left to the timeout.
+pub use libc::select;
 
 /// epoll_pwait(2), which every architecture has, and the seccomp filters of Android allow.
 pub(crate) const EPOLL_WAIT: c_long = libc::SYS_epoll_pwait;

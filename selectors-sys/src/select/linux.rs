@@ -1,0 +1,15 @@
+//! select(2), from `<sys/select.h>`, as Linux and Android have it: sets of `long` masks. The kernel
+//! takes sets longer than `FD_SETSIZE`; only the C library's macros do not.
+
+use core::ffi::{c_int, c_ulong};
+
+mod common;
+pub use common::*;
+
+pub use crate::linux_call::select;
+
+/// One element of a set: `fd_mask`.
+pub type FdMask = c_ulong;
+
+/// The highest descriptor that the kernel takes, where it has a limit of its own.
+pub const MAX_DESCRIPTOR: Option<c_int> = None;
