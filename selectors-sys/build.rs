@@ -1,5 +1,5 @@
-//! Links external providers of kqueue and /dev/poll, for tests on Linux, and does nothing
-//! otherwise.
+//! Names the variant of each facility that the target has, for the `cfg` of src/lib.rs, and links
+//! external providers of kqueue and /dev/poll, for tests on Linux.
 //!
 //! `SELECTORS_KQUEUE_LIB` and `SELECTORS_DEVPOLL_LIB` are each the path of a shared library, or the
 //! name that pkg-config knows one by. The library has to be found again when a test starts:
@@ -9,8 +9,41 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
+use cfg_aliases::cfg_aliases;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    cfg_aliases! {
+        linux_android: { any(target_os = "linux", target_os = "android") },
+        bsd: { any(freebsdlike, netbsdlike) },
+        freebsdlike: { any(target_os = "freebsd", target_os = "dragonfly") },
+        netbsdlike: { any(target_os = "netbsd", target_os = "openbsd") },
+        apple: { target_vendor = "apple" },
+        solarish: { any(target_os = "illumos", target_os = "solaris") },
+
+        // Each names the file that it chooses.
+        epoll: { linux_android },
+        epoll_x86_64: {
+            all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")
+        },
+        kqueue_isize: { any(apple, target_os = "dragonfly") },
+        kqueue_freebsd: { target_os = "freebsd" },
+        kqueue_netbsd: { target_os = "netbsd" },
+        kqueue_openbsd: { target_os = "openbsd" },
+        kqueue_provider: { all(target_os = "linux", feature = "kqueue-provider") },
+        devpoll_illumos: { target_os = "illumos" },
+        devpoll_solaris: { target_os = "solaris" },
+        devpoll_provider: { all(target_os = "linux", feature = "devpoll-provider") },
+        poll_linux: { linux_android },
+        poll_bsd: { bsd },
+        poll_posix: { any(apple, solarish) },
+        select_linux: { linux_android },
+        select_long: { freebsdlike },
+        select_u32: { netbsdlike },
+        select_apple: { apple },
+        select_solaris: { solarish },
+        select_winsock: { windows },
+    }
     println!("cargo::rustc-check-cfg=cfg(devpoll_in_libc)");
     if let Some(provider) = wanted("KQUEUE") {
         link("SELECTORS_KQUEUE_LIB", &provider);

@@ -18,77 +18,71 @@
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+// build.rs lists which targets have which variant.
+
+#[cfg(epoll)]
 pub mod epoll;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
+#[cfg(epoll_x86_64)]
 #[path = "linux_call/x86_64.rs"]
 mod linux_call;
-#[cfg(any(
-    target_os = "android",
-    all(target_os = "linux", not(all(target_arch = "x86_64", target_pointer_width = "64")))
-))]
+#[cfg(all(epoll, not(epoll_x86_64)))]
 #[path = "linux_call/libc.rs"]
 mod linux_call;
 
-#[cfg(any(target_vendor = "apple", target_os = "dragonfly"))]
+#[cfg(kqueue_isize)]
 #[path = "kqueue/isize.rs"]
 pub mod kqueue;
-#[cfg(target_os = "freebsd")]
+#[cfg(kqueue_freebsd)]
 #[path = "kqueue/freebsd.rs"]
 pub mod kqueue;
-#[cfg(target_os = "netbsd")]
+#[cfg(kqueue_netbsd)]
 #[path = "kqueue/netbsd.rs"]
 pub mod kqueue;
-#[cfg(target_os = "openbsd")]
+#[cfg(kqueue_openbsd)]
 #[path = "kqueue/openbsd.rs"]
 pub mod kqueue;
-#[cfg(all(target_os = "linux", feature = "kqueue-provider"))]
+#[cfg(kqueue_provider)]
 #[path = "kqueue/provider.rs"]
 pub mod kqueue;
 
-#[cfg(target_os = "illumos")]
+#[cfg(devpoll_illumos)]
 #[path = "devpoll/illumos.rs"]
 pub mod devpoll;
-#[cfg(target_os = "solaris")]
+#[cfg(devpoll_solaris)]
 #[path = "devpoll/solaris.rs"]
 pub mod devpoll;
-#[cfg(all(target_os = "linux", feature = "devpoll-provider"))]
+#[cfg(devpoll_provider)]
 #[path = "devpoll/provider.rs"]
 pub mod devpoll;
 
 #[cfg(unix)]
 pub mod fork;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(poll_linux)]
 #[path = "poll/linux.rs"]
 pub mod poll;
-#[cfg(any(
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
+#[cfg(poll_bsd)]
 #[path = "poll/bsd.rs"]
 pub mod poll;
-#[cfg(any(target_vendor = "apple", target_os = "illumos", target_os = "solaris"))]
+#[cfg(poll_posix)]
 #[path = "poll/posix.rs"]
 pub mod poll;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(select_linux)]
 #[path = "select/linux.rs"]
 pub mod select;
-#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+#[cfg(select_long)]
 #[path = "select/long.rs"]
 pub mod select;
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+#[cfg(select_u32)]
 #[path = "select/u32.rs"]
 pub mod select;
-#[cfg(target_vendor = "apple")]
+#[cfg(select_apple)]
 #[path = "select/apple.rs"]
 pub mod select;
-#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+#[cfg(select_solaris)]
 #[path = "select/solaris.rs"]
 pub mod select;
-#[cfg(windows)]
+#[cfg(select_winsock)]
 #[path = "select/winsock.rs"]
 pub mod select;
