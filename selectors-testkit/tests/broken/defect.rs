@@ -97,15 +97,14 @@ impl Beneath {
     ) -> io::Result<()> {
         use std::os::fd::AsRawFd;
         self.backend.register(source, token, watch)?;
-        self.sources
-            .insert(token, Registered { fd: source.as_raw_fd(), token, watch, armed: true });
+        self.sources.insert(token, Registered::new(source.as_raw_fd(), token, watch));
         Ok(())
     }
 
     pub(crate) fn modify(&mut self, fd: RawSource, token: Token, new: Watch) -> io::Result<()> {
         let old = self.watch(token)?;
         self.backend.modify(fd, token, old, new)?;
-        self.sources.insert(token, Registered { fd, token, watch: new, armed: true });
+        self.sources.insert(token, Registered::new(fd, token, new));
         Ok(())
     }
 

@@ -5,15 +5,13 @@
 //! [`Selector::with_backend`](crate::Selector::with_backend), and let the conformance suite of
 //! `selectors-testkit` say what is wrong with it.
 
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 pub use crate::timeout::{millis_rounded_up, seconds_and_micros_rounded_up, seconds_and_nanos};
 use crate::{Events, Token, Watch};
 
-// All choice of platform is in this file. First: what a source is.
+// build.rs lists which targets have what. First: what a source is.
 
 #[cfg(unix)]
 mod descriptor;
@@ -39,10 +37,10 @@ pub(crate) mod fork;
 
 // What an event is made of.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 #[path = "record/epoll.rs"]
 mod record;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(epoll))]
 #[path = "record/plain.rs"]
 mod record;
 
@@ -50,16 +48,16 @@ pub(crate) use record::Record;
 
 // The channel beneath wakers.
 
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+#[cfg(all(unix, not(eventfd)))]
 #[path = "wake/socketpair.rs"]
 mod pair;
 #[cfg(windows)]
 #[path = "wake/loopback.rs"]
 mod pair;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(eventfd)]
 #[path = "wake/eventfd.rs"]
 mod wake;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(eventfd))]
 #[path = "wake/stream.rs"]
 mod wake;
 
@@ -69,34 +67,18 @@ pub(crate) use wake::Channel;
 
 mod any;
 mod boxed;
+mod capabilities;
 mod deferred;
+mod kind;
+mod platform;
 
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
+#[cfg(any(epoll, kqueue))]
 mod always;
-#[cfg(any(
-    target_os = "illumos",
-    target_os = "solaris",
-    all(target_os = "linux", feature = "devpoll-provider")
-))]
+#[cfg(devpoll)]
 mod devpoll;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 mod epoll;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    all(target_os = "linux", feature = "kqueue-provider")
-))]
+#[cfg(kqueue)]
 mod kqueue;
 #[cfg(unix)]
 mod poll;
@@ -107,24 +89,16 @@ mod select;
 mod select;
 
 pub use any::AnyBackend;
+pub use capabilities::Capabilities;
 pub use deferred::{Change, Deferred};
-#[cfg(any(
-    target_os = "illumos",
-    target_os = "solaris",
-    all(target_os = "linux", feature = "devpoll-provider")
-))]
+#[cfg(devpoll)]
 pub use devpoll::Devpoll;
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(epoll)]
 pub use epoll::Epoll;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    all(target_os = "linux", feature = "kqueue-provider")
-))]
+pub use kind::{BackendKind, UnknownBackend};
+#[cfg(kqueue)]
 pub use kqueue::Kqueue;
+pub use platform::{DefaultBackend, DefaultSelector};
 #[cfg(unix)]
 pub use poll::Poll;
 pub use select::Select;
@@ -134,111 +108,16 @@ pub(crate) mod aliases {
     pub use super::DefaultSelector;
     pub use super::any::AnySelector;
     pub use super::deferred::DeferredSelector;
-    #[cfg(any(
-        target_os = "illumos",
-        target_os = "solaris",
-        all(target_os = "linux", feature = "devpoll-provider")
-    ))]
+    #[cfg(devpoll)]
     pub use super::devpoll::DevpollSelector;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(epoll)]
     pub use super::epoll::EpollSelector;
-    #[cfg(any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        all(target_os = "linux", feature = "kqueue-provider")
-    ))]
+    #[cfg(kqueue)]
     pub use super::kqueue::KqueueSelector;
     #[cfg(unix)]
     pub use super::poll::PollSelector;
     pub use super::select::SelectSelector;
 }
-
-// What each system has, the best first.
-
-type Open = fn() -> io::Result<Box<dyn Backend + Send>>;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod platform {
-    use super::{BackendKind, Epoll, Open, Poll, Select};
-
-    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
-    pub type DefaultBackend = Epoll;
-
-    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
-        (BackendKind::Epoll, || Ok(Box::new(Epoll::new()?))),
-        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
-        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
-    ];
-}
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-mod platform {
-    use super::{BackendKind, Kqueue, Open, Poll, Select};
-
-    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
-    pub type DefaultBackend = Kqueue;
-
-    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
-        (BackendKind::Kqueue, || Ok(Box::new(Kqueue::new()?))),
-        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
-        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
-    ];
-}
-#[cfg(any(target_os = "illumos", target_os = "solaris"))]
-mod platform {
-    use super::{BackendKind, Devpoll, Open, Poll, Select};
-
-    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
-    pub type DefaultBackend = Devpoll;
-
-    pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
-        (BackendKind::Devpoll, || Ok(Box::new(Devpoll::new()?))),
-        (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
-        (BackendKind::Select, || Ok(Box::new(Select::new()?))),
-    ];
-}
-#[cfg(windows)]
-mod platform {
-    use super::{BackendKind, Open, Select};
-
-    /// The best backend that this system has: see [`DefaultSelector`](super::DefaultSelector).
-    pub type DefaultBackend = Select;
-
-    pub(super) const BACKENDS: &[(BackendKind, Open)] =
-        &[(BackendKind::Select, || Ok(Box::new(Select::new()?)))];
-}
-
-pub use platform::DefaultBackend;
-
-/// A selector over the best backend that this system has. Python's `DefaultSelector`.
-///
-/// `DefaultSelector::new()` makes one; it is an alias of `EpollSelector` on Linux and Android, of
-/// `KqueueSelector` on the BSDs, macOS and iOS, of `DevpollSelector` on illumos and Solaris, of
-/// `SelectSelector` on Windows.
-///
-/// # Examples
-///
-/// ```
-/// use selectors::{DefaultSelector, Interest};
-/// use std::os::unix::net::UnixStream;
-///
-/// # fn main() -> std::io::Result<()> {
-/// let (ours, _theirs) = UnixStream::pair()?;
-/// let mut selector = DefaultSelector::new()?;
-/// let token = selector.register(ours, Interest::READ, "label")?;
-/// assert_eq!(*selector.get(token).unwrap().data, "label");
-/// # Ok(())
-/// # }
-/// ```
-pub type DefaultSelector<F, T = ()> = crate::Selector<F, T, DefaultBackend>;
 
 /// What another thread calls to make a backend report its waker's token: see
 /// [`Backend::waker`].
@@ -254,6 +133,14 @@ pub struct Registered {
     pub token: Token,
     /// What it is watched for.
     pub watch: Watch,
+}
+
+impl Registered {
+    /// A source by its descriptor, its token, and what it is watched for.
+    #[must_use]
+    pub const fn new(fd: RawSource, token: Token, watch: Watch) -> Self {
+        Self { fd, token, watch }
+    }
 }
 
 /// What turns a selector's calls into the kernel's.
@@ -462,194 +349,3 @@ pub(crate) fn register_raw<B: Backend + ?Sized>(
     let source = unsafe { borrow(fd) };
     backend.register(source, token, watch)
 }
-
-/// What a backend can do beyond what every one must.
-///
-/// What is declared must work; what is not is refused by the selector, with
-/// [`Error::Unsupported`](crate::Error::Unsupported) or
-/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), and the backend never
-/// hears of it.
-///
-/// # Examples
-///
-/// ```
-/// use selectors::backend::Capabilities;
-///
-/// let capabilities = Capabilities { edge: true, ..Capabilities::default() };
-/// assert!(capabilities.waker && !capabilities.exclusive);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Capabilities {
-    /// [`Mode::Edge`](crate::Mode::Edge) works.
-    pub edge: bool,
-    /// [`Mode::Exclusive`](crate::Mode::Exclusive) works.
-    pub exclusive: bool,
-    /// [`Interest::PRIORITY`](crate::Interest::PRIORITY) works.
-    pub priority: bool,
-    /// A half-closed peer shows as [`READ_CLOSED`](crate::Readiness::READ_CLOSED).
-    pub read_closed: bool,
-    /// Both directions gone shows as [`HANGUP`](crate::Readiness::HANGUP).
-    pub hangup: bool,
-    /// A pending error shows as [`ERROR`](crate::Readiness::ERROR).
-    pub error: bool,
-    /// A hang-up wakes a source that is watched for WRITE only.
-    pub write_hangup: bool,
-    /// The backend has a [`descriptor`](Backend::descriptor) that can be watched.
-    pub nesting: bool,
-    /// Another thread can end a wait. True by default.
-    pub waker: bool,
-    /// READ and WRITE of one source may come as two events, for the selector to merge.
-    pub separate_directions: bool,
-    /// Changes are put off until the next wait, and so is what the kernel says to them: see
-    /// [`Deferred`].
-    pub deferred: bool,
-    /// A wait costs the same whatever the number of idle sources, so looking without waiting
-    /// before waiting is cheap.
-    pub constant_wait: bool,
-    /// The finest timeout that makes a difference; finer ones are rounded up to it. One
-    /// millisecond by default.
-    pub timeout_grain: Duration,
-    /// The highest descriptor that can be watched, where there is a limit.
-    pub max_descriptor: Option<RawSource>,
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self {
-            edge: false,
-            exclusive: false,
-            priority: false,
-            read_closed: false,
-            hangup: false,
-            error: false,
-            write_hangup: false,
-            nesting: false,
-            waker: true,
-            separate_directions: false,
-            deferred: false,
-            constant_wait: false,
-            timeout_grain: Duration::from_millis(1),
-            max_descriptor: None,
-        }
-    }
-}
-
-/// Names a backend at run time: parse it, print it, list what works here.
-///
-/// # Portability
-///
-/// Every kind can be named on every system. [`available`](Self::available) lists those that
-/// [`AnySelector::new`](crate::AnySelector) can make.
-///
-/// # Examples
-///
-/// ```
-/// use selectors::BackendKind;
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let kind: BackendKind = "select".parse()?;
-/// assert_eq!(kind, BackendKind::Select);
-/// assert_eq!(kind.to_string(), "select");
-/// assert!(BackendKind::available().contains(&BackendKind::default()));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum BackendKind {
-    /// epoll(7).
-    Epoll,
-    /// kqueue(2).
-    Kqueue,
-    /// /dev/poll, poll(4D).
-    Devpoll,
-    /// poll(2).
-    Poll,
-    /// select(2).
-    Select,
-}
-
-impl BackendKind {
-    /// Every kind that can be named, on this system or another.
-    pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
-
-    /// The kinds that work here, the best first. Each is tried, as Python's module does, since
-    /// a kernel or a sandbox may refuse what the system has.
-    #[must_use]
-    pub fn available() -> Vec<Self> {
-        let works = |&(kind, open): &(Self, Open)| open().is_ok().then_some(kind);
-        platform::BACKENDS.iter().filter_map(works).collect()
-    }
-
-    /// The name, as it is parsed and printed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use selectors::BackendKind;
-    ///
-    /// assert_eq!(BackendKind::Epoll.name(), "epoll");
-    /// ```
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Epoll => "epoll",
-            Self::Kqueue => "kqueue",
-            Self::Devpoll => "devpoll",
-            Self::Poll => "poll",
-            Self::Select => "select",
-        }
-    }
-
-    fn opener(self) -> Option<Open> {
-        platform::BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
-    }
-}
-
-impl Default for BackendKind {
-    /// The best that works here: that of [`DefaultSelector`], unless the system refuses it.
-    fn default() -> Self {
-        let works = |(_, open): &&(Self, Open)| open().is_ok();
-        platform::BACKENDS.iter().find(works).unwrap_or(&platform::BACKENDS[0]).0
-    }
-}
-
-impl fmt::Display for BackendKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for BackendKind {
-    type Err = UnknownBackend;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| UnknownBackend(name.to_owned()))
-    }
-}
-
-/// A name that is no backend's.
-///
-/// # Examples
-///
-/// ```
-/// use selectors::BackendKind;
-///
-/// let error = "epol".parse::<BackendKind>().unwrap_err();
-/// assert_eq!(
-///     error.to_string(),
-///     "unknown backend \"epol\": expected epoll, kqueue, devpoll, poll or select"
-/// );
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownBackend(String);
-
-impl fmt::Display for UnknownBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown backend {:?}: expected epoll, kqueue, devpoll, poll or select", self.0)
-    }
-}
-
-impl std::error::Error for UnknownBackend {}

@@ -1,0 +1,126 @@
+//! The names of the backends, for the choice at run time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::platform::{BACKENDS, Open};
+
+/// Names a backend at run time: parse it, print it, list what works here.
+///
+/// # Portability
+///
+/// Every kind can be named on every system. [`available`](Self::available) lists those that
+/// [`AnySelector::new`](crate::AnySelector) can make.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::BackendKind;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let kind: BackendKind = "select".parse()?;
+/// assert_eq!(kind, BackendKind::Select);
+/// assert_eq!(kind.to_string(), "select");
+/// assert!(BackendKind::available().contains(&BackendKind::default()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// epoll(7).
+    Epoll,
+    /// kqueue(2).
+    Kqueue,
+    /// /dev/poll, poll(4D).
+    Devpoll,
+    /// poll(2).
+    Poll,
+    /// select(2).
+    Select,
+}
+
+impl BackendKind {
+    /// Every kind that can be named, on this system or another.
+    pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
+
+    /// The kinds that work here, the best first. Each is tried, as Python's module does, since
+    /// a kernel or a sandbox may refuse what the system has.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let works = |&(kind, open): &(Self, Open)| open().is_ok().then_some(kind);
+        BACKENDS.iter().filter_map(works).collect()
+    }
+
+    /// The name, as it is parsed and printed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    ///
+    /// assert_eq!(BackendKind::Epoll.name(), "epoll");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Kqueue => "kqueue",
+            Self::Devpoll => "devpoll",
+            Self::Poll => "poll",
+            Self::Select => "select",
+        }
+    }
+
+    /// How to make the backend of this kind, where this system has it.
+    pub(super) fn opener(self) -> Option<Open> {
+        BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
+    }
+}
+
+impl Default for BackendKind {
+    /// The best that works here: that of [`DefaultSelector`](super::DefaultSelector), unless the system refuses it.
+    fn default() -> Self {
+        let works = |(_, open): &&(Self, Open)| open().is_ok();
+        BACKENDS.iter().find(works).unwrap_or(&BACKENDS[0]).0
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| UnknownBackend(name.to_owned()))
+    }
+}
+
+/// A name that is no backend's.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::BackendKind;
+///
+/// let error = "epol".parse::<BackendKind>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "unknown backend \"epol\": expected epoll, kqueue, devpoll, poll or select"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownBackend(String);
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown backend {:?}: expected epoll, kqueue, devpoll, poll or select", self.0)
+    }
+}
+
+impl std::error::Error for UnknownBackend {}

@@ -1,0 +1,64 @@
+//! What each system has: the list of its backends, and the one that is taken by default.
+
+use std::io;
+
+#[cfg(native_devpoll)]
+use super::Devpoll;
+#[cfg(epoll)]
+use super::Epoll;
+#[cfg(native_kqueue)]
+use super::Kqueue;
+#[cfg(unix)]
+use super::Poll;
+use super::{Backend, BackendKind, Select};
+
+/// Makes a backend.
+pub(super) type Open = fn() -> io::Result<Box<dyn Backend + Send>>;
+
+/// The backends that this system has, the best first.
+pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
+    #[cfg(epoll)]
+    (BackendKind::Epoll, || Ok(Box::new(Epoll::new()?))),
+    #[cfg(native_kqueue)]
+    (BackendKind::Kqueue, || Ok(Box::new(Kqueue::new()?))),
+    #[cfg(native_devpoll)]
+    (BackendKind::Devpoll, || Ok(Box::new(Devpoll::new()?))),
+    #[cfg(unix)]
+    (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
+    (BackendKind::Select, || Ok(Box::new(Select::new()?))),
+];
+
+/// The best backend that this system has: see [`DefaultSelector`].
+#[cfg(epoll)]
+pub type DefaultBackend = Epoll;
+/// The best backend that this system has: see [`DefaultSelector`].
+#[cfg(native_kqueue)]
+pub type DefaultBackend = Kqueue;
+/// The best backend that this system has: see [`DefaultSelector`].
+#[cfg(native_devpoll)]
+pub type DefaultBackend = Devpoll;
+/// The best backend that this system has: see [`DefaultSelector`].
+#[cfg(windows)]
+pub type DefaultBackend = Select;
+
+/// A selector over the best backend that this system has. Python's `DefaultSelector`.
+///
+/// `DefaultSelector::new()` makes one; it is an alias of `EpollSelector` on Linux and Android, of
+/// `KqueueSelector` on the BSDs, macOS and iOS, of `DevpollSelector` on illumos and Solaris, of
+/// `SelectSelector` on Windows.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// let token = selector.register(ours, Interest::READ, "label")?;
+/// assert_eq!(*selector.get(token).unwrap().data, "label");
+/// # Ok(())
+/// # }
+/// ```
+pub type DefaultSelector<F, T = ()> = crate::Selector<F, T, DefaultBackend>;
