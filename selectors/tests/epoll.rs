@@ -186,3 +186,84 @@ fn ready_6_a_reset_is_an_error() -> io::Result<()> {
     assert!(event.readiness().contains(Readiness::READ | Readiness::ERROR | Readiness::HANGUP));
     Ok(())
 }
+
+/// A selector with a ghost: a source whose descriptor was closed before it was unregistered, and
+/// whose open file lives on, with data to read.
+fn haunt<'a>(selector: &mut EpollSelector<BorrowedFd<'a>>) -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let fd = loose(&ours);
+    let ghost = selector.register(borrow(fd), Interest::READ, ())?;
+    nix::unistd::close(fd)?;
+    selector.unregister(ghost)?;
+    theirs.write_all(b"x")?;
+    Ok((ours, theirs))
+}
+
+#[test]
+fn close_4_edges_come_out_of_a_rebuild_as_they_went_in() -> io::Result<()> {
+    let ((known, _a), (fresh, mut fresh_peer)) = (UnixStream::pair()?, UnixStream::pair()?);
+    let mut selector = EpollSelector::new()?;
+    let waker = selector.waker()?;
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    let known = selector.register_with(known.as_fd(), Interest::WRITE, (), Mode::Edge)?;
+    let fresh = selector.register_with(fresh.as_fd(), Interest::READ, (), Mode::Edge)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [known]);
+    let _ghost = haunt(&mut selector)?;
+    let events = selector.select(Some(Duration::from_millis(5)))?;
+    assert!(events.is_empty() && !events.woken(), "neither is new: {events:?}");
+    let _ghost = haunt(&mut selector)?;
+    fresh_peer.write_all(b"x")?;
+    assert_eq!(tokens(&selector.select(LONG)?), [fresh], "an edge of the old instance");
+    assert!(selector.select(NOW)?.is_empty());
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    selector.rearm(known)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [known]);
+    Ok(())
+}
+
+#[test]
+fn close_4_a_rebuilt_selector_stays_nested() -> io::Result<()> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let mut inner = EpollSelector::new()?;
+    let mut outer = EpollSelector::new()?;
+    let live = inner.register(ours.as_fd(), Interest::READ, ())?;
+    let token = outer.register(inner.as_fd().try_clone_to_owned()?, Interest::READ, ())?;
+    let _ghost = haunt(&mut inner)?;
+    assert_eq!(tokens(&outer.select(LONG)?), [token], "the ghost");
+    assert!(inner.select(NOW)?.is_empty());
+    assert!(outer.select(NOW)?.is_empty(), "it is gone");
+    theirs.write_all(b"x")?;
+    assert_eq!(tokens(&outer.select(LONG)?), [token]);
+    assert_eq!(tokens(&inner.select(LONG)?), [live]);
+    Ok(())
+}
+
+#[test]
+fn close_4_closed_sources_do_not_keep_a_ghost() -> io::Result<()> {
+    let ((closed, _a), (live, mut live_peer)) = (UnixStream::pair()?, UnixStream::pair()?);
+    for duplicate in [false, true] {
+        let mut selector = EpollSelector::new()?;
+        let number = loose(&closed);
+        selector.register(borrow(number), Interest::READ, ())?;
+        let live_token = selector.register(live.as_fd(), Interest::READ, ())?;
+        let _ghost = haunt(&mut selector)?;
+        nix::unistd::close(number)?;
+        // The new instance, or whatever else is opened, may get the number.
+        let stranger = nix::fcntl::fcntl(&live, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(number))?;
+        if !duplicate {
+            nix::unistd::close(stranger)?;
+        }
+        live_peer.write_all(b"x")?;
+        for _ in 0..3 {
+            assert_eq!(tokens(&selector.select(LONG)?), [live_token]);
+        }
+        (&live).read_exact(&mut [0])?;
+        assert!(selector.select(NOW)?.is_empty(), "the ghost is gone");
+        if duplicate {
+            nix::unistd::close(stranger)?;
+        }
+    }
+    Ok(())
+}

@@ -63,6 +63,12 @@ pub(crate) fn is_open(fd: RawSource) -> bool {
     fcntl(fd, FcntlArg::F_GETFD).is_ok()
 }
 
+/// Whether an error says that descriptors or memory have run out for the moment.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC))
+}
+
 /// Sleeps, or returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
 pub(crate) fn pause(duration: Duration) -> io::Result<()> {
     Sets::default().select(Some(duration))?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::is_exhausted;
 use super::platform::{BACKENDS, Open};
 
 /// Names a backend at run time: parse it, print it, list what works here.
@@ -45,10 +46,11 @@ impl BackendKind {
     pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
 
     /// The kinds that work here, the best first. Each is tried, as Python's module does, since
-    /// a kernel or a sandbox may refuse what the system has.
+    /// a kernel or a sandbox may refuse what the system has. That descriptors or memory have run
+    /// out for the moment is no reason to leave one out.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        let works = |&(kind, open): &(Self, Open)| open().is_ok().then_some(kind);
+        let works = |&(kind, open): &(Self, Open)| works(open).then_some(kind);
         BACKENDS.iter().filter_map(works).collect()
     }
 
@@ -83,6 +85,14 @@ impl Default for BackendKind {
     fn default() -> Self {
         let works = |(_, open): &&(Self, Open)| open().is_ok();
         BACKENDS.iter().find(works).unwrap_or(&BACKENDS[0]).0
+    }
+}
+
+/// Whether a backend can be made, now or once there is room again.
+fn works(open: Open) -> bool {
+    match open() {
+        Ok(_) => true,
+        Err(error) => is_exhausted(&error),
     }
 }
 

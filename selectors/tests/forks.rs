@@ -1,0 +1,111 @@
+//! What becomes of a selector in a child of fork(2), over every backend of this system.
+#![cfg(unix)]
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use selectors::{AnySelector, BackendKind, Error, Interest, Mode};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+/// Runs `act` in a forked child: whether it ended without a panic.
+fn in_child(act: impl FnOnce()) -> bool {
+    // SAFETY: the child runs `act` alone, which takes no lock of another thread, and ends.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => {
+            matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0)))
+        }
+        ForkResult::Child => {
+            // SAFETY: a hang is to be a failure.
+            unsafe { nix::libc::alarm(20) };
+            let code = i32::from(catch_unwind(AssertUnwindSafe(act)).is_err());
+            // SAFETY: it ends the process without running anything of the parent's.
+            unsafe { nix::libc::_exit(code) }
+        }
+    }
+}
+
+#[test]
+fn proc_4_every_call_in_a_child_says_so() {
+    for kind in BackendKind::available() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut selector = AnySelector::new(kind).unwrap();
+        let token = selector.register(&ours, Interest::READ, ()).unwrap();
+        let waker = selector.waker().unwrap();
+        let fine = in_child(|| {
+            assert!(matches!(selector.select(NOW), Err(Error::Forked)), "{kind}");
+            assert!(matches!(selector.modify(token, Interest::WRITE), Err(Error::Forked)));
+            assert!(matches!(selector.rearm(token), Err(Error::Forked)));
+            assert!(matches!(selector.unregister(token), Err(Error::Forked)));
+            assert!(matches!(selector.waker(), Err(Error::Forked)));
+            assert!(matches!(waker.wake(), Err(Error::Forked)));
+            let refused = selector.register(&theirs, Interest::READ, ()).unwrap_err();
+            assert!(matches!(refused.error, Error::Forked));
+            assert_eq!(selector.len(), 1);
+        });
+        assert!(fine, "{kind}");
+        assert!(!selector.select(NOW).unwrap().woken(), "{kind}: the child's wake is nobody's");
+        waker.wake().unwrap();
+        assert!(selector.select(LONG).unwrap().woken(), "{kind}");
+    }
+}
+
+#[test]
+fn proc_4_the_parent_does_not_notice_a_child_that_drops() {
+    for kind in BackendKind::available() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut selector = Some(AnySelector::new(kind).unwrap());
+        let token = selector.as_mut().unwrap().register(&ours, Interest::READ, ()).unwrap();
+        let waker = selector.as_mut().unwrap().waker().unwrap();
+        assert!(in_child(|| drop(selector.take())), "{kind}");
+        assert!(in_child(|| drop(selector.take().map(selectors::Selector::close))), "{kind}");
+        let selector = selector.as_mut().unwrap();
+        theirs.write_all(b"x").unwrap();
+        let events = selector.select(LONG).unwrap();
+        assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [token], "{kind}");
+        waker.wake().unwrap();
+        assert!(selector.select(LONG).unwrap().woken(), "{kind}");
+    }
+}
+
+#[test]
+fn proc_4_after_fork_makes_the_child_whole() {
+    for kind in BackendKind::available() {
+        let ((ours, mut theirs), (once, _a), (parked, mut b)) =
+            (UnixStream::pair().unwrap(), UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        b.write_all(b"x").unwrap();
+        let mut selector = AnySelector::new(kind).unwrap();
+        let level = selector.register(&ours, Interest::READ, ()).unwrap();
+        let fired = selector.register_with(&once, Interest::WRITE, (), Mode::OneShot).unwrap();
+        let parked = selector.register(&parked, Interest::empty(), ()).unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 1, "{kind}");
+        let waker = selector.waker().unwrap();
+        let fine = in_child(|| {
+            selector.after_fork().unwrap();
+            assert!(selector.select(NOW).unwrap().is_empty(), "{kind}: as it was");
+            assert!(waker.wake().is_err(), "{kind}: it is the parent's");
+            selector.waker().unwrap().wake().unwrap();
+            assert!(selector.select(LONG).unwrap().woken(), "{kind}");
+            theirs.write_all(b"x").unwrap();
+            let [event] = selector.select(LONG).unwrap().iter().copied().collect::<Vec<_>>()[..]
+            else {
+                panic!("{kind}: one event")
+            };
+            assert_eq!(event.token(), level);
+            selector.modify(level, Interest::WRITE).unwrap();
+            selector.unregister(level).unwrap();
+            selector.rearm(fired).unwrap();
+            selector.modify(parked, Interest::READ).unwrap();
+            assert_eq!(selector.select(LONG).unwrap().len(), 2, "{kind}");
+        });
+        assert!(fine, "{kind}");
+        let events = selector.select(LONG).unwrap();
+        assert_eq!(events.len(), 1, "{kind}: what the child wrote, and nothing that it changed");
+        assert!(!events.woken(), "{kind}");
+    }
+}
