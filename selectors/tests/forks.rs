@@ -67,7 +67,11 @@ fn proc_4_the_parent_does_not_notice_a_child_that_drops() {
         let selector = selector.as_mut().unwrap();
         theirs.write_all(b"x").unwrap();
         let events = selector.select(LONG).unwrap();
-        assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [token], "{kind}");
+        assert_eq!(
+            events.iter().map(selectors::Event::token).collect::<Vec<_>>(),
+            [token],
+            "{kind}"
+        );
         waker.wake().unwrap();
         assert!(selector.select(LONG).unwrap().woken(), "{kind}");
     }
