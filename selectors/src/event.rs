@@ -231,13 +231,25 @@ impl fmt::Debug for Event {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Events {
     pub(crate) list: Vec<Event>,
-    pub(crate) woken: bool,
-    pub(crate) interrupted: bool,
-    /// Whether a source may be in the list more than once.
-    pub(crate) repeats: bool,
+    pub(crate) flags: Flags,
+}
+
+/// What a list of events has beside its events.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags(u8);
+
+bitflags! {
+    impl Flags: u8 {
+        /// A waker ended the wait.
+        const WOKEN = 1;
+        /// A signal ended the wait.
+        const INTERRUPTED = 2;
+        /// A source may be in the list more than once.
+        const REPEATS = 4;
+    }
 }
 
 impl Events {
@@ -247,7 +259,7 @@ impl Events {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { list: Vec::new(), woken: false, interrupted: false, repeats: false }
+        Self { list: Vec::new(), flags: Flags::empty() }
     }
 
     /// An empty list with room for `capacity` events. It grows beyond that when it must.
@@ -284,20 +296,20 @@ impl Events {
     /// Whether a [`Waker`](crate::Waker) ended the wait (sources may be ready as well).
     #[must_use]
     pub const fn woken(&self) -> bool {
-        self.woken
+        self.flags.contains(Flags::WOKEN)
     }
 
     /// Whether a signal ended the wait, which it does only on request:
     /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
     #[must_use]
     pub const fn interrupted(&self) -> bool {
-        self.interrupted
+        self.flags.contains(Flags::INTERRUPTED)
     }
 
     /// Whether there is a reason for a wait to end.
     #[inline]
     pub(crate) fn has_events(&self) -> bool {
-        !self.list.is_empty() || self.woken || self.interrupted
+        !self.list.is_empty() || !self.flags.is_empty()
     }
 
     /// Appends an event. For backends: what was there stays.
@@ -330,9 +342,7 @@ impl Events {
     /// ```
     pub fn clear(&mut self) {
         self.list.clear();
-        self.woken = false;
-        self.interrupted = false;
-        self.repeats = false;
+        self.flags = Flags::empty();
     }
 
     /// How many events there is room for without allocating.
@@ -382,7 +392,17 @@ impl Events {
     /// events.mark_repeats();
     /// ```
     pub fn mark_repeats(&mut self) {
-        self.repeats = true;
+        self.flags |= Flags::REPEATS;
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("list", &self.list)
+            .field("woken", &self.woken())
+            .field("interrupted", &self.interrupted())
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::backend::{
     self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
     check_open, fork, is_open, is_plausible, register_raw,
 };
+use crate::event::Flags;
 use crate::registry::{Entry, Registry, State};
 use crate::timeout::Deadline;
 use crate::waker::Wake;
@@ -106,6 +107,10 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     interruptible: bool,
     /// For how long to busy-poll before blocking.
     spin: Duration,
+    /// Whether a wait without a timeout tries one that does not block first.
+    looks_before_ever: bool,
+    /// Whether a wait with a timeout does.
+    looks_before_timeout: bool,
     /// The generation of the process that it belongs to: see [`fork::generation`].
     generation: u32,
     ghosts: Ghosts,
@@ -141,8 +146,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     #[must_use]
     pub fn with_backend(backend: B) -> Self {
+        let capabilities = backend.capabilities();
         Self {
-            capabilities: backend.capabilities(),
+            looks_before_ever: false,
+            looks_before_timeout: capabilities.constant_wait,
+            capabilities,
             backend,
             registry: Registry::new(),
             wake: None,
@@ -578,23 +586,31 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
         self.check_fork()?;
-        let spins = !self.spin.is_zero();
-        // A signal handler that runs in a look that does not block would go unnoticed.
-        let looks = !self.interruptible && self.capabilities.constant_wait;
-        if timeout.is_none() && !spins {
-            if self.wait_once(events, None)? {
-                return Ok(());
-            }
-        } else if timeout == NOW || spins || looks {
-            // Looking first, where that is cheap, spares the kernel a timer and us the clock.
-            if self.wait_once(events, NOW)? || timeout == NOW {
-                return Ok(());
-            }
+        let waits = timeout != NOW;
+        // Looking first, where that is cheap, spares the kernel a timer and us the clock.
+        let looks =
+            if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
+        if waits && !looks && timeout.is_some() {
+            return self.wait_on(events, timeout);
         }
-        self.wait_on(events, timeout)
+        let first = if waits && !looks { None } else { NOW };
+        if self.wait_once(events, first)? || !waits {
+            Ok(())
+        } else {
+            self.wait_on(events, timeout)
+        }
+    }
+
+    /// Decides when a wait that may block looks first without blocking.
+    fn set_looks(&mut self) {
+        let spins = !self.spin.is_zero();
+        self.looks_before_ever = spins;
+        // A signal handler that runs in a look that does not block would go unnoticed.
+        self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
 
     /// Busy-polls for as long as the selector is to spin, and then waits.
+    #[inline(never)]
     fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         if self.wake.as_ref().is_some_and(Wake::is_broken) {
             self.mend_wake();
@@ -631,7 +647,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if std::mem::take(&mut self.ghosts.seen) {
                 let pause = timeout.map_or(GHOST_PAUSE, |timeout| timeout.min(GHOST_PAUSE));
                 if backend::pause(pause).is_err() && self.interruptible {
-                    events.interrupted = true;
+                    events.flags |= Flags::INTERRUPTED;
                     break;
                 }
             }
@@ -647,7 +663,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             self.failed(events, error)?;
         }
         // Events of one source may have to become one, however usual each is.
-        let merge = self.capabilities.separate_directions | events.repeats;
+        let merge = self.capabilities.separate_directions | !events.flags.is_empty();
         let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
         if usual < events.len() {
             self.filter(events, usual, merge);
@@ -662,7 +678,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             events.clear();
             return Err(Error::os("wait", None, error));
         }
-        events.interrupted = self.interruptible;
+        events.flags.set(Flags::INTERRUPTED, self.interruptible);
         Ok(())
     }
 
@@ -670,7 +686,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// adjustment.
     fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) {
         let filtered = self.registry.filter(events, usual, merge);
-        events.repeats = false;
+        events.flags.remove(Flags::REPEATS);
         if filtered.woken {
             self.take_wake(events);
         }
@@ -682,7 +698,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     fn take_wake(&mut self, events: &mut Events) {
         let Self { wake, backend, registry, .. } = self;
         let taken = |fd| registry.token_of(fd).is_some();
-        events.woken |= wake.as_mut().is_some_and(|wake| wake.take(backend, taken));
+        if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
+            events.flags |= Flags::WOKEN;
+        }
     }
 
     #[cold]
@@ -1085,6 +1103,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
         self.interruptible = interruptible;
+        self.set_looks();
     }
 
     /// How long a wait busy-polls before blocking. Zero by default.
@@ -1119,6 +1138,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[doc(alias("busy_poll", "busy waiting"))]
     pub fn set_spin(&mut self, duration: Duration) {
         self.spin = duration;
+        self.set_looks();
     }
 
     /// What the backend can do beyond what every one must.

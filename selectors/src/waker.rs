@@ -131,15 +131,16 @@ impl Waker {
         }
         // A read-modify-write and no plain load: it must not read a state that the selector has
         // since reset, or the wake would be lost.
-        let state = shared.state.fetch_or(ASKED, Ordering::AcqRel);
-        if state & SENT != 0 {
+        let asked = shared.state.fetch_or(ASKED, Ordering::AcqRel) & ASKED != 0;
+        let state = shared.state.load(Ordering::Acquire);
+        if asked && state & SENT != 0 {
             return Ok(());
         }
         let sent = preserve_errno(|| shared.sender.send());
         sent.map_err(|error| Error::os("wake", None, error))?;
         // Unless the selector has reported it already. Who asks before this is done sends, too.
-        let (asked, sent) = (state | ASKED, state | ASKED | SENT);
-        let _ = shared.state.compare_exchange(asked, sent, Ordering::AcqRel, Ordering::Relaxed);
+        let sent = state | SENT;
+        let _ = shared.state.compare_exchange(state, sent, Ordering::AcqRel, Ordering::Relaxed);
         Ok(())
     }
 }

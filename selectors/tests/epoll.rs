@@ -189,7 +189,7 @@ fn ready_6_a_reset_is_an_error() -> io::Result<()> {
 
 /// A selector with a ghost: a source whose descriptor was closed before it was unregistered, and
 /// whose open file lives on, with data to read.
-fn haunt<'a>(selector: &mut EpollSelector<BorrowedFd<'a>>) -> io::Result<(UnixStream, UnixStream)> {
+fn haunt(selector: &mut EpollSelector<BorrowedFd<'_>>) -> io::Result<(UnixStream, UnixStream)> {
     let (ours, mut theirs) = UnixStream::pair()?;
     let fd = loose(&ours);
     let ghost = selector.register(borrow(fd), Interest::READ, ())?;

@@ -71,8 +71,8 @@ const BEACON: Token = Token::reserved(1);
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,
-    /// What other selectors watch, once somebody has asked for it. `None` if it could not be made.
-    front: OnceLock<Option<OwnedFd>>,
+    /// What other selectors watch, once somebody has asked for it.
+    front: OnceLock<OwnedFd>,
     /// How many events the next wait is to have room for: twice as many as the last one found.
     room: usize,
     always: AlwaysReady,
@@ -118,8 +118,11 @@ impl Epoll {
     /// What other selectors watch.
     fn front(&self) -> BorrowedFd<'_> {
         // Without a front the descriptor lasts until the instance is replaced.
-        let front = self.front.get_or_init(|| make_front(&self.instance).ok());
-        front.as_ref().unwrap_or(&self.instance).as_fd()
+        let front = self.front.get().or_else(|| {
+            let made = make_front(&self.instance).ok()?;
+            Some(self.front.get_or_init(|| made))
+        });
+        front.unwrap_or(&self.instance).as_fd()
     }
 
     /// Whether the kernel may not have a source, or may have something else under its number.
@@ -298,7 +301,7 @@ impl Backend for Epoll {
     fn owns(&self, fd: RawSource) -> bool {
         let is = |own: &OwnedFd| own.as_raw_fd() == fd;
         is(&self.instance)
-            || self.front.get().and_then(Option::as_ref).is_some_and(is)
+            || self.front.get().is_some_and(is)
             || self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
     }
 
@@ -330,7 +333,7 @@ impl Backend for Epoll {
         if let Some(beacon) = self.beacon.as_ref().filter(|_| self.beaconing) {
             add(&new, beacon.as_raw_fd(), BEACON, ALWAYS)?;
         }
-        if let Some(front) = self.front.get().and_then(Option::as_ref) {
+        if let Some(front) = self.front.get() {
             add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
             // Closing is not enough where a forked child has a copy.
             let _ = delete(front, self.instance.as_raw_fd());
@@ -343,7 +346,7 @@ impl Backend for Epoll {
 
     fn after_fork(&mut self) -> io::Result<()> {
         let mut new = Self::new()?;
-        if let Some(Some(front)) = self.front.get_mut() {
+        if let Some(front) = self.front.get_mut() {
             // It keeps its number, by which another selector may be about to watch it.
             let fresh = make_front(&new.instance)?;
             dup3(fresh, front, OFlag::O_CLOEXEC)?;
