@@ -26,7 +26,8 @@ fn main() {
         epoll_x86_64: {
             all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")
         },
-        kqueue_isize: { any(apple, target_os = "dragonfly") },
+        kqueue_apple: { apple },
+        kqueue_dragonfly: { target_os = "dragonfly" },
         kqueue_freebsd: { target_os = "freebsd" },
         kqueue_netbsd: { target_os = "netbsd" },
         kqueue_openbsd: { target_os = "openbsd" },
@@ -45,6 +46,12 @@ fn main() {
         select_winsock: { windows },
     }
     println!("cargo::rustc-check-cfg=cfg(devpoll_in_libc)");
+    println!("cargo::rustc-check-cfg=cfg(kqueue_macos)");
+    println!("cargo::rerun-if-env-changed=SELECTORS_KQUEUE_FLAVOR");
+    // What a kernel has or has not is a constant, also where the kernel is emulated.
+    if env::var("SELECTORS_KQUEUE_FLAVOR").is_ok_and(|flavor| flavor == "macos") {
+        println!("cargo::rustc-cfg=kqueue_macos");
+    }
     if let Some(provider) = wanted("KQUEUE") {
         link("SELECTORS_KQUEUE_LIB", &provider);
     }

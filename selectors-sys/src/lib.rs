@@ -29,8 +29,11 @@ mod linux_call;
 #[path = "linux_call/libc.rs"]
 mod linux_call;
 
-#[cfg(kqueue_isize)]
-#[path = "kqueue/isize.rs"]
+#[cfg(kqueue_apple)]
+#[path = "kqueue/apple.rs"]
+pub mod kqueue;
+#[cfg(kqueue_dragonfly)]
+#[path = "kqueue/dragonfly.rs"]
 pub mod kqueue;
 #[cfg(kqueue_freebsd)]
 #[path = "kqueue/freebsd.rs"]

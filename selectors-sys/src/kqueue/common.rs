@@ -1,6 +1,7 @@
 //! kqueue(2), from `<sys/event.h>`: what every system that has it spells the same way.
 
 use core::ffi::c_void;
+use core::mem::{offset_of, size_of};
 
 use super::{Data, Filter, Flags, kevent};
 
@@ -26,3 +27,14 @@ pub const fn EV_SET(
     event.udata = udata;
     event
 }
+
+// The fields stand in this order, with no other gaps than those that alignment makes.
+const _: () = {
+    let fflags = size_of::<usize>() + size_of::<Filter>() + size_of::<Flags>();
+    assert!(offset_of!(kevent, ident) == 0);
+    assert!(offset_of!(kevent, filter) == size_of::<usize>());
+    assert!(offset_of!(kevent, flags) == size_of::<usize>() + size_of::<Filter>());
+    assert!(offset_of!(kevent, fflags) == fflags);
+    assert!(offset_of!(kevent, data) == (fflags + 4).next_multiple_of(align_of::<Data>()));
+    assert!(offset_of!(kevent, udata) == offset_of!(kevent, data) + size_of::<Data>());
+};

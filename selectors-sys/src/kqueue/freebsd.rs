@@ -3,20 +3,10 @@
 use core::ffi::c_int;
 use core::mem::{offset_of, size_of};
 
-pub use libc::{
-    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT,
-    EV_RECEIPT, EVFILT_READ, EVFILT_TIMER, EVFILT_USER, EVFILT_WRITE, NOTE_TRIGGER,
-};
-
-/// kevent(2): the call, and under the same name `struct kevent`.
-pub use libc::kevent;
-/// kqueue(2).
-pub use libc::kqueue;
-/// `struct timespec`, the timeout of kevent(2).
-pub use libc::timespec;
-
 mod common;
 pub use common::EV_SET;
+mod native;
+pub use native::*;
 
 /// The type of `kevent.filter`: `short`.
 pub type Filter = i16;
@@ -28,18 +18,14 @@ pub type Data = i64;
 pub type Count = c_int;
 
 /// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
-/// Since FreeBSD 14 a filter for the direction that a pipe does not have reports nothing.
+/// FreeBSD 12.3 does. Since FreeBSD 14 a filter for the direction that a pipe does not have
+/// reports nothing.
 pub const WRITE_SEES_HANGUP: bool = false;
+/// Whether the filters of a pipe that has a name tell that its other end was closed.
+pub const NAMED_PIPES_END: bool = true;
 
 const _: () = {
-    let word = size_of::<usize>();
-    assert!(offset_of!(kevent, ident) == 0);
-    assert!(offset_of!(kevent, filter) == word);
-    assert!(offset_of!(kevent, flags) == word + 2);
-    assert!(offset_of!(kevent, fflags) == word + 4);
-    assert!(offset_of!(kevent, data) == word + 8);
-    assert!(offset_of!(kevent, udata) == word + 8 + size_of::<Data>());
     assert!(offset_of!(kevent, ext) % 8 == 0);
     assert!(size_of::<kevent>() == offset_of!(kevent, ext) + 32);
-    assert!(word == 4 || size_of::<kevent>() == 64);
+    assert!(size_of::<usize>() == 4 || size_of::<kevent>() == 64);
 };

@@ -5,22 +5,12 @@
 //! one with a longer structure beside it. `EVFILT_USER` is there from NetBSD 10 on; older kernels
 //! answer EINVAL.
 
-use core::mem::{offset_of, size_of};
-
-pub use libc::{
-    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT,
-    EV_RECEIPT, EVFILT_READ, EVFILT_TIMER, EVFILT_USER, EVFILT_WRITE, NOTE_TRIGGER,
-};
-
-/// kevent(2): the call, and under the same name `struct kevent`.
-pub use libc::kevent;
-/// kqueue(2).
-pub use libc::kqueue;
-/// `struct timespec`, the timeout of kevent(2).
-pub use libc::timespec;
+use core::mem::size_of;
 
 mod common;
 pub use common::EV_SET;
+mod native;
+pub use native::*;
 
 /// The type of `kevent.filter`: `uint32_t`.
 pub type Filter = u32;
@@ -33,14 +23,7 @@ pub type Count = usize;
 
 /// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
 pub const WRITE_SEES_HANGUP: bool = true;
+/// Whether the filters of a pipe that has a name tell that its other end was closed.
+pub const NAMED_PIPES_END: bool = true;
 
-const _: () = {
-    let word = size_of::<usize>();
-    assert!(offset_of!(kevent, ident) == 0);
-    assert!(offset_of!(kevent, filter) == word);
-    assert!(offset_of!(kevent, flags) == word + 4);
-    assert!(offset_of!(kevent, fflags) == word + 8);
-    assert!(word == 4 || offset_of!(kevent, data) == 24);
-    assert!(offset_of!(kevent, udata) == offset_of!(kevent, data) + 8);
-    assert!(word == 4 || size_of::<kevent>() == 40);
-};
+const _: () = assert!(size_of::<usize>() == 4 || size_of::<kevent>() == 40);

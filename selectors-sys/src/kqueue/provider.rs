@@ -5,7 +5,7 @@
 //! that the environment variable `SELECTORS_KQUEUE_LIB` names when this crate is built.
 
 use core::ffi::{c_int, c_void};
-use core::mem::{offset_of, size_of};
+use core::mem::size_of;
 
 /// `struct timespec`, the timeout of kevent(2).
 pub use libc::timespec;
@@ -57,6 +57,9 @@ pub const NOTE_TRIGGER: u32 = 0x0100_0000;
 
 /// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
 pub const WRITE_SEES_HANGUP: bool = true;
+/// Whether the filters of a pipe that has a name tell that its other end was closed: not if the
+/// environment variable `SELECTORS_KQUEUE_FLAVOR` was `macos` when this was built.
+pub const NAMED_PIPES_END: bool = !cfg!(kqueue_macos);
 
 /// `struct kevent` of kqueue(2), as libkqueue lays it out.
 #[repr(C)]
@@ -76,16 +79,7 @@ pub struct kevent {
     pub udata: *mut c_void,
 }
 
-const _: () = {
-    let word = size_of::<usize>();
-    assert!(offset_of!(kevent, ident) == 0);
-    assert!(offset_of!(kevent, filter) == word);
-    assert!(offset_of!(kevent, flags) == word + 2);
-    assert!(offset_of!(kevent, fflags) == word + 4);
-    assert!(offset_of!(kevent, data) == word + 8);
-    assert!(offset_of!(kevent, udata) == 2 * word + 8);
-    assert!(size_of::<kevent>() == 3 * word + 8);
-};
+const _: () = assert!(size_of::<kevent>() == 3 * size_of::<usize>() + 8);
 
 unsafe extern "C" {
     /// kqueue(2).
