@@ -1,7 +1,7 @@
 //! kqueue: the conformance suite over its backend, and what it alone has to cope with. On Linux
 //! over the emulation, or over what `SELECTORS_KQUEUE_LIB` names.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use selectors::{
     Watch,
 };
 use selectors_sys::kqueue as sys;
-use selectors_testkit::fixtures::{in_forked_child, pipe, regular_file, unix_pair, with_raw};
+use selectors_testkit::fixtures::{fill, in_forked_child, pipe, regular_file, unix_pair, with_raw};
 
 selectors_testkit::conformance_tests!(kqueue, Kqueue::new);
 selectors_testkit::conformance_tests!(deferred, || Kqueue::new().map(Deferred::new));
@@ -40,6 +40,13 @@ fn had_filter(queue: &impl AsFd, fd: RawFd, filter: sys::Filter) -> bool {
     }
 }
 
+/// macOS has both, as it refuses nothing here.
+fn has_both_filters_or_none<F>(selector: &KqueueSelector<F>, fd: RawFd) -> bool {
+    let [read, write] = [sys::EVFILT_READ, sys::EVFILT_WRITE]
+        .map(|filter| had_filter(selector.backend(), fd, filter));
+    read == write
+}
+
 /// Closes the reading end of a pipe, and waits until nobody has it: a child that another test has
 /// forked may, for a moment.
 fn close_reader(reader: OwnedFd, writer: &OwnedFd) {
@@ -57,9 +64,7 @@ fn what_is_refused_is_undone_in_both_directions() {
     let token = selector.register(&writer, BOTH, ()).unwrap();
     let events = selector.select(NOW).unwrap();
     assert_eq!(events.iter().map(selectors::Event::token).collect::<Vec<_>>(), [token]);
-    for filter in [sys::EVFILT_READ, sys::EVFILT_WRITE] {
-        assert!(!had_filter(selector.backend(), writer.as_raw_fd(), filter));
-    }
+    assert!(has_both_filters_or_none(&selector, writer.as_raw_fd()));
 }
 
 #[test]
@@ -73,9 +78,7 @@ fn a_modify_that_is_refused_leaves_what_was_there() {
     let events = selector.select(LONG).unwrap();
     assert!(events.iter().all(selectors::Event::is_writable));
     assert_eq!(events.len(), 1);
-    for filter in [sys::EVFILT_READ, sys::EVFILT_WRITE] {
-        assert!(!had_filter(selector.backend(), writer.as_raw_fd(), filter));
-    }
+    assert!(has_both_filters_or_none(&selector, writer.as_raw_fd()));
     selector.unregister(token).unwrap();
     assert!(selector.select(NOW).unwrap().is_empty());
 }
@@ -220,7 +223,7 @@ fn a_terminal_that_the_kernel_refuses_is_waited_for_beside_it() {
     use selectors_testkit::fixtures::{drain, terminal};
 
     // EINVAL from macOS for /dev/tty, and so from the emulation.
-    selectors_testkit::kqueue_emulation::refuse_terminals(true);
+    selectors_testkit::kqueue_emulation::refuse_devices(Some(Errno::EINVAL as i32));
     let (controller, terminal) = terminal().unwrap();
     let (ours, mut theirs) = unix_pair().unwrap();
     let mut selector = KqueueSelector::new().unwrap();
@@ -278,23 +281,241 @@ fn a_fired_one_shot_can_be_unregistered_and_a_closed_one_too() {
     let mut events = Events::new();
     backend.wait(&mut events, NOW).unwrap();
     assert_eq!(events.len(), 2, "one for each direction");
-    assert!(!had_filter(&backend, ours.as_raw_fd(), sys::EVFILT_READ));
+    assert!(had_filter(&backend, ours.as_raw_fd(), sys::EVFILT_READ), "silent, until it is armed");
     let fd = ours.as_raw_fd();
     backend.unregister(fd, token, watch).unwrap();
-    // ENOENT both times.
+    // ENOENT for READ, and then for both.
     backend.unregister(fd, token, watch).unwrap();
 }
 
+/// What a wait reports of the only source.
+fn seen<F>(selector: &mut KqueueSelector<F>, timeout: Option<Duration>) -> Option<Readiness> {
+    let events = selector.select(timeout).unwrap();
+    assert!(events.len() <= 1, "{events:?}");
+    events.iter().next().map(selectors::Event::readiness)
+}
+
 #[test]
-fn a_forked_child_has_no_queue() {
-    let (ours, mut theirs) = unix_pair().unwrap();
+fn a_source_that_is_idle_by_now_is_not_reported_and_its_one_shot_is_not_spent() {
+    for mode in [Mode::Level, Mode::Edge, Mode::OneShot] {
+        let (mut ours, mut theirs) = unix_pair().unwrap();
+        let mut selector = KqueueSelector::new().unwrap();
+        for before in [true, false] {
+            if before {
+                theirs.write_all(b"x").unwrap();
+            }
+            let clone = ours.try_clone().unwrap();
+            let token = selector.register_with(clone, Interest::READ, (), mode).unwrap();
+            if !before {
+                theirs.write_all(b"x").unwrap();
+            }
+            ours.read_exact(&mut [0]).unwrap();
+            assert_eq!(seen(&mut selector, NOW), None, "{mode:?}: nothing to read");
+            theirs.write_all(b"y").unwrap();
+            assert_eq!(seen(&mut selector, LONG), Some(Readiness::READ), "{mode:?}");
+            ours.read_exact(&mut [0]).unwrap();
+            selector.unregister(token).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_one_shot_that_is_armed_again_is_not_reported_when_it_is_idle_by_then() {
+    let (mut ours, mut theirs) = unix_pair().unwrap();
     let mut selector = KqueueSelector::new().unwrap();
-    selector.register(&ours, Interest::READ, ()).unwrap();
+    let clone = ours.try_clone().unwrap();
+    let token = selector.register_with(clone, Interest::READ, (), Mode::OneShot).unwrap();
+    for _ in 0..2 {
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(seen(&mut selector, LONG), Some(Readiness::READ));
+        assert_eq!(seen(&mut selector, NOW), None);
+        selector.modify_with(token, Interest::READ, Mode::OneShot).unwrap();
+        ours.read_exact(&mut [0]).unwrap();
+        assert_eq!(seen(&mut selector, NOW), None);
+    }
+}
+
+#[test]
+fn a_full_pipe_is_not_writable_to_a_one_shot_source() {
+    let (_reader, writer) = pipe().unwrap();
+    let mut selector = KqueueSelector::new().unwrap();
+    selector.register_with(&writer, Interest::WRITE, (), Mode::OneShot).unwrap();
+    fill(&writer).unwrap();
+    assert_eq!(seen(&mut selector, NOW), None);
+}
+
+#[test]
+fn a_dead_pipe_is_reported_by_every_wait() {
+    for interest in [Interest::WRITE, BOTH] {
+        for full in [false, true] {
+            let (reader, writer) = pipe().unwrap();
+            if full {
+                fill(&writer).unwrap();
+            }
+            let fd = writer.as_raw_fd();
+            let mut selector = KqueueSelector::new().unwrap();
+            let token = selector.register(&writer, interest, ()).unwrap();
+            close_reader(reader, &writer);
+            for _ in 0..4 {
+                let seen = seen(&mut selector, LONG);
+                assert!(seen.is_some_and(|seen| seen.contains(Readiness::WRITE)), "{seen:?}");
+            }
+            selector.modify(token, Interest::READ).unwrap();
+            selector.modify(token, Interest::WRITE).unwrap();
+            assert_eq!(seen(&mut selector, LONG), Some(Readiness::WRITE));
+            selector.unregister(token).unwrap();
+            for filter in [sys::EVFILT_READ, sys::EVFILT_WRITE] {
+                assert!(!had_filter(selector.backend(), fd, filter));
+            }
+            assert!(selector.select(NOW).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_dead_pipe_is_reported_once_to_a_source_that_wants_that() {
+    for mode in [Mode::OneShot, Mode::Edge] {
+        let (reader, writer) = pipe().unwrap();
+        fill(&writer).unwrap();
+        let mut selector = KqueueSelector::new().unwrap();
+        let token = selector.register_with(&writer, Interest::WRITE, (), mode).unwrap();
+        close_reader(reader, &writer);
+        for _ in 0..2 {
+            assert!(seen(&mut selector, LONG).is_some(), "{mode:?}");
+            assert!(seen(&mut selector, NOW).is_none(), "{mode:?}");
+            selector.modify_with(token, Interest::WRITE, Mode::Level).unwrap();
+            selector.modify_with(token, Interest::WRITE, mode).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_dead_pipe_beside_deferred_changes_is_reported_by_every_wait() {
+    let (reader, writer) = pipe().unwrap();
+    let (ours, _theirs) = unix_pair().unwrap();
+    let mut selector = deferred();
+    let dead = selector.register(writer.try_clone().unwrap(), Interest::WRITE, ()).unwrap();
+    assert_eq!(selector.select(NOW).unwrap().len(), 1);
+    close_reader(reader, &writer);
+    let idle = selector.register(ours.into(), Interest::READ, ()).unwrap();
+    for _ in 0..3 {
+        let events = selector.select(LONG).unwrap();
+        let tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+        assert_eq!(tokens, [dead], "{idle:?} is idle");
+    }
+}
+
+#[test]
+fn a_terminal_that_hung_up_is_ready() {
+    let (controller, terminal) = selectors_testkit::fixtures::terminal().unwrap();
+    let mut selector = KqueueSelector::new().unwrap();
+    let before = selector.register(terminal.try_clone().unwrap(), Interest::READ, ()).unwrap();
+    drop(controller);
+    assert_eq!(selector.select(LONG).unwrap().len(), 1);
+    // The kernel will not have it any more.
+    let after = selector.register(terminal, BOTH, ()).unwrap();
+    selector.modify(before, BOTH).unwrap();
+    for _ in 0..2 {
+        let events = selector.select(LONG).unwrap();
+        let mut tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
+        tokens.sort();
+        assert_eq!(tokens, [before, after]);
+        assert!(events.iter().all(selectors::Event::is_readable));
+    }
+}
+
+#[cfg(all(target_os = "linux", not(external_kqueue)))]
+#[test]
+fn a_device_without_filters_is_ready() {
+    use selectors_testkit::fixtures::null_device;
+    use selectors_testkit::kqueue_emulation::refuse_devices;
+
+    for errno in [Errno::EINVAL, Errno::ENODEV, Errno::ENXIO, Errno::EOPNOTSUPP] {
+        refuse_devices(Some(errno as i32));
+        let mut selector = KqueueSelector::new().unwrap();
+        let token = selector.register(null_device().unwrap(), BOTH, ()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(seen(&mut selector, LONG), Some(Readiness::READ | Readiness::WRITE));
+        }
+        selector.modify(token, Interest::READ).unwrap();
+        assert_eq!(seen(&mut selector, LONG), Some(Readiness::READ));
+    }
+    refuse_devices(None);
+}
+
+#[test]
+fn a_queue_that_is_watched_is_idle_once_it_was_waited_on() {
+    let (mut ours, mut theirs) = unix_pair().unwrap();
+    let mut inner = KqueueSelector::new().unwrap();
+    let mut outer = KqueueSelector::new().unwrap();
+    inner.register(ours.try_clone().unwrap(), Interest::READ, ()).unwrap();
+    outer.register(inner.as_fd().try_clone_to_owned().unwrap(), Interest::READ, ()).unwrap();
     theirs.write_all(b"x").unwrap();
+    assert_eq!(seen(&mut outer, LONG), Some(Readiness::READ));
+    assert_eq!(seen(&mut inner, LONG), Some(Readiness::READ));
+    ours.read_exact(&mut [0]).unwrap();
+    // It may still say so by what was queued.
+    let _ = seen(&mut outer, NOW);
+    assert_eq!(seen(&mut inner, NOW), None);
+    assert_eq!(seen(&mut outer, NOW), None);
+}
+
+#[test]
+fn the_number_of_a_queue_is_another_files_in_a_child() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    let mut slot = Some(KqueueSelector::new().unwrap());
+    let selector = slot.as_mut().unwrap();
+    let token = selector.register(&ours, Interest::READ, ()).unwrap();
+    let number = selector.as_fd().as_raw_fd();
     let fine = in_forked_child(|| {
-        let refused = selector.select(NOW).map_err(std::io::Error::from);
-        assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::EBADF as i32));
+        // The child's own queue gets the number that is free.
+        let mut other = KqueueSelector::new().unwrap();
+        let mut files = Vec::new();
+        while other.as_fd().as_raw_fd() != number {
+            assert!(files.len() < 1000, "the queue is inherited");
+            files.push(std::mem::replace(&mut other, KqueueSelector::new().unwrap()));
+        }
+        drop(files);
+        let (own, mut own_peer) = unix_pair().unwrap();
+        other.register(own, Interest::READ, ()).unwrap();
+        let inherited = slot.as_mut().unwrap();
+        assert!(inherited.modify(token, Interest::WRITE).is_err());
+        assert!(inherited.select(NOW).is_err());
+        drop(slot.take());
+        assert!(other.select(NOW).unwrap().is_empty());
+        own_peer.write_all(b"x").unwrap();
+        assert_eq!(seen(&mut other, LONG), Some(Readiness::READ));
     });
     assert!(fine.unwrap());
-    assert_eq!(selector.select(NOW).unwrap().len(), 1);
+    theirs.write_all(b"x").unwrap();
+    let selector = slot.as_mut().unwrap();
+    let events = selector.select(NOW).unwrap();
+    assert_eq!(events.iter().map(selectors::Event::token).collect::<Vec<_>>(), [token]);
+}
+
+#[test]
+fn a_queue_that_a_child_has_not_is_neither_used_nor_closed_there() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    let mut slot = Some(Kqueue::new().unwrap());
+    let number = slot.as_ref().unwrap().as_fd().as_raw_fd();
+    let (token, watch) = (Token::from_bits(9), Watch::new(Interest::READ, Mode::Level));
+    let fine = in_forked_child(|| {
+        let mut files = Vec::new();
+        while files.last().map(AsRawFd::as_raw_fd) != Some(number) {
+            assert!(files.len() < 1000, "the queue is inherited");
+            files.push(regular_file().unwrap());
+        }
+        let backend = slot.as_mut().unwrap();
+        assert!(backend.register(ours.as_fd(), token, watch).is_err());
+        assert!(backend.wait(&mut Events::new(), NOW).is_err());
+        drop(slot.take());
+        assert!(files.pop().unwrap().metadata().is_ok());
+    });
+    assert!(fine.unwrap());
+    let backend = slot.as_mut().unwrap();
+    backend.register(ours.as_fd(), token, watch).unwrap();
+    theirs.write_all(b"x").unwrap();
+    let mut events = Events::new();
+    backend.wait(&mut events, LONG).unwrap();
+    assert_eq!(events.len(), 1);
 }

@@ -7,11 +7,15 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::Flavor;
+
 /// What a filter has to say of a descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) ready: bool,
     pub(super) eof: bool,
+    /// Whether the filter goes once it has said so, though nobody asked for that.
+    pub(super) dead: bool,
     pub(super) fflags: u32,
     pub(super) data: isize,
 }
@@ -22,6 +26,8 @@ pub(super) enum Kind {
     /// A regular file, which epoll does not watch.
     File,
     Pipe,
+    /// A pipe that has a name.
+    Fifo,
     /// A socket that has connections.
     Stream,
     Datagram,
@@ -50,6 +56,7 @@ pub(super) fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
 pub(super) fn kind(fd: RawFd) -> Kind {
     match stat(fd).map(|stat| stat.st_mode & libc::S_IFMT) {
         Some(libc::S_IFREG) => Kind::File,
+        Some(libc::S_IFIFO) if has_name(fd) => Kind::Fifo,
         Some(libc::S_IFIFO) => Kind::Pipe,
         Some(libc::S_IFSOCK) => match option(fd, libc::SOL_SOCKET, libc::SO_TYPE) {
             Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) => Kind::Stream,
@@ -59,9 +66,25 @@ pub(super) fn kind(fd: RawFd) -> Kind {
     }
 }
 
-pub(super) fn is_terminal(fd: RawFd) -> bool {
-    // SAFETY: takes a number, changes nothing.
-    unsafe { libc::isatty(fd) == 1 }
+/// Whether a pipe is a file of a file system that has names.
+fn has_name(fd: RawFd) -> bool {
+    const PIPEFS_MAGIC: i64 = 0x5049_5045;
+    // SAFETY: all fields are integers.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is ours to be written.
+    let answer = unsafe { libc::fstatfs(fd, &raw mut stat) };
+    #[allow(clippy::unnecessary_cast, reason = "the type differs by processor")]
+    let kind = stat.f_type as i64;
+    answer == 0 && kind != PIPEFS_MAGIC
+}
+
+pub(super) fn is_device(fd: RawFd) -> bool {
+    stat(fd).is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFCHR)
+}
+
+/// Whether it is a terminal that hung up. Such a one is none to isatty(3).
+pub(super) fn has_hung_up(fd: RawFd) -> bool {
+    is_device(fd) && poll(fd) & libc::POLLHUP != 0
 }
 
 /// Whether a pipe's other end is gone.
@@ -70,7 +93,7 @@ pub(super) fn is_dead_pipe(fd: RawFd) -> bool {
 }
 
 /// Whether the program could read.
-pub(super) fn readable(fd: RawFd, kind: Kind) -> State {
+pub(super) fn readable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     if kind == Kind::File {
         let size = stat(fd).map_or(0, |stat| stat.st_size);
         // SAFETY: takes numbers, and moves nothing.
@@ -85,6 +108,8 @@ pub(super) fn readable(fd: RawFd, kind: Kind) -> State {
     let failed = said & libc::POLLERR != 0;
     let eof = match kind {
         Kind::Datagram => said & libc::POLLRDHUP != 0,
+        // XNU: vnode_readable_data_count() in vfs_vnops.c asks for data and nothing else.
+        Kind::Fifo if flavor == Flavor::MacOs => false,
         _ => said & (libc::POLLHUP | libc::POLLRDHUP) != 0,
     };
     let ready = said & libc::POLLIN != 0 || eof || failed;
@@ -92,13 +117,14 @@ pub(super) fn readable(fd: RawFd, kind: Kind) -> State {
     State {
         ready,
         eof,
+        dead: false,
         fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
         data: waiting.unwrap_or(0),
     }
 }
 
 /// Whether the program could write.
-pub(super) fn writable(fd: RawFd, kind: Kind) -> State {
+pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     if kind == Kind::File {
         return State { ready: true, ..State::default() };
     }
@@ -109,22 +135,31 @@ pub(super) fn writable(fd: RawFd, kind: Kind) -> State {
     let failed = said & libc::POLLERR != 0;
     let gone = said & libc::POLLHUP != 0;
     let eof = match kind {
-        Kind::Pipe => failed || gone,
+        // XNU: vnode_writable_space_count() in vfs_vnops.c asks for space and nothing else.
+        Kind::Fifo if flavor == Flavor::MacOs => false,
+        Kind::Pipe | Kind::Fifo => failed || gone,
         Kind::Stream => gone || has_shut_down(fd),
         Kind::Datagram => false,
         Kind::File | Kind::Queue | Kind::Other => gone,
     };
-    let space = match kind {
-        Kind::Pipe if eof => 0,
+    let space: isize = match kind {
+        Kind::Pipe | Kind::Fifo if eof => 0,
         // SAFETY: takes numbers, changes nothing.
-        Kind::Pipe => unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) as isize }
+        Kind::Pipe | Kind::Fifo => unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) as isize }
             .saturating_sub(count(fd, libc::FIONREAD).unwrap_or(0)),
         _ => option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)
             .map_or(0, |size| size as isize - count(fd, libc::TIOCOUTQ).unwrap_or(0)),
     };
     State {
-        ready: said & libc::POLLOUT != 0 || eof || failed,
+        ready: match kind {
+            Kind::Fifo if flavor == Flavor::MacOs => space > 0,
+            _ => said & libc::POLLOUT != 0 || eof || failed,
+        },
         eof,
+        // FreeBSD 12.3, recorded: the filters that hang on the end which closes are marked, and
+        // the one for WRITE of the other end is among them (pipeclose() in sys_pipe.c,
+        // knlist_cleardel() in kern_event.c). OpenBSD: klist_invalidate(), filt_dead().
+        dead: kind == Kind::Pipe && eof && flavor == Flavor::FreeBsd,
         fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
         data: space.max(0),
     }

@@ -25,6 +25,9 @@ pub(super) struct Knote {
     /// What is not to be reported again, but by `EV_ADD` or news: NetBSD forgets that a
     /// dispatched filter was ready.
     muted: Option<State>,
+    /// Whether it is in the kernel's queue: it was ready when it was added or last reported, and
+    /// nobody has waited since. It stays there when what made it ready has gone.
+    queued: bool,
 }
 
 /// What becomes of a filter that was reported.
@@ -49,6 +52,7 @@ impl Knote {
             fresh: true,
             last: None,
             muted: None,
+            queued: false,
         }
     }
 
@@ -75,11 +79,12 @@ impl Knote {
             knote.fresh = true;
             knote.muted = None;
         }
-        if adds || flavor == Flavor::FreeBsd {
+        if adds || flavor != Flavor::NetBsd {
             knote.udata = change.udata as usize;
         }
         if change.flags & EV_DISABLE != 0 {
             knote.disabled = true;
+            knote.queued = false;
         }
         if change.flags & EV_ENABLE != 0 {
             knote.disabled = false;
@@ -90,6 +95,22 @@ impl Knote {
 
     pub(super) fn is_enabled(&self) -> bool {
         !self.disabled
+    }
+
+    /// It was found ready.
+    pub(super) fn queue(&mut self) {
+        self.queued = !self.disabled;
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Takes it from the queue. Whether it is reported without being asked again, ready or not:
+    /// FreeBSD, NetBSD, OpenBSD and DragonFly do that to `EV_ONESHOT` (FreeBSD 12.3: recorded;
+    /// `kqueue_scan()` in `kern_event.c`). macOS asks (`knote_process()`).
+    pub(super) fn dequeue(&mut self, flavor: Flavor) -> bool {
+        std::mem::take(&mut self.queued) && self.fires_once() && flavor != Flavor::MacOs
     }
 
     /// Whether `state` is to be reported, after something has happened that was perhaps no more
@@ -107,10 +128,11 @@ impl Knote {
         self.fresh = false;
         self.last = Some(state);
         let eof = if state.eof { EV_EOF } else { 0 };
+        let dead = if state.dead { EV_ONESHOT } else { 0 };
         let udata = self.udata as *mut c_void;
-        let flags = self.flags | eof;
+        let flags = self.flags | eof | dead;
         let event = EV_SET(self.ident, self.filter, flags, state.fflags, state.data, udata);
-        if self.flags & EV_ONESHOT != 0 {
+        if flags & EV_ONESHOT != 0 {
             return (event, After::Gone);
         }
         if self.flags & EV_DISPATCH != 0 {
@@ -119,8 +141,11 @@ impl Knote {
                 self.muted = Some(state);
             }
         }
-        let waits = self.disabled || self.flags & EV_CLEAR != 0;
-        (event, if waits { After::Wait } else { After::Again })
+        if self.disabled || self.flags & EV_CLEAR != 0 {
+            return (event, After::Wait);
+        }
+        self.queue();
+        (event, After::Again)
     }
 
     pub(super) fn fires_once(&self) -> bool {

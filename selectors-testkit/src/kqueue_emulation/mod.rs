@@ -57,14 +57,19 @@ mod descriptor;
 mod knote;
 mod queue;
 
-/// The kernel whose column of recorded behaviour the emulation follows where the two differ.
+/// The kernel that the emulation follows where they differ: FreeBSD and NetBSD as they were
+/// recorded, macOS as the published source of XNU (11417) has it.
 ///
-/// | | FreeBSD | NetBSD |
-/// |---|---|---|
-/// | `EV_ENABLE` after `EV_DISPATCH`, data pending | reports it, with the new udata | silent until news |
-/// | `EV_CLEAR`, pipe read in part | silent | reported again |
-/// | `EVFILT_USER` | there | EINVAL, as before NetBSD 10 |
-/// | `EVFILT_WRITE` added to a pipe without a peer | EPIPE | EBADF |
+/// | | FreeBSD | NetBSD | macOS |
+/// |---|---|---|---|
+/// | `EV_ENABLE` after `EV_DISPATCH`, data pending | reports it, with the new udata | silent until news | as FreeBSD: `knote_apply_touch()` |
+/// | `EV_ONESHOT` of what was ready and is not any more | reported | reported | not reported: `knote_process()` |
+/// | `EVFILT_USER` | there | EINVAL, as before NetBSD 10 | there |
+/// | `EVFILT_WRITE` added to a pipe without a peer | EPIPE | EBADF | accepted, `EV_EOF`: `pipe_kqfilter()` |
+/// | the peer of a pipe goes | its `EVFILT_WRITE` is reported once, with `EV_EOF` and `EV_ONESHOT`, and is gone | reported every time | reported every time: `filt_pipe_draincommon()` |
+/// | the peer of a named pipe goes | `EV_EOF` | `EV_EOF` | nothing: `filt_vnode_common()` |
+/// | a device that has no filters | ENODEV | EINVAL | EINVAL: `filt_specattach()` |
+/// | a terminal that hung up | ENXIO | ENXIO | accepted |
 ///
 /// # Examples
 ///
@@ -82,10 +87,12 @@ pub enum Flavor {
     FreeBsd,
     /// NetBSD 7.99.
     NetBsd,
+    /// As XNU does it.
+    MacOs,
 }
 
 impl Flavor {
-    /// The flavor of this process: `freebsd` or `netbsd` in the environment variable
+    /// The flavor of this process: `freebsd`, `netbsd` or `macos` in the environment variable
     /// `SELECTORS_KQUEUE_FLAVOR`, as it was when first asked; FreeBSD if it is not set.
     ///
     /// # Panics
@@ -97,13 +104,16 @@ impl Flavor {
         *CURRENT.get_or_init(|| match std::env::var("SELECTORS_KQUEUE_FLAVOR").as_deref() {
             Err(_) | Ok("freebsd") => Self::FreeBsd,
             Ok("netbsd") => Self::NetBsd,
-            Ok(other) => panic!("SELECTORS_KQUEUE_FLAVOR={other}: expected freebsd or netbsd"),
+            Ok("macos") => Self::MacOs,
+            Ok(other) => {
+                panic!("SELECTORS_KQUEUE_FLAVOR={other}: expected freebsd, netbsd or macos")
+            }
         })
     }
 }
 
 thread_local! {
-    static REFUSES_TERMINALS: Cell<bool> = const { Cell::new(false) };
+    static DEVICES_ARE: Cell<Option<i32>> = const { Cell::new(None) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -113,10 +123,11 @@ pub fn calls() -> usize {
     CALLS.get()
 }
 
-/// Has kevent(2) answer EINVAL where this thread adds a filter to a terminal, from now on or no
-/// more: as macOS does for `/dev/tty`.
-pub fn refuse_terminals(refuse: bool) {
-    REFUSES_TERMINALS.set(refuse);
+/// Has kevent(2) answer this error where this thread adds a filter to a device, from now on or no
+/// more: EINVAL as macOS does for `/dev/tty`, EOPNOTSUPP as OpenBSD does for what has no filters,
+/// ENXIO as FreeBSD does for what is gone.
+pub fn refuse_devices(errno: Option<i32>) {
+    DEVICES_ARE.set(errno);
 }
 
 /// kqueue(2): a new queue. Unlike the real one its descriptor is close-on-exec from the start.

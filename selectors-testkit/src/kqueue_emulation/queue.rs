@@ -25,8 +25,8 @@ struct Queues {
     by_descriptor: Mutex<BTreeMap<RawFd, Arc<Queue>>>,
 }
 
-/// The queues of this process. A forked child starts with none: a queue is not inherited by
-/// fork(2), and the lock may be held by a thread that the child does not have.
+/// The queues of this process. A forked child starts with none, and the lock may be held by a
+/// thread that the child does not have.
 fn queues() -> &'static Queues {
     static CURRENT: AtomicPtr<Queues> = AtomicPtr::new(ptr::null_mut());
     let process = std::process::id();
@@ -42,6 +42,59 @@ fn queues() -> &'static Queues {
         Ok(_) => new,
         // SAFETY: another thread was first, and what it put there is leaked, too.
         Err(first) => unsafe { &*first },
+    }
+}
+
+/// A number that has been a queue's. Never freed, and used again when the number is.
+struct Number {
+    fd: RawFd,
+    before: *const Number,
+}
+
+/// The number that was noted last. A list without a lock, for [`close_all`].
+static NUMBERS: AtomicPtr<Number> = AtomicPtr::new(ptr::null_mut());
+
+/// The numbers that have been queues'.
+fn numbers() -> impl Iterator<Item = RawFd> {
+    let mut at: *const Number = NUMBERS.load(Ordering::Acquire);
+    std::iter::from_fn(move || {
+        // SAFETY: null, or one of the list, which is never freed.
+        let number = unsafe { at.as_ref() }?;
+        at = number.before;
+        Some(number.fd)
+    })
+}
+
+/// Sees to it that no forked child has this queue.
+fn note(fd: RawFd) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler makes system calls and reads what is never freed.
+        unsafe { libc::pthread_atfork(None, None, Some(close_all)) };
+    });
+    if numbers().any(|number| number == fd) {
+        return;
+    }
+    let number = Box::leak(Box::new(Number { fd, before: ptr::null() }));
+    let mut before = NUMBERS.load(Ordering::Acquire);
+    loop {
+        number.before = before;
+        match NUMBERS.compare_exchange(before, number, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(other) => before = other,
+        }
+    }
+}
+
+/// Runs in every forked child, which is async-signal-safe at most. A queue is not inherited by
+/// fork(2): its number is free in the child. FreeBSD 12.3: recorded; `fdcopy()` in
+/// `kern_descrip.c`. NetBSD: `fd_copy()`. OpenBSD: `fdcopy()`. macOS: `fdt_fork()`.
+extern "C" fn close_all() {
+    for fd in numbers() {
+        if watches(fd, beacon()) {
+            // SAFETY: a queue of the parent, which nothing in this process means by it.
+            unsafe { libc::close(fd) };
+        }
     }
 }
 
@@ -135,6 +188,7 @@ impl Queue {
         control(epoll, libc::EPOLL_CTL_ADD, beacon(), 0, BEACON)?;
         let queue = Self { epoll, filters: Mutex::default() };
         lock(&queues().by_descriptor).insert(epoll, Arc::new(queue));
+        note(epoll);
         Ok(owned.into_raw_fd())
     }
 
@@ -149,7 +203,7 @@ impl Queue {
         match change.filter {
             EVFILT_READ | EVFILT_WRITE => filters.watch(self.epoll, change),
             EVFILT_TIMER => filters.time(self.epoll, change),
-            EVFILT_USER if Flavor::current() == Flavor::FreeBsd => filters.user(self.epoll, change),
+            EVFILT_USER if Flavor::current() != Flavor::NetBsd => filters.user(self.epoll, change),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -222,13 +276,22 @@ impl Filters {
             return Err(Errno::ENOENT);
         }
         if !watched {
-            if super::REFUSES_TERMINALS.get() && descriptor::is_terminal(fd) {
-                return Err(Errno::EINVAL);
+            if let Some(errno) = super::DEVICES_ARE.get().filter(|_| descriptor::is_device(fd)) {
+                return Err(Errno::from_raw(errno));
+            }
+            // FreeBSD 12.3: recorded; tty_kqops in tty.c of a device that is gone. XNU watches it
+            // and reports its end.
+            if Flavor::current() != Flavor::MacOs && descriptor::has_hung_up(fd) {
+                return Err(Errno::ENXIO);
             }
             let kind = match descriptor::kind(fd) {
                 Kind::Other if Queue::find(fd).is_some() => Kind::Queue,
                 kind => kind,
             };
+            // FreeBSD 12.3: recorded. XNU: kqueue_kqfilter().
+            if kind == Kind::Queue && (change.filter == EVFILT_WRITE || fd == epoll) {
+                return Err(Errno::EINVAL);
+            }
             self.serial = self.serial.wrapping_add(1);
             let identity = (kind == Kind::File).then(|| descriptor::identity(fd)).flatten();
             let watch = Watch {
@@ -253,9 +316,14 @@ impl Filters {
             Flavor::FreeBsd if dead => Err(Errno::EPIPE),
             Flavor::NetBsd if dead => Err(Errno::EBADF),
             _ => {
+                let state = watch.state(fd, change.filter);
                 let slot =
                     if change.filter == EVFILT_READ { &mut watch.read } else { &mut watch.write };
-                Knote::apply(slot, change, flavor)
+                let result = Knote::apply(slot, change, flavor);
+                if let Some(knote) = slot.as_mut().filter(|knote| knote.wants(state, true)) {
+                    knote.queue();
+                }
+                result
             }
         };
         self.keep(epoll, fd);
@@ -363,13 +431,14 @@ impl Filters {
             for filter in [EVFILT_READ, EVFILT_WRITE] {
                 let Some(knote) = watch.knote(filter) else { continue };
                 let file = watch.identity.is_some();
-                let pipe = watch.kind == Kind::Pipe && filter == EVFILT_READ && knote.clears();
+                let pipe = matches!(watch.kind, Kind::Pipe | Kind::Fifo);
+                let pipe = pipe && filter == EVFILT_READ && knote.clears();
                 if !(file || pipe) {
                     continue;
                 }
                 let state = watch.state(fd, filter);
-                let read_in_part = Flavor::current() == Flavor::NetBsd
-                    && knote.last.is_some_and(|last| 0 < state.data && state.data < last.data);
+                let read_in_part =
+                    knote.last.is_some_and(|last| 0 < state.data && state.data < last.data);
                 if (file || read_in_part) && knote.wants(state, true) {
                     ready.push((ident(fd), filter));
                 }
@@ -378,21 +447,49 @@ impl Filters {
         ready
     }
 
+    fn knote(&mut self, fd: RawFd, filter: Filter) -> Option<&mut Knote> {
+        let watch = self.watches.get_mut(&fd)?;
+        if filter == EVFILT_READ { watch.read.as_mut() } else { watch.write.as_mut() }
+    }
+
+    /// Takes what is queued from the queue: which filters are reported without being asked.
+    fn dequeue(&mut self) -> Vec<(RawFd, Filter)> {
+        let mut unasked = Vec::new();
+        for (&fd, watch) in &mut self.watches {
+            for (filter, knote) in
+                [(EVFILT_READ, &mut watch.read), (EVFILT_WRITE, &mut watch.write)]
+            {
+                if knote.as_mut().is_some_and(|knote| knote.dequeue(Flavor::current())) {
+                    unasked.push((fd, filter));
+                }
+            }
+        }
+        unasked
+    }
+
     /// Reports what is ready, up to `room` events.
     fn collect(&mut self, epoll: RawFd, room: usize, report: &mut impl FnMut(kevent)) {
         let mut left = room;
         self.set_beacon(epoll, false);
+        let unasked = self.dequeue();
         while let Some((fd, filter)) = self.owed.pop_front() {
             if left == 0 {
                 self.owed.push_front((fd, filter));
                 break;
             }
-            self.report(epoll, ident(fd), filter, &mut left, report);
+            self.report(epoll, ident(fd), filter, true, &mut left, report);
         }
         self.turn = self.turn.wrapping_add(1);
         let epoll_first = self.turn % 2 == 0;
         if epoll_first {
             self.collect_from_epoll(epoll, &mut left, report);
+        }
+        for (fd, filter) in unasked {
+            if left > 0 {
+                self.report(epoll, ident(fd), filter, false, &mut left, report);
+            } else if let Some(knote) = self.knote(fd, filter) {
+                knote.queue();
+            }
         }
         let mut own = self.own_ready();
         if !own.is_empty() {
@@ -401,7 +498,7 @@ impl Filters {
         }
         for (ident, filter) in own {
             if left > 0 {
-                self.report(epoll, ident, filter, &mut left, report);
+                self.report(epoll, ident, filter, true, &mut left, report);
             }
         }
         if !epoll_first {
@@ -474,16 +571,17 @@ impl Filters {
                 self.owed.push_back((fd, filter));
                 continue;
             }
-            self.report(epoll, ident(fd), filter, left, report);
+            self.report(epoll, ident(fd), filter, true, left, report);
         }
     }
 
-    /// Reports one filter, if it is still there and ready.
+    /// Reports one filter, if it is still there and, if it is asked, ready.
     fn report(
         &mut self,
         epoll: RawFd,
         ident: usize,
         filter: Filter,
+        asked: bool,
         left: &mut usize,
         report: &mut impl FnMut(kevent),
     ) {
@@ -521,10 +619,8 @@ impl Filters {
             let Some(watch) = self.watches.get_mut(&fd) else { return };
             let state = watch.state(fd, filter);
             let slot = if filter == EVFILT_READ { &mut watch.read } else { &mut watch.write };
-            let Some(knote) = slot.as_mut().filter(|knote| knote.is_enabled() && state.ready)
-            else {
-                return;
-            };
+            let reported = |knote: &&mut Knote| knote.is_enabled() && (state.ready || !asked);
+            let Some(knote) = slot.as_mut().filter(reported) else { return };
             let (event, after) = knote.report(state, flavor);
             if after == After::Gone {
                 *slot = None;
@@ -539,7 +635,8 @@ impl Filters {
 
     /// Switches the beacon on while there is something to report that epoll knows nothing of.
     fn keep_beacon(&mut self, epoll: RawFd) {
-        let on = !self.owed.is_empty() || !self.own_ready().is_empty();
+        let queued = self.watches.values().any(Watch::is_queued);
+        let on = queued || !self.owed.is_empty() || !self.own_ready().is_empty();
         self.set_beacon(epoll, on);
     }
 
@@ -566,15 +663,22 @@ impl Watch {
         self.read.is_none() && self.write.is_none()
     }
 
+    /// Whether the queue is readable on its account, ready or not: `kqueue_poll()` in
+    /// `kern_event.c` counts what is queued and asks none of it (FreeBSD 12.3: recorded; XNU:
+    /// `kqueue_select()`).
+    fn is_queued(&self) -> bool {
+        [&self.read, &self.write].into_iter().flatten().any(Knote::is_queued)
+    }
+
     fn knote(&self, filter: Filter) -> Option<&Knote> {
         if filter == EVFILT_READ { self.read.as_ref() } else { self.write.as_ref() }
     }
 
     fn state(&self, fd: RawFd, filter: Filter) -> State {
         if filter == EVFILT_WRITE {
-            return descriptor::writable(fd, self.kind);
+            return descriptor::writable(fd, self.kind, Flavor::current());
         }
-        let mut state = descriptor::readable(fd, self.kind);
+        let mut state = descriptor::readable(fd, self.kind, Flavor::current());
         if self.kind == Kind::Queue && state.ready {
             let ready = Queue::find(fd).map_or(0, |queue| queue.count_ready());
             state.data = isize::try_from(ready.max(1)).unwrap_or(isize::MAX);
@@ -592,7 +696,9 @@ impl Watch {
             Err(Errno::EEXIST) => {
                 control(epoll, libc::EPOLL_CTL_MOD, fd, self.events(), self.mark(fd))
             }
-            // Directories and some devices: macOS says so of /dev/null.
+            // Directories and some devices. FreeBSD 12.3: recorded of /dev/null. XNU:
+            // filt_specattach() in spec_vnops.c, vn_kqfilter() in vfs_vnops.c.
+            Err(Errno::EPERM) if Flavor::current() == Flavor::FreeBsd => Err(Errno::ENODEV),
             Err(Errno::EPERM | Errno::ELOOP) => Err(Errno::EINVAL),
             answer => answer,
         }

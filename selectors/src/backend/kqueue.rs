@@ -1,26 +1,30 @@
 //! kqueue(2): the BSDs, macOS, iOS. On Linux for tests only, over what is linked.
 
-use std::ffi::c_void;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::stat::{SFlag, fstat};
 use selectors_sys::kqueue as sys;
 
 use super::always::AlwaysReady;
 use super::descriptor::check_open;
-use super::select::Select;
-use super::{Backend, BorrowedSource, Capabilities, Change, Channel, RawSource, Trigger};
-use crate::index::DescriptorIndex;
-use crate::timeout::seconds_and_nanos;
-use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+use super::{Backend, BorrowedSource, Capabilities, Change, Channel, RawSource, Trigger, borrow};
+use crate::{Event, Events, Interest, Mode, Result, Selector, Token, Watch};
 
-mod riding;
+use fallback::Fallback;
+use filters::Changes;
+use kind::Kind;
+use queue::Queue;
+use translation::{Tokens, from_kqueue, is_dropped, no_event, to_udata};
+
+mod changelist;
+mod fallback;
+mod filters;
+mod kind;
+mod queue;
+mod translation;
 
 /// A selector over kqueue(2): the BSDs, macOS, iOS.
 #[doc(alias = "kqueue")]
@@ -55,11 +59,8 @@ const FIRST_ROOM: usize = 64;
 
 /// What the beacon's events carry: see [`Kqueue::beacon`].
 const BEACON: Token = Token::reserved(1);
-/// What the fallback calls the queue itself: see [`Kqueue::fallback`].
-const QUEUE: Token = Token::reserved(2);
-
-/// Whether a token fits into the user data of an event, which is as wide as a pointer.
-const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
+/// Both filters of a source.
+const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
 
 /// kqueue(2).
 ///
@@ -67,28 +68,36 @@ const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 ///
 /// - A source has one filter for each direction. Both go to the kernel in one call, and are
 ///   undone together when one of them is refused.
-/// - One-shot is `EV_ONESHOT` and edge-triggered `EV_CLEAR`, armed again by `EV_ADD`. What
-///   `EV_DISPATCH` and `EV_ENABLE` do differs between FreeBSD and NetBSD.
+/// - Edge-triggered is `EV_CLEAR`, armed again by `EV_ADD`. One-shot is `EV_DISPATCH`, armed again by
+///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report an `EV_ONESHOT` filter without asking it
+///   again, though it may be idle by then, and what `EV_ENABLE` does differs among them.
 /// - An end-of-file on the READ filter is READ_CLOSED. HANGUP is not declared: a source that is
 ///   watched for READ is told the same when its peer has half-closed and when all is over.
-///   PRIORITY is not declared: FreeBSD and NetBSD have no filter for it.
+/// - PRIORITY is not declared. FreeBSD, NetBSD and DragonFly have no filter for it. The
+///   `EVFILT_EXCEPT` of macOS fires for ordinary data, too (XNU: `filt_soread_common()`), so a
+///   source that is watched for PRIORITY alone would make waits spin.
 /// - Regular files and directories are always ready, and not given to the kernel, for which a
-///   file at its end is not readable. So is a device that the kernel refuses to watch (macOS:
-///   `/dev/null`), and a pipe without a peer where the kernel will not watch it.
-/// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`) is waited for by select(2),
-///   in a call before kevent(2). The descriptor of the selector is not readable on its account,
-///   and such a source cannot be edge-triggered.
+///   file at its end is not readable. So is a device that the kernel refuses to watch (macOS and
+///   FreeBSD: `/dev/null`) or that is gone (FreeBSD: a terminal that hung up), and a pipe without a
+///   peer where the kernel will not watch it (EPIPE, EBADF), or does not any more: FreeBSD and
+///   OpenBSD report the end to who waits for WRITE once, with an `EV_ONESHOT` that nobody asked
+///   for, and drop the filter.
+/// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`), and on macOS a pipe that has a
+///   name, whose filters do not tell its end, is waited for by select(2), in a call before
+///   kevent(2). The descriptor of the selector is not readable on its account, and such a source
+///   cannot be edge-triggered.
+/// - The descriptor of the selector stays readable after a source was drained, until the next wait.
 /// - Wakers are an `EVFILT_USER` where the kernel has it (NetBSD from 10.0), else a socket pair.
-/// - Changes that were put off ride in the call that waits, unless one of them needs more than
-///   filters.
-/// - The queue is not inherited by fork(2): in the child all of its calls fail with EBADF, and
-///   dropping it there changes nothing here.
+/// - Deferred changes go in the changelist of the call that waits, unless one of them needs more
+///   than filters.
+/// - The queue is not inherited by fork(2), and its number is free in the child. There every call
+///   answers EBADF, and dropping it closes nothing.
 #[derive(Debug)]
 pub struct Kqueue {
-    queue: Arc<OwnedFd>,
+    queue: Arc<Queue>,
     buffer: Vec<sys::kevent>,
-    /// Changes that ride in the next call that waits.
-    riding: Vec<sys::kevent>,
+    /// Changes for the next call that waits.
+    changelist: Vec<sys::kevent>,
     always: AlwaysReady,
     /// Readable for as long as an always-ready source is to be reported, and watched, so that
     /// waits end at once, also those of another selector that watches this one.
@@ -120,16 +129,10 @@ impl Kqueue {
     /// # }
     /// ```
     pub fn new() -> io::Result<Self> {
-        // SAFETY: takes nothing and returns a descriptor or -1.
-        let fd = Errno::result(unsafe { sys::kqueue() })?;
-        // SAFETY: a new descriptor that is nobody else's.
-        let queue = unsafe { OwnedFd::from_raw_fd(fd) };
-        // A fork in another thread in between does no harm: the child has no queue.
-        fcntl(&queue, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         Ok(Self {
-            queue: Arc::new(queue),
+            queue: Arc::new(Queue::new()?),
             buffer: vec![no_event(); FIRST_ROOM],
-            riding: Vec::new(),
+            changelist: Vec::new(),
             always: AlwaysReady::default(),
             beacon: None,
             fallback: None,
@@ -153,24 +156,21 @@ impl Kqueue {
         })
     }
 
-    /// Watches or stops watching the beacon, as the always-ready sources need.
+    /// Watches or stops watching the beacon, as the always-ready sources need. Where it fails, the
+    /// next wait tries again, and does not block.
     fn keep_beacon(&mut self) -> io::Result<()> {
         let watch = Watch::new(Interest::READ, Mode::Level);
-        match (self.always.is_armed(), self.beacon.take()) {
-            (true, None) => {
-                let beacon = Channel::new()?;
-                beacon.notify()?;
-                let fd = beacon.source().as_raw_fd();
-                self.change(fd, BEACON, None, Some(watch))?;
-                self.tokens.insert(fd, BEACON);
-                self.beacon = Some(beacon);
-            }
-            (false, Some(beacon)) => {
-                let fd = beacon.source().as_raw_fd();
-                self.tokens.remove(fd);
-                self.change(fd, BEACON, Some(watch), None)?;
-            }
-            (_, beacon) => self.beacon = beacon,
+        if self.always.is_armed() && self.beacon.is_none() {
+            let beacon = Channel::new()?;
+            beacon.notify()?;
+            let fd = beacon.source().as_raw_fd();
+            self.change(fd, BEACON, None, Some(watch))?;
+            self.tokens.insert(fd, BEACON);
+            self.beacon = Some(beacon);
+        } else if let Some(beacon) = self.beacon.take_if(|_| !self.always.is_armed()) {
+            let fd = beacon.source().as_raw_fd();
+            self.tokens.remove(fd);
+            self.change(fd, BEACON, Some(watch), None)?;
         }
         Ok(())
     }
@@ -189,26 +189,51 @@ impl Kqueue {
         })
     }
 
-    /// Watches what the kernel does not.
+    /// Watches what the queue does not, or not right.
     fn fall_back(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        if watch.mode == Mode::Edge {
+            return Err(Errno::EINVAL.into());
+        }
+        let fallback = match &mut self.fallback {
+            Some(fallback) => fallback,
+            none => none.insert(Fallback::new(self.queue.as_fd())?),
+        };
+        fallback.register(source, token, watch)
+    }
+
+    /// Watches what the kernel has refused to.
+    fn watch_refused(
         &mut self,
         source: BorrowedSource<'_>,
         token: Token,
         watch: Watch,
         refused: Errno,
     ) -> io::Result<()> {
-        if watch.mode == Mode::Edge {
-            return Err(refused.into());
+        check_open(source)?;
+        let fd = source.as_raw_fd();
+        match (refused, Kind::of(source)?) {
+            // WRITE on a pipe whose other end is gone: EPIPE on FreeBSD and DragonFly, EBADF on
+            // NetBSD and in old FreeBSDs. A write would not block.
+            (Errno::EPIPE | Errno::EBADF, Kind::Pipe) => self.insert_always(fd, token, watch),
+            // What has no filters: EINVAL on macOS, as for /dev/tty and /dev/null (libuv has
+            // select(2) for these, too), ENODEV on FreeBSD, EOPNOTSUPP on OpenBSD. A terminal has
+            // to be waited for; other devices without filters never block.
+            (Errno::EINVAL | Errno::ENODEV | Errno::EOPNOTSUPP, Kind::Device)
+                if source.is_terminal() =>
+            {
+                self.fall_back(source, token, watch)
+            }
+            // ENXIO: it is gone, as a terminal that hung up is on FreeBSD. It has ended.
+            (Errno::EINVAL | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::ENXIO, Kind::Device) => {
+                self.insert_always(fd, token, watch)
+            }
+            _ => Err(refused.into()),
         }
-        let queue = self.queue.as_fd();
-        let fallback = match &mut self.fallback {
-            Some(fallback) => fallback,
-            none => none.insert(Fallback::new(queue)?),
-        };
-        fallback.select.register(source, token, watch)?;
-        fallback.index.insert(source.as_raw_fd(), fallback.sources);
-        fallback.sources += 1;
-        Ok(())
     }
 
     /// Waits once, and appends what the kernel says.
@@ -222,10 +247,15 @@ impl Kqueue {
     fn take(&mut self, mut count: usize, events: &mut Events) {
         loop {
             let tokens = &self.tokens;
+            let mut dropped = false;
             events.extend(self.buffer[..count].iter().filter_map(|event| {
+                dropped |= is_dropped(event);
                 let token = tokens.of(event)?;
                 (token != BEACON).then(|| Event::new(token, from_kqueue(event)))
             }));
+            if dropped {
+                self.keep_dropped(count);
+            }
             if count < self.buffer.len() {
                 return;
             }
@@ -236,37 +266,49 @@ impl Kqueue {
         }
     }
 
-    /// One waiting call, in which the riding changes are made first: the number of events, or
+    /// Keeps on reporting the sources in the buffer that the kernel watches no more. Their files
+    /// are dead, and so always ready.
+    #[cold]
+    fn keep_dropped(&mut self, count: usize) {
+        for at in 0..count {
+            let event = self.buffer[at];
+            let Ok(fd) = RawSource::try_from(event.ident) else { continue };
+            let Some(token) = self.tokens.of(&event).filter(|_| is_dropped(&event)) else {
+                continue;
+            };
+            if !self.always.contains(fd, token) {
+                self.always.insert(fd, token, BOTH);
+                self.tokens.remove(fd);
+                // The filter of the other direction may be left. What cannot be removed is gone.
+                let _ = self.change(fd, token, Some(BOTH), None);
+            }
+        }
+    }
+
+    /// One waiting call, in which the changelist is submitted first: the number of events, or
     /// of changes that failed, that are now in the buffer.
     #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
-        // NetBSD and OpenBSD answer EINVAL to a time that is out of range: this one never is.
-        let timeout = timeout.map(|timeout| {
-            let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
-            sys::timespec { tv_sec, tv_nsec }
-        });
-        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        let changes = sys::Count::try_from(self.riding.len()).unwrap_or(sys::Count::MAX);
-        // Never 0: every kernel then returns at once, whatever the timeout.
-        let room = sys::Count::try_from(self.buffer.len()).unwrap_or(sys::Count::MAX);
-        let queue = self.queue.as_raw_fd();
-        let buffer = self.buffer.as_mut_ptr();
-        let riding = self.riding.as_ptr();
-        // SAFETY: `riding` points to `changes` elements and `buffer` to `room` others, both
-        // ours; `timeout` is null or outlives the call.
-        let count = unsafe { sys::kevent(queue, riding, changes, buffer, room, timeout) };
+        // There is always room: without it every kernel returns at once, whatever the timeout.
+        let answer = self.queue.wait(&self.changelist, &mut self.buffer, timeout);
         // They have been made, also if the wait was interrupted.
-        self.riding.clear();
-        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
+        self.changelist.clear();
+        answer
     }
 
     /// Appends the always-ready sources.
-    fn tell_always(&mut self, events: &mut Events) -> io::Result<()> {
-        if self.beacon.is_some() {
+    fn report_always(&mut self, events: &mut Events) {
+        if !self.always.is_empty() {
             self.always.report(events);
-            self.keep_beacon()?;
+            // What was reported must not be lost: the next wait tries again.
+            let _ = self.keep_beacon();
         }
-        Ok(())
+    }
+
+    /// How long to wait: not at all where the beacon should end the wait and cannot.
+    fn time_to_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let unlit = self.always.is_armed() && self.beacon.is_none();
+        if unlit { Some(Duration::ZERO) } else { timeout }
     }
 }
 
@@ -292,33 +334,16 @@ impl Backend for Kqueue {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
-        let kind = kind_of(source)?;
-        if never_blocks(kind) {
-            return self.insert_always(fd, token, watch);
+        match Kind::of(source)? {
+            Kind::NeverBlocks => return self.insert_always(fd, token, watch),
+            Kind::Endless => return self.fall_back(source, token, watch),
+            Kind::Pipe | Kind::Device | Kind::Other => {}
         }
-        match self.change(fd, token, None, Some(watch)) {
-            Ok(()) => {
-                self.tokens.insert(fd, token);
-                Ok(())
-            }
-            // WRITE on a pipe whose other end is gone: EPIPE on FreeBSD, DragonFly and macOS,
-            // EBADF on NetBSD and in old FreeBSDs. A write would not block.
-            Err(Errno::EPIPE | Errno::EBADF) if kind == SFlag::S_IFIFO => {
-                check_open(source)?;
-                self.insert_always(fd, token, watch)
-            }
-            // What has no filters: EINVAL on macOS, as for /dev/tty and /dev/null (libuv has
-            // select(2) for these, too), ENODEV on FreeBSD. A terminal has to be waited for;
-            // other devices without filters never block.
-            Err(error @ (Errno::EINVAL | Errno::ENODEV)) if kind == SFlag::S_IFCHR => {
-                if source.is_terminal() {
-                    self.fall_back(source, token, watch, error)
-                } else {
-                    self.insert_always(fd, token, watch)
-                }
-            }
-            Err(error) => Err(error.into()),
+        if let Err(refused) = self.change(fd, token, None, Some(watch)) {
+            return self.watch_refused(source, token, watch, refused);
         }
+        self.tokens.insert(fd, token);
+        Ok(())
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
@@ -328,37 +353,34 @@ impl Backend for Kqueue {
                 self.always.modify(fd, token, old);
             });
         }
-        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.has(fd)) {
+        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.contains(fd)) {
             if new.mode == Mode::Edge {
                 return Err(Errno::EINVAL.into());
             }
-            return fallback.select.modify(fd, token, old, new);
+            return fallback.modify(fd, token, old, new);
         }
         if self.is_beacon(fd) {
             return Err(Errno::EBADF.into());
         }
-        match self.change(fd, token, Some(old), Some(new)) {
-            // A pipe's other end is gone, see `register`.
-            Err(Errno::EPIPE | Errno::EBADF) if is_open(fd) => {
-                self.insert_always(fd, token, new)?;
-                self.tokens.remove(fd);
-                Ok(self.change(fd, token, Some(old), None)?)
-            }
-            answer => Ok(answer?),
+        if let Err(refused) = self.change(fd, token, Some(old), Some(new)) {
+            // SAFETY: nothing is done with it but to ask what it is, if it is anything.
+            let source = unsafe { borrow(fd) };
+            self.watch_refused(source, token, new, refused)?;
+            self.tokens.remove(fd);
+            // What cannot be removed is gone.
+            let _ = self.change(fd, token, Some(old), None);
         }
+        Ok(())
     }
 
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
         if self.always.remove(fd, token) {
-            return self.keep_beacon();
+            let _ = self.keep_beacon();
+            return Ok(());
         }
-        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.has(fd)) {
-            fallback.select.unregister(fd, token, watch)?;
-            fallback.index.remove(fd);
-            fallback.sources -= 1;
-            if fallback.sources == 0 {
-                self.fallback = None;
-            }
+        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.contains(fd)) {
+            fallback.unregister(fd, token, watch)?;
+            self.fallback.take_if(|fallback| Fallback::is_empty(fallback));
             return Ok(());
         }
         if self.is_beacon(fd) {
@@ -371,17 +393,18 @@ impl Backend for Kqueue {
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = self.time_to_wait(timeout);
         if let Some(fallback) = &mut self.fallback {
             let before = events.len();
-            fallback.select.wait(events, timeout)?;
-            events.list.retain(|event| event.token() != QUEUE);
-            // What select(2) has told must not be lost: an error will come again.
+            fallback.wait(events, timeout)?;
+            // What select(2) has reported must not be lost: an error will come again.
             let looked = self.wait_once(events, Some(Duration::ZERO));
             looked.or_else(|error| if events.len() > before { Ok(()) } else { Err(error) })?;
         } else {
             self.wait_once(events, timeout)?;
         }
-        self.tell_always(events)
+        self.report_always(events);
+        Ok(())
     }
 
     fn change_and_wait(
@@ -390,7 +413,7 @@ impl Backend for Kqueue {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        self.ride_and_wait(changes, events, timeout)
+        self.submit_and_wait(changes, events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
@@ -399,11 +422,10 @@ impl Backend for Kqueue {
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         // A kernel without the filter answers EINVAL: NetBSD before 10.0, older OpenBSDs.
-        let add = sys::EV_ADD | sys::EV_CLEAR;
-        if user_event(&self.queue, token, add, 0).is_err() {
+        if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
             return Ok(None);
         }
-        // Not the descriptor itself, which is to be closed with the selector.
+        // Not the queue itself, which is to be closed with the selector.
         let queue = Arc::downgrade(&self.queue);
         Ok(Some(Box::new(move || {
             let Some(queue) = Weak::upgrade(&queue) else { return Ok(()) };
@@ -419,200 +441,8 @@ impl AsFd for Kqueue {
     }
 }
 
-/// The sources that the kernel refuses to watch, waited for together with the queue.
-#[derive(Debug)]
-struct Fallback {
-    select: Select,
-    index: DescriptorIndex,
-    sources: usize,
-}
-
-impl Fallback {
-    fn new(queue: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut select = Select::new()?;
-        select.register(queue, QUEUE, Watch::new(Interest::READ, Mode::Level))?;
-        Ok(Self { select, index: DescriptorIndex::default(), sources: 0 })
-    }
-
-    fn has(&self, fd: RawSource) -> bool {
-        self.index.get(fd).is_some()
-    }
-}
-
-/// The tokens of the sources, by descriptor, where a pointer has no room for them: 32-bit
-/// systems. Elsewhere empty, and never looked at.
-#[derive(Debug, Default)]
-struct Tokens {
-    index: DescriptorIndex,
-    tokens: Vec<(RawSource, Token)>,
-}
-
-impl Tokens {
-    fn insert(&mut self, fd: RawSource, token: Token) {
-        if !TOKEN_FITS {
-            self.index.insert(fd, self.tokens.len());
-            self.tokens.push((fd, token));
-        }
-    }
-
-    fn remove(&mut self, fd: RawSource) {
-        if let Some(place) = self.index.remove(fd) {
-            self.tokens.swap_remove(place);
-            if let Some(&(moved, _)) = self.tokens.get(place) {
-                self.index.insert(moved, place);
-            }
-        }
-    }
-
-    /// Whose event it is.
-    #[inline]
-    fn of(&self, event: &sys::kevent) -> Option<Token> {
-        if TOKEN_FITS {
-            return Some(Token::from_bits(event.udata.addr() as u64));
-        }
-        if event.filter == sys::EVFILT_USER {
-            return Some(Token::WAKER);
-        }
-        let fd = RawSource::try_from(event.ident).ok()?;
-        let (_, token) = self.tokens[self.index.get(fd)?];
-        // What was queued for another source with that number is not for this one.
-        (to_udata(token) == event.udata).then_some(token)
-    }
-}
-
-/// What the kernel is asked to change in one call: at most one deletion and one addition for
-/// each direction.
-struct Changes {
-    list: [sys::kevent; 4],
-    count: usize,
-}
-
-impl Changes {
-    fn new(fd: RawSource, token: Token, old: Option<Watch>, new: Option<Watch>) -> Self {
-        let mut changes = Self { list: [no_event(); 4], count: 0 };
-        let directions = [(Interest::READ, sys::EVFILT_READ), (Interest::WRITE, sys::EVFILT_WRITE)];
-        for (direction, filter) in directions {
-            let asks = |watch: &Watch| watch.interest.contains(direction);
-            let old = old.filter(asks).map(|watch| watch.mode);
-            let new = new.filter(asks).map(|watch| watch.mode);
-            // Adding a filter that is there changes its user data and reports it again, but
-            // neither sets nor drops EV_CLEAR or EV_ONESHOT, on FreeBSD and NetBSD alike.
-            if old.is_some() && old != new {
-                changes.push(fd, token, filter, sys::EV_DELETE);
-            }
-            if let Some(mode) = new {
-                changes.push(fd, token, filter, sys::EV_ADD | to_kqueue(mode));
-            }
-        }
-        changes
-    }
-
-    fn push(&mut self, fd: RawSource, token: Token, filter: sys::Filter, flags: sys::Flags) {
-        let ident = usize::try_from(fd).unwrap_or(usize::MAX);
-        // With EV_RECEIPT every change is answered, and no event is reported instead; without,
-        // the first failure would keep the changes after it from being made.
-        let flags = flags | sys::EV_RECEIPT;
-        self.list[self.count] = sys::EV_SET(ident, filter, flags, 0, 0, to_udata(token));
-        self.count += 1;
-    }
-
-    /// The changes as they go with a call that waits: only what fails is answered.
-    fn without_receipts(&self) -> impl Iterator<Item = sys::kevent> {
-        self.list[..self.count].iter().map(|change| {
-            let mut change = *change;
-            change.flags &= !sys::EV_RECEIPT;
-            change
-        })
-    }
-
-    /// Makes the changes, each as far as the kernel lets it, and answers the first failure.
-    fn submit(mut self, queue: &OwnedFd) -> nix::Result<()> {
-        let deletes = self.list.map(|change| change.flags & sys::EV_DELETE != 0);
-        let list = self.list.as_mut_ptr();
-        // Exactly one slot for each change: with fewer the kernel loses receipts, with more it
-        // adds ready events to them.
-        let count = sys::Count::try_from(self.count).unwrap_or(4);
-        let (queue, now) = (queue.as_raw_fd(), sys::timespec { tv_sec: 0, tv_nsec: 0 });
-        // SAFETY: `list` points to `count` elements, which the kernel reads before it writes
-        // the answers over them; `now` outlives the call.
-        let answers = unsafe { sys::kevent(queue, list, count, list, count, &raw const now) };
-        let answers = usize::try_from(Errno::result(answers)?).unwrap_or(0);
-        let mut result = Ok(());
-        for (answer, deletes) in self.list[..answers.min(self.count)].iter().zip(deletes) {
-            let error = match answer.data {
-                _ if answer.flags & sys::EV_ERROR == 0 => continue,
-                0 => continue,
-                #[expect(clippy::cast_possible_truncation, reason = "an errno")]
-                number => Errno::from_raw(number as i32),
-            };
-            // It was closed (EBADF), its number is another file's, or it was one-shot and has
-            // fired (ENOENT): the filter is gone, which is what was asked for.
-            if deletes && matches!(error, Errno::ENOENT | Errno::EBADF) {
-                continue;
-            }
-            result = result.and(Err(error));
-        }
-        result
-    }
-}
-
-fn user_event(queue: &OwnedFd, token: Token, flags: sys::Flags, fflags: u32) -> nix::Result<()> {
+/// Adds or triggers the event of a waker.
+fn user_event(queue: &Queue, token: Token, flags: sys::Flags, fflags: u32) -> nix::Result<()> {
     let change = sys::EV_SET(0, sys::EVFILT_USER, flags, fflags, 0, to_udata(token));
-    let queue = queue.as_raw_fd();
-    // SAFETY: one change is read; there is no room for events, so none is written, and the call
-    // does not wait.
-    let answer =
-        unsafe { sys::kevent(queue, &raw const change, 1, ptr::null_mut(), 0, ptr::null()) };
-    Errno::result(answer).map(drop)
-}
-
-/// What kind of file it is.
-fn kind_of(source: BorrowedSource<'_>) -> nix::Result<SFlag> {
-    Ok(SFlag::from_bits_truncate(fstat(source)?.st_mode) & SFlag::S_IFMT)
-}
-
-/// Whether the kernel is not asked: every kernel reports a file as readable only before its end,
-/// and some (macOS, OpenBSD) refuse directories.
-fn never_blocks(kind: SFlag) -> bool {
-    kind == SFlag::S_IFREG || kind == SFlag::S_IFDIR
-}
-
-fn is_open(fd: RawSource) -> bool {
-    // SAFETY: nothing is done with it but to ask.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    check_open(fd).is_ok()
-}
-
-fn no_event() -> sys::kevent {
-    sys::EV_SET(0, sys::EVFILT_READ, 0, 0, 0, ptr::null_mut())
-}
-
-/// The token as user data, or as much of it as there is room for.
-fn to_udata(token: Token) -> *mut c_void {
-    #[expect(clippy::cast_possible_truncation, reason = "see TOKEN_FITS")]
-    ptr::without_provenance_mut(token.to_bits() as usize)
-}
-
-fn to_kqueue(mode: Mode) -> sys::Flags {
-    match mode {
-        Mode::Level | Mode::Exclusive => 0,
-        Mode::OneShot => sys::EV_ONESHOT,
-        Mode::Edge => sys::EV_CLEAR,
-    }
-}
-
-#[inline]
-fn from_kqueue(event: &sys::kevent) -> Readiness {
-    let eof = event.flags & sys::EV_EOF != 0;
-    let mut readiness = Readiness::empty();
-    if event.filter == sys::EVFILT_READ {
-        readiness |= Readiness::READ;
-        readiness.set(Readiness::READ_CLOSED, eof);
-    } else if event.filter == sys::EVFILT_WRITE {
-        readiness |= Readiness::WRITE;
-    }
-    // A socket's error comes with EV_EOF, in the filter's flags.
-    let failed = event.flags & sys::EV_ERROR != 0 || eof && event.fflags != 0;
-    readiness.set(Readiness::ERROR, failed);
-    readiness
+    queue.wait(&[change], &mut [], None).map(drop)
 }

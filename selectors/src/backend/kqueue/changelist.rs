@@ -1,9 +1,9 @@
-//! Changes that were put off, made by the very call that waits.
+//! Deferred changes, made by the very call that waits.
 //!
-//! kevent(2) makes its changes in order and then waits; if any failed, it returns the failures
-//! instead, each as an event with `EV_ERROR`, and does not wait. So the usual case costs one
-//! call, whatever the number of changes. What fails is made again by itself, by the ways that
-//! know what to do about it, unless it only says that a filter has gone already.
+//! kevent(2) makes the changes of its changelist in order and then waits; if any failed, it returns
+//! the failures instead, each as an event with `EV_ERROR`, and does not wait. So the usual case
+//! costs one call, whatever the number of changes. What fails is made again by itself, by the ways
+//! that know what to do about it, unless it only says that a filter has gone already.
 
 use std::io;
 use std::time::Duration;
@@ -11,12 +11,15 @@ use std::time::Duration;
 use nix::errno::Errno;
 use selectors_sys::kqueue as sys;
 
-use super::{Changes, Kqueue, kind_of, never_blocks, no_event};
+use super::Kqueue;
+use super::filters::Changes;
+use super::kind::Kind;
+use super::translation::no_event;
 use crate::Events;
 use crate::backend::{Backend, Change, borrow};
 
 impl Kqueue {
-    pub(super) fn ride_and_wait(
+    pub(super) fn submit_and_wait(
         &mut self,
         changes: &mut [Change],
         events: &mut Events,
@@ -25,9 +28,9 @@ impl Kqueue {
         if changes.is_empty() {
             return self.wait(events, timeout);
         }
-        // All of them or none: what does not ride may need a descriptor of ours, whose number may be
+        // All of them or none: what does not fit may need a descriptor of ours, whose number may be
         // one that is still to be deleted.
-        if !changes.iter().all(|change| self.can_ride(change)) {
+        if !changes.iter().all(|change| self.fits_changelist(change)) {
             let mut all = true;
             for change in changes {
                 all &= change.make(self);
@@ -35,27 +38,28 @@ impl Kqueue {
             return if all { self.wait(events, timeout) } else { Ok(()) };
         }
         for change in changes.iter() {
-            self.mount(change);
+            self.push_change(change);
         }
-        if self.buffer.len() < self.riding.len() {
+        if self.buffer.len() < self.changelist.len() {
             // Room for the failure of each.
-            self.buffer = vec![no_event(); self.riding.len()];
+            self.buffer = vec![no_event(); self.changelist.len()];
         }
-        let count = self.call(timeout)?;
+        let count = self.call(self.time_to_wait(timeout))?;
         // An event of a source can have an error, too; but failures come alone.
         if count == 0 || !self.buffer[..count].iter().all(is_failure) {
             self.take(count, events);
-            return self.tell_always(events);
+            self.report_always(events);
+            return Ok(());
         }
         if self.make_failures(count, changes) { self.wait(events, timeout) } else { Ok(()) }
     }
 
     /// Whether filters are all that a change needs.
-    fn can_ride(&self, change: &Change) -> bool {
+    fn fits_changelist(&self, change: &Change) -> bool {
         let has_filter = || {
             // SAFETY: nothing is done with it but to ask what it is, if it is anything.
             let source = unsafe { borrow(change.fd()) };
-            kind_of(source).is_ok_and(|kind| !never_blocks(kind))
+            Kind::of(source).is_ok_and(Kind::has_filters)
         };
         self.fallback.is_none()
             && !self.is_beacon(change.fd())
@@ -63,16 +67,16 @@ impl Kqueue {
             && (change.old_watch().is_some() || has_filter())
     }
 
-    fn mount(&mut self, change: &Change) {
+    fn push_change(&mut self, change: &Change) {
         let (fd, token) = (change.fd(), change.token());
         let filters = Changes::new(fd, token, change.old_watch(), Some(change.new_watch()));
-        self.riding.extend(filters.without_receipts());
+        self.changelist.extend(filters.without_receipts());
         if change.old_watch().is_none() {
             self.tokens.insert(fd, token);
         }
     }
 
-    /// Makes the changes of one descriptor by the ordinary ways, after they rode in vain.
+    /// Makes the changes of one descriptor by the ordinary ways, after the changelist failed.
     fn make_by_itself(&mut self, of_one: &mut [Change]) -> bool {
         let mut all = true;
         for change in of_one {

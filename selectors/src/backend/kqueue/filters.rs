@@ -1,0 +1,80 @@
+//! Adding and removing the filters of one source.
+
+use nix::errno::Errno;
+use selectors_sys::kqueue as sys;
+
+use super::queue::Queue;
+use super::translation::{no_event, to_kqueue, to_udata};
+use crate::backend::RawSource;
+use crate::{Interest, Mode, Token, Watch};
+
+/// What the kernel is asked to change in one call: at most one deletion and one addition for
+/// each direction.
+pub(super) struct Changes {
+    list: [sys::kevent; 4],
+    count: usize,
+}
+
+impl Changes {
+    /// What makes of a source that is watched as `old` one that is watched as `new`.
+    pub(super) fn new(fd: RawSource, token: Token, old: Option<Watch>, new: Option<Watch>) -> Self {
+        let mut changes = Self { list: [no_event(); 4], count: 0 };
+        let directions = [(Interest::READ, sys::EVFILT_READ), (Interest::WRITE, sys::EVFILT_WRITE)];
+        for (direction, filter) in directions {
+            let asks = |watch: &Watch| watch.interest.contains(direction);
+            let old = old.filter(asks).map(|watch| watch.mode);
+            let new = new.filter(asks).map(|watch| watch.mode);
+            // Adding a filter that is there changes its user data and reports it again, but
+            // neither sets nor drops EV_CLEAR or EV_DISPATCH, nor enables what EV_DISPATCH has
+            // disabled. EV_ENABLE does, but NetBSD has then forgotten that it was ready.
+            if old.is_some() && (old != new || old == Some(Mode::OneShot)) {
+                changes.push(fd, token, filter, sys::EV_DELETE);
+            }
+            if let Some(mode) = new {
+                changes.push(fd, token, filter, sys::EV_ADD | to_kqueue(mode));
+            }
+        }
+        changes
+    }
+
+    fn push(&mut self, fd: RawSource, token: Token, filter: sys::Filter, flags: sys::Flags) {
+        let ident = usize::try_from(fd).unwrap_or(usize::MAX);
+        // With EV_RECEIPT every change is answered, and no event is reported instead; without,
+        // the first failure would keep the changes after it from being made.
+        let flags = flags | sys::EV_RECEIPT;
+        self.list[self.count] = sys::EV_SET(ident, filter, flags, 0, 0, to_udata(token));
+        self.count += 1;
+    }
+
+    /// The changes for a changelist of a call that waits: only what fails is answered.
+    pub(super) fn without_receipts(&self) -> impl Iterator<Item = sys::kevent> {
+        self.list[..self.count].iter().map(|change| {
+            let mut change = *change;
+            change.flags &= !sys::EV_RECEIPT;
+            change
+        })
+    }
+
+    /// Makes the changes, each as far as the kernel lets it, and answers the first failure.
+    pub(super) fn submit(mut self, queue: &Queue) -> nix::Result<()> {
+        let deletes = self.list.map(|change| change.flags & sys::EV_DELETE != 0);
+        let answers = queue.submit(&mut self.list[..self.count])?;
+        let mut result = Ok(());
+        for (answer, deletes) in self.list[..answers].iter().zip(deletes) {
+            let error = match answer.data {
+                _ if answer.flags & sys::EV_ERROR == 0 => continue,
+                0 => continue,
+                #[expect(clippy::cast_possible_truncation, reason = "an errno")]
+                number => Errno::from_raw(number as i32),
+            };
+            // It was closed (EBADF), its number is another file's, or the kernel has dropped it
+            // with the other end of a pipe (ENOENT): the filter is gone, which is what was asked
+            // for.
+            if deletes && matches!(error, Errno::ENOENT | Errno::EBADF) {
+                continue;
+            }
+            result = result.and(Err(error));
+        }
+        result
+    }
+}

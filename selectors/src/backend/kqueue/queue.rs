@@ -1,0 +1,103 @@
+//! The queue itself: its descriptor, and the one call that changes and waits.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use selectors_sys::kqueue as sys;
+
+use crate::timeout::seconds_and_nanos;
+
+/// A queue, of this process alone: fork(2) does not hand it on, and its number is free in the
+/// child, where it may be another file's by now. So the child neither uses nor closes it.
+#[derive(Debug)]
+pub(super) struct Queue {
+    fd: ManuallyDrop<OwnedFd>,
+    generation: u32,
+}
+
+/// Which process this is, as far as forks make a difference.
+fn generation() -> u32 {
+    std::process::id()
+}
+
+impl Queue {
+    /// A new queue, close-on-exec.
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: takes nothing and returns a descriptor or -1.
+        let fd = Errno::result(unsafe { sys::kqueue() })?;
+        // SAFETY: a new descriptor that is nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // A fork in another thread in between does no harm: the child has no queue.
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(Self { fd: ManuallyDrop::new(fd), generation: generation() })
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.generation != generation()
+    }
+
+    /// The number, if it means the queue: EBADF in a forked child.
+    fn number(&self) -> nix::Result<RawFd> {
+        if self.is_inherited() { Err(Errno::EBADF) } else { Ok(self.fd.as_raw_fd()) }
+    }
+
+    /// Makes changes in order, then waits for events, as far as there is room for them. Without
+    /// room it does not wait.
+    #[inline]
+    pub(super) fn wait(
+        &self,
+        changes: &[sys::kevent],
+        room: &mut [sys::kevent],
+        timeout: Option<Duration>,
+    ) -> nix::Result<usize> {
+        // NetBSD and OpenBSD answer EINVAL to a time that is out of range: this one never is.
+        let timeout = timeout.map(|timeout| {
+            let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
+            sys::timespec { tv_sec, tv_nsec }
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let (queue, size) = (self.number()?, to_count(room.len()));
+        let (changes, count) = (changes.as_ptr(), to_count(changes.len()));
+        let events = room.as_mut_ptr();
+        // SAFETY: `changes` points to `count` elements and `events` to `size` others; `timeout`
+        // is null or outlives the call.
+        let found = unsafe { sys::kevent(queue, changes, count, events, size, timeout) };
+        Ok(usize::try_from(Errno::result(found)?).unwrap_or(0))
+    }
+
+    /// Makes changes that ask for receipts, and puts those in their place: how many there are.
+    pub(super) fn submit(&self, changes: &mut [sys::kevent]) -> nix::Result<usize> {
+        // Exactly one slot for each change: with fewer the kernel loses receipts, with more it
+        // adds ready events to them.
+        let (queue, count) = (self.number()?, to_count(changes.len()));
+        let (list, now) = (changes.as_mut_ptr(), sys::timespec { tv_sec: 0, tv_nsec: 0 });
+        // SAFETY: `list` points to `count` elements, which the kernel reads before it writes
+        // the receipts over them; `now` outlives the call.
+        let receipts = unsafe { sys::kevent(queue, list, count, list, count, &raw const now) };
+        Ok(usize::try_from(Errno::result(receipts)?).unwrap_or(0).min(changes.len()))
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if !self.is_inherited() {
+            // SAFETY: it is not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn to_count(length: usize) -> sys::Count {
+    sys::Count::try_from(length).unwrap_or(sys::Count::MAX)
+}
