@@ -1,5 +1,5 @@
-//! Asks whatever provides kqueue what it does, and compares that with what was recorded of two
-//! kernels.
+//! Asks whatever provides kqueue what it does, and compares that with what was recorded of
+//! kernels, or read in their source.
 //!
 //! On Linux the provider has to do the same: where the kernels differ, as the one does that
 //! `SELECTORS_KQUEUE_FLAVOR` names. On a BSD or macOS the kernel is right: where it does
@@ -8,33 +8,64 @@
 // Linked for the two calls that its emulation of kqueue exports.
 use selectors_testkit as _;
 
+mod booted;
 mod probes;
 mod queue;
 mod recorded;
 
-use recorded::{ROWS, Row, Seen};
+use recorded::{ROWS, Row, Seen, XNU};
+
+/// What other kernels were not asked, and may well do otherwise.
+const SYSTEM_SPECIFIC: [&str; 2] = ["/dev/null", "terminal that hung up"];
+
+/// The kernels that rows tell of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    FreeBsd,
+    NetBsd,
+    MacOs,
+}
+
+impl Kernel {
+    /// The one that is asked, or emulated.
+    fn current() -> Self {
+        match std::env::var("SELECTORS_KQUEUE_FLAVOR").as_deref() {
+            Ok("netbsd") if cfg!(target_os = "linux") => Self::NetBsd,
+            Ok("macos") if cfg!(target_os = "linux") => Self::MacOs,
+            _ if cfg!(target_os = "netbsd") => Self::NetBsd,
+            _ if cfg!(target_vendor = "apple") => Self::MacOs,
+            _ => Self::FreeBsd,
+        }
+    }
+}
 
 /// What is expected of a probe.
-fn expected(row: &Row, netbsd: bool) -> Option<&'static str> {
+fn expected(row: &Row, kernel: Kernel) -> Option<&'static str> {
+    let xnu = XNU.iter().find(|(probe, _, _)| *probe == row.0);
     match row.1 {
+        _ if kernel == Kernel::MacOs && xnu.is_some() => xnu.map(|(_, seen, _)| *seen),
         // There was no EVFILT_USER to be asked.
-        Seen::FreeBsd(_) if netbsd && row.0.starts_with("USER") => None,
-        Seen::Each(freebsd, other) => Some(if netbsd { other } else { freebsd }),
+        Seen::FreeBsd(_) | Seen::Second(_)
+            if kernel == Kernel::NetBsd && row.0.starts_with("USER") =>
+        {
+            None
+        }
+        // Of FreeBSD's own making.
+        Seen::Second(_) if kernel != Kernel::FreeBsd && SYSTEM_SPECIFIC.contains(&row.0) => None,
+        Seen::Each(freebsd, other) => Some(if kernel == Kernel::NetBsd { other } else { freebsd }),
         // What one kernel was asked has the same reason on the other.
-        Seen::Both(seen) | Seen::NetBsd(seen) | Seen::FreeBsd(seen) => Some(seen),
+        Seen::Both(seen) | Seen::Booted(seen) | Seen::FreeBsd(seen) | Seen::Second(seen) => {
+            Some(seen)
+        }
     }
 }
 
 #[test]
 fn probes_are_answered_as_recorded() {
-    let netbsd = if cfg!(target_os = "linux") {
-        std::env::var("SELECTORS_KQUEUE_FLAVOR").is_ok_and(|flavor| flavor == "netbsd")
-    } else {
-        cfg!(target_os = "netbsd")
-    };
+    let kernel = Kernel::current();
     let expected: Vec<_> =
-        ROWS.iter().filter_map(|row| Some((row.0, expected(row, netbsd)?))).collect();
-    let seen = probes::all(!netbsd || !cfg!(target_os = "linux"));
+        ROWS.iter().filter_map(|row| Some((row.0, expected(row, kernel)?))).collect();
+    let seen = probes::all(kernel != Kernel::NetBsd || !cfg!(target_os = "linux"));
     let mut differences = Vec::new();
     for (name, expected) in &expected {
         let seen: Vec<_> = seen.iter().filter(|(probe, _)| probe == name).collect();

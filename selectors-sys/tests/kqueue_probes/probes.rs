@@ -17,12 +17,13 @@ use selectors_testkit::fixtures::{
 };
 use socket2::{Domain, Socket, Type};
 
+use crate::booted;
 use crate::queue::{Queue, change, full_change, written};
 
-type Answers = Vec<(String, String)>;
+pub(crate) type Answers = Vec<(String, String)>;
 
 /// The reading and the writing end.
-type Ends = fn() -> (OwnedFd, OwnedFd);
+pub(crate) type Ends = fn() -> (OwnedFd, OwnedFd);
 
 fn pipe_ends() -> (OwnedFd, OwnedFd) {
     pipe().unwrap()
@@ -43,6 +44,7 @@ pub(crate) fn all(user_events: bool) -> Answers {
         flags(ends, &mut of_kind);
         writes(ends, &mut of_kind);
         closes(ends, &mut of_kind);
+        booted::of_ends(ends, &mut of_kind);
         answers.extend(of_kind.into_iter().map(|(name, seen)| (format!("{kind} {name}"), seen)));
     }
     changes(&mut answers);
@@ -51,18 +53,19 @@ pub(crate) fn all(user_events: bool) -> Answers {
     timers(&mut answers);
     tcp(&mut answers);
     user(user_events, &mut answers);
+    booted::all(user_events, &mut answers);
     answers
 }
 
-fn put(answers: &mut Answers, name: &str, seen: impl Into<String>) {
+pub(crate) fn put(answers: &mut Answers, name: &str, seen: impl Into<String>) {
     answers.push((name.to_owned(), seen.into()));
 }
 
-fn send(to: &OwnedFd, bytes: &[u8]) {
+pub(crate) fn send(to: &OwnedFd, bytes: &[u8]) {
     assert_eq!(nix::unistd::write(to, bytes), Ok(bytes.len()));
 }
 
-fn take(from: &OwnedFd, count: usize) {
+pub(crate) fn take(from: &OwnedFd, count: usize) {
     assert_eq!(nix::unistd::read(from, &mut vec![0; count]), Ok(count));
 }
 
@@ -137,7 +140,10 @@ fn writes(ends: Ends, answers: &mut Answers) {
     seen.push(queue.look());
     put(answers, "WRITE fresh/full/drained", seen.join(" "));
     drop(reader);
-    put(answers, "WRITE, reader closed", queue.look());
+    let mut seen = vec![queue.look(), queue.look()];
+    seen.push(queue.change(&[change(writer.as_raw_fd(), EVFILT_WRITE, EV_DELETE, 5)]));
+    seen.push(queue.change(&add(0)));
+    put(answers, "WRITE, reader closed", seen.join(" "));
 
     let (reader, writer) = ends();
     let queue = Queue::new();
@@ -190,7 +196,7 @@ fn closes(ends: Ends, answers: &mut Answers) {
 }
 
 /// A socket with a byte to read.
-fn ready() -> (UnixStream, UnixStream) {
+pub(crate) fn ready() -> (UnixStream, UnixStream) {
     let (ours, mut theirs) = unix_pair().unwrap();
     theirs.write_all(b"x").unwrap();
     (ours, theirs)

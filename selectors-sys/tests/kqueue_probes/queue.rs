@@ -129,7 +129,9 @@ fn event(event: &sys::kevent) -> String {
     } else {
         event.fflags.to_string()
     };
-    let flags = [if eof { "+EOF" } else { "" }, if failed { "+ERR" } else { "" }].concat();
+    let dropped = eof && event.flags & sys::EV_ONESHOT != 0;
+    let flags = [(eof, "+EOF"), (dropped, "+ONESHOT"), (failed, "+ERR")];
+    let flags: String = flags.into_iter().filter_map(|(is, flag)| is.then_some(flag)).collect();
     format!("{filter}{flags}({data},{fflags},{})", event.udata.addr())
 }
 
