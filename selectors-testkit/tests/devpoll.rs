@@ -12,9 +12,12 @@ use selectors::backend::{Deferred, Devpoll};
 use selectors::{
     Backend, DevpollSelector, Event, Events, Interest, Mode, PollSelector, Readiness, Token, Watch,
 };
-use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, pollfd};
+use selectors_sys::devpoll::{
+    self as sys, DP_ISPOLLED, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, pollfd,
+};
 use selectors_testkit::fixtures::{
-    LooseDescriptor, descriptor_limit, in_forked_child, is_close_on_exec, unix_pair, with_raw,
+    LooseDescriptor, descriptor_limit, drain, in_forked_child, is_close_on_exec, unix_pair,
+    with_raw,
 };
 
 selectors_testkit::conformance_tests!(devpoll, Devpoll::new);
@@ -66,8 +69,8 @@ fn the_kernel_has_exactly_what_was_asked_for() {
         (BOTH, POLLIN | POLLOUT),
         (Interest::READ, POLLIN),
         (Interest::WRITE, POLLOUT),
-        (Interest::READ | Interest::PRIORITY, POLLIN | POLLPRI),
-        (Interest::PRIORITY, POLLPRI),
+        (Interest::READ | Interest::PRIORITY, POLLIN | POLLPRI | POLLRDBAND),
+        (Interest::PRIORITY, POLLPRI | POLLRDBAND),
     ] {
         selector.modify(token, interest).unwrap();
         assert_eq!(in_kernel(selector.backend(), fd), Some(events), "{interest:?}");
@@ -143,7 +146,7 @@ fn a_selector_does_not_watch_itself() {
 }
 
 #[test]
-fn nested_it_is_an_error_and_does_not_say_otherwise() {
+fn nested_it_is_never_idle_and_does_not_say_otherwise() {
     let (ours, mut theirs) = unix_pair().unwrap();
     let mut inner = DevpollSelector::new().unwrap();
     inner.register(&ours, Interest::READ, ()).unwrap();
@@ -154,9 +157,10 @@ fn nested_it_is_an_error_and_does_not_say_otherwise() {
     outer.register(inner.as_fd(), Interest::READ, ()).unwrap();
     let mut poll = PollSelector::new().unwrap();
     poll.register(inner.as_fd(), Interest::READ, ()).unwrap();
-    for events in [outer.select(LONG).unwrap(), poll.select(LONG).unwrap()] {
-        assert!(events.iter().all(|event| event.readiness().contains(Readiness::ERROR)));
-        assert_eq!(events.len(), 1);
+    for ready in [true, false] {
+        assert_eq!(outer.select(LONG).unwrap().len(), 1, "POLLERR, ready or not: {ready}");
+        assert_eq!(poll.select(LONG).unwrap().len(), 1, "{ready}");
+        drain(&ours).unwrap();
     }
 }
 
@@ -196,15 +200,16 @@ fn a_forked_child_is_refused_and_harmless() {
 }
 
 #[test]
-fn the_room_grows_and_every_source_is_told_of() {
+fn the_room_grows_and_every_wait_reports_every_source() {
     descriptor_limit().unwrap();
     let pairs: Vec<_> = (0..300).map(|_| unix_pair().unwrap()).collect();
     let mut selector = DevpollSelector::new().unwrap();
     for (ours, _) in &pairs {
         selector.register(ours, Interest::WRITE, ()).unwrap();
     }
-    let counts: Vec<_> = (0..5).map(|_| selector.select(LONG).unwrap().len()).collect();
-    assert_eq!(counts, [64, 128, 256, 300, 300]);
+    for _ in 0..3 {
+        assert_eq!(selector.select(LONG).unwrap().len(), 300);
+    }
 }
 
 #[test]
@@ -246,8 +251,10 @@ mod provoked {
 
     use selectors::{DeferredSelector, Selector};
     use selectors_testkit::devpoll_emulation::{
-        Write, all_written, calls, limit_entries, next_writes, refuse_to_open,
+        Flavor, Write, all_written, calls, fail_source, limit_entries, next_writes, refuse_to_open,
     };
+    use selectors_testkit::fixtures::tcp_pair;
+    use socket2::SockRef;
 
     use super::*;
 
@@ -485,7 +492,8 @@ mod provoked {
         let level = selector.register(&level, Interest::WRITE, ()).unwrap();
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [once, level]);
         // An error and no spin: it would be ready for ever.
-        next_writes(&[fails(0), fails(1)]);
+        // Each wait tries again, by itself.
+        next_writes(&[fails(0), fails(0), fails(1), fails(0)]);
         for _ in 0..2 {
             assert_eq!(errno(selector.select(None)), Some(NO_MEMORY));
         }
@@ -494,7 +502,7 @@ mod provoked {
         }
         selector.modify(once, Interest::WRITE).unwrap();
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [once, level]);
-        next_writes(&[fails(0)]);
+        next_writes(&[fails(0), fails(0)]);
         selector.unregister(once).unwrap();
         assert_eq!(errno(selector.select(None)), Some(NO_MEMORY));
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [level]);
@@ -515,9 +523,11 @@ mod provoked {
             let mut seen = Vec::new();
             while seen.len() < 20 {
                 let events = selector.select(NOW);
-                // With a limit of one the manual allows no room at all.
+                // With a limit of one the manual page allows no room at all.
                 let Ok(events) = events else { break };
                 assert!(!events.is_empty(), "{limit}: {} of 20", seen.len());
+                // A list that is cut is cut without a word on illumos.
+                assert!(events.len() == 20 || Flavor::current() == Flavor::Illumos);
                 seen.extend(events.iter().map(Event::token));
             }
             limit_entries(None);
@@ -526,7 +536,7 @@ mod provoked {
                 continue;
             }
             seen.sort();
-            assert_eq!(seen, expected);
+            assert_eq!(seen, expected, "{limit}");
             assert!(selector.select(NOW).unwrap().is_empty());
         }
     }
@@ -545,10 +555,84 @@ mod provoked {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..100 {
             let events = selector.select(NOW).unwrap();
+            assert!(events.len() == 100 || Flavor::current() == Flavor::Illumos);
             seen.extend(events.iter().map(Event::token));
         }
         limit_entries(None);
         assert_eq!(seen.len(), 100, "none starves");
+        assert_eq!(selector.select(NOW).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn a_source_that_fails_is_an_error_and_disturbs_no_other() {
+        for errno in [Errno::EINVAL, Errno::ENXIO] {
+            let pairs: Vec<_> = (0..150).map(|_| unix_pair().unwrap()).collect();
+            let mut selector = DevpollSelector::new().unwrap();
+            let all: Vec<_> = pairs
+                .iter()
+                .map(|(ours, _)| selector.register(ours, Interest::WRITE, ()).unwrap())
+                .collect();
+            let (failing, mut failing_peer) = unix_pair().unwrap();
+            let (quiet, _quiet_peer) = unix_pair().unwrap();
+            selector.register(&quiet, Interest::READ, ()).unwrap();
+            let bad = selector.register(&failing, Interest::READ, ()).unwrap();
+            failing_peer.write_all(b"x").unwrap();
+            assert_eq!(selector.select(NOW).unwrap().len(), 151);
+            fail_source(Some((failing.as_raw_fd(), errno as i32)));
+            for timeout in [NOW, LONG, None] {
+                let events = selector.select(timeout).unwrap();
+                let of = |event: &&Event| event.token() == bad;
+                let error = events.iter().find(of).map(Event::readiness);
+                assert_eq!(error, Some(Readiness::READ | Readiness::ERROR));
+                assert_eq!(events.len(), 151);
+            }
+            fail_source(None);
+            for _ in 0..2 {
+                let events = selector.select(LONG).unwrap();
+                assert_eq!(events.len(), 151);
+                assert!(events.iter().all(|event| !event.readiness().contains(Readiness::ERROR)));
+            }
+            fail_source(Some((failing.as_raw_fd(), errno as i32)));
+            selector.select(LONG).unwrap();
+            selector.unregister(bad).unwrap();
+            assert_eq!(tokens(&selector.select(LONG).unwrap()), all);
+            fail_source(None);
+            assert_eq!(in_kernel(selector.backend(), failing.as_raw_fd()), None);
+        }
+    }
+
+    #[test]
+    fn a_one_shot_source_that_fails_is_reported_once() {
+        let (ours, _theirs) = unix_pair().unwrap();
+        let (failing, mut failing_peer) = unix_pair().unwrap();
+        let mut selector = DevpollSelector::new().unwrap();
+        let good = selector.register(&ours, Interest::WRITE, ()).unwrap();
+        let mode = Mode::OneShot;
+        let bad = selector.register_with(&failing, Interest::READ, (), mode).unwrap();
+        failing_peer.write_all(b"x").unwrap();
+        fail_source(Some((failing.as_raw_fd(), Errno::EINVAL as i32)));
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [good, bad]);
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [good]);
+        fail_source(None);
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [good]);
+        selector.modify_with(bad, Interest::READ, mode).unwrap();
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [good, bad]);
+    }
+
+    #[test]
+    fn urgent_data_wakes() {
+        for interest in [Interest::PRIORITY, Interest::READ | Interest::PRIORITY] {
+            let (ours, theirs) = tcp_pair().unwrap();
+            let mut selector = DevpollSelector::new().unwrap();
+            selector.register(&ours, interest, ()).unwrap();
+            assert!(selector.select(NOW).unwrap().is_empty());
+            SockRef::from(&theirs).send_out_of_band(b"!").unwrap();
+            for _ in 0..2 {
+                let events = selector.select(LONG).unwrap();
+                let seen: Vec<_> = events.iter().map(Event::readiness).collect();
+                assert_eq!(seen, [Readiness::PRIORITY]);
+            }
+        }
     }
 
     type Putting<'a> = DeferredSelector<BorrowedFd<'a>, (), Devpoll>;

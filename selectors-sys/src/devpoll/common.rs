@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_int, c_short};
 use core::mem::{offset_of, size_of};
 
 pub use libc::{O_CLOEXEC, O_RDWR};
-pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
+pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND};
 
 /// The type of `dvpoll.dp_nfds`: `unsigned long`. The manual page's `int` is wrong.
 pub use libc::nfds_t;
@@ -23,6 +23,10 @@ pub const DP_ISPOLLED: c_int = 0xd002;
 /// As the whole of `pollfd.events`: removes the descriptor from the set.
 pub const POLLREMOVE: c_short = 0x0800;
 
+/// What urgent data is asked for by: illumos's sockets wake with `POLLRDBAND` alone
+/// (`so_notify_oobdata()`), and other files may have `POLLPRI`.
+pub const PRIORITY: c_short = POLLPRI | POLLRDBAND;
+
 const _: () = assert!(size_of::<pollfd>() == 8);
 const _: () = assert!(offset_of!(pollfd, fd) == 0);
 const _: () = assert!(offset_of!(pollfd, events) == 4);
@@ -30,4 +34,4 @@ const _: () = assert!(offset_of!(pollfd, revents) == 6);
 const _: () = assert!(size_of::<nfds_t>() == size_of::<usize>());
 // Removing is an equation, so no other flag may look like it.
 const _: () =
-    assert!(POLLREMOVE & (POLLERR | POLLHUP | POLLIN | POLLNVAL | POLLOUT | POLLPRI) == 0);
+    assert!(POLLREMOVE & (POLLERR | POLLHUP | POLLIN | POLLNVAL | POLLOUT | PRIORITY) == 0);

@@ -17,37 +17,14 @@
 //! ioctl and close, which a library that is preloaded can then take over.
 
 use core::ffi::{c_char, c_int, c_void};
-use core::mem::{offset_of, size_of};
 
 /// A set of signals, of which `DP_POLL` takes no notice.
 pub use libc::sigset_t;
 
 mod common;
 pub use common::*;
-
-/// `struct dvpoll`, the argument of `DP_POLL`, as illumos has it. `DP_POLL` reads all but the last
-/// field.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct dvpoll {
-    /// Room for what is ready.
-    pub dp_fds: *mut pollfd,
-    /// For how many there is room. With none the call only sleeps.
-    pub dp_nfds: nfds_t,
-    /// Milliseconds; -1 for ever.
-    pub dp_timeout: c_int,
-    /// The signals to block meanwhile, which is for `DP_PPOLL`.
-    pub dp_setp: *mut sigset_t,
-}
-
-const _: () = {
-    let word = size_of::<usize>();
-    assert!(offset_of!(dvpoll, dp_fds) == 0);
-    assert!(offset_of!(dvpoll, dp_nfds) == word);
-    assert!(offset_of!(dvpoll, dp_timeout) == 2 * word);
-    assert!(offset_of!(dvpoll, dp_setp) == 3 * word);
-    assert!(size_of::<dvpoll>() == 4 * word);
-};
+mod layout;
+pub use layout::dvpoll;
 
 unsafe extern "C" {
     /// open(2), for the device.

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::libc;
 use selectors::backend::seconds_and_nanos;
 use selectors_sys::devpoll::pollfd;
 
+use super::Flavor;
 use super::set::Set;
 
 /// An open device.
@@ -23,6 +24,8 @@ pub(super) struct Device {
     owner: &'static AtomicU32,
     closed: AtomicBool,
     set: Mutex<Set>,
+    /// Somebody who waited has gone.
+    turn: Condvar,
     /// An eventfd(2) that ends waits: the set was changed.
     wake: Mutex<Option<Arc<OwnedFd>>>,
     /// The device that was opened before.
@@ -101,12 +104,18 @@ impl Device {
             Errno::result(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: a new descriptor that is nobody else's.
         let wake = unsafe { OwnedFd::from_raw_fd(wake) };
+        let owner = new_owner()?;
+        if Flavor::current() == Flavor::Solaris {
+            // The common driver of 2011: dpopen().
+            owner.store(std::process::id(), Ordering::Release);
+        }
         let device = Box::leak(Box::new(Self {
             identity: identity(end.as_raw_fd()).ok_or(Errno::EIO)?,
             writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
-            owner: new_owner()?,
+            owner,
             closed: AtomicBool::new(false),
             set: Mutex::default(),
+            turn: Condvar::new(),
             wake: Mutex::new(Some(Arc::new(wake))),
             before: ptr::null(),
         }));
@@ -153,6 +162,14 @@ impl Device {
             return Err(Errno::EBADF);
         }
         self.enter()
+    }
+
+    /// The set, for a writer. In the common driver of 2011 that takes a lock which whoever waits
+    /// has.
+    pub(super) fn set_to_write(&self) -> MutexGuard<'_, Set> {
+        let waits = |set: &mut Set| Flavor::current() == Flavor::Solaris && set.waiting > 0;
+        let set = self.turn.wait_while(self.set(), waits);
+        set.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The set, for whoever has entered.
@@ -206,6 +223,7 @@ impl Device {
         let result = self.wait_for(room, deadline, waits, wake.as_deref());
         let mut set = self.set();
         set.waiting -= 1;
+        self.turn.notify_all();
         if set.closed && set.waiting == 0 {
             *set = Set::default();
         }
@@ -227,7 +245,7 @@ impl Device {
                 // SAFETY: 8 bytes are written.
                 unsafe { libc::read(wake.as_raw_fd(), place, size_of_val(&count)) };
             }
-            let (ready, mut polled) = self.set().search(room);
+            let (ready, mut polled) = self.set().search(room)?;
             let passed = deadline.is_some_and(|deadline| deadline <= Instant::now());
             if !ready.is_empty() || !waits || passed {
                 return Ok(ready);

@@ -33,6 +33,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::{offset_of, size_of};
+use std::os::fd::RawFd;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -43,12 +44,18 @@ use selectors_sys::devpoll::{DEV_POLL, DP_ISPOLLED, DP_POLL, dvpoll, nfds_t, pol
 use device::Device;
 
 mod device;
+mod files;
 mod set;
 
 /// What the emulation does where systems may differ.
 ///
-/// | | illumos | manual |
+/// | | illumos | solaris |
 /// |---|---|---|
+/// | the device belongs to the process that | used it first | opened it |
+/// | a write while another thread waits | ends the wait, if it makes something ready | blocks until the wait ends |
+/// | removing what was not open when it was added | leaves its events | forgets them |
+/// | adding what has the same events, and a number that is another file's | adds it | is ignored |
+/// | a timeout below -1 | has passed | waits for ever |
 /// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet looked at; else nothing | nothing |
 /// | one that was idle, and whose number was reused | nothing | the new file is polled |
 /// | `DP_POLL` with room for as many as RLIMIT_NOFILE allows, or more | taken; cut down from twice as many on | EINVAL |
@@ -67,13 +74,13 @@ mod set;
 pub enum Flavor {
     /// As the driver of illumos does it.
     Illumos,
-    /// The worst that the manual page allows, which is the second also in the driver that illumos
-    /// and Solaris have in common.
-    Manual,
+    /// As the driver that illumos and Solaris have in common did it in 2011, and where the manual
+    /// page leaves a choice, the worst of it.
+    Solaris,
 }
 
 impl Flavor {
-    /// The flavor of this process: `illumos` or `manual` in the environment variable
+    /// The flavor of this process: `illumos` or `solaris` in the environment variable
     /// `SELECTORS_DEVPOLL_FLAVOR`, as it was when first asked; illumos if it is not set.
     ///
     /// # Panics
@@ -84,8 +91,8 @@ impl Flavor {
         static CURRENT: OnceLock<Flavor> = OnceLock::new();
         *CURRENT.get_or_init(|| match std::env::var("SELECTORS_DEVPOLL_FLAVOR").as_deref() {
             Err(_) | Ok("illumos") => Self::Illumos,
-            Ok("manual") => Self::Manual,
-            Ok(other) => panic!("SELECTORS_DEVPOLL_FLAVOR={other}: expected illumos or manual"),
+            Ok("solaris") => Self::Solaris,
+            Ok(other) => panic!("SELECTORS_DEVPOLL_FLAVOR={other}: expected illumos or solaris"),
         })
     }
 }
@@ -123,6 +130,7 @@ thread_local! {
     static WRITES: RefCell<VecDeque<Write>> = const { RefCell::new(VecDeque::new()) };
     static LIMIT: Cell<Option<usize>> = const { Cell::new(None) };
     static REFUSAL: Cell<Option<i32>> = const { Cell::new(None) };
+    static FAILING: Cell<Option<(RawFd, i32)>> = const { Cell::new(None) };
     static CALLS: Cell<Calls> = const { Cell::new(Calls { write: 0, ioctl: 0 }) };
 }
 
@@ -147,6 +155,21 @@ pub fn all_written() -> bool {
 /// again.
 pub fn limit_entries(limit: Option<usize>) {
     LIMIT.set(limit);
+}
+
+/// Has the poll routine of this source answer this error, when this thread adds it or waits, from
+/// now on or no more. Driver: that is then the answer to the call, whatever else there is. A stream
+/// that is linked below a multiplexor does it: `strpoll()` in `streamio.c`.
+pub fn fail_source(source: Option<(RawFd, i32)>) {
+    FAILING.set(source);
+}
+
+/// What the poll routine of a source answers.
+fn check_source(fd: RawFd) -> Result<(), Errno> {
+    match FAILING.get() {
+        Some((failing, errno)) if failing == fd => Err(Errno::from_raw(errno)),
+        _ => Ok(()),
+    }
 }
 
 /// Has open(2) answer this error where this thread opens the device, from now on or no more.
@@ -251,7 +274,7 @@ unsafe fn write(
         })
         .collect();
     // One writer at a time, and whoever waits for events hears of what was added.
-    device.set().write(&entries);
+    device.set_to_write().write(&entries)?;
     device.wake();
     bytes
 }
@@ -308,6 +331,7 @@ unsafe fn poll(device: &'static Device, argument: *const dvpoll) -> Result<usize
     let Asked { places, room, timeout } = unsafe { argument.cast::<Asked>().read_unaligned() };
     let deadline = match timeout {
         -1 => None,
+        ..-1 if Flavor::current() == Flavor::Solaris => None,
         // A moment that has passed, for all other negative ones.
         ..=0 => Some(now),
         millis => Some(now + Duration::from_millis(millis.unsigned_abs().into()).max(TICK)),
@@ -319,7 +343,7 @@ unsafe fn poll(device: &'static Device, argument: *const dvpoll) -> Result<usize
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     let room = match (Flavor::current(), limit()) {
         (Flavor::Illumos, limit) if room / 2 > limit => limit,
-        (Flavor::Manual, limit) if room >= limit => return Err(Errno::EINVAL),
+        (Flavor::Solaris, limit) if room >= limit => return Err(Errno::EINVAL),
         _ => room,
     };
     let ready = device.wait(room, deadline, timeout != 0)?;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use nix::libc;
+use nix::errno::Errno;
 use selectors_sys::devpoll::{POLLERR, POLLNVAL, POLLREMOVE, pollfd};
 
 use super::Flavor;
 use super::device::{Device, Identity, identity};
+use super::files;
 
 /// What a device polls.
 #[derive(Debug, Default)]
@@ -51,8 +52,8 @@ fn see(fd: RawFd) {
 }
 
 impl Set {
-    /// Takes entries in, one after the other.
-    pub(super) fn write(&mut self, entries: &[pollfd]) {
+    /// Takes entries in, one after the other. Driver: adding polls, and what that answers ends it.
+    pub(super) fn write(&mut self, entries: &[pollfd]) -> Result<(), Errno> {
         for entry in entries {
             see(entry.fd);
             // Driver: what is beyond the process's table of open files, and so what is negative, is
@@ -65,15 +66,20 @@ impl Set {
             if entry.events == POLLREMOVE {
                 self.remove(entry.fd);
             } else {
+                super::check_source(entry.fd)?;
                 self.add(entry.fd, entry.events);
             }
         }
+        Ok(())
     }
 
     /// Driver: forgets the events, unless there was no file to be polled. Those of a number that was
     /// added when it was not open survive, and so they do being removed.
+    /// The common driver of 2011 forgets those, too.
     fn remove(&mut self, fd: RawFd) {
-        if let Some(entry) = self.entries.get_mut(&fd).filter(|entry| entry.file.is_some()) {
+        let forgets =
+            |entry: &&mut Entry| entry.file.is_some() || Flavor::current() == Flavor::Solaris;
+        if let Some(entry) = self.entries.get_mut(&fd).filter(forgets) {
             *entry = Entry::default();
         }
     }
@@ -86,8 +92,9 @@ impl Set {
         self.end = self.end.max(fd);
         let entry = self.entries.entry(fd).or_default();
         let file = identity(fd);
-        // Driver: nothing is new.
-        if file.is_some() && entry.file == file && entry.events == events {
+        // Driver: nothing is new. The common one of 2011 does not ask whether the file is.
+        let same = entry.file == file || Flavor::current() == Flavor::Solaris;
+        if entry.file.is_some() && file.is_some() && same && entry.events == events {
             return;
         }
         entry.events |= events;
@@ -110,21 +117,25 @@ impl Set {
 
     /// What is ready, as far as there is room, and what to wait for if nothing is. Driver: the
     /// search goes round in a circle. It begins where the last one that filled its list stopped.
-    pub(super) fn search(&mut self, room: usize) -> (Vec<pollfd>, Vec<pollfd>) {
+    pub(super) fn search(&mut self, room: usize) -> Result<(Vec<pollfd>, Vec<pollfd>), Errno> {
         let mut polled = self.in_order();
         // poll(2) takes no more than RLIMIT_NOFILE.
         for chunk in polled.chunks_mut(16) {
-            poll_now(chunk);
+            files::poll(chunk);
         }
         let mut ready = Vec::new();
         let mut idle = Vec::new();
         for mut polled in polled {
             let fd = polled.fd;
             let Some(entry) = self.entries.get_mut(&fd) else { continue };
+            if entry.looked_at || polled.revents != 0 {
+                // Driver: what a source's own poll routine answers is the answer.
+                super::check_source(fd)?;
+            }
             if polled.revents & POLLNVAL != 0 {
                 // Man: closed and not removed: POLLNVAL may be returned. Driver: it is if the number
                 // is looked at, and with it comes what the place for the events held before.
-                if Flavor::current() == Flavor::Manual || !entry.looked_at {
+                if Flavor::current() == Flavor::Solaris || !entry.looked_at {
                     continue;
                 }
                 (polled.events, polled.revents) = (!0, POLLNVAL);
@@ -143,7 +154,7 @@ impl Set {
                 polled.revents = POLLERR;
             }
             if polled.revents == 0 {
-                idle.push(polled);
+                idle.push(pollfd { events: files::to_linux(fd, polled.events), ..polled });
                 continue;
             }
             ready.push(polled);
@@ -152,7 +163,7 @@ impl Set {
                 break;
             }
         }
-        (ready, idle)
+        Ok((ready, idle))
     }
 
     /// Driver: a search that ends at the very end of its circle has not stopped short of it, so
@@ -162,18 +173,6 @@ impl Set {
             self.start = 0;
         } else if fd != self.end && fd + 1 != self.start {
             self.start = fd + 1;
-        }
-    }
-}
-
-/// poll(2) without waiting. Whatever a signal does, there is an answer.
-fn poll_now(entries: &mut [pollfd]) {
-    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
-    loop {
-        // SAFETY: `entries` are ours to be written.
-        let answer = unsafe { libc::poll(entries.as_mut_ptr(), count, 0) };
-        if answer >= 0 || nix::errno::Errno::last() != nix::errno::Errno::EINTR {
-            return;
         }
     }
 }

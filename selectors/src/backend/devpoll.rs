@@ -15,6 +15,7 @@ use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 mod batch;
+mod failing;
 
 /// A selector over /dev/poll: illumos and Solaris.
 #[doc(alias = "devpoll")]
@@ -68,25 +69,35 @@ const FRUITLESS: usize = 16;
 /// - Changes that were put off go in one write.
 /// - A change that fails is undone. Where that fails, too, the next wait begins with it.
 /// - The room for what a wait reports grows as long as the kernel takes it: Solaris answers EINVAL
-///   to more than RLIMIT_NOFILE.
+///   to more than RLIMIT_NOFILE. Then several calls report what does not fit into one. illumos
+///   reports less without a word: what is left out comes with the next waits.
+/// - One source whose own poll routine fails makes the whole wait fail, with its error. Such a source
+///   is looked for, kept out of the set, and reported as an ERROR by every wait until the kernel
+///   takes it again.
+/// - PRIORITY is `POLLPRI` and `POLLRDBAND`: sockets report urgent data by the second alone.
+/// - ERROR and HANGUP are not declared: sockets report an error as `POLLIN` and `POLLOUT`, and
+///   `POLLHUP` only once the error was read. Either sets READ and WRITE.
 /// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL), or not at
 ///   all.
 /// - The device has a descriptor, but polling that results in POLLERR, whatever is ready: it
 ///   cannot be watched by another selector.
-/// - The device belongs to the process that used it first. After fork(2) all calls fail in the other
-///   one, with EACCES, and dropping it there changes nothing here.
+/// - The device belongs to one process: on illumos to the one that used it first, on Solaris to the
+///   one that opened it. After fork(2) all calls fail in the other one, with EACCES, and dropping it
+///   there changes nothing here.
 #[derive(Debug)]
 pub struct Devpoll {
     device: Device,
     buffer: Vec<sys::pollfd>,
-    /// How much room the kernel has not refused.
-    most: usize,
     sources: Vec<Source>,
     index: DescriptorIndex,
     /// Descriptors of which the set has something else than it should.
     unsettled: Vec<RawSource>,
     /// Room to put that right.
     entries: Vec<sys::pollfd>,
+    /// Descriptors whose poll routine failed, which the set does not have.
+    failing: Vec<RawSource>,
+    /// Counts the waits, from 1: see [`Source::reported`].
+    turn: u32,
 }
 
 #[derive(Debug)]
@@ -98,6 +109,15 @@ struct Source {
     armed: bool,
     /// Whether the set has it as it should, or does not have it if it is not armed.
     settled: bool,
+    /// The wait that has reported it.
+    reported: u32,
+}
+
+impl Source {
+    /// One that the set has.
+    fn new(fd: RawSource, token: Token, watch: Watch) -> Self {
+        Self { fd, token, watch, armed: true, settled: true, reported: 0 }
+    }
 }
 
 impl Devpoll {
@@ -121,7 +141,8 @@ impl Devpoll {
         Ok(Self {
             device: Device::open()?,
             buffer: room(FIRST_ROOM),
-            most: usize::MAX,
+            failing: Vec::new(),
+            turn: 0,
             sources: Vec::new(),
             index: DescriptorIndex::default(),
             unsettled: Vec::new(),
@@ -144,6 +165,7 @@ impl Devpoll {
     }
 
     fn forget(&mut self, fd: RawSource) {
+        self.failing.retain(|&failing| failing != fd);
         let Some(place) = self.index.remove(fd) else { return };
         self.sources.swap_remove(place);
         if let Some(moved) = self.sources.get(place) {
@@ -184,50 +206,75 @@ impl Devpoll {
         Ok(())
     }
 
+    /// Waits, and appends what is ready: as far as there is room for it, and then the rest.
+    #[inline]
+    fn wait_for_all(
+        &mut self,
+        events: &mut Events,
+        mut timeout: Option<Duration>,
+    ) -> nix::Result<()> {
+        loop {
+            let count = self.wait_once(timeout)?;
+            let before = events.len();
+            self.take(count, events);
+            // A list that is full of what was reported already has come round the circle.
+            if count < self.buffer.len() || events.len() == before {
+                return Ok(());
+            }
+            self.buffer = room(2 * count);
+            timeout = Some(Duration::ZERO);
+        }
+    }
+
     /// One waiting call: how many entries are now in the buffer.
     #[inline]
     fn wait_once(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         loop {
             match self.device.poll(&mut self.buffer, millis_rounded_up(timeout)) {
-                // More than RLIMIT_NOFILE, which may have been lowered.
+                // More than RLIMIT_NOFILE, perhaps, which may have been lowered.
                 Err(Errno::EINVAL) if self.buffer.len() > 1 => {
-                    self.most = self.buffer.len() / 2;
-                    self.buffer.truncate(self.most);
+                    self.buffer.truncate(self.buffer.len() / 2);
                 }
                 answer => return answer,
             }
         }
     }
 
-    /// Appends what is in the buffer.
+    /// Appends what is in the buffer, and was not reported by this wait.
     #[inline]
     fn take(&mut self, count: usize, events: &mut Events) {
         for pollfd in &self.buffer[..count] {
             let source = self.index.get(pollfd.fd).map(|place| &mut self.sources[place]);
             match source {
                 Some(source) if source.armed => {
-                    events.push(Event::new(source.token, from_poll(pollfd.revents)));
+                    if source.reported == self.turn {
+                        continue;
+                    }
+                    source.reported = self.turn;
+                    let readiness = from_poll(pollfd.revents, source.watch.interest);
+                    events.push(Event::new(source.token, readiness));
                     if source.watch.mode == Mode::OneShot {
                         (source.armed, source.settled) = (false, false);
                         self.unsettled.push(pollfd.fd);
                     }
                 }
-                // Nobody's, or to be removed already.
+                // To be removed already.
+                Some(source) if !source.settled => {}
                 _ => self.unsettled.push(pollfd.fd),
             }
         }
-        if count == self.buffer.len() && count < self.most {
-            self.buffer = room((2 * count).min(self.most));
-        }
     }
+}
+
+/// Whether DP_POLL may have failed because of one source, and not of the device.
+fn may_be_a_sources(error: Errno) -> bool {
+    !matches!(error, Errno::EINTR | Errno::EBADF | Errno::EACCES | Errno::EFAULT | Errno::ENOTTY)
 }
 
 impl Backend for Devpoll {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             priority: true,
-            hangup: true,
-            error: true,
             write_hangup: true,
             constant_wait: true,
             ..Capabilities::default()
@@ -252,7 +299,7 @@ impl Backend for Devpoll {
                 self.unsettle(fd);
             }
         })?;
-        self.keep(Source { fd, token, watch, armed: true, settled: true });
+        self.keep(Source::new(fd, token, watch));
         Ok(())
     }
 
@@ -261,7 +308,7 @@ impl Backend for Devpoll {
         let written = self.device.write(&adding(fd, new));
         let source = &mut self.sources[place];
         let Err(error) = written else {
-            *source = Source { fd, token, watch: new, armed: true, settled: true };
+            *source = Source::new(fd, token, new);
             return Ok(());
         };
         let before = adding(fd, source.watch);
@@ -297,10 +344,25 @@ impl Backend for Devpoll {
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         // If this fails, what should be silent is not, so there is no use in waiting.
-        self.settle()?;
-        let count = self.wait_once(timeout)?;
-        self.take(count, events);
-        Ok(())
+        let before = events.len();
+        self.turn = self.turn.wrapping_add(1);
+        self.settle().or_else(|error| {
+            if may_be_a_sources(error) { self.settle_each() } else { Err(error) }
+        })?;
+        let timeout = self.retry_failing(events, timeout);
+        match self.wait_for_all(events, timeout) {
+            Err(error) if may_be_a_sources(error) => {
+                self.isolate_failing(events);
+                let rest = self.wait_for_all(events, Some(Duration::ZERO));
+                match rest.err() {
+                    Some(error) if events.len() == before => Err(error.into()),
+                    _ => Ok(()),
+                }
+            }
+            // What was reported must not be lost: an error will come again.
+            Err(error) if events.len() == before => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     fn change_and_wait(
@@ -408,19 +470,21 @@ fn to_poll(interest: Interest) -> i16 {
         flags |= sys::POLLOUT;
     }
     if interest.contains(Interest::PRIORITY) {
-        flags |= sys::POLLPRI;
+        flags |= sys::PRIORITY;
     }
     flags
 }
 
+/// An error or a hang-up is READ and WRITE, as far as somebody asked for them, and else PRIORITY.
 #[inline]
-fn from_poll(flags: i16) -> Readiness {
+fn from_poll(flags: i16, interest: Interest) -> Readiness {
     let any = |of: i16| flags & of != 0;
+    let over = any(sys::POLLERR | sys::POLLHUP);
+    let only_priority = interest == Interest::PRIORITY;
     let mut readiness = Readiness::empty();
-    readiness.set(Readiness::READ, any(sys::POLLIN));
-    readiness.set(Readiness::WRITE, any(sys::POLLOUT));
-    readiness.set(Readiness::PRIORITY, any(sys::POLLPRI));
-    readiness.set(Readiness::ERROR, any(sys::POLLERR | sys::POLLNVAL));
-    readiness.set(Readiness::HANGUP, any(sys::POLLHUP));
+    readiness.set(Readiness::READ, any(sys::POLLIN) || over && !only_priority);
+    readiness.set(Readiness::WRITE, any(sys::POLLOUT) || over && !only_priority);
+    readiness.set(Readiness::PRIORITY, any(sys::PRIORITY) || over && only_priority);
+    readiness.set(Readiness::ERROR, any(sys::POLLNVAL));
     readiness
 }

@@ -42,7 +42,7 @@ impl Devpoll {
         }
         for change in changes {
             let (fd, token, watch) = (change.fd(), change.token(), change.new_watch());
-            self.keep(Source { fd, token, watch, armed: true, settled: true });
+            self.keep(Source::new(fd, token, watch));
         }
         true
     }

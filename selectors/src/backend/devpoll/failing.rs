@@ -1,0 +1,139 @@
+//! Sources whose own poll routine fails, and makes the whole wait fail with its error.
+//!
+//! The driver does not say which one it was (`dpioctl()` in illumos's `devpoll.c`), so the set is
+//! taken apart and put together again, by halves.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::{Devpoll, adding, removing};
+use crate::backend::RawSource;
+use crate::{Event, Events, Mode, Readiness};
+
+impl Devpoll {
+    /// Gives the sources that failed back to the set, and reports those that still fail: how long
+    /// to wait then.
+    #[inline]
+    pub(super) fn retry_failing(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> Option<Duration> {
+        if self.failing.is_empty() {
+            return timeout;
+        }
+        let failing = std::mem::take(&mut self.failing);
+        self.add_without_failing(&failing);
+        self.report_failing(events);
+        if self.failing.is_empty() { timeout } else { Some(Duration::ZERO) }
+    }
+
+    /// Takes the sources that fail out of the set, and reports them.
+    #[cold]
+    pub(super) fn isolate_failing(&mut self, events: &mut Events) {
+        let failing = |fd: &RawSource| self.failing.contains(fd);
+        let sources = self.sources.iter().filter(|source| source.armed).map(|source| source.fd);
+        let sources: Vec<_> = sources.filter(|fd| !failing(fd)).collect();
+        self.remove_all(&sources);
+        let before = self.failing.len();
+        self.add_without_failing(&sources);
+        let new = self.failing.split_off(before);
+        let old = std::mem::replace(&mut self.failing, new);
+        self.report_failing(events);
+        self.failing.extend(old);
+    }
+
+    fn remove_all(&mut self, sources: &[RawSource]) {
+        let removals: Vec<_> = sources.iter().map(|&fd| removing(fd)).collect();
+        // What cannot be removed makes what comes next fail, too.
+        let _ = self.device.write(&removals);
+    }
+
+    /// Adds sources to the set, but for those with which it fails.
+    fn add_without_failing(&mut self, sources: &[RawSource]) {
+        if sources.is_empty() || self.try_to_add(sources) {
+            return;
+        }
+        self.remove_all(sources);
+        if let &[fd] = sources {
+            self.failing.push(fd);
+        } else {
+            let (first, second) = sources.split_at(sources.len() / 2);
+            self.add_without_failing(first);
+            self.add_without_failing(second);
+        }
+    }
+
+    /// Adds sources to the set. Whether it can be polled then.
+    fn try_to_add(&mut self, sources: &[RawSource]) -> bool {
+        let mut entries = Vec::new();
+        for &fd in sources {
+            let source = self.index.get(fd).map(|place| &self.sources[place]);
+            if let Some(source) = source.filter(|source| source.armed) {
+                entries.extend(adding(fd, source.watch));
+            }
+        }
+        self.device.write(&entries).is_ok() && self.can_be_polled()
+    }
+
+    /// Whether everything in the set can be looked at.
+    fn can_be_polled(&self) -> bool {
+        let mut room = super::room(self.sources.len() + 1);
+        let mut found = 0;
+        while found <= self.sources.len() {
+            match self.device.poll(&mut room, 0) {
+                // More than RLIMIT_NOFILE, perhaps.
+                Err(Errno::EINVAL) if room.len() > 1 => room.truncate(room.len() / 2),
+                Err(_) => return false,
+                Ok(count) if count < room.len() => return true,
+                // The search goes on from here.
+                Ok(count) => found += count,
+            }
+        }
+        true
+    }
+
+    /// Brings the set in line with the sources, one by one, after a write of all failed.
+    #[cold]
+    pub(super) fn settle_each(&mut self) -> nix::Result<()> {
+        let mut result = Ok(());
+        for fd in std::mem::take(&mut self.unsettled) {
+            let source = self.index.get(fd).map(|place| &mut self.sources[place]);
+            match source {
+                Some(source) if source.settled => {}
+                Some(source) if source.armed => {
+                    source.settled = true;
+                    if self.device.write(&adding(fd, source.watch)).is_err() {
+                        self.failing.push(fd);
+                    }
+                }
+                source => match self.device.write(&[removing(fd)]) {
+                    Ok(()) => {
+                        if let Some(source) = source {
+                            source.settled = true;
+                        }
+                    }
+                    Err(error) => {
+                        self.unsettled.push(fd);
+                        result = Err(error);
+                    }
+                },
+            }
+        }
+        result
+    }
+
+    fn report_failing(&mut self, events: &mut Events) {
+        for &fd in &self.failing {
+            let Some(place) = self.index.get(fd) else { continue };
+            let source = &mut self.sources[place];
+            events.push(Event::new(source.token, Readiness::ERROR));
+            if source.watch.mode == Mode::OneShot {
+                source.armed = false;
+            }
+        }
+        self.failing
+            .retain(|&fd| self.index.get(fd).is_some_and(|place| self.sources[place].armed));
+    }
+}
