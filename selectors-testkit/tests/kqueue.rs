@@ -14,7 +14,9 @@ use selectors::{
     Watch,
 };
 use selectors_sys::kqueue as sys;
-use selectors_testkit::fixtures::{fill, in_forked_child, pipe, regular_file, unix_pair, with_raw};
+use selectors_testkit::fixtures::{
+    fifo, fill, in_forked_child, pipe, regular_file, unix_pair, with_raw,
+};
 
 selectors_testkit::conformance_tests!(kqueue, Kqueue::new);
 selectors_testkit::conformance_tests!(deferred, || Kqueue::new().map(Deferred::new));
@@ -403,6 +405,30 @@ fn a_dead_pipe_beside_deferred_changes_is_reported_by_every_wait() {
         let tokens: Vec<_> = events.iter().map(selectors::Event::token).collect();
         assert_eq!(tokens, [dead], "{idle:?} is idle");
     }
+}
+
+#[test]
+fn a_pipe_with_a_name_ends() {
+    let pipe = fifo().unwrap();
+    let mut selector = KqueueSelector::new().unwrap();
+    let token = selector.register(&pipe.reader, Interest::READ, ()).unwrap();
+    assert_eq!(seen(&mut selector, NOW), None);
+    drop(pipe.writer);
+    for _ in 0..2 {
+        assert!(seen(&mut selector, LONG).is_some_and(|seen| seen.contains(Readiness::READ)));
+    }
+    selector.unregister(token).unwrap();
+    assert!(selector.is_empty() && seen(&mut selector, NOW).is_none());
+
+    let pipe = fifo().unwrap();
+    fill(&pipe.writer).unwrap();
+    let mut selector = deferred();
+    let writer = OwnedFd::from(pipe.writer);
+    selector.register_with(writer, Interest::WRITE, (), Mode::OneShot).unwrap();
+    assert!(selector.select(NOW).unwrap().is_empty());
+    drop(pipe.reader);
+    assert_eq!(selector.select(LONG).unwrap().len(), 1);
+    assert!(selector.select(NOW).unwrap().is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Descriptors that a selector opens for itself get the lowest number that is free, which may be
 //! one that a source of the same selector had a moment ago. One test after the other: all
 //! threads of a process share the numbers.
-#![cfg(target_os = "linux")]
+#![cfg(unix)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -9,9 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use selectors::backend::Epoll;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
-use selectors::backend::{Deferred, Epoll, Poll, Select};
+use selectors::backend::{Deferred, Poll, Select};
 use selectors::{Backend, Event, Events, Interest, Selector, Token};
 use selectors_testkit::fixtures::{is_ready, null_device, unix_pair};
 
@@ -88,21 +90,25 @@ fn borrow(number: RawFd) -> BorrowedFd<'static> {
 #[test]
 fn proc_1_a_waker_in_the_number_of_a_source() -> io::Result<()> {
     let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
-    after_unregister(Epoll::new()?)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        after_unregister(Epoll::new()?)?;
+        after_unregister(Deferred::new(Epoll::new()?))?;
+        before_unregister(Epoll::new()?)?;
+        before_unregister(Deferred::new(Epoll::new()?))?;
+    }
     after_unregister(Poll::new()?)?;
     after_unregister(Select::new()?)?;
-    after_unregister(Deferred::new(Epoll::new()?))?;
     after_unregister(Deferred::new(Poll::new()?))?;
     after_unregister(Deferred::new(Select::new()?))?;
-    before_unregister(Epoll::new()?)?;
     before_unregister(Poll::new()?)?;
     before_unregister(Select::new()?)?;
-    before_unregister(Deferred::new(Epoll::new()?))?;
     before_unregister(Deferred::new(Poll::new()?))?;
     before_unregister(Deferred::new(Select::new()?))
 }
 
 /// What ends the waits while there is an always-ready source takes a number, too.
+#[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
 fn file_after_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
     let mut selector = Selector::with_backend(backend);
     let (ours, _theirs) = lowest_source()?;
@@ -120,6 +126,7 @@ fn file_after_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
 fn file_before_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
     let mut selector = Selector::with_backend(backend);
     let (ours, _theirs) = lowest_source()?;
@@ -138,12 +145,16 @@ fn file_before_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
 #[test]
 fn ready_11_a_file_and_the_number_of_a_source() -> io::Result<()> {
     let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
-    file_after_unregister(Epoll::new()?)?;
-    file_after_unregister(Deferred::new(Epoll::new()?))?;
-    file_before_unregister(Epoll::new()?)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        file_after_unregister(Epoll::new()?)?;
+        file_after_unregister(Deferred::new(Epoll::new()?))?;
+        file_before_unregister(Epoll::new()?)?;
+    }
     #[cfg(feature = "kqueue")]
     {
         file_after_unregister(Kqueue::new()?)?;
