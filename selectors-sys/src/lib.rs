@@ -67,8 +67,14 @@ pub mod poll;
 #[cfg(poll_bsd)]
 #[path = "poll/bsd.rs"]
 pub mod poll;
-#[cfg(poll_posix)]
-#[path = "poll/posix.rs"]
+#[cfg(poll_netbsd)]
+#[path = "poll/netbsd.rs"]
+pub mod poll;
+#[cfg(poll_apple)]
+#[path = "poll/apple.rs"]
+pub mod poll;
+#[cfg(poll_solaris)]
+#[path = "poll/solaris.rs"]
 pub mod poll;
 
 #[cfg(select_linux)]

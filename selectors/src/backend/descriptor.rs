@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::stat::{SFlag, fstat};
 use selectors_sys::poll as sys;
 
 use super::select::Sets;
@@ -69,6 +71,21 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC))
 }
 
+/// Whether it is a pipe that has a name. What has none is on a device of its own.
+pub(crate) fn is_named_pipe(source: BorrowedSource<'_>) -> io::Result<bool> {
+    static DEVICE: OnceLock<nix::libc::dev_t> = OnceLock::new();
+    let stat = fstat(source)?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFIFO {
+        return Ok(false);
+    }
+    if let Some(&device) = DEVICE.get() {
+        return Ok(stat.st_dev != device);
+    }
+    let (end, _other) = nix::unistd::pipe()?;
+    let device = fstat(end)?.st_dev;
+    Ok(stat.st_dev != *DEVICE.get_or_init(|| device))
+}
+
 /// Sleeps, or returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
 pub(crate) fn pause(duration: Duration) -> io::Result<()> {
     Sets::default().select(Some(duration))?;
@@ -128,5 +145,21 @@ impl<F, T, B: Backend + AsFd> AsRawFd for Selector<F, T, B> {
 impl<B: AsFd> AsFd for Deferred<B> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::is_named_pipe;
+
+    #[test]
+    fn a_pipe_has_a_name_or_not() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        assert!(!is_named_pipe(reader.as_fd()).unwrap());
+        assert!(!is_named_pipe(writer.as_fd()).unwrap());
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_named_pipe(file.as_fd()).unwrap());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use selectors_sys::poll as sys;
 
-use super::descriptor::{borrow, check_open, raw};
+use super::descriptor::{borrow, check_open, is_named_pipe, raw};
 use super::select::{Select, Sets};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::index::DescriptorIndex;
@@ -54,6 +54,12 @@ impl<F, T> PollSelector<F, T> {
 /// - A one-shot source that has fired keeps its place with its number complemented, which makes it
 ///   negative, so that poll(2) ignores it: a mask of zero would still report hang-ups.
 /// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL).
+/// - ERROR is declared on Linux and Android alone, and HANGUP there and on FreeBSD and OpenBSD: where
+///   `POLLERR` and `POLLHUP` are not what they say, or not known to be, they are READ and WRITE.
+/// - PRIORITY is not declared on macOS, whose poll(2) does not see urgent data. On illumos and Solaris
+///   it is `POLLPRI` and `POLLRDBAND`.
+/// - On macOS select(2) waits in the place of poll(2) while a pipe that has a name is registered, whose
+///   end poll(2) does not see.
 #[derive(Debug, Default)]
 pub struct Poll {
     fds: Vec<sys::pollfd>,
@@ -64,6 +70,8 @@ pub struct Poll {
     /// How many are.
     one_shots: usize,
     index: DescriptorIndex,
+    /// Those whose end poll(2) does not see.
+    endless: Vec<RawSource>,
 }
 
 impl Poll {
@@ -121,6 +129,23 @@ impl Poll {
         }
     }
 
+    /// Asks select(2) for WRITE where POLLHUP has taken its place, and may mean no more than that
+    /// the peer has half-closed.
+    #[cold]
+    fn look_for_write(&mut self) {
+        let hung_up = |pollfd: &&mut sys::pollfd| pollfd.revents & sys::POLLHUP != 0;
+        for pollfd in self.fds.iter_mut().filter(hung_up) {
+            let mut sets = Sets::default();
+            sets.set(pollfd.fd, to_interest(pollfd.events & sys::POLLOUT));
+            let full = matches!(sets.select(Some(Duration::ZERO)), Ok(0));
+            let ready = if full { sys::POLLIN } else { sys::POLLIN | sys::POLLOUT };
+            pollfd.revents |= pollfd.events & ready;
+            if pollfd.revents != sys::POLLHUP {
+                pollfd.revents &= !sys::POLLHUP;
+            }
+        }
+    }
+
     /// The sources as select(2) takes them.
     fn sets(&self) -> Sets {
         let mut sets = Sets::default();
@@ -159,10 +184,10 @@ impl Poll {
 impl Backend for Poll {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            priority: true,
+            priority: sys::PRIORITY != 0,
             read_closed: sys::POLLRDHUP != 0,
-            hangup: true,
-            error: true,
+            hangup: sys::HINTS & sys::POLLHUP != 0,
+            error: sys::HINTS & sys::POLLERR != 0,
             write_hangup: true,
             timeout_grain: Duration::from_micros(1),
             ..Capabilities::default()
@@ -177,6 +202,9 @@ impl Backend for Poll {
     ) -> io::Result<()> {
         check_open(source)?;
         let fd = raw(source);
+        if !sys::NAMED_PIPES_END && is_named_pipe(source)? {
+            self.endless.push(fd);
+        }
         self.index.insert(fd, self.fds.len());
         self.fds.push(sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 });
         self.tokens.push(token);
@@ -196,6 +224,7 @@ impl Backend for Poll {
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
         let place = self.place(fd)?;
         self.index.remove(fd);
+        self.endless.retain(|&endless| endless != fd);
         self.fds.swap_remove(place);
         self.tokens.swap_remove(place);
         self.one_shots -= usize::from(self.one_shot.swap_remove(place));
@@ -206,12 +235,19 @@ impl Backend for Poll {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let ready = match self.call(timeout) {
-            Err(Errno::EINVAL) => self.call_select(timeout)?,
-            ready => ready?,
+        let ready = if sys::NAMED_PIPES_END || self.endless.is_empty() {
+            match self.call(timeout) {
+                Err(Errno::EINVAL) => self.call_select(timeout)?,
+                ready => ready?,
+            }
+        } else {
+            self.call_select(timeout)?
         };
         if ready == 0 {
             return Ok(());
+        }
+        if sys::HALF_CLOSED_HANGS_UP {
+            self.look_for_write();
         }
         // Knowing how many there are spares the list from looking after its length each time.
         events.list.reserve(ready);
@@ -220,7 +256,7 @@ impl Backend for Poll {
         let sources = sources.filter(|(pollfd, _)| pollfd.revents != 0);
         let mut found = 0;
         for (place, (pollfd, &token)) in room.iter_mut().zip(sources) {
-            place.write(Event::new(token, from_poll(pollfd.revents)));
+            place.write(Event::new(token, from_poll(pollfd.revents, pollfd.events, sys::HINTS)));
             found += 1;
         }
         // SAFETY: that many were written, and there was room for them.
@@ -266,7 +302,7 @@ fn to_poll(interest: Interest) -> i16 {
         flags |= sys::POLLOUT;
     }
     if interest.contains(Interest::PRIORITY) {
-        flags |= sys::POLLPRI;
+        flags |= sys::PRIORITY;
     }
     flags
 }
@@ -275,7 +311,7 @@ fn to_interest(flags: i16) -> Interest {
     let mut interest = Interest::empty();
     interest.set(Interest::READ, flags & sys::POLLIN != 0);
     interest.set(Interest::WRITE, flags & sys::POLLOUT != 0);
-    interest.set(Interest::PRIORITY, flags & sys::POLLPRI != 0);
+    interest.set(Interest::PRIORITY, flags & sys::PRIORITY != 0);
     interest
 }
 
@@ -289,7 +325,7 @@ fn to_revents(readiness: Readiness) -> i16 {
         flags |= sys::POLLOUT;
     }
     if readiness.contains(Readiness::PRIORITY) {
-        flags |= sys::POLLPRI;
+        flags |= sys::PRIORITY;
     }
     if readiness.contains(Readiness::ERROR) {
         flags |= sys::POLLNVAL;
@@ -297,18 +333,55 @@ fn to_revents(readiness: Readiness) -> i16 {
     flags
 }
 
+/// What poll(2) has found of a source that was `asked` for. POLLERR and POLLHUP are `hints` where
+/// they mean what they say. Elsewhere they are READ and WRITE, or PRIORITY if that is all that was
+/// asked for.
 #[inline]
-fn from_poll(flags: i16) -> Readiness {
-    let any = |of: i16| flags & of != 0;
-    if any(sys::POLLNVAL) {
+fn from_poll(flags: i16, asked: i16, hints: i16) -> Readiness {
+    if flags & sys::POLLNVAL != 0 {
         return Readiness::ERROR;
     }
+    let mut ready = flags & !(sys::POLLERR | sys::POLLHUP) | flags & hints;
+    if flags & !hints & (sys::POLLERR | sys::POLLHUP) != 0 {
+        let directions = asked & (sys::POLLIN | sys::POLLOUT);
+        ready |= if directions == 0 { asked } else { directions };
+    }
+    let any = |of: i16| ready & of != 0;
     let mut readiness = Readiness::empty();
     readiness.set(Readiness::READ, any(sys::POLLIN));
     readiness.set(Readiness::WRITE, any(sys::POLLOUT));
-    readiness.set(Readiness::PRIORITY, any(sys::POLLPRI));
+    readiness.set(Readiness::PRIORITY, any(sys::PRIORITY));
     readiness.set(Readiness::ERROR, any(sys::POLLERR));
     readiness.set(Readiness::HANGUP, any(sys::POLLHUP));
     readiness.set(Readiness::READ_CLOSED, any(sys::POLLRDHUP));
     readiness
+}
+
+#[cfg(test)]
+mod tests {
+    use selectors_sys::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, PRIORITY};
+
+    use super::{Readiness, from_poll};
+
+    #[test]
+    fn what_is_no_hint_wakes_who_waits() {
+        let both = Readiness::READ | Readiness::WRITE;
+        for over in [POLLERR, POLLHUP, POLLERR | POLLHUP] {
+            assert_eq!(from_poll(over, POLLIN | POLLOUT, 0), both);
+            assert_eq!(from_poll(over, POLLIN | PRIORITY, 0), Readiness::READ);
+            assert_eq!(from_poll(over | POLLOUT, POLLOUT, 0), Readiness::WRITE);
+            if PRIORITY != 0 {
+                assert_eq!(from_poll(over, PRIORITY, 0), Readiness::PRIORITY);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_a_hint_is_one() {
+        let hung_up = Readiness::READ | Readiness::HANGUP;
+        assert_eq!(from_poll(POLLIN | POLLHUP, POLLIN, POLLHUP), hung_up);
+        assert_eq!(from_poll(POLLHUP, POLLIN, POLLHUP), Readiness::HANGUP);
+        let failed = Readiness::READ | Readiness::HANGUP;
+        assert_eq!(from_poll(POLLERR | POLLHUP, POLLIN, POLLHUP), failed);
+    }
 }
