@@ -288,10 +288,6 @@ impl Backend for Devpoll {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
-        // The selector cannot tell: there is no descriptor for others to watch.
-        if fd == self.device.0 {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
         // The kernel takes in silently what is not open.
         check_open(source)?;
         self.device.write(&adding(fd, watch)).inspect_err(|_| {
@@ -372,6 +368,15 @@ impl Backend for Devpoll {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         self.make_and_wait(changes, events, timeout)
+    }
+
+    fn owns(&self, fd: RawSource) -> bool {
+        fd == self.device.0
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        *self = Self::new()?;
+        Ok(())
     }
 }
 

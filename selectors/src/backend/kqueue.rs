@@ -420,6 +420,10 @@ impl Backend for Kqueue {
         Some(self.queue.as_fd())
     }
 
+    fn owns(&self, fd: RawSource) -> bool {
+        self.queue.as_fd().as_raw_fd() == fd || self.is_beacon(fd)
+    }
+
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         // A kernel without the filter answers EINVAL: NetBSD before 10.0, older OpenBSDs.
         if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
@@ -432,6 +436,11 @@ impl Backend for Kqueue {
             // The token again: FreeBSD keeps the user data of the last change.
             Ok(user_event(&queue, token, 0, sys::NOTE_TRIGGER)?)
         })))
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        *self = Self::new()?;
+        Ok(())
     }
 }
 

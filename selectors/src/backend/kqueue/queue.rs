@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use selectors_sys::kqueue as sys;
 
+use crate::backend::fork;
 use crate::timeout::seconds_and_nanos;
 
 /// A queue, of this process alone: fork(2) does not hand it on, and its number is free in the
@@ -18,11 +19,6 @@ use crate::timeout::seconds_and_nanos;
 pub(super) struct Queue {
     fd: ManuallyDrop<OwnedFd>,
     generation: u32,
-}
-
-/// Which process this is, as far as forks make a difference.
-fn generation() -> u32 {
-    std::process::id()
 }
 
 impl Queue {
@@ -34,11 +30,11 @@ impl Queue {
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // A fork in another thread in between does no harm: the child has no queue.
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(Self { fd: ManuallyDrop::new(fd), generation: generation() })
+        Ok(Self { fd: ManuallyDrop::new(fd), generation: fork::watch() })
     }
 
     fn is_inherited(&self) -> bool {
-        self.generation != generation()
+        self.generation != fork::generation()
     }
 
     /// The number, if it means the queue: EBADF in a forked child.
