@@ -82,6 +82,8 @@ pub enum Error {
     /// [`Selector::after_fork`](crate::Selector::after_fork) was called. The parent's is not
     /// affected.
     Forked,
+    /// The [`SharedSelector`](crate::SharedSelector) is gone.
+    Closed,
     /// The system refused. Python's OSError.
     #[doc(alias = "OSError")]
     #[non_exhaustive]
@@ -125,6 +127,7 @@ impl fmt::Display for Error {
             Self::Forked => {
                 f.write_str("inherited by fork(2) from the parent process: call after_fork first")
             }
+            Self::Closed => write!(f, "the selector is gone"),
             Self::Os { operation, fd: Some(fd), source } => {
                 write!(f, "cannot {operation} descriptor {fd}: {source}")
             }
@@ -153,6 +156,7 @@ impl From<Error> for io::Error {
             Error::NotRegistered { .. } => io::ErrorKind::NotFound,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
             Error::Forked => io::ErrorKind::Other,
+            Error::Closed => io::ErrorKind::NotConnected,
         };
         Self::new(kind, error)
     }

@@ -1234,7 +1234,7 @@ fn park<B: Backend>(
 
 /// Refuses what no backend can do.
 #[inline]
-fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
+pub(crate) fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
     let works_everywhere = (Interest::READ | Interest::WRITE).contains(watch.interest);
     if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
         return Ok(());

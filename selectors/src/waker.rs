@@ -191,6 +191,13 @@ impl Wake {
         Ok(Self { waker, watch, idle: 0, broken: false })
     }
 
+    /// Wakers on top of another way to wake.
+    pub(crate) fn over(trigger: Trigger) -> Self {
+        let (state, sender) = (AtomicU64::new(0), Sender::Trigger(trigger));
+        let waker = Waker(Arc::new(Shared { state, generation: fork::generation(), sender }));
+        Self { waker, watch: None, idle: 0, broken: false }
+    }
+
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -221,6 +228,11 @@ impl Wake {
                 let _ = self.mend(backend, taken);
             }
         }
+        self.reset()
+    }
+
+    /// Whether there was a wake that was not reported yet.
+    pub(crate) fn reset(&mut self) -> bool {
         self.idle = self.idle.wrapping_add(NEXT);
         self.waker.0.state.swap(self.idle, Ordering::AcqRel) & ASKED != 0
     }

@@ -170,3 +170,11 @@ fn proc_3_a_selector_goes_where_its_contents_may_go() -> io::Result<()> {
     is_sync(&waker);
     Ok(())
 }
+
+#[test]
+fn proc_3_selectors_are_shared_between_threads_where_their_sources_are() {
+    fn crosses<S: Send + Sync>() {}
+    crosses::<selectors::AnySelector<std::net::TcpStream>>();
+    crosses::<selectors::DefaultSelector<std::net::TcpStream>>();
+    crosses::<selectors::Selector<std::net::TcpStream, (), selectors::backend::Select>>();
+}

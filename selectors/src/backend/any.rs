@@ -5,7 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{
-    Backend, BackendKind, BorrowedSource, Capabilities, Change, RawSource, Registered, Trigger,
+    Backend, BackendKind, BorrowedSource, Capabilities, Change, Changer, RawSource, Registered,
+    Trigger,
 };
 use crate::{Error, Events, Result, Selector, Token, Watch};
 
@@ -66,7 +67,7 @@ impl<F, T> AnySelector<F, T> {
 /// One of the backends that this system has.
 pub struct AnyBackend {
     kind: BackendKind,
-    backend: Box<dyn Backend + Send>,
+    backend: Box<dyn Backend + Send + Sync>,
 }
 
 impl AnyBackend {
@@ -124,6 +125,10 @@ impl Backend for AnyBackend {
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         self.backend.waker(token)
+    }
+
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        self.backend.changer()
     }
 
     fn now(&self) -> Instant {

@@ -3,7 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Backend, BorrowedSource, Capabilities, Change, RawSource, Registered, Trigger};
+use super::{
+    Backend, BorrowedSource, Capabilities, Change, Changer, RawSource, Registered, Trigger,
+};
 use crate::{Events, Token, Watch};
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -47,6 +49,10 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         (**self).waker(token)
+    }
+
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        (**self).changer()
     }
 
     fn now(&self) -> Instant {

@@ -15,9 +15,13 @@ use selectors_sys::epoll as sys;
 
 use super::always::AlwaysReady;
 use super::select::Sets;
-use super::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
+use super::{Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered};
 use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+
+mod changer;
+
+use changer::EpollChanger;
 
 /// A selector over epoll(7): Linux and Android.
 #[doc(alias = "epoll")]
@@ -303,6 +307,10 @@ impl Backend for Epoll {
         is(&self.instance)
             || self.front.get().is_some_and(is)
             || self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
+    }
+
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        Ok(Some(Box::new(EpollChanger(self.instance.try_clone()?))))
     }
 
     fn rebuild(

@@ -1,10 +1,11 @@
 //! The names of the backends, for the choice at run time.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
-use super::is_exhausted;
 use super::platform::{BACKENDS, Open};
+use super::{Backend, is_exhausted};
 
 /// Names a backend at run time: parse it, print it, list what works here.
 ///
@@ -75,6 +76,12 @@ impl BackendKind {
     }
 
     /// How to make the backend of this kind, where this system has it.
+    /// Makes a backend of this kind, if this system has it.
+    pub(crate) fn open(self) -> crate::Result<io::Result<Box<dyn Backend + Send + Sync>>> {
+        let missing = crate::Error::Unsupported { feature: self.name(), fd: None };
+        self.opener().map(|open| open()).ok_or(missing)
+    }
+
     pub(super) fn opener(self) -> Option<Open> {
         BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
     }

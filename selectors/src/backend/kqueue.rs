@@ -111,6 +111,9 @@ pub struct Kqueue {
 // SAFETY: the pointers in the buffer are numbers to the kernel and to us.
 unsafe impl Send for Kqueue {}
 
+// SAFETY: likewise, and nothing changes through a shared reference.
+unsafe impl Sync for Kqueue {}
+
 impl Kqueue {
     /// A new queue, close-on-exec.
     ///

@@ -69,6 +69,7 @@ pub(crate) use wake::Channel;
 mod any;
 mod boxed;
 mod capabilities;
+mod changer;
 mod deferred;
 mod kind;
 mod platform;
@@ -91,6 +92,7 @@ mod select;
 
 pub use any::AnyBackend;
 pub use capabilities::Capabilities;
+pub use changer::Changer;
 pub use deferred::{Change, Deferred};
 #[cfg(devpoll)]
 pub use devpoll::Devpoll;
@@ -291,6 +293,17 @@ pub trait Backend {
         Ok(None)
     }
 
+    /// What other threads change this backend with while one waits, if the kernel can do that:
+    /// see [`SharedSelector`](crate::SharedSelector), which asks when it is made, and again after
+    /// [`rebuild`](Self::rebuild).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel answers.
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        Ok(None)
+    }
+
     /// The moment by the clock that its waits go by, which never goes back: the system's
     /// monotonic clock, unless time itself is made up, as in a test.
     fn now(&self) -> Instant {
@@ -349,4 +362,16 @@ pub(crate) fn register_raw<B: Backend + ?Sized>(
     // watched and not touched.
     let source = unsafe { borrow(fd) };
     backend.register(source, token, watch)
+}
+
+/// As [`register_raw`], through what other threads use.
+pub(crate) fn register_raw_with(
+    changer: &mut dyn Changer,
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+) -> io::Result<bool> {
+    // SAFETY: as in `register_raw`.
+    let source = unsafe { borrow(fd) };
+    changer.register(source, token, watch)
 }

@@ -13,7 +13,7 @@ use super::Poll;
 use super::{Backend, BackendKind, Select};
 
 /// Makes a backend.
-pub(super) type Open = fn() -> io::Result<Box<dyn Backend + Send>>;
+pub(super) type Open = fn() -> io::Result<Box<dyn Backend + Send + Sync>>;
 
 /// The backends that this system has, the best first.
 pub(super) const BACKENDS: &[(BackendKind, Open)] = &[

@@ -1,0 +1,504 @@
+//! What the waiter and everybody else share.
+
+use std::fmt;
+use std::io;
+use std::time::Instant;
+
+use super::desk::Desk;
+use super::slots::{Chunks, Slot, Stack};
+use super::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::backend::{
+    self, Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered, check_open, fork,
+    is_open, is_plausible, register_raw, register_raw_with,
+};
+use crate::index::DescriptorIndex;
+use crate::selector::check;
+use crate::{Error, Events, Mode, Result, Token, Waker, Watch};
+
+pub(super) type DynBackend = Box<dyn Backend + Send>;
+
+/// Whenever so many sources were unregistered, the waiter is woken to make their slots vacant.
+const MANY_RETIRED: usize = 4096;
+
+pub(super) struct Core<T> {
+    pub(super) slots: Chunks<Slot<T>>,
+    pub(super) capabilities: Capabilities,
+    /// The [generation](fork::generation) of the process that the selector belongs to.
+    generation: AtomicU32,
+    pub(super) desk: Desk<DynBackend>,
+    /// Held while something changes, also during its system call, and never needed by a wait.
+    changes: Mutex<Changes>,
+    /// Slots on their way to the waiter, who makes them vacant.
+    retired: Stack,
+    /// And back.
+    vacant: Stack,
+}
+
+/// What is known of the sources by those who change them.
+struct Changes {
+    /// Brings the waiter back without ending its `select`.
+    waker: Waker,
+    /// What users have.
+    user_waker: Waker,
+    changer: Option<Box<dyn Changer>>,
+    /// By slot.
+    sources: Vec<Option<Source>>,
+    by_descriptor: DescriptorIndex,
+    vacant: Vec<u32>,
+    len: usize,
+    /// How many sources were unregistered.
+    retired: usize,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    fd: RawSource,
+    keeper: Keeper,
+}
+
+/// Who has a source watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// It is parked, or had fired when the backend got a new kernel object.
+    Nobody,
+    /// The kernel alone.
+    Kernel,
+    /// The backend.
+    Backend,
+}
+
+impl Changes {
+    fn token_of<T>(&self, slots: &Chunks<Slot<T>>, fd: RawSource) -> Option<Token> {
+        let slot = u32::try_from(self.by_descriptor.get(fd)?).ok()?;
+        Some(Token::new(slot, slots.get(slot)?.state().generation()))
+    }
+
+    fn source(&mut self, token: Token) -> Result<&mut Source> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        let source = self.sources.get_mut(token.slot() as usize).and_then(Option::as_mut);
+        source.ok_or(Error::NotRegistered { token })
+    }
+}
+
+impl<T> Core<T> {
+    pub(super) fn new(
+        backend: DynBackend,
+        changer: Option<Box<dyn Changer>>,
+        capabilities: Capabilities,
+        (waker, user_waker): (Waker, Waker),
+    ) -> Self {
+        Self {
+            slots: Chunks::new(),
+            capabilities,
+            generation: AtomicU32::new(fork::watch()),
+            desk: Desk::new(backend),
+            changes: Mutex::new(Changes {
+                waker,
+                user_waker,
+                changer,
+                sources: Vec::new(),
+                by_descriptor: DescriptorIndex::default(),
+                vacant: Vec::new(),
+                len: 0,
+                retired: 0,
+                closed: false,
+            }),
+            retired: Stack::new(),
+            vacant: Stack::new(),
+        }
+    }
+
+    /// Refuses what was inherited by a child of fork(2), before it touches a lock.
+    #[inline]
+    pub(super) fn check_fork(&self) -> Result<()> {
+        let ours = self.generation.load(Ordering::Relaxed) == fork::generation();
+        if ours { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// The moment by the backend's clock.
+    pub(super) fn now(&self) -> Instant {
+        let now = self.desk.with(|| Ok(()), |backend| backend.now());
+        now.ok().flatten().unwrap_or_else(Instant::now)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        lock(&self.changes).len
+    }
+
+    /// Watches a source, under a new token.
+    pub(super) fn register(
+        &self,
+        source: BorrowedSource<'_>,
+        watch: Watch,
+        data: T,
+    ) -> Result<Token, (Error, T)> {
+        if let Err(error) = self.check_fork() {
+            return Err((error, data));
+        }
+        let fd = backend::raw(source);
+        let mut changes = lock(&self.changes);
+        if let Err(error) = self.admit(&changes, source, watch) {
+            return Err((error, data));
+        }
+        let Some((index, slot)) = self.vacant_slot(&mut changes) else {
+            let full = io::ErrorKind::OutOfMemory.into();
+            return Err((Error::os("register", fd, full), data));
+        };
+        // The waiter must find it as soon as the kernel has heard of it.
+        let token = Token::new(index, slot.publish(watch, data));
+        match self.start(&mut changes, source, token, watch) {
+            Ok(keeper) => {
+                slot.accept();
+                changes.sources[index as usize] = Some(Source { fd, keeper });
+                changes.by_descriptor.insert(fd, index as usize);
+                changes.len += 1;
+                Ok(token)
+            }
+            Err(error) => {
+                let data = slot.take();
+                self.retire(&mut changes, index, slot);
+                let data = data.expect("a refused source is not reported, so nobody has its data");
+                Err((Error::os("register", fd, error), data))
+            }
+        }
+    }
+
+    /// Refuses what the backend is not to hear of.
+    fn admit(&self, changes: &Changes, source: BorrowedSource<'_>, watch: Watch) -> Result<()> {
+        if changes.closed {
+            return Err(Error::Closed);
+        }
+        let fd = backend::raw(source);
+        check(&self.capabilities, fd, watch)?;
+        let failed = |error| Error::os("register", fd, error);
+        if !is_plausible(fd) {
+            return Err(failed(backend::bad_source()));
+        }
+        if let Some(token) = changes.token_of(&self.slots, fd) {
+            return Err(Error::AlreadyRegistered { fd, token });
+        }
+        if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
+            return Err(Error::DescriptorOutOfRange { fd, limit });
+        }
+        if watch.interest.is_empty() { check_open(source).map_err(failed) } else { Ok(()) }
+    }
+
+    /// A slot that nobody uses.
+    fn vacant_slot(&self, changes: &mut Changes) -> Option<(u32, &Slot<T>)> {
+        if changes.vacant.is_empty() {
+            self.vacant.take(&self.slots, &mut changes.vacant);
+        }
+        let index = match changes.vacant.pop() {
+            Some(index) => index,
+            None => u32::try_from(changes.sources.len()).ok()?,
+        };
+        let slot = self.slots.get_or_make(index, Slot::new)?;
+        if index as usize == changes.sources.len() {
+            changes.sources.push(None);
+        }
+        Some((index, slot))
+    }
+
+    /// Has a source watched that nobody watches.
+    fn start(
+        &self,
+        changes: &mut Changes,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<Keeper> {
+        if watch.interest.is_empty() {
+            return Ok(Keeper::Nobody);
+        }
+        if let Some(changer) = &mut changes.changer {
+            if changer.register(source, token, watch)? {
+                return Ok(Keeper::Kernel);
+            }
+        }
+        self.with_backend(&changes.waker, |backend| backend.register(source, token, watch))?;
+        Ok(Keeper::Backend)
+    }
+
+    /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
+    /// the same.
+    pub(super) fn modify(
+        &self,
+        token: Token,
+        source: BorrowedSource<'_>,
+        again: bool,
+        watch: impl FnOnce(Watch) -> Watch,
+    ) -> Result<()> {
+        self.check_fork()?;
+        let mut changes = lock(&self.changes);
+        let Source { fd, keeper } = *changes.source(token)?;
+        let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
+        let old = slot.state();
+        let new = watch(old.watch());
+        if new == old.watch() && old.is_armed() && !(again && new.mode == Mode::Edge) {
+            return Ok(());
+        }
+        check(&self.capabilities, fd, new)?;
+        // Armed before the kernel is, or an event that comes at once would be dropped.
+        let old = slot.arm(new);
+        let changed = if keeper == Keeper::Nobody && backend::raw(source) != fd {
+            // An odd file object, whose descriptor is not what it was.
+            Err(backend::bad_source())
+        } else if keeper == Keeper::Nobody {
+            self.start(&mut changes, source, token, new)
+        } else if new.interest.is_empty() {
+            let stopped = self.stop(&mut changes, fd, keeper, token, old.watch());
+            stopped.map(|()| Keeper::Nobody)
+        } else {
+            let modified = self.change(&mut changes, fd, keeper, token, old.watch(), new);
+            modified.map(|()| keeper)
+        };
+        match changed {
+            Ok(keeper) => {
+                changes.source(token)?.keeper = keeper;
+                Ok(())
+            }
+            Err(error) => {
+                slot.restore(old);
+                if keeper != Keeper::Nobody && old.is_armed() {
+                    // What came meanwhile was dropped. If this fails, too, the file is gone.
+                    let watch = old.watch();
+                    let _ = self.change(&mut changes, fd, keeper, token, watch, watch);
+                }
+                Err(Error::os("modify", fd, error))
+            }
+        }
+    }
+
+    /// Stops watching a source, and forgets it whatever the kernel says to that.
+    pub(super) fn unregister(&self, token: Token) {
+        if self.check_fork().is_err() {
+            return;
+        }
+        let mut changes = lock(&self.changes);
+        let Ok(&mut Source { fd, keeper }) = changes.source(token) else { return };
+        let Some(slot) = self.slots.get(token.slot()) else { return };
+        if keeper != Keeper::Nobody {
+            // An error would mean that it still is watched: a ghost, which the waiter gets rid of.
+            let _ = self.stop(&mut changes, fd, keeper, token, slot.state().watch());
+        }
+        changes.sources[token.slot() as usize] = None;
+        changes.by_descriptor.remove(fd);
+        changes.len -= 1;
+        self.retire(&mut changes, token.slot(), slot);
+    }
+
+    fn change(
+        &self,
+        changes: &mut Changes,
+        fd: RawSource,
+        keeper: Keeper,
+        token: Token,
+        old: Watch,
+        new: Watch,
+    ) -> io::Result<()> {
+        match &mut changes.changer {
+            Some(changer) if keeper == Keeper::Kernel => changer.modify(fd, token, old, new),
+            _ => self.with_backend(&changes.waker, |backend| backend.modify(fd, token, old, new)),
+        }
+    }
+
+    fn stop(
+        &self,
+        changes: &mut Changes,
+        fd: RawSource,
+        keeper: Keeper,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        match &mut changes.changer {
+            Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
+            _ => self.with_backend(&changes.waker, |backend| backend.unregister(fd, token, watch)),
+        }
+    }
+
+    /// Does something with the backend, between two of the waiter's calls.
+    fn with_backend<R>(
+        &self,
+        waker: &Waker,
+        act: impl FnOnce(&mut DynBackend) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let done = self.desk.with(|| Ok(waker.wake()?), act)?;
+        done.unwrap_or_else(|| Err(Error::Closed.into()))
+    }
+
+    fn retire(&self, changes: &mut Changes, index: u32, slot: &Slot<T>) {
+        slot.retire();
+        self.retired.push(index, slot);
+        changes.retired += 1;
+        if changes.retired % MANY_RETIRED == 0 {
+            // If it fails, they are made vacant later.
+            let _ = changes.waker.wake();
+        }
+    }
+
+    /// For the waiter: appends the retired slots to `list`.
+    #[inline]
+    pub(super) fn take_retired(&self, list: &mut Vec<u32>) {
+        self.retired.take(&self.slots, list);
+    }
+
+    /// Makes a retired slot vacant, and returns its data.
+    pub(super) fn reclaim(&self, index: u32) -> Option<T> {
+        let slot = self.slots.get(index)?;
+        let (next, data) = slot.reclaim();
+        // One that is out of generations is not used again.
+        if next.is_some() {
+            self.vacant.push(index, slot);
+        }
+        data
+    }
+
+    /// For the waiter, between two waits: rids the kernel of what it watches beside the registered
+    /// sources. Appends what the old kernel object had still to report of edge-triggered sources,
+    /// and of the waker. On failure: how many calls it took.
+    pub(super) fn rebuild(
+        &self,
+        wake: Option<Registered>,
+        events: &mut Events,
+    ) -> Result<(), usize> {
+        let mut changes = lock(&self.changes);
+        let Changes { changer, sources, .. } = &mut *changes;
+        let mut calls = 0;
+        let slots = &self.slots;
+        let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
+            let Source { fd, keeper } = (*source)?;
+            let state = slots.get(index)?.state();
+            let token = Token::new(index, state.generation());
+            let watched = keeper != Keeper::Nobody && state.is_armed();
+            watched.then(|| Registered { fd, token, watch: state.watch() })
+        });
+        let mut armed = armed.chain(wake).inspect(|_| calls += 1);
+        // Nobody else is at the desk.
+        let rebuilt = self.desk.with(
+            || Ok(()),
+            |backend| {
+                backend.rebuild(&mut armed, events)?;
+                // If that fails, everything goes through the backend.
+                Ok::<_, io::Error>(backend.changer().ok().flatten())
+            },
+        );
+        drop(armed);
+        let Ok(Some(Ok(new))) = rebuilt else { return Err(calls) };
+        *changer = new;
+        forget_fired(slots, sources);
+        Ok(())
+    }
+
+    /// Whether a number is that of a source, for the waker's channel.
+    pub(super) fn is_taken(&self, fd: RawSource) -> bool {
+        // Whoever changes something may wait for the desk, where this is asked.
+        self.changes.try_lock().is_ok_and(|changes| changes.by_descriptor.get(fd).is_some())
+    }
+
+    /// What users wake the waiter with.
+    pub(super) fn waker(&self) -> Waker {
+        lock(&self.changes).user_waker.clone()
+    }
+
+    /// In a child of fork(2): makes everything as new, and watches every source again.
+    /// `new_wakes` makes wakers for the backend.
+    pub(super) fn after_fork(
+        &self,
+        new_wakes: impl FnOnce(&mut DynBackend) -> Result<(Waker, Waker)>,
+    ) -> Result<()> {
+        let generation = fork::watch();
+        if self.generation.load(Ordering::Relaxed) == generation {
+            return Ok(());
+        }
+        // Another thread of the parent had it, and will never give it back here.
+        let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
+        let Changes { sources, changer, waker, user_waker, .. } = &mut *changes;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
+            _ => Error::os("renew after fork", None, error),
+        };
+        *changer = None;
+        let renewed = self.desk.with(
+            || Ok(()),
+            |backend| -> Result<()> {
+                backend.after_fork().map_err(failed)?;
+                (*waker, *user_waker) = new_wakes(backend)?;
+                *changer = backend.changer().map_err(failed)?;
+                forget_fired(&self.slots, sources);
+                for (index, source) in (0..).zip(sources) {
+                    let Some(source) = source else { continue };
+                    let Some(slot) = self.slots.get(index) else { continue };
+                    if source.keeper == Keeper::Nobody {
+                        continue;
+                    }
+                    let (token, watch) =
+                        (Token::new(index, slot.state().generation()), slot.state().watch());
+                    match watch_raw(backend, changer.as_deref_mut(), source.fd, token, watch) {
+                        Ok(keeper) => source.keeper = keeper,
+                        Err(error) if is_open(source.fd) => {
+                            return Err(Error::os("register", source.fd, error));
+                        }
+                        // What is closed is not reported.
+                        Err(_) => source.keeper = Keeper::Nobody,
+                    }
+                }
+                Ok(())
+            },
+        );
+        renewed.map_err(failed)?.unwrap_or(Err(Error::Closed))?;
+        self.generation.store(generation, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives up the backend and all data. What other threads ask for from now on is refused.
+    pub(super) fn close(&self) {
+        if self.check_fork().is_err() {
+            // Its locks may be held for ever. The parent's is not affected when this is dropped.
+            return;
+        }
+        let mut changes = lock(&self.changes);
+        changes.closed = true;
+        changes.changer = None;
+        changes.len = 0;
+        drop(self.desk.close());
+        drop(changes);
+        // The data may hold handles, and these the core.
+        self.slots.iter().for_each(|slot| drop(slot.take()));
+    }
+}
+
+/// Takes note that the backend has none of the one-shot sources that had fired.
+fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
+    for (index, source) in (0..).zip(sources) {
+        let armed = slots.get(index).is_some_and(|slot| slot.state().is_armed());
+        if let Some(source) = source.as_mut().filter(|_| !armed) {
+            source.keeper = Keeper::Nobody;
+        }
+    }
+}
+
+/// Watches a source that is known by its number.
+fn watch_raw(
+    backend: &mut DynBackend,
+    changer: Option<&mut (dyn Changer + 'static)>,
+    fd: RawSource,
+    token: Token,
+    watch: Watch,
+) -> io::Result<Keeper> {
+    if let Some(changer) = changer {
+        if register_raw_with(changer, fd, token, watch)? {
+            return Ok(Keeper::Kernel);
+        }
+    }
+    register_raw(backend, fd, token, watch)?;
+    Ok(Keeper::Backend)
+}
+
+impl<T> fmt::Debug for Core<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the backend lies while nobody waits, and where those who change something get it from
+//! while somebody does.
+
+use std::io;
+
+use super::sync::{Condvar, Mutex, MutexGuard, lock};
+
+/// Lends the backend `B` to the waiter. Whoever else needs it meanwhile wakes the waiter, who
+/// hands it over as soon as its call returns.
+#[derive(Debug)]
+pub(super) struct Desk<B> {
+    state: Mutex<State<B>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<B> {
+    /// `None` while the waiter has it.
+    backend: Option<B>,
+    /// Whether somebody waits for the waiter to bring it back.
+    wanted: bool,
+    closed: bool,
+}
+
+impl<B> Desk<B> {
+    pub(super) fn new(backend: B) -> Self {
+        let state = State { backend: Some(backend), wanted: false, closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Lends the backend for one wait. Whoever wants it has it first.
+    pub(super) fn borrow(&self) -> Option<Loan<'_, B>> {
+        let mut state = lock(&self.state);
+        while state.wanted {
+            state = self.wait(state);
+        }
+        let backend = state.backend.take()?;
+        Some(Loan { desk: self, backend: Some(backend) })
+    }
+
+    /// Does something with the backend, for which `wake` brings the waiter back. `None` if the
+    /// desk is closed.
+    pub(super) fn with<R>(
+        &self,
+        wake: impl FnOnce() -> io::Result<()>,
+        act: impl FnOnce(&mut B) -> R,
+    ) -> io::Result<Option<R>> {
+        let mut state = lock(&self.state);
+        if state.backend.is_none() && !state.closed {
+            state.wanted = true;
+            drop(state);
+            let woken = wake();
+            state = lock(&self.state);
+            while woken.is_ok() && state.backend.is_none() && !state.closed {
+                state = self.wait(state);
+            }
+            // Before `act`, which may panic.
+            state.wanted = false;
+            self.changed.notify_all();
+            woken?;
+        }
+        Ok(state.backend.as_mut().map(act))
+    }
+
+    /// Takes the backend away for good.
+    pub(super) fn close(&self) -> Option<B> {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        self.changed.notify_all();
+        state.backend.take()
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State<B>>) -> MutexGuard<'a, State<B>> {
+        self.changed.wait(state).unwrap_or_else(super::sync::PoisonError::into_inner)
+    }
+}
+
+/// The backend, which goes back when this is dropped, also by a panic.
+#[derive(Debug)]
+pub(super) struct Loan<'a, B> {
+    desk: &'a Desk<B>,
+    backend: Option<B>,
+}
+
+impl<B> Loan<'_, B> {
+    pub(super) fn backend(&mut self) -> Option<&mut B> {
+        self.backend.as_mut()
+    }
+}
+
+impl<B> Drop for Loan<'_, B> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.desk.state);
+        state.backend = self.backend.take();
+        if state.wanted {
+            self.desk.changed.notify_all();
+        }
+    }
+}

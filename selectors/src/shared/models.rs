@@ -1,0 +1,324 @@
+//! Models of what the waiter and others share, in which loom tries every interleaving. The kernel is
+//! a mutex around what it would know: run by `.ci/loom`.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::desk::Desk;
+use super::slots::{Chunks, Settled, Slot, Stack};
+use super::sync::{AtomicU64, Condvar, Mutex, Ordering, lock};
+use crate::{Interest, Mode, Readiness, Watch};
+
+const READ: Watch = Watch::new(Interest::READ, Mode::OneShot);
+const WRITE: Watch = Watch::new(Interest::WRITE, Mode::OneShot);
+const LEVEL: Watch = Watch::new(Interest::READ, Mode::Level);
+
+/// What epoll knows of one source: what it is armed for, and whether it is ready.
+#[derive(Default)]
+struct Kernel {
+    state: Mutex<Known>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    armed: Option<(u32, Watch)>,
+    ready: Readiness,
+    woken: bool,
+}
+
+impl Kernel {
+    fn is(ready: Readiness) -> Self {
+        let known = Known { ready, ..Known::default() };
+        Self { state: Mutex::new(known), changed: Condvar::new() }
+    }
+
+    /// epoll_ctl(2).
+    fn watch(&self, generation: u32, watch: Option<Watch>) {
+        lock(&self.state).armed = watch.map(|watch| (generation, watch));
+        self.changed.notify_all();
+    }
+
+    fn wake(&self) {
+        lock(&self.state).woken = true;
+        self.changed.notify_all();
+    }
+
+    /// epoll_wait(2): an event, `None` if woken.
+    fn wait(&self) -> Option<(u32, Readiness)> {
+        let mut known = lock(&self.state);
+        loop {
+            if let Some(event) = known.take() {
+                return Some(event);
+            }
+            if std::mem::take(&mut known.woken) {
+                return None;
+            }
+            known = self.changed.wait(known).unwrap();
+        }
+    }
+
+    /// epoll_wait(2) with a timeout of zero.
+    fn look(&self) -> Option<(u32, Readiness)> {
+        lock(&self.state).take()
+    }
+}
+
+impl Known {
+    fn take(&mut self) -> Option<(u32, Readiness)> {
+        let (generation, watch) = self.armed?;
+        let ready = self.ready.masked_by(watch.interest);
+        if ready.is_empty() {
+            return None;
+        }
+        if watch.mode == Mode::OneShot {
+            self.armed = None;
+        }
+        Some((generation, ready))
+    }
+}
+
+/// The waiter finds the data of whatever the kernel reports, also before `register` has returned.
+#[test]
+fn what_is_reported_is_found() {
+    loom::model(|| {
+        let shared = Arc::new((Slot::new(), Kernel::is(Readiness::READ)));
+        let changer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slot, kernel) = &*shared;
+                let generation = slot.publish(LEVEL, 7);
+                kernel.watch(generation, Some(LEVEL));
+                slot.accept();
+            })
+        };
+        let (slot, kernel) = &*shared;
+        let (generation, ready) = kernel.wait().unwrap();
+        assert_eq!(slot.settle(generation, ready), Settled::Ready(Readiness::READ));
+        assert!(slot.is_registered(generation));
+        assert_eq!(slot.take(), Some(7));
+        changer.join().unwrap();
+    });
+}
+
+/// Arming a one-shot source that is ready is followed by a report, whatever is in flight.
+#[test]
+fn no_arming_is_lost() {
+    loom::model(|| {
+        let ready = Readiness::READ | Readiness::WRITE;
+        let shared = Arc::new((Slot::new(), Kernel::is(ready), AtomicU64::new(0)));
+        let generation = shared.0.publish(READ, ());
+        shared.0.accept();
+        shared.1.watch(generation, Some(READ));
+        let changer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slot, kernel, armed) = &*shared;
+                for watch in [WRITE, READ] {
+                    // What is reported from here on answers this arming, or an earlier one, whose
+                    // report comes after it was armed again.
+                    armed.fetch_add(1, Ordering::SeqCst);
+                    slot.arm(watch);
+                    kernel.watch(generation, Some(watch));
+                }
+            })
+        };
+        let (slot, kernel, armed) = &*shared;
+        let reports = Cell::new(0);
+        let last = Cell::new(None);
+        let look = || {
+            if let Some((generation, ready)) = kernel.look() {
+                if let Settled::Ready(_) = slot.settle(generation, ready) {
+                    last.set(Some(armed.load(Ordering::SeqCst)));
+                    reports.set(reports.get() + 1);
+                }
+            }
+        };
+        look();
+        look();
+        changer.join().unwrap();
+        look();
+        look();
+        assert_eq!(last.get(), Some(2), "there was a report after the last arming");
+        assert!(!slot.state().is_armed(), "which it answers");
+        look();
+        assert!(reports.get() <= 3, "each arming was reported at most once");
+    });
+}
+
+/// A refused change leaves a source that is reported if it is ready.
+#[test]
+fn no_readiness_is_lost_by_a_refused_change() {
+    loom::model(|| {
+        let shared = Arc::new((Slot::new(), Kernel::is(Readiness::READ)));
+        let generation = shared.0.publish(READ, ());
+        shared.0.accept();
+        shared.1.watch(generation, Some(READ));
+        let changer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slot, kernel) = &*shared;
+                let old = slot.arm(WRITE);
+                // The kernel refuses.
+                slot.restore(old);
+                if old.is_armed() {
+                    kernel.watch(generation, Some(old.watch()));
+                }
+            })
+        };
+        let (slot, kernel) = &*shared;
+        let mut reported = false;
+        let mut look = || {
+            if let Some((generation, ready)) = kernel.look() {
+                reported |= matches!(slot.settle(generation, ready), Settled::Ready(_));
+            }
+        };
+        look();
+        changer.join().unwrap();
+        look();
+        assert!(reported);
+    });
+}
+
+/// An event of what was unregistered never meets the next source, and is no proof of a ghost if it
+/// was unregistered during the wait.
+#[test]
+fn an_event_never_meets_another_source() {
+    loom::model(|| {
+        let slots = Chunks::new();
+        let first = slots.get_or_make(0, Slot::new).unwrap().publish(LEVEL, "first");
+        slots.get(0).unwrap().accept();
+        let kernel = Kernel::is(Readiness::READ);
+        kernel.watch(first, Some(LEVEL));
+        let shared = Arc::new((slots, kernel, Stack::new(), Stack::new()));
+        let changer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slots, kernel, retired, vacant) = &*shared;
+                let slot = slots.get(0).unwrap();
+                kernel.watch(first, None);
+                slot.retire();
+                retired.push(0, slot);
+                let mut list = Vec::new();
+                for _ in 0..2 {
+                    vacant.take(slots, &mut list);
+                }
+                list.pop().map(|index| {
+                    let slot = slots.get(index).unwrap();
+                    let second = slot.publish(LEVEL, "second");
+                    assert_ne!(second, first);
+                    kernel.watch(second, Some(LEVEL));
+                    slot.accept();
+                    second
+                })
+            })
+        };
+        let (slots, kernel, retired, vacant) = &*shared;
+        let mut list = Vec::new();
+        for _ in 0..2 {
+            // A wait begins by making vacant what was retired before.
+            retired.take(slots, &mut list);
+            while let Some(index) = list.pop() {
+                let slot = slots.get(index).unwrap();
+                let (next, data) = slot.reclaim();
+                assert_eq!(next, Some(first + 1));
+                assert!(data.is_none_or(|data| data == "first"));
+                vacant.push(index, slot);
+            }
+            let Some((generation, ready)) = kernel.look() else { continue };
+            let expected = if generation == first { "first" } else { "second" };
+            let slot = slots.get(0).unwrap();
+            match slot.settle(generation, ready) {
+                Settled::Ready(_) if slot.is_registered(generation) => {
+                    assert!(slot.take().is_none_or(|data| data == expected));
+                }
+                Settled::Ready(_) | Settled::Dropped => {}
+                Settled::Ghost => panic!("there is none"),
+            }
+        }
+        if let Some(second) = changer.join().unwrap() {
+            assert_eq!(kernel.look(), Some((second, Readiness::READ)));
+        }
+    });
+}
+
+/// Nothing that is pushed is lost, or taken twice.
+#[test]
+fn every_slot_that_is_pushed_is_taken_once() {
+    loom::model(|| {
+        let slots: Chunks<Slot<()>> = Chunks::new();
+        for index in 0..3 {
+            slots.get_or_make(index, Slot::new);
+        }
+        let shared = Arc::new((slots, Stack::new()));
+        let pushers = [[0, 1].as_slice(), &[2]].map(|indices| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slots, stack) = &*shared;
+                for &index in indices {
+                    stack.push(index, slots.get(index).unwrap());
+                }
+            })
+        });
+        let (slots, stack) = &*shared;
+        let mut list = Vec::new();
+        stack.take(slots, &mut list);
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        stack.take(slots, &mut list);
+        list.sort_unstable();
+        assert_eq!(list, [0, 1, 2]);
+    });
+}
+
+/// Whoever needs the backend gets it, also from a waiter who would wait for ever.
+#[test]
+fn the_backend_comes_back_for_a_change() {
+    loom::model(|| {
+        let shared = Arc::new((Desk::new(0), Kernel::default()));
+        let waiter = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (desk, kernel) = &*shared;
+                loop {
+                    let Some(mut loan) = desk.borrow() else { return 0 };
+                    let changes = *loan.backend().unwrap();
+                    if changes == 1 {
+                        return changes;
+                    }
+                    assert_eq!(kernel.wait(), None);
+                    drop(loan);
+                }
+            })
+        };
+        let (desk, kernel) = &*shared;
+        let wake = || {
+            kernel.wake();
+            Ok(())
+        };
+        let changed = desk.with(wake, |changes| {
+            *changes += 1;
+        });
+        assert!(matches!(changed, Ok(Some(()))));
+        assert_eq!(waiter.join().unwrap(), 1);
+        assert_eq!(desk.close(), Some(1));
+    });
+}
+
+/// Whoever waits for the backend hears that there is none any more.
+#[test]
+fn closing_refuses_who_comes_later() {
+    loom::model(|| {
+        let desk = Arc::new(Desk::new(0));
+        let changer = {
+            let desk = Arc::clone(&desk);
+            thread::spawn(move || desk.with(|| Ok(()), |changes| *changes += 1).unwrap())
+        };
+        let closed = desk.close();
+        let changed = changer.join().unwrap();
+        assert_eq!(closed, Some(i32::from(changed.is_some())));
+    });
+}
