@@ -8,6 +8,7 @@ mod mio;
 mod ours;
 mod polling;
 mod popol;
+mod shared;
 mod sys;
 
 use std::io;
@@ -23,6 +24,7 @@ pub(crate) use ours::{
 };
 pub(crate) use polling::{PollingLevel, PollingOneShot};
 pub(crate) use popol::Popol;
+pub(crate) use shared::{File, MioShared, OursShared, OursSharedPoll, PollingShared, Shares};
 
 /// How many events one wait returns at most, for those who must be told.
 const ROOM: usize = 1024;

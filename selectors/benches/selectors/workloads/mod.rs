@@ -7,6 +7,7 @@ mod drain;
 mod echo;
 mod memory;
 mod ping_pong;
+mod shared;
 mod start_up;
 mod timeouts;
 mod wake;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[(&str, Workload)] = &[
     ("ping-pong", ping_pong::run),
     ("echo", echo::run),
     ("wake", wake::run),
+    ("shared", shared::run),
     ("memory", memory::run),
     ("timeouts", timeouts::run),
     ("start-up", start_up::run),
