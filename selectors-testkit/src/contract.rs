@@ -301,6 +301,36 @@ rules! {
     "A panic while events are handled leaves the selector usable."
     "Servers catch panics of handlers."
     "state that is taken out and put back later"
+
+    "SHARED-1"
+    "A change of a shared selector is effective in the wait that is going on, once the call returns, and what the kernel answers is returned to the caller."
+    "Whoever registers a connection in another thread has no other way to end the wait, nor to hear of a refusal."
+    "a changer that queues changes for the next wait, or takes a refusal for a source that the backend is to keep"
+
+    "SHARED-2"
+    "A wait that begins after unregistering (or dropping the handle) has returned does not report the source, nor end or spin because of it; one that was going on may report it. The file object is not touched any more."
+    "The caller closes the file, or hands it to somebody else."
+    "the kernel is asked to forget the source after the call has returned, or not at all"
+
+    "SHARED-3"
+    "Looked up by the waiter, a token finds its own data, or none once its source was unregistered, and never another source's; data is dropped in the next wait."
+    "Events that a wait has already taken from the kernel meet what other threads do meanwhile."
+    "a slot is used again while events of its last source are under way"
+
+    "SHARED-4"
+    "No readiness is lost, however arming, firing, modifying and unregistering interleave: a one-shot source that is armed and ready is reported after it was armed, at most once for each time."
+    "What is lost once is lost for ever: nobody arms a source that was not reported."
+    "the source is taken for armed only after the kernel was told, so an event that comes at once is dropped"
+
+    "SHARED-5"
+    "One thread waits at a time; changes neither wait for it to return from `select` or from what it does between two waits, nor end its `select`."
+    "The waiter may be busy, or be the one who changes something."
+    "a lock that is held during the wait, or while events are handled"
+
+    "SHARED-6"
+    "Always-ready files, wakers, modes, interruption, panics and forks are as with a selector of one thread; handles outlive the selector, and are refused with `Closed` then."
+    "It is the same selector, but for who may change it."
+    "a source that the changer leaves to the backend is forgotten by one of them"
 }
 
 /// The rule after which a case is named: `ready_7_…` for READY-7.
@@ -325,13 +355,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::conformance::CASES;
+    use crate::conformance::{CASES, SHARED_CASES};
 
     #[test]
     fn every_rule_has_a_case_and_every_case_a_rule() {
         let rules: BTreeSet<_> = RULES.iter().map(|rule| rule.id.to_owned()).collect();
         assert_eq!(rules.len(), RULES.len(), "a rule comes twice");
-        let tried: BTreeSet<_> = CASES.iter().map(|case| id_of(case)).collect();
+        let cases = CASES.iter().chain(SHARED_CASES);
+        let tried: BTreeSet<_> = cases.map(|case| id_of(case)).collect();
         assert_eq!(tried, rules);
     }
 
@@ -370,7 +401,7 @@ mod published {
     /// The published contract, made from the rules and from what the backends here declare.
     fn published() -> String {
         let mut page = include_str!("contract/introduction.md").to_owned();
-        let groups: [(&str, &str); 7] = [
+        let groups: [(&str, &str); 8] = [
             ("REG", "Registry"),
             ("MOD", "Modify"),
             ("CLOSE", "Descriptors that go away"),
@@ -378,6 +409,7 @@ mod published {
             ("MODE", "Trigger modes"),
             ("WAIT", "Waiting"),
             ("PROC", "Threads and processes"),
+            ("SHARED", "Shared selectors"),
         ];
         for (group, title) in groups {
             write!(page, "\n## {title}\n\n| rule | promise | why |\n|---|---|---|\n").unwrap();

@@ -74,6 +74,39 @@ macro_rules! conformance_tests {
     };
 }
 
+/// Makes a module with a `#[test]` for each case of the suite for shared selectors: what
+/// [`SharedSelector`](selectors::SharedSelector) promises, over a backend that can go to another
+/// thread.
+///
+/// # Examples
+///
+/// ```
+/// selectors_testkit::shared_conformance_tests!(shared_poll, selectors::backend::Poll::new);
+/// ```
+#[macro_export]
+macro_rules! shared_conformance_tests {
+    ($name:ident, $new:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the name of the backend may be a path")]
+            use super::*;
+            $crate::for_each_shared_case!($crate::test_each_shared_case, $new;);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! test_each_shared_case {
+    ($new:expr; $($case:ident)+) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::check_shared(::core::stringify!($case), $new);
+            }
+        )+
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! test_each_case {

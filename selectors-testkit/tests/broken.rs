@@ -733,7 +733,9 @@ fn every_rule_is_broken_by_somebody() {
     let broken: BTreeSet<_> = ROWS.iter().map(|row| row.rule).collect();
     let selectors: BTreeSet<_> = OF_THE_SELECTOR.iter().copied().collect();
     assert!(broken.is_disjoint(&selectors));
-    assert_eq!(&broken | &selectors, RULES.iter().map(|rule| rule.id).collect());
+    // Those of shared selectors are broken in `broken_shared.rs`.
+    let rules = RULES.iter().map(|rule| rule.id).filter(|rule| !rule.starts_with("SHARED-"));
+    assert_eq!(&broken | &selectors, rules.collect());
 }
 
 #[test]

@@ -25,3 +25,13 @@ selectors_testkit::conformance_tests!(deferred_epoll, || {
 selectors_testkit::conformance_tests!(boxed, || -> std::io::Result<Box<dyn selectors::Backend>> {
     Ok(Box::new(Poll::new()?))
 });
+
+// Selectors that other threads change: natively, and through the backend that is lent out.
+selectors_testkit::shared_conformance_tests!(shared_poll, Poll::new);
+selectors_testkit::shared_conformance_tests!(shared_select, Select::new);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+selectors_testkit::shared_conformance_tests!(shared_epoll, selectors::backend::Epoll::new);
+
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+selectors_testkit::shared_conformance_tests!(shared_devpoll, selectors::backend::Devpoll::new);

@@ -21,6 +21,7 @@ mod modes;
 mod modify;
 mod readiness;
 mod registry;
+mod shared;
 mod streams;
 mod subject;
 mod threads;
@@ -29,6 +30,7 @@ mod waiting;
 pub use cases::CASES;
 use cases::all;
 pub(crate) use counting::Counting;
+pub use shared::{SHARED_CASES, check_shared, run_shared};
 #[doc(hidden)]
 pub use subject::SelectorDefect;
 pub(crate) use subject::Subject;
