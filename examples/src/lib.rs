@@ -1,6 +1,7 @@
 //! What the example programs share with their tests.
 
 pub mod echo;
+pub mod executor;
 
 #[cfg(unix)]
 mod unix;
