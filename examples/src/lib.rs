@@ -2,6 +2,7 @@
 
 pub mod echo;
 pub mod executor;
+pub mod workers;
 
 #[cfg(unix)]
 mod unix;
