@@ -18,6 +18,7 @@ use self::core::{Core, DynBackend};
 pub use self::handles::{Registrar, Source};
 use self::slots::{Chunks, Settled};
 use crate::backend::{self, Backend, Capabilities, DefaultBackend, RawSource};
+use crate::event::Flags;
 use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{BackendKind, Error, Event, Events, Mode, Readiness, Result, Token, Waker};
@@ -299,7 +300,7 @@ impl<T> SharedSelector<T> {
             if std::mem::take(&mut self.ghost) {
                 let pause = remaining.map_or(GHOST_PAUSE, |remaining| remaining.min(GHOST_PAUSE));
                 if backend::pause(pause).is_err() && self.interruptible {
-                    events.interrupted = true;
+                    events.flags |= Flags::INTERRUPTED;
                     break;
                 }
             }
@@ -362,7 +363,7 @@ impl<T> SharedSelector<T> {
                 events.clear();
                 return Err(Error::os("wait", None, error));
             }
-            events.interrupted = self.interruptible;
+            events.flags.set(Flags::INTERRUPTED, self.interruptible);
         }
         self.settle(events);
         Ok(events.has_events())
@@ -381,9 +382,9 @@ impl<T> SharedSelector<T> {
 
     /// Turns raw events into what is reported.
     fn settle(&mut self, events: &mut Events) {
-        if self.core.capabilities.separate_directions | events.repeats {
+        if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
             merge(&mut events.list, &mut self.places);
-            events.repeats = false;
+            events.flags.remove(Flags::REPEATS);
         }
         let (mut woken, mut ghost, mut dropped) = (false, false, false);
         for event in &mut events.list {
@@ -422,7 +423,8 @@ impl<T> SharedSelector<T> {
     fn take_wake(&mut self, events: &mut Events) {
         self.with_wake(|wake, backend, taken| wake.take(backend, taken));
         // Not every wake is one of theirs.
-        events.woken |= self.user.reset();
+        let woken = events.woken() | self.user.reset();
+        events.flags.set(Flags::WOKEN, woken);
     }
 
     fn with_wake<R>(
