@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{
@@ -22,7 +22,7 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 /// a write(2) to an eventfd (Linux, Android), a change of the backend's own (`EVFILT_USER`), or a
 /// write(2) to a socket pair: on Windows two sockets that are connected over the loopback
 /// interface, and to nobody else. A channel that breaks, because somebody shut it down or closed
-/// it, is replaced at the next wake that the selector sees.
+/// it, is replaced when the selector next waits.
 ///
 /// # Examples
 ///
@@ -57,6 +57,8 @@ struct Shared {
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: u32,
     sender: Sender,
+    /// Whether the channel is broken, and was not replaced yet.
+    broken: AtomicBool,
 }
 
 /// How a wake gets to the selector.
@@ -99,6 +101,11 @@ impl Link {
 }
 
 impl Waker {
+    fn new(sender: Sender) -> Self {
+        let (state, broken) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Shared { state, generation: fork::generation(), sender, broken }))
+    }
+
     /// Ends the wait of the selector, or its next one. Does not block.
     ///
     /// It is async-signal-safe: it takes no lock, allocates nothing and leaves `errno` alone, so
@@ -136,8 +143,10 @@ impl Waker {
         if asked && state & SENT != 0 {
             return Ok(());
         }
-        let sent = preserve_errno(|| shared.sender.send());
-        sent.map_err(|error| Error::os("wake", None, error))?;
+        if let Err(error) = preserve_errno(|| shared.sender.send()) {
+            shared.broken.store(true, Ordering::Relaxed);
+            return Err(Error::os("wake", None, error));
+        }
         // Unless the selector has reported it already. Who asks before this is done sends, too.
         let sent = state | SENT;
         let _ = shared.state.compare_exchange(state, sent, Ordering::AcqRel, Ordering::Relaxed);
@@ -160,8 +169,6 @@ pub(crate) struct Wake {
     watch: Option<Watch>,
     /// What the state is between two wakes.
     idle: u64,
-    /// Whether the channel is broken, and could not be replaced yet.
-    broken: bool,
 }
 
 impl Wake {
@@ -185,17 +192,12 @@ impl Wake {
             let channel = watched_channel(backend, watch, taken).map_err(failed)?;
             (Sender::Channel(Arc::new(Link::new(channel))), Some(watch))
         };
-        let state = AtomicU64::new(0);
-        let generation = fork::generation();
-        let waker = Waker(Arc::new(Shared { state, generation, sender }));
-        Ok(Self { waker, watch, idle: 0, broken: false })
+        Ok(Self { waker: Waker::new(sender), watch, idle: 0 })
     }
 
     /// Wakers on top of another way to wake.
     pub(crate) fn over(trigger: Trigger) -> Self {
-        let (state, sender) = (AtomicU64::new(0), Sender::Trigger(trigger));
-        let waker = Waker(Arc::new(Shared { state, generation: fork::generation(), sender }));
-        Self { waker, watch: None, idle: 0, broken: false }
+        Self { waker: Waker::new(Sender::Trigger(trigger)), watch: None, idle: 0 }
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -217,13 +219,10 @@ impl Wake {
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> bool {
-        if let Some((link, watch @ Watch { mode: Mode::Level, .. })) = self.channel() {
+        if let Some((link, Watch { mode: Mode::Level, .. })) = self.channel() {
             // Before the state is reset, or it would take a later wake out of the channel.
             if link.channel.drain().is_err() {
-                // Or it would end every wait.
-                let fd = raw(link.channel.source());
-                let _ = backend.unregister(fd, Token::WAKER, watch);
-                self.broken = true;
+                self.waker.0.broken.store(true, Ordering::Relaxed);
                 // Until this works wakes fail.
                 let _ = self.mend(backend, taken);
             }
@@ -244,17 +243,26 @@ impl Wake {
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> io::Result<()> {
-        let Some((link, watch)) = self.channel() else { return Ok(()) };
+        let Some((link, watch)) = self.channel() else {
+            // The backend's own way has nothing that could be replaced.
+            self.waker.0.broken.store(false, Ordering::Relaxed);
+            return Ok(());
+        };
+        let fd = raw(link.channel.source());
+        if !taken(fd) {
+            // Or it would end every wait.
+            let _ = backend.unregister(fd, Token::WAKER, watch);
+        }
         let channel = watched_channel(backend, watch, taken)?;
         let next = Arc::new(Link::new(channel));
         // Nobody else replaces it.
         let _ = link.next.set(next);
-        self.broken = false;
+        self.waker.0.broken.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken
+        self.waker.0.broken.load(Ordering::Relaxed)
     }
 
     /// The channel as a source, for a backend that gets a new kernel object.

@@ -325,14 +325,14 @@ pub trait Backend {
     /// # Errors
     ///
     /// Whatever the kernel returns; everything is then as before. The selector goes on, and tries
-    /// again in a later wait.
+    /// again in a later wait. [`io::ErrorKind::Unsupported`] by default.
     fn rebuild(
         &mut self,
         sources: &mut dyn Iterator<Item = Registered>,
         events: &mut Events,
     ) -> io::Result<()> {
         let _ = (sources, events);
-        Ok(())
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// In a child of fork(2): gives up what was inherited, without changing anything that the
