@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 
 use bitflags::bitflags;
 
@@ -403,6 +404,14 @@ impl fmt::Debug for Events {
             .field("woken", &self.woken())
             .field("interrupted", &self.interrupted())
             .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Events {
+    type Target = [Event];
+
+    fn deref(&self) -> &[Event] {
+        &self.list
     }
 }
 

@@ -919,6 +919,30 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.token_of(backend::raw(backend::source(fileobj)))
     }
 
+    /// The token under which a descriptor is registered, if it is: for a number that came from
+    /// elsewhere, such as a log or another library.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::os::fd::AsRawFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let number = ours.as_raw_fd();
+    /// let mut selector = DefaultSelector::new()?;
+    /// let token = selector.register(ours, Interest::READ, ())?;
+    /// assert_eq!(selector.token_of_raw(number), Some(token));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn token_of_raw(&self, fd: RawSource) -> Option<Token> {
+        self.registry.token_of(fd)
+    }
+
     /// Whether a source is registered under this token.
     ///
     /// # Examples

@@ -99,8 +99,15 @@ impl Token {
     }
 }
 
+/// The slot and its generation, as in `3v1`.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}v{}", self.slot(), self.generation()))
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}v{})", self.slot(), self.generation())
+        write!(f, "Token({self})")
     }
 }
