@@ -27,6 +27,14 @@ const _: () = {
     assert!(size_of::<epoll_event>() == offset + 8);
 };
 
+unsafe extern "C" {
+    /// dup3(2), which puts one instance in the place of another; its O_CLOEXEC is
+    /// EPOLL_CLOEXEC. Android has it and `libc` does not declare it there.
+    pub fn dup3(oldfd: c_int, newfd: c_int, flags: c_int) -> c_int;
+}
+
+const _: () = assert!(EPOLL_CLOEXEC == libc::O_CLOEXEC);
+
 /// The most events that epoll_wait(2) takes room for (`EP_MAX_EVENTS`): more is EINVAL.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "12 or 16")]
 pub const MAX_EVENTS: c_int = c_int::MAX / size_of::<epoll_event>() as c_int;
