@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use selectors::backend::Epoll;
 use selectors::backend::Kqueue;
 use selectors::backend::{Deferred, Poll, Select};
 use selectors::{Backend, Event, Events, Interest, Selector, Token};
-use selectors_testkit::fixtures::{is_ready, null_device, unix_pair};
+use selectors_testkit::fixtures::{null_device, unix_pair};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -107,59 +107,65 @@ fn proc_1_a_waker_in_the_number_of_a_source() -> io::Result<()> {
     before_unregister(Deferred::new(Select::new()?))
 }
 
-/// What ends the waits while there is an always-ready source takes a number, too.
 #[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
-fn file_after_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
-    let mut selector = Selector::with_backend(backend);
-    let (ours, _theirs) = lowest_source()?;
-    let number = ours.as_raw_fd();
-    let file = null_device()?;
-    let token = selector.register(ours, Interest::READ, ())?;
-    assert!(selector.select(NOW)?.is_empty());
-    let file = selector.register(file.into(), Interest::READ, ())?;
-    drop(selector.unregister(token)?);
-    assert_eq!(lowest()?, number);
-    for _ in 0..2 {
+mod files {
+    use std::os::fd::AsFd;
+
+    use selectors_testkit::fixtures::is_ready;
+
+    use super::*;
+
+    /// What ends the waits while there is an always-ready source takes a number, too.
+    fn file_after_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
+        let mut selector = Selector::with_backend(backend);
+        let (ours, _theirs) = lowest_source()?;
+        let number = ours.as_raw_fd();
+        let file = null_device()?;
+        let token = selector.register(ours, Interest::READ, ())?;
+        assert!(selector.select(NOW)?.is_empty());
+        let file = selector.register(file.into(), Interest::READ, ())?;
+        drop(selector.unregister(token)?);
+        assert_eq!(lowest()?, number);
+        for _ in 0..2 {
+            assert_eq!(tokens(&selector.select(NOW)?), [file]);
+            assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+        }
+        Ok(())
+    }
+
+    fn file_before_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
+        let mut selector = Selector::with_backend(backend);
+        let (ours, _theirs) = lowest_source()?;
+        let number = ours.as_raw_fd();
+        let token = selector.register(borrow(number), Interest::READ, ())?;
+        let file = null_device()?;
+        assert!(selector.select(NOW)?.is_empty());
+        drop(ours);
+        assert_eq!(lowest()?, number);
+        let file = selector.register(file.as_fd(), Interest::READ, ())?;
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        assert!(selector.modify(token, Interest::WRITE).is_err());
+        selector.unregister(token)?;
         assert_eq!(tokens(&selector.select(NOW)?), [file]);
         assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+        Ok(())
     }
-    Ok(())
-}
 
-#[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
-fn file_before_unregister<B: Backend + AsFd>(backend: B) -> io::Result<()> {
-    let mut selector = Selector::with_backend(backend);
-    let (ours, _theirs) = lowest_source()?;
-    let number = ours.as_raw_fd();
-    let token = selector.register(borrow(number), Interest::READ, ())?;
-    let file = null_device()?;
-    assert!(selector.select(NOW)?.is_empty());
-    drop(ours);
-    assert_eq!(lowest()?, number);
-    let file = selector.register(file.as_fd(), Interest::READ, ())?;
-    assert_eq!(tokens(&selector.select(NOW)?), [file]);
-    assert!(selector.modify(token, Interest::WRITE).is_err());
-    selector.unregister(token)?;
-    assert_eq!(tokens(&selector.select(NOW)?), [file]);
-    assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
-    Ok(())
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
-#[test]
-fn ready_11_a_file_and_the_number_of_a_source() -> io::Result<()> {
-    let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        file_after_unregister(Epoll::new()?)?;
-        file_after_unregister(Deferred::new(Epoll::new()?))?;
-        file_before_unregister(Epoll::new()?)?;
+    #[test]
+    fn ready_11_a_file_and_the_number_of_a_source() -> io::Result<()> {
+        let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            file_after_unregister(Epoll::new()?)?;
+            file_after_unregister(Deferred::new(Epoll::new()?))?;
+            file_before_unregister(Epoll::new()?)?;
+        }
+        #[cfg(feature = "kqueue")]
+        {
+            file_after_unregister(Kqueue::new()?)?;
+            file_after_unregister(Deferred::new(Kqueue::new()?))?;
+            file_before_unregister(Kqueue::new()?)?;
+        }
+        Ok(())
     }
-    #[cfg(feature = "kqueue")]
-    {
-        file_after_unregister(Kqueue::new()?)?;
-        file_after_unregister(Deferred::new(Kqueue::new()?))?;
-        file_before_unregister(Kqueue::new()?)?;
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 use selectors_sys::poll as sys;
 
@@ -54,8 +54,9 @@ pub(crate) fn is_plausible(fd: RawSource) -> bool {
 /// Refuses a descriptor that is not open, or that nothing can be done with but to name a file
 /// (`O_PATH`): EBADF, as epoll answers to both. Some mechanisms would take them silently.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
-    let flags = fcntl(source, FcntlArg::F_GETFL)?;
-    if flags & sys::PATH_ONLY != 0 { Err(bad_source()) } else { Ok(()) }
+    let flags = OFlag::from_bits_retain(fcntl(source, FcntlArg::F_GETFL)?);
+    let path_only = flags.intersects(OFlag::from_bits_retain(sys::PATH_ONLY));
+    if path_only { Err(bad_source()) } else { Ok(()) }
 }
 
 /// Whether a number is an open descriptor.
