@@ -1,4 +1,4 @@
-//! Changes that are put off come to the same as changes that are made at once.
+//! Deferred changes come to the same as changes that are made at once.
 #![cfg(unix)]
 
 use std::io;

@@ -338,6 +338,32 @@ fn a_closed_descriptor_that_was_idle_is_not_looked_at() {
     }
 }
 
+#[cfg(all(target_os = "linux", not(external_devpoll)))]
+#[test]
+fn closing_a_socket_ends_a_wait_unless_a_duplicate_lives_on() {
+    if is_solaris() {
+        return;
+    }
+    // Driver of 2020, run.
+    for lives_on in [true, false] {
+        let (ours, theirs) = unix_pair().unwrap();
+        let gone = loose(&ours);
+        let kept = lives_on.then_some(ours);
+        let device = Device::open();
+        device.add(gone.borrow(), POLLIN);
+        assert_eq!(device.ready(), []);
+        let timeout = if lives_on { 30 } else { 20_000 };
+        let seen = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| device.poll(1, timeout));
+            gone.close().unwrap();
+            waiting.join().unwrap().unwrap()
+        });
+        let expected = if lives_on { vec![] } else { vec![(gone.number(), POLLNVAL)] };
+        assert_eq!(seen, expected);
+        drop((kept, theirs));
+    }
+}
+
 #[test]
 fn a_part_of_an_entry_is_ignored_and_counts() {
     // Driver: as many entries as are whole; all bytes are said to be written.

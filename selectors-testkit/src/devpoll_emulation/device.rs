@@ -253,7 +253,11 @@ impl Device {
             if let Some(wake) = wake {
                 polled.push(pollfd { fd: wake.as_raw_fd(), events: libc::POLLIN, revents: 0 });
             }
-            match poll_until(&mut polled, deadline) {
+            // A socket that another thread closes does not end poll(2) of Linux, but a wait of the
+            // driver: so it is looked for, now and then.
+            let soon = Instant::now() + super::TICK;
+            let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+            match poll_until(&mut polled, Some(until)) {
                 // More than poll(2) takes: they are looked at every millisecond.
                 Err(Errno::EINVAL) => {
                     let soon = Instant::now() + Duration::from_millis(1);

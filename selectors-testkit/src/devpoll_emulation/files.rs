@@ -14,6 +14,10 @@ fn type_of(fd: RawFd) -> libc::mode_t {
     stat.st_mode & libc::S_IFMT
 }
 
+pub(super) fn is_socket(fd: RawFd) -> bool {
+    type_of(fd) == libc::S_IFSOCK
+}
+
 /// The events to ask Linux for: it knows urgent data as `POLLPRI`, and illumos's sockets as
 /// `POLLRDBAND` alone (`so_notify_oobdata()` in `socknotify.c`).
 pub(super) fn to_linux(fd: RawFd, events: i16) -> i16 {

@@ -43,6 +43,7 @@ use selectors_sys::devpoll::{DEV_POLL, DP_ISPOLLED, DP_POLL, dvpoll, nfds_t, pol
 
 use device::Device;
 
+mod closing;
 mod device;
 mod files;
 mod set;
@@ -56,7 +57,7 @@ mod set;
 /// | removing what was not open when it was added | leaves its events | forgets them |
 /// | adding what has the same events, and a number that is another file's | adds it | is ignored |
 /// | a timeout below -1 | has passed | waits for ever |
-/// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet looked at; else nothing | nothing |
+/// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet looked at, or a socket of which no duplicate lives on; else nothing | nothing |
 /// | one that was idle, and whose number was reused | nothing | the new file is polled |
 /// | `DP_POLL` with room for as many as RLIMIT_NOFILE allows, or more | taken; cut down from twice as many on | EINVAL |
 ///

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use selectors_sys::devpoll::{POLLERR, POLLNVAL, POLLREMOVE, pollfd};
 
 use super::Flavor;
+use super::closing::Sockets;
 use super::device::{Device, Identity, identity};
 use super::files;
 
@@ -24,6 +25,7 @@ pub(super) struct Set {
     pub(super) waiting: usize,
     /// Whether the device was closed.
     pub(super) closed: bool,
+    sockets: Sockets,
 }
 
 /// What is kept for a number. It is kept for good (driver: only the last close frees it).
@@ -36,6 +38,8 @@ struct Entry {
     /// Whether the next search looks at it: not if it was idle when it was looked at, until the
     /// file that it was then has something to say.
     looked_at: bool,
+    /// Whether the file is a socket that [`Sockets`] knows.
+    is_socket: bool,
 }
 
 /// How far the table of open files reaches, as far as we have seen. It grows and does not shrink.
@@ -100,6 +104,7 @@ impl Set {
         entry.events |= events;
         entry.file = file.or(entry.file);
         entry.looked_at = true;
+        entry.is_socket = self.sockets.note(fd);
     }
 
     /// `DP_ISPOLLED`. Driver: the events, if there is a file to be polled; what is closed and was
@@ -128,6 +133,11 @@ impl Set {
         for mut polled in polled {
             let fd = polled.fd;
             let Some(entry) = self.entries.get_mut(&fd) else { continue };
+            // illumos, run: closing a socket wakes whoever polls it, unless a duplicate lives on.
+            let closed = polled.revents & POLLNVAL != 0 && entry.is_socket;
+            if closed && entry.file.is_some_and(|file| self.sockets.is_gone(file)) {
+                entry.looked_at = true;
+            }
             if entry.looked_at || polled.revents != 0 {
                 // Driver: what a source's own poll routine answers is the answer.
                 super::check_source(fd)?;

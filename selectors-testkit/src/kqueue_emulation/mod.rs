@@ -1,10 +1,10 @@
 //! kqueue(2) on Linux, emulated over epoll(7) and poll(2), for tests.
 //!
 //! With the feature `kqueue` this crate exports the C symbols `kqueue` and `kevent` on Linux, for
-//! `selectors-sys` to find. They do what two kernels were seen to do, FreeBSD 13 and
-//! NetBSD 7.99, with Linux's error numbers: `selectors-sys/tests/kqueue_probes.rs` compares
-//! them row by row. Where the two differ, the environment variable `SELECTORS_KQUEUE_FLAVOR`
-//! chooses: see [`Flavor`].
+//! `selectors-sys` to find. They do what two kernels were seen to do, FreeBSD 12.3 and
+//! NetBSD 7.99, or what the source of macOS's says, with Linux's error numbers:
+//! `selectors-sys/tests/kqueue_probes` compares them row by row. Where they differ, the
+//! environment variable `SELECTORS_KQUEUE_FLAVOR` chooses: see [`Flavor`].
 //!
 //! Filters: READ, WRITE, TIMER, and USER for the flavor that has it. Flags: all of those that
 //! `selectors_sys::kqueue` declares.
@@ -31,14 +31,20 @@
 //! the descriptor readable through an eventfd(2) that every queue of the process watches, and
 //! that is always readable.
 //!
+//! A filter is in the kernel's queue from when it is found ready until somebody waits, whatever
+//! becomes of it meanwhile. That is noted where it shows: `EV_ONESHOT` is then reported without being
+//! asked again, and the descriptor is readable. A handler of pthread_atfork(3) closes the queues in
+//! every child, which do not inherit them.
+//!
 //! # What it cannot do
 //!
+//! - Note that a filter was ready, and is not any more, between two calls.
 //! - See that a descriptor was closed when its number came back by dup2(2) from a duplicate of
 //!   the same open file: the filters then live on.
 //! - Tell the error of a socket (`fflags`) without taking it from the program. It is told by how
 //!   the socket got there: ECONNREFUSED if it never was connected, ECONNRESET if it was.
 //! - Make the descriptor itself readable when a timer expires, unless somebody waits in kevent(2).
-//! - See that a regular file has grown, or (NetBSD) that part of a pipe was read, while
+//! - See that a regular file has grown, or that part of a pipe was read, while
 //!   somebody waits. It sees both when a wait begins.
 //! - Two `EV_CLEAR` filters of one descriptor: news in one direction may report the other again.
 //! - Use of a queue by its duplicate's number: EBADF.
@@ -55,6 +61,7 @@ use queue::Queue;
 
 mod descriptor;
 mod knote;
+mod process;
 mod queue;
 
 /// The kernel that the emulation follows where they differ: FreeBSD and NetBSD as they were
@@ -83,7 +90,7 @@ mod queue;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
-    /// FreeBSD 13.
+    /// FreeBSD 12.3 and 13.
     FreeBsd,
     /// NetBSD 7.99.
     NetBsd,

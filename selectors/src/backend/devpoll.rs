@@ -66,7 +66,7 @@ const FRUITLESS: usize = 16;
 ///   added.
 /// - A one-shot source that has fired leaves the set at the beginning of the next wait, with all
 ///   others in one write, unless it was modified meanwhile.
-/// - Changes that were put off go in one write.
+/// - Deferred changes go in one write.
 /// - A change that fails is undone. Where that fails, too, the next wait begins with it.
 /// - The room for what a wait reports grows as long as the kernel takes it: Solaris answers EINVAL
 ///   to more than RLIMIT_NOFILE. Then several calls report what does not fit into one. illumos

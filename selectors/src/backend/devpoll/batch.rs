@@ -1,4 +1,4 @@
-//! Changes that were put off, made by one write.
+//! Deferred changes, made by one write.
 //!
 //! What the device does not take as a whole is made again change by change, by the ways that know
 //! what to do about a failure: each of them sets what the device has of its descriptor, whatever
