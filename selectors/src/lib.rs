@@ -63,6 +63,9 @@
 //! [`unregister`](Selector::unregister). So a watched descriptor cannot be closed by accident,
 //! registering needs no `unsafe`, and no stale event can reach a new source.
 //!
+//! A [`Selector`] belongs to one thread at a time. Where others register, modify and unregister
+//! while one waits there is [`SharedSelector`]: see there which of the two to take.
+//!
 //! # For those who know Python's module
 //!
 //! | Python | here |

@@ -16,6 +16,9 @@ use crate::platform::sources::Silent;
 /// How many sources are added, modified and deleted together.
 const CHANGING: usize = 100;
 
+/// After so long a waiter sleeps.
+const UNTIL_ASLEEP: Duration = Duration::from_micros(30);
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
@@ -125,6 +128,11 @@ fn add_to_event<C: Shares>(iterations: u64) -> io::Result<Turn> {
     let elapsed = beside_a_waiter::<C>(|changer, seen| {
         let mut elapsed = Duration::ZERO;
         for nth in 0..iterations {
+            // Or who takes longest to wait again is found awake.
+            let idle = Instant::now();
+            while idle.elapsed() < UNTIL_ASLEEP {
+                std::hint::spin_loop();
+            }
             let start = Instant::now();
             let handle = C::add(changer, Arc::clone(&file), false)?;
             while seen.load(Ordering::Acquire) <= nth {
