@@ -69,7 +69,7 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`]. What the kernel refuses to watch is no error here: see [`Deferred`].
+    /// [`Error::Forked`](crate::Error::Forked). What the kernel refuses to watch is no error here: see [`Deferred`].
     ///
     /// # Examples
     ///
