@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::sys::stat::fstat;
 
-use super::{RawSource, borrow};
+use super::{RawSource, borrow, is_open};
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
@@ -18,22 +18,22 @@ struct Source {
     token: Token,
     watch: Watch,
     armed: bool,
-    /// What it was when it was registered.
+    /// What it was when it was registered, if fstat(2) could say.
     identity: Option<Identity>,
 }
 
 /// A device and an inode number.
 type Identity = (u64, u64);
 
-/// What a number means now: `None` if it is not open.
+/// What a number means now.
 #[allow(
     clippy::unnecessary_cast,
     clippy::cast_sign_loss,
     clippy::cast_lossless,
     reason = "the types differ by system"
 )]
-fn identity(fd: BorrowedFd<'_>) -> Option<Identity> {
-    fstat(fd).ok().map(|stat| (stat.st_dev as u64, stat.st_ino as u64))
+fn identity(fd: BorrowedFd<'_>) -> nix::Result<Identity> {
+    fstat(fd).map(|stat| (stat.st_dev as u64, stat.st_ino as u64))
 }
 
 /// The always-ready sources of one backend.
@@ -60,7 +60,7 @@ impl AlwaysReady {
 
     pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) {
         // SAFETY: nothing is done with it but to ask what it is.
-        let identity = identity(unsafe { borrow(fd) });
+        let identity = identity(unsafe { borrow(fd) }).ok();
         let place = self.sources.len();
         self.index.insert(fd, place);
         self.sources.push(Source { fd, token, watch, armed: false, identity });
@@ -97,11 +97,13 @@ impl AlwaysReady {
     pub(super) fn report(&mut self, events: &mut Events) {
         for source in self.sources.iter_mut().filter(|source| source.armed) {
             // SAFETY: nothing is done with it but to ask what it is.
-            let now = identity(unsafe { borrow(source.fd) });
-            let readiness = match now {
-                Some(_) if now == source.identity => Readiness::READ | Readiness::WRITE,
-                _ => Readiness::ERROR,
+            let lost = match identity(unsafe { borrow(source.fd) }) {
+                Ok(now) => source.identity.is_some_and(|then| then != now),
+                // No memory, or a file system that cannot be reached.
+                Err(_) => !is_open(source.fd),
             };
+            let readiness =
+                if lost { Readiness::ERROR } else { Readiness::READ | Readiness::WRITE };
             events.push(Event::new(source.token, readiness));
             if matches!(source.watch.mode, Mode::OneShot | Mode::Edge) {
                 source.armed = false;
