@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::dup3;
 use selectors_sys::epoll as sys;
 
 use super::always::AlwaysReady;
@@ -172,6 +174,10 @@ impl Epoll {
         if old.mode != Mode::Exclusive && new.mode != Mode::Exclusive {
             return Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?);
         }
+        if new.mode == Mode::Exclusive && new.interest.contains(Interest::PRIORITY) {
+            // What the kernel is going to refuse need not be undone.
+            return Err(Errno::EINVAL.into());
+        }
         delete_raw(&self.instance, fd)?;
         Ok(add(&self.instance, fd, token, new).inspect_err(|_| {
             // It was there a moment ago; if it is gone, so is the old watch.
@@ -208,7 +214,9 @@ impl Epoll {
         match self.fine.select(Some(timeout)) {
             Ok(0) => Ok(0),
             Ok(_) => wait(&self.instance, list, self.room, 0),
-            Err(error) => Err(error),
+            Err(Errno::EINTR) => Err(Errno::EINTR),
+            // No memory for the sets, or a sandbox: by the millisecond, then.
+            Err(_) => wait(&self.instance, list, self.room, millis_rounded_up(Some(timeout))),
         }
     }
 }
@@ -355,9 +363,7 @@ impl Backend for Epoll {
         if let Some(front) = self.front.get_mut() {
             // It keeps its number, by which another selector may be about to watch it.
             let fresh = make_front(&new.instance)?;
-            let (fresh, front) = (fresh.as_raw_fd(), front.as_raw_fd());
-            // SAFETY: both are open, and ours.
-            Errno::result(unsafe { sys::dup3(fresh, front, sys::EPOLL_CLOEXEC) })?;
+            dup3(fresh, front, OFlag::O_CLOEXEC)?;
             new.front = mem::take(&mut self.front);
         }
         *self = new;
@@ -373,9 +379,11 @@ impl Epoll {
         // The kernel has it if it refuses to have it twice.
         match control_raw(&self.instance, sys::EPOLL_CTL_ADD, source.fd, nothing) {
             Err(Errno::EEXIST) => add(new, source.fd, source.token, source.watch),
-            Err(Errno::ENOMEM) => Err(Errno::ENOMEM),
             Ok(()) => delete(&self.instance, source.fd),
-            Err(_) => Ok(()),
+            // It is closed, or another file that cannot be watched.
+            Err(Errno::EBADF | Errno::EPERM | Errno::ELOOP) => Ok(()),
+            // No memory, or too many watches: it may be either.
+            Err(error) => Err(error),
         }
     }
 }

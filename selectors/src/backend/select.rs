@@ -166,6 +166,8 @@ impl Select {
             match self.ready.select(left) {
                 // Another one was closed, or one was closed for a moment.
                 Err(Errno::EBADF) => {}
+                // This does not block, and the others are to be reported as well.
+                Err(Errno::EINTR) if events.len() > first => {}
                 // What was found must not be lost.
                 Err(_) if events.len() > first => return Ok(0),
                 answer => return answer,
