@@ -22,6 +22,7 @@ use selectors_testkit::fixtures::{
 };
 
 selectors_testkit::conformance_tests!(devpoll, Devpoll::new);
+selectors_testkit::shared_conformance_tests!(shared, Devpoll::new);
 selectors_testkit::conformance_tests!(deferred, || Devpoll::new().map(Deferred::new));
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);

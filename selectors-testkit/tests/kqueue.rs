@@ -19,6 +19,7 @@ use selectors_testkit::fixtures::{
 };
 
 selectors_testkit::conformance_tests!(kqueue, Kqueue::new);
+selectors_testkit::shared_conformance_tests!(shared, Kqueue::new);
 selectors_testkit::conformance_tests!(deferred, || Kqueue::new().map(Deferred::new));
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
