@@ -10,16 +10,20 @@ use selectors_sys::kqueue as sys;
 
 use super::always::AlwaysReady;
 use super::descriptor::check_open;
-use super::{Backend, BorrowedSource, Capabilities, Change, Channel, RawSource, Trigger, borrow};
+use super::{
+    Backend, BorrowedSource, Capabilities, Change, Changer, Channel, RawSource, Trigger, borrow,
+};
 use crate::{Event, Events, Interest, Mode, Result, Selector, Token, Watch};
 
+use changer::KqueueChanger;
 use fallback::Fallback;
 use filters::Changes;
 use kind::Kind;
 use queue::Queue;
-use translation::{Tokens, from_kqueue, is_dropped, no_event, to_udata};
+use translation::{TOKEN_FITS, Tokens, from_kqueue, is_dropped, no_event, to_udata};
 
 mod changelist;
+mod changer;
 mod fallback;
 mod filters;
 mod kind;
@@ -439,6 +443,12 @@ impl Backend for Kqueue {
             // The token again: FreeBSD keeps the user data of the last change.
             Ok(user_event(&queue, token, 0, sys::NOTE_TRIGGER)?)
         })))
+    }
+
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        // Where the kernel cannot carry a token, only the backend knows whose a filter is.
+        let changer = || -> Box<dyn Changer> { Box::new(KqueueChanger(Arc::clone(&self.queue))) };
+        Ok(TOKEN_FITS.then(changer))
     }
 
     fn after_fork(&mut self) -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::backend::{
 };
 use crate::index::DescriptorIndex;
 use crate::selector::check;
-use crate::{Error, Events, Mode, Result, Token, Waker, Watch};
+use crate::{Error, Events, Interest, Mode, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
 
@@ -72,6 +72,14 @@ impl Changes {
     fn token_of<T>(&self, slots: &Chunks<Slot<T>>, fd: RawSource) -> Option<Token> {
         let slot = u32::try_from(self.by_descriptor.get(fd)?).ok()?;
         Some(Token::new(slot, slots.get(slot)?.state().generation()))
+    }
+
+    fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) -> Token {
+        let index = token.slot() as usize;
+        self.sources[index] = Some(Source { fd, keeper });
+        self.by_descriptor.insert(fd, index);
+        self.len += 1;
+        token
     }
 
     fn source(&mut self, token: Token) -> Result<&mut Source> {
@@ -152,15 +160,15 @@ impl<T> Core<T> {
         match self.start(&mut changes, source, token, watch) {
             Ok(keeper) => {
                 slot.accept();
-                changes.sources[index as usize] = Some(Source { fd, keeper });
-                changes.by_descriptor.insert(fd, index as usize);
-                changes.len += 1;
-                Ok(token)
+                Ok(changes.insert(token, fd, keeper))
             }
             Err(error) => {
-                let data = slot.take();
+                let Some(data) = slot.take() else {
+                    // A changer has reported what it then refused, and the waiter has the data.
+                    slot.arm(Watch::new(Interest::empty(), watch.mode));
+                    return Ok(changes.insert(token, fd, Keeper::Nobody));
+                };
                 self.retire(&mut changes, index, slot);
-                let data = data.expect("a refused source is not reported, so nobody has its data");
                 Err((Error::os("register", fd, error), data))
             }
         }

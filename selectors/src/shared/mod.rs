@@ -66,9 +66,9 @@ const TOO_MANY_IDLE: u32 = 64;
 ///
 /// # Portability
 ///
-/// epoll(7) takes changes while another thread waits. For the other backends, and for what epoll
-/// does not watch (regular files), whoever changes something wakes the waiter, which hands over the
-/// backend between two calls. That costs two context switches, and the waiter goes on when the
+/// epoll(7) and kqueue(2) take changes while another thread waits. For the other backends, and for
+/// what these do not watch by themselves (regular files; pipes and devices with kqueue), whoever
+/// changes something wakes the waiter, which hands over the backend between two calls. That costs two context switches, and the waiter goes on when the
 /// change is made. A backend that cannot be woken is refused.
 ///
 /// # Implementation notes

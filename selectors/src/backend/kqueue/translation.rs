@@ -10,7 +10,7 @@ use crate::index::DescriptorIndex;
 use crate::{Mode, Readiness, Token};
 
 /// Whether a token fits into the user data of an event, which is as wide as a pointer.
-const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
+pub(super) const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 
 /// The tokens of the sources, by descriptor, where a pointer has no room for them: 32-bit
 /// systems. Elsewhere empty, and never looked at.

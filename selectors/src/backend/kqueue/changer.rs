@@ -1,0 +1,52 @@
+//! kevent(2) that changes something while another thread is in kevent(2).
+
+use std::io;
+use std::sync::Arc;
+
+use super::filters::Changes;
+use super::kind::Kind;
+use super::queue::Queue;
+use crate::backend::{BorrowedSource, Changer, RawSource, raw};
+use crate::{Token, Watch};
+
+#[derive(Debug)]
+pub(super) struct KqueueChanger(pub(super) Arc<Queue>);
+
+impl KqueueChanger {
+    /// See `Kqueue::change`.
+    fn change(
+        &self,
+        fd: RawSource,
+        token: Token,
+        old: Option<Watch>,
+        new: Option<Watch>,
+    ) -> io::Result<()> {
+        let changed = Changes::new(fd, token, old, new).submit(&self.0);
+        Ok(changed.inspect_err(|_| {
+            let _ = Changes::new(fd, token, new, old).submit(&self.0);
+        })?)
+    }
+}
+
+impl Changer for KqueueChanger {
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<bool> {
+        // Of others one filter may be refused and not the other, or both.
+        if Kind::of(source)? != Kind::Other {
+            return Ok(false);
+        }
+        self.change(raw(source), token, None, Some(watch)).map(|()| true)
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.change(fd, token, Some(old), Some(new))
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.change(fd, token, Some(watch), None)
+    }
+}
