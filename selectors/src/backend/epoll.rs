@@ -8,9 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::dup3;
 use selectors_sys::epoll as sys;
 
 use super::always::AlwaysReady;
@@ -363,7 +361,9 @@ impl Backend for Epoll {
         if let Some(front) = self.front.get_mut() {
             // It keeps its number, by which another selector may be about to watch it.
             let fresh = make_front(&new.instance)?;
-            dup3(fresh, front, OFlag::O_CLOEXEC)?;
+            let (fresh, front) = (fresh.as_raw_fd(), front.as_raw_fd());
+            // SAFETY: both are open, and ours.
+            Errno::result(unsafe { sys::dup3(fresh, front, sys::EPOLL_CLOEXEC) })?;
             new.front = mem::take(&mut self.front);
         }
         *self = new;

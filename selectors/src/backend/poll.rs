@@ -188,8 +188,8 @@ impl Backend for Poll {
         Capabilities {
             priority: sys::PRIORITY != 0,
             read_closed: sys::POLLRDHUP != 0,
-            hangup: sys::HINTS & sys::POLLHUP != 0,
-            error: sys::HINTS & sys::POLLERR != 0,
+            hangup: has(sys::HINTS, sys::POLLHUP),
+            error: has(sys::HINTS, sys::POLLERR),
             write_hangup: true,
             timeout_grain: Duration::from_micros(1),
             ..Capabilities::default()
@@ -311,9 +311,9 @@ fn to_poll(interest: Interest) -> i16 {
 
 fn to_interest(flags: i16) -> Interest {
     let mut interest = Interest::empty();
-    interest.set(Interest::READ, flags & sys::POLLIN != 0);
-    interest.set(Interest::WRITE, flags & sys::POLLOUT != 0);
-    interest.set(Interest::PRIORITY, flags & sys::PRIORITY != 0);
+    interest.set(Interest::READ, has(flags, sys::POLLIN));
+    interest.set(Interest::WRITE, has(flags, sys::POLLOUT));
+    interest.set(Interest::PRIORITY, has(flags, sys::PRIORITY));
     interest
 }
 
@@ -335,6 +335,12 @@ fn to_revents(readiness: Readiness) -> i16 {
     flags
 }
 
+/// Whether one of the flags is set: of those that are no bit here, never.
+#[inline]
+fn has(flags: i16, of: i16) -> bool {
+    flags & of != 0
+}
+
 /// What poll(2) has found of a source that was `asked` for. POLLERR and POLLHUP are `hints` where
 /// they mean what they say. Elsewhere they are READ and WRITE, or PRIORITY if that is all that was
 /// asked for.
@@ -348,7 +354,7 @@ fn from_poll(flags: i16, asked: i16, hints: i16) -> Readiness {
         let directions = asked & (sys::POLLIN | sys::POLLOUT);
         ready |= if directions == 0 { asked } else { directions };
     }
-    let any = |of: i16| ready & of != 0;
+    let any = |of: i16| has(ready, of);
     let mut readiness = Readiness::empty();
     readiness.set(Readiness::READ, any(sys::POLLIN));
     readiness.set(Readiness::WRITE, any(sys::POLLOUT));
