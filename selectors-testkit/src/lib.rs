@@ -26,9 +26,15 @@
 //!
 //! What is optional is declared by the backend's [`Capabilities`](selectors::Capabilities): what
 //! is declared has to work, what is not has to be refused, and no case is left out for either.
-//! A case that the system has no means for prints `not run: NAME: REASON` and counts as
-//! [`not_run`](conformance::Report::not_run) in [`conformance::run`], which runs them all without
-//! a harness.
+//! A case that cannot run on this platform, or within its limits, is not passed: the last test of
+//! each module, `zz_not_run_is_not_passed`, prints such cases by name with their number, past the
+//! harness that hides what passing tests print. It fails if there are any and the environment
+//! variable `SELECTORS_ALL_CASES` is set. [`conformance::run`], which runs all cases without a
+//! harness, lists them as [`not_run`](conformance::Report::not_run).
+//!
+//! A case that does not come back within 30 seconds fails by its name, with what it was doing, and
+//! so does one during which the process aborts: the standard library does that when it closes a
+//! descriptor that has been closed already.
 //!
 //! # What else is here
 //!
@@ -56,7 +62,7 @@ pub mod scripted;
 /// documentation](crate).
 ///
 /// The second argument makes a backend: a function or a closure that returns an
-/// `io::Result<B>` with `B: Backend`.
+/// `io::Result<B>` with `B: Backend + Send`.
 ///
 /// # Examples
 ///
@@ -114,8 +120,14 @@ macro_rules! test_each_case {
         $($(
             #[test]
             fn $case() {
-                $crate::conformance::check(::core::stringify!($case), $new);
+                let case = ::core::stringify!($case);
+                $crate::conformance::Tally::check(::core::module_path!(), case, $new);
             }
         )+)+
+
+        #[test]
+        fn zz_not_run_is_not_passed() {
+            $crate::conformance::expect_all_run(::core::module_path!());
+        }
     };
 }

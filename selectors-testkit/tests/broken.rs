@@ -9,13 +9,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::RwLock;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Backend, Deferred, Epoll, Poll, Select};
 use selectors::{Mode, Readiness};
-use selectors_testkit::conformance::{CASES, Report, run_patiently};
+use selectors_testkit::conformance::{CASES, Report, run_patiently, run_side_by_side};
 use selectors_testkit::contract::{RULES, rule_of};
 
 #[path = "broken/defect.rs"]
@@ -41,29 +41,26 @@ struct Row {
     /// The rule that it breaks.
     rule: &'static str,
     /// The right backend beneath.
-    beneath: fn() -> io::Result<Box<dyn Backend>>,
+    beneath: fn() -> io::Result<Box<dyn Backend + Send>>,
     make: fn() -> Box<dyn Defect>,
     caught_by: &'static [&'static str],
 }
 
-fn epoll() -> io::Result<Box<dyn Backend>> {
+fn epoll() -> io::Result<Box<dyn Backend + Send>> {
     Ok(Box::new(Epoll::new()?))
 }
 
-fn poll() -> io::Result<Box<dyn Backend>> {
+fn poll() -> io::Result<Box<dyn Backend + Send>> {
     Ok(Box::new(Poll::new()?))
 }
 
-fn deferred() -> io::Result<Box<dyn Backend>> {
+fn deferred() -> io::Result<Box<dyn Backend + Send>> {
     Ok(Box::new(Deferred::new(Poll::new()?)))
 }
 
-fn select() -> io::Result<Box<dyn Backend>> {
+fn select() -> io::Result<Box<dyn Backend + Send>> {
     Ok(Box::new(Select::new()?))
 }
-
-/// Some defects show in the whole process, which other tests must not share meanwhile.
-static PROCESS: RwLock<()> = RwLock::new(());
 
 /// How long the cases wait for what a defect keeps from coming; and how long where that was too
 /// short for what must come all the same, on a busy machine.
@@ -72,19 +69,29 @@ const PATIENCE: [Duration; 3] =
 
 fn run(row: &Row, patience: Duration) -> Report {
     let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), 3 * patience));
-    let report = run_patiently(broken, patience);
+    let report = run_side_by_side(broken, patience, None);
     registry::free_leaked();
     report
 }
 
-fn check(row: &Row) {
-    let in_the_whole_process = ["REG-12", "REG-13"].contains(&row.rule);
-    let (_alone, _shared);
-    if in_the_whole_process {
-        _alone = PROCESS.write();
-    } else {
-        _shared = PROCESS.read();
+/// Set in the process of a single row: some defects show in the whole process, and children of
+/// one row would keep open what another closes.
+const ISOLATED: &str = "SELECTORS_BROKEN_ROW";
+
+fn check_in_a_process_of_its_own(test: &str, row: &Row) {
+    if std::env::var_os(ISOLATED).is_some() {
+        return check(row);
     }
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(program);
+    let output = command.args(["--exact", test, "--nocapture"]).env(ISOLATED, "1").output();
+    let output = output.expect("another process of this program");
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {}", row.defect, output.status);
+}
+
+fn check(row: &Row) {
     let mut seen = Vec::new();
     let mut expected = Vec::new();
     for patience in PATIENCE {
@@ -123,7 +130,7 @@ macro_rules! defects {
             #[test]
             fn $test() {
                 let row = ROWS.iter().find(|row| row.defect == $defect);
-                check(row.expect("a row for each test"));
+                check_in_a_process_of_its_own(stringify!($test), row.expect("a row for each test"));
             }
         )+
     };

@@ -22,9 +22,10 @@ selectors_testkit::conformance_tests!(deferred_epoll, || {
 });
 
 // A boxed backend is a backend, too.
-selectors_testkit::conformance_tests!(boxed, || -> std::io::Result<Box<dyn selectors::Backend>> {
-    Ok(Box::new(Poll::new()?))
-});
+selectors_testkit::conformance_tests!(
+    boxed,
+    || -> std::io::Result<Box<dyn selectors::Backend + Send>> { Ok(Box::new(Poll::new()?)) }
+);
 
 // Selectors that other threads change: natively, and through the backend that is lent out.
 selectors_testkit::shared_conformance_tests!(shared_poll, Poll::new);

@@ -2,7 +2,7 @@
 
 use selectors::Backend;
 
-use super::{Case, Outcome};
+use super::Run;
 
 /// Hands the list of all cases to a macro, after `$before`.
 #[doc(hidden)]
@@ -138,7 +138,7 @@ macro_rules! list {
         pub const CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
         /// Every case by its name.
-        pub(super) fn all<B: Backend>() -> Vec<(&'static str, fn(&mut Case<'_, B>) -> Outcome)> {
+        pub(super) fn all<B: Backend + Send>() -> Vec<(&'static str, Run<B>)> {
             vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
         }
     };

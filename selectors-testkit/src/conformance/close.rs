@@ -220,7 +220,7 @@ pub(super) fn close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin<B: B
 pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.alone();
+    case.alone()?;
     let (ours, mut theirs) = pair()?;
     let loose = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
     let (other, _other_peer) = pair()?;

@@ -2,20 +2,30 @@
 //!
 //! [`conformance_tests!`](crate::conformance_tests) makes a `#[test]` of every case;
 //! [`run`] runs them all and returns a [`Report`], for harnesses of other kinds.
+//!
+//! A case that does not come back fails by its name, with what it was doing, some time after its
+//! patience: as a test it is left behind, and the others go on; [`run`] ends the process, as it
+//! cannot go on without the thread that called it. Where the process aborts, as it does when
+//! Rust's standard library closes a descriptor that is closed already, the case is named, too.
 
 use std::fmt::{self, Write};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use selectors::{Backend, Event, Events, Token};
+use selectors::Backend;
 
 use crate::contract;
-use crate::fixtures::is_lacking;
+use crate::fixtures::name_if_aborted;
 
+mod case;
 mod cases;
 mod close;
+mod company;
 mod counting;
 mod modes;
 mod modify;
@@ -24,240 +34,178 @@ mod registry;
 mod shared;
 mod streams;
 mod subject;
+mod tally;
 mod threads;
 mod waiting;
 
+pub(crate) use case::{Case, Outcome, Stop};
 pub use cases::CASES;
 use cases::all;
+use company::Progress;
 pub(crate) use counting::Counting;
 pub use shared::{SHARED_CASES, check_shared, run_shared};
 #[doc(hidden)]
 pub use subject::SelectorDefect;
 pub(crate) use subject::Subject;
+#[doc(hidden)]
+pub use tally::{Tally, expect_all_run};
 
 /// No time at all: for what is to be silent.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// What a case came to, when it did not pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The backend is wrong.
-    Broken(String),
-    /// This system lacks what the case needs.
-    NotRun(String),
-}
-
-pub(crate) type Outcome = Result<(), Stop>;
-
-/// An error where none belongs is a failure, unless it is that of a fixture that this system has
-/// no means for.
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        if is_lacking(&error) {
-            return Self::NotRun(error.to_string());
-        }
-        Self::Broken(format!("  expected: no error\n  seen:     {error}"))
-    }
-}
-
-impl From<selectors::Error> for Stop {
-    fn from(error: selectors::Error) -> Self {
-        Self::Broken(format!("  expected: no error\n  seen:     {error}"))
-    }
-}
-
-impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
-    fn from(refused: selectors::RegisterError<F, T>) -> Self {
-        refused.error.into()
-    }
-}
-
-/// Who may run beside whom: see [`Case::alone`].
-static COMPANY: RwLock<()> = RwLock::new(());
-
-enum Company {
-    Any(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
-    None(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
-}
-
-impl Company {
-    fn any() -> Self {
-        Self::Any(COMPANY.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn none() -> Self {
-        Self::None(COMPANY.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// What a case works with: a way to make backends, and a place to say what it does.
-pub(crate) struct Case<'a, B> {
-    new: &'a dyn Fn() -> io::Result<B>,
-    patience: Option<Duration>,
-    defect: Option<SelectorDefect>,
-    done: Vec<String>,
-    company: Option<Company>,
-}
-
-#[expect(
-    clippy::unused_self,
-    clippy::needless_pass_by_value,
-    reason = "a case reads as what it does and expects"
-)]
-impl<B: Backend> Case<'_, B> {
-    /// A backend, bare.
-    pub(crate) fn backend(&self) -> Result<B, Stop> {
-        (self.new)().map_err(|error| Stop::Broken(format!("  cannot make a backend: {error}")))
-    }
-
-    /// A selector over a new backend.
-    pub(crate) fn selector<F, T>(&self) -> Result<Subject<F, T, B>, Stop> {
-        Ok(Subject::new(self.backend()?, self.defect))
-    }
-
-    /// A selector over a new backend whose calls are counted.
-    pub(crate) fn counting<F, T>(&self) -> Result<Subject<F, T, Counting<B>>, Stop> {
-        Ok(Subject::new(Counting::new(self.backend()?), self.defect))
-    }
-
-    /// Lets no other case run until this one is over. For those that fork: a child has copies of
-    /// whatever is open, so what another case closes would not be gone. And for those that look
-    /// at all descriptors of the process.
-    pub(crate) fn alone(&mut self) {
-        self.company = None;
-        self.company = Some(Company::none());
-    }
-
-    /// How long to wait for what must come.
-    pub(crate) fn long(&self) -> Option<Duration> {
-        self.patience
-    }
-
-    /// Notes what is done, for the failure message.
-    pub(crate) fn did(&mut self, what: impl Into<String>) {
-        self.done.push(what.into());
-    }
-
-    /// Fails unless `seen` is what was `expected` of `what`.
-    pub(crate) fn expect<V: PartialEq + fmt::Debug>(
-        &self,
-        what: &str,
-        seen: V,
-        expected: V,
-    ) -> Outcome {
-        if seen == expected {
-            return Ok(());
-        }
-        Err(Stop::Broken(format!("  expected: {what} to be {expected:?}\n  seen:     {seen:?}")))
-    }
-
-    /// Fails unless `holds`.
-    pub(crate) fn expect_that(&self, holds: bool, what: &str, seen: impl fmt::Debug) -> Outcome {
-        if holds {
-            return Ok(());
-        }
-        Err(Stop::Broken(format!("  expected: {what}\n  seen:     {seen:?}")))
-    }
-
-    /// Fails unless exactly these tokens are in `events`, in any order.
-    pub(crate) fn expect_tokens(&self, events: &Events, tokens: &[Token]) -> Outcome {
-        let mut seen: Vec<_> = events.iter().map(Event::token).collect();
-        let mut expected = tokens.to_vec();
-        seen.sort();
-        expected.sort();
-        if seen == expected {
-            return Ok(());
-        }
-        let names = |tokens: &[Token]| match tokens.len() {
-            0 => "no event".to_owned(),
-            _ => format!("events of {tokens:?}"),
-        };
-        Err(Stop::Broken(format!(
-            "  expected: {}\n  seen:     {}: {:?}",
-            names(&expected),
-            names(&seen),
-            events.iter().collect::<Vec<_>>(),
-        )))
-    }
-
-    /// The only event, which must be that of `token`.
-    pub(crate) fn only(&self, events: &Events, token: Token) -> Result<Event, Stop> {
-        self.expect_tokens(events, &[token])?;
-        events.iter().next().copied().ok_or_else(|| Stop::Broken("  no event".to_owned()))
-    }
-
-    /// Ends a case that this system has no means for.
-    pub(crate) fn cannot_run(&self, why: impl fmt::Display) -> Stop {
-        Stop::NotRun(why.to_string())
-    }
-
-    /// Checks what `answer` says of a capability: that it works where it is declared, and is
-    /// refused as unsupported where it is not. Returns whether there is more to check.
-    pub(crate) fn declared_or_refused<V>(
-        &self,
-        declared: bool,
-        answer: Result<V, selectors::Error>,
-    ) -> Result<Option<V>, Stop> {
-        match (declared, answer) {
-            (true, answer) => Ok(Some(answer?)),
-            (false, Err(selectors::Error::Unsupported { .. })) => Ok(None),
-            (false, Err(error)) => Err(Stop::Broken(format!(
-                "  expected: Error::Unsupported, as the capability is not declared\n  seen:     \
-                 {error:?}"
-            ))),
-            (false, Ok(_)) => Err(Stop::Broken(
-                "  expected: a refusal, as the capability is not declared\n  seen:     it was \
-                 accepted"
-                    .to_owned(),
-            )),
-        }
-    }
-}
+type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 
 /// Runs one case, and says why it failed.
 fn attempt<B: Backend>(
-    name: &str,
+    name: &'static str,
     new: &dyn Fn() -> io::Result<B>,
     patience: Duration,
     defect: Option<SelectorDefect>,
-    case: fn(&mut Case<'_, B>) -> Outcome,
+    progress: &Progress,
+    (case, may_be_alone): (Run<B>, bool),
 ) -> Outcome {
-    let company = Some(Company::any());
-    let mut context = Case { new, patience: Some(patience), defect, done: Vec::new(), company };
+    let _named = name_if_aborted(name);
+    progress.join();
+    let mut context = Case { new, patience, defect, progress, may_be_alone };
     let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut context)));
-    let why = match outcome {
-        Ok(Err(Stop::Broken(why))) => why,
-        Ok(outcome) => return outcome,
-        Err(panic) => {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-            format!("  expected: no panic\n  seen:     {}", message.unwrap_or("a panic"))
-        }
-    };
+    progress.leave();
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Stop::panicked(message.unwrap_or("a panic")))
+    });
+    outcome.map_err(|stop| match stop {
+        Stop::Broken(why, cause) => Stop::broken(message(name, progress, &why, cause)),
+        stop => stop,
+    })
+}
+
+/// All there is to say about a failure.
+fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> String {
     let rule = contract::rule_of(name);
     let mut message = format!("{name}\n  {}: {}\n", rule.id, rule.text);
-    for step in &context.done {
+    for step in progress.done() {
         let _ = writeln!(message, "  did:      {step}");
     }
-    let _ = write!(message, "{why}\n  usually:  {}", rule.pitfall);
-    Err(Stop::Broken(message))
+    let _ = write!(message, "{why}\n  usually:  {}", cause.unwrap_or(rule.pitfall));
+    message
+}
+
+/// For how long nothing may be heard of a case that waits with this patience.
+fn limit(patience: Duration) -> Duration {
+    3 * patience
+}
+
+/// What there is to say about a case that does not come back.
+fn stuck(name: &str, progress: &Progress) -> String {
+    let seconds = progress.silence().as_secs();
+    let why = format!("  expected: an end of this\n  seen:     none, for {seconds} s");
+    let cause = "a timeout that is taken for none, a wait that goes on by itself after a signal or \
+                 an empty batch, or a lock that is held while it waits";
+    message(name, progress, &why, Some(cause))
+}
+
+/// Runs a case on the calling thread, and ends the process if it does not come back.
+fn attempt_here<B: Backend>(
+    name: &'static str,
+    new: &dyn Fn() -> io::Result<B>,
+    patience: Duration,
+    defect: Option<SelectorDefect>,
+    case: (Run<B>, bool),
+) -> Outcome {
+    let (progress, over) = (Progress::new(), AtomicBool::new(false));
+    // Never soon: that would be the end of all other cases, too.
+    let limit = limit(patience).max(Duration::from_secs(10));
+    thread::scope(|scope| {
+        let watchdog = scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                thread::park_timeout(limit.saturating_sub(progress.silence()));
+                if !over.load(Ordering::Acquire) && progress.silence() >= limit {
+                    eprintln!("failed: {}", stuck(name, &progress));
+                    std::process::exit(101);
+                }
+            }
+        });
+        let outcome = attempt(name, new, patience, defect, &progress, case);
+        over.store(true, Ordering::Release);
+        watchdog.thread().unpark();
+        outcome
+    })
 }
 
 /// How long a case waits for what must come, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the case of this name, as one test of a harness.
+/// Runs the case of this name, as one test of a harness, on a thread of its own. If it does not
+/// come back, that thread is left behind.
 ///
 /// # Panics
 ///
 /// If the backend is wrong, with what there is to say about it, and if there is no such case.
-pub fn check<B: Backend>(name: &str, new: impl Fn() -> io::Result<B>) {
-    let case = all::<B>().into_iter().find(|(other, _)| *other == name);
+pub fn check<B: Backend + Send + 'static>(
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+) {
+    check_patiently(name, new, PATIENCE);
+}
+
+/// As [`check`], waiting for no longer than `patience` for what must come.
+///
+/// # Panics
+///
+/// As [`check`].
+pub fn check_patiently<B: Backend + Send + 'static>(
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+    patience: Duration,
+) {
+    report_not_run(name, outcome_of(all::<B>(), name, new, patience));
+}
+
+/// Shows what could not run, past the harness that hides what a passing test prints.
+fn report_not_run(name: &str, outcome: Result<(), String>) {
+    if let Err(why) = outcome {
+        let _ = io::Write::write_all(&mut io::stderr(), not_run(name, &why).as_bytes());
+    }
+}
+
+fn not_run(name: &str, why: &str) -> String {
+    format!("not run: {name}: {why}\n")
+}
+
+/// Runs a case on a thread of its own: why it could not run, if so.
+fn outcome_of<B: Backend + Send + 'static>(
+    all: Vec<(&'static str, Run<B>)>,
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+    patience: Duration,
+) -> Result<(), String> {
+    let case = all.into_iter().find(|(other, _)| *other == name);
     let (_, case) = case.unwrap_or_else(|| panic!("no case is called {name}"));
-    match attempt(name, &new, PATIENCE, None, case) {
-        Ok(()) => {}
-        Err(Stop::NotRun(why)) => println!("not run: {name}: {why}"),
-        Err(Stop::Broken(message)) => panic!("{message}"),
+    let progress = Arc::new(Progress::new());
+    let (sender, outcome) = mpsc::channel();
+    let its_progress = Arc::clone(&progress);
+    thread::spawn(move || {
+        let outcome = attempt(name, &new, patience, None, &its_progress, (case, true));
+        drop(new);
+        let _ = sender.send(outcome);
+    });
+    let outcome = loop {
+        match outcome.recv_timeout(Duration::from_secs(1)) {
+            Ok(outcome) => break outcome,
+            Err(RecvTimeoutError::Timeout) if progress.silence() < limit(patience) => {}
+            Err(_) => {
+                // Those that want to be alone need not wait for it.
+                progress.leave();
+                break Err(Stop::broken(stuck(name, &progress)));
+            }
+        }
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Stop::NotRun(why)) => Err(why),
+        Err(Stop::Later) => unreachable!("it may be alone"),
+        Err(Stop::Broken(message, _)) => panic!("{message}"),
     }
 }
 
@@ -301,7 +249,7 @@ impl fmt::Display for Report {
 /// println!("{report}");
 /// assert!(report.failed.is_empty());
 /// ```
-pub fn run<B: Backend>(new: impl Fn() -> io::Result<B>) -> Report {
+pub fn run<B: Backend + Send>(new: impl Fn() -> io::Result<B>) -> Report {
     run_patiently(new, PATIENCE)
 }
 
@@ -318,24 +266,66 @@ pub fn run<B: Backend>(new: impl Fn() -> io::Result<B>) -> Report {
 /// let report = selectors_testkit::conformance::run_patiently(Poll::new, patience);
 /// assert!(report.failed.is_empty(), "{report}");
 /// ```
-pub fn run_patiently<B: Backend>(new: impl Fn() -> io::Result<B>, patience: Duration) -> Report {
+pub fn run_patiently<B: Backend + Send>(
+    new: impl Fn() -> io::Result<B>,
+    patience: Duration,
+) -> Report {
     run_with(new, patience, None)
 }
 
 /// As [`run_patiently`], over selectors with a defect of their own.
 #[doc(hidden)]
-pub fn run_with<B: Backend>(
+pub fn run_with<B: Backend + Send>(
     new: impl Fn() -> io::Result<B>,
     patience: Duration,
     defect: Option<SelectorDefect>,
 ) -> Report {
     let mut report = Report::default();
     for (name, case) in all::<B>() {
-        match attempt(name, &new, patience, defect, case) {
-            Ok(()) => report.passed.push(name),
-            Err(Stop::NotRun(why)) => report.not_run.push((name, why)),
-            Err(Stop::Broken(message)) => report.failed.push((name, message)),
-        }
+        report.add(name, attempt_here(name, &new, patience, defect, (case, true)));
     }
     report
+}
+
+/// As [`run_with`], several cases at a time: most of them wait most of the time.
+#[doc(hidden)]
+pub fn run_side_by_side<B: Backend + Send>(
+    new: impl Fn() -> io::Result<B> + Sync,
+    patience: Duration,
+    defect: Option<SelectorDefect>,
+) -> Report {
+    const WORKERS: usize = 16;
+    let (cases, next) = (all::<B>(), AtomicUsize::new(0));
+    let outcomes = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(&(name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = attempt_here(name, &new, patience, defect, (case, false));
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((name, outcome));
+        }
+    };
+    thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|(name, _)| cases.iter().position(|(other, _)| other == name));
+    let mut report = Report::default();
+    for ((name, outcome), (_, case)) in outcomes.into_iter().zip(cases) {
+        report.add(
+            name,
+            match outcome {
+                Err(Stop::Later) => attempt_here(name, &new, patience, defect, (case, true)),
+                outcome => outcome,
+            },
+        );
+    }
+    report
+}
+
+impl Report {
+    fn add(&mut self, name: &'static str, outcome: Outcome) {
+        match outcome {
+            Ok(()) => self.passed.push(name),
+            Err(Stop::NotRun(why)) => self.not_run.push((name, why)),
+            Err(Stop::Later) => self.not_run.push((name, "others were running".to_owned())),
+            Err(Stop::Broken(message, _)) => self.failed.push((name, message)),
+        }
+    }
 }

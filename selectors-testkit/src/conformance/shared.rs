@@ -14,7 +14,7 @@ use selectors::{
     Backend, Capabilities, Error, Events, Interest, Mode, SharedSelector, Token, Watch,
 };
 
-use super::{Case, NOW, Outcome, Report, Stop, attempt};
+use super::{Case, NOW, Outcome, PATIENCE, Report, Stop, attempt_here, outcome_of, report_not_run};
 use crate::fixtures::{
     OwnedSource, PairStream, closed_number, drain, if_any, in_forked_child, is_ready, pair,
     regular_file, with_raw,
@@ -72,14 +72,11 @@ for_each_shared_case!(list,);
 /// # Panics
 ///
 /// If the backend is wrong, with what there is to say about it, and if there is no such case.
-pub fn check_shared<B: Backend + Send + 'static>(name: &str, new: impl Fn() -> io::Result<B>) {
-    let case = all::<B>().into_iter().find(|(other, _)| *other == name);
-    let (_, case) = case.unwrap_or_else(|| panic!("no case is called {name}"));
-    match attempt(name, &new, super::PATIENCE, None, case) {
-        Ok(()) => {}
-        Err(Stop::NotRun(why)) => println!("not run: {name}: {why}"),
-        Err(Stop::Broken(message)) => panic!("{message}"),
-    }
+pub fn check_shared<B: Backend + Send + 'static>(
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+) {
+    report_not_run(name, outcome_of(all::<B>(), name, new, PATIENCE));
 }
 
 /// Runs every case for shared selectors over backends that `new` makes, waiting for no longer than
@@ -101,11 +98,7 @@ pub fn run_shared<B: Backend + Send + 'static>(
 ) -> Report {
     let mut report = Report::default();
     for (name, case) in all::<B>() {
-        match attempt(name, &new, patience, None, case) {
-            Ok(()) => report.passed.push(name),
-            Err(Stop::NotRun(why)) => report.not_run.push((name, why)),
-            Err(Stop::Broken(message)) => report.failed.push((name, message)),
-        }
+        report.add(name, attempt_here(name, &new, patience, None, (case, true)));
     }
     report
 }
@@ -142,7 +135,7 @@ fn during_a_wait<B: Backend, T: Send, R: Send>(
         let events = selector.select(case.long());
         (thread.join(), events)
     });
-    let changed = changed.map_err(|_| Stop::Broken("  the thread panicked".into()))??;
+    let changed = changed.map_err(|_| Stop::broken("  the thread panicked"))??;
     Ok((changed, events?))
 }
 
@@ -258,7 +251,7 @@ fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send + 'static>(
         let token = source.token();
         case.only(&selector.select(case.long())?, token)?;
         let gone = thread::spawn(move || source.into_inner()).join();
-        let gone = gone.map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+        let gone = gone.map_err(|_| Stop::broken("  the thread panicked"))?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         case.expect("its data", selector.get(token), None)?;
         case.expect("the bytes in the file that came back", drain(&gone)?, 1)?;
@@ -331,7 +324,7 @@ fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 'static>(
                 seen.extend(selector.get(event.token()).map(|&number| (event.token(), number)));
             }
         }
-        let tokens = thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))??;
+        let tokens = thread.join().map_err(|_| Stop::broken("  the thread panicked"))??;
         for (token, number) in seen {
             case.expect("the token of the data", token, tokens[number as usize])?;
         }
@@ -410,7 +403,7 @@ fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(case: &mut Case<'_, B
             let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
             reports.fetch_add(count, Ordering::Release);
         }
-        let lost = thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))??;
+        let lost = thread.join().map_err(|_| Stop::broken("  the thread panicked"))??;
         case.expect("the number of lost armings", lost, 0)
     })
 }
@@ -444,7 +437,7 @@ fn shared_5_changes_do_not_wait_for_a_busy_waiter<B: Backend + Send + 'static>(
         Ok((source, theirs))
     });
     // It would be for ever if the change waited for the next wait.
-    let joined = thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+    let joined = thread.join().map_err(|_| Stop::broken("  the thread panicked"))?;
     let (source, _theirs) = joined?;
     case.only(&selector.select(case.long())?, source.token())?;
     case.did("made changes in the thread that waits");
@@ -536,7 +529,7 @@ fn shared_6_handles_outlive_the_selector<B: Backend + Send + 'static>(
 fn shared_6_a_forked_child_changes_nothing<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.alone();
+    case.alone()?;
     let Some(selector) = selector::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     let (ours, _theirs) = ready()?;
@@ -568,7 +561,7 @@ fn shared_6_a_forked_child_changes_nothing<B: Backend + Send + 'static>(
 fn shared_6_a_forked_child_can_go_on<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.alone();
+    case.alone()?;
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     let (ours, _theirs) = ready()?;

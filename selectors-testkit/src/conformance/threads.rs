@@ -28,13 +28,13 @@ pub(super) fn proc_1_a_wake_ends_a_wait<B: Backend>(case: &mut Case<'_, B>) -> O
     let events = selector.select(case.long())?;
     case.expect("whether it was woken", events.woken(), true)?;
     case.expect_tokens(&events, &[])?;
-    case.did("woke it from another thread during the wait, a hundred times");
-    for _ in 0..100 {
+    case.did("woke it from another thread during the wait, thirty times");
+    for _ in 0..30 {
         let waker = waker.clone();
         let thread = thread::spawn(move || waker.wake());
         let events = selector.select(case.long())?;
         case.expect("whether it was woken", events.woken(), true)?;
-        thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))??;
+        thread.join().map_err(|_| Stop::broken("  the thread panicked"))??;
     }
     case.did("with a source registered and ready");
     let (ours, mut theirs) = pair()?;
@@ -77,11 +77,11 @@ pub(super) fn proc_2_many_wakes_are_one<B: Backend>(case: &mut Case<'_, B>) -> O
 
 pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
-    case.did("exchanged a thousand messages with a thread, each with a wake");
+    case.did("exchanged three hundred messages with a thread, each with a wake");
     let (sender, receiver) = mpsc::channel();
     let (answers, questions) = mpsc::channel();
     let thread = thread::spawn(move || {
-        for number in 0..1000 {
+        for number in 0..300 {
             sender.send(number).ok()?;
             waker.wake().ok()?;
             // Now and then two wakes fall into one wait.
@@ -92,7 +92,7 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
         Some(())
     });
     let mut expected = 0;
-    while expected < 1000 {
+    while expected < 300 {
         let events = selector.select(case.long())?;
         case.expect("whether it was woken", events.woken(), true)?;
         while let Ok(number) = receiver.try_recv() {
@@ -104,7 +104,7 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
         }
     }
     drop(answers);
-    thread.join().map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+    thread.join().map_err(|_| Stop::broken("  the thread panicked"))?;
     Ok(())
 }
 
@@ -121,7 +121,7 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
     let events = selector.select(case.long())?;
     let tokens: Vec<Token> = thread::spawn(move || events.iter().map(Event::token).collect())
         .join()
-        .map_err(|_| Stop::Broken("  the thread panicked".into()))?;
+        .map_err(|_| Stop::broken("  the thread panicked"))?;
     case.expect("the tokens", tokens, vec![token])?;
     selector.unregister(token)?;
     thread::scope(|scope| {
@@ -133,7 +133,7 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
 }
 
 pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    case.alone();
+    case.alone()?;
     let (ours, mut theirs) = pair()?;
     let (one_shot, mut one_shot_peer) = pair()?;
     let mut slot = Some(case.selector()?);

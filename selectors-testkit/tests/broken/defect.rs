@@ -11,7 +11,7 @@ use selectors::{Event, Events, Readiness, Token, Watch};
 use selectors_testkit::fixtures::{is_open, with_raw};
 
 /// What is wrong. Each call goes to the right backend beneath, unless the defect says otherwise.
-pub(crate) trait Defect {
+pub(crate) trait Defect: Send {
     fn capabilities(&self, beneath: &Beneath) -> Capabilities {
         beneath.backend.capabilities()
     }
@@ -82,7 +82,7 @@ pub(crate) trait Defect {
 
 /// The right backend, and what it watches.
 pub(crate) struct Beneath {
-    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) backend: Box<dyn Backend + Send>,
     pub(crate) sources: BTreeMap<Token, Registered>,
     /// When a case that is still waiting has got stuck.
     until: Instant,
@@ -153,7 +153,7 @@ pub(crate) struct Broken {
 impl Broken {
     /// `patience` is for how long a case may use it: no defect is to make the test hang.
     pub(crate) fn new(
-        backend: Box<dyn Backend>,
+        backend: Box<dyn Backend + Send>,
         defect: Box<dyn Defect>,
         patience: Duration,
     ) -> Self {

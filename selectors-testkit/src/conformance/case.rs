@@ -1,0 +1,237 @@
+//! What a case works with.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use selectors::{Backend, Event, Events, Token};
+
+use super::company::Progress;
+use super::{Counting, SelectorDefect, Subject};
+use crate::fixtures::is_lacking;
+
+/// What a case came to, when it did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The backend is wrong: what was expected and seen, and the usual cause of that, where it
+    /// is another than that of the rule.
+    Broken(String, Option<&'static str>),
+    /// This system lacks what the case needs.
+    NotRun(String),
+    /// It has to wait until no other case runs.
+    Later,
+}
+
+pub(crate) type Outcome = Result<(), Stop>;
+
+impl Stop {
+    /// The backend is wrong.
+    pub(crate) fn broken(why: impl Into<String>) -> Self {
+        Self::Broken(why.into(), None)
+    }
+
+    fn unexpected_error(error: &dyn fmt::Display) -> Self {
+        Self::Broken(
+            format!("  expected: no error\n  seen:     {error}"),
+            Some(
+                "an error of a system call is passed on that stands for something to be handled, \
+                 or an argument that this system does not take",
+            ),
+        )
+    }
+
+    pub(crate) fn panicked(message: &str) -> Self {
+        Self::Broken(
+            format!("  expected: no panic\n  seen:     {message}"),
+            Some(
+                "arithmetic that overflows, an index or a token that is taken for known, or an \
+                 `unwrap` of a system call's result",
+            ),
+        )
+    }
+}
+
+/// An error where none belongs is a failure, unless it is that of a fixture that this system has
+/// no means for.
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        if is_lacking(&error) {
+            return Self::NotRun(error.to_string());
+        }
+        Self::unexpected_error(&error)
+    }
+}
+
+impl From<selectors::Error> for Stop {
+    fn from(error: selectors::Error) -> Self {
+        Self::unexpected_error(&error)
+    }
+}
+
+impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
+    fn from(refused: selectors::RegisterError<F, T>) -> Self {
+        refused.error.into()
+    }
+}
+
+/// What a case works with: a way to make backends, and a place to say what it does.
+pub(crate) struct Case<'a, B> {
+    pub(super) new: &'a dyn Fn() -> io::Result<B>,
+    pub(super) patience: Duration,
+    pub(super) defect: Option<SelectorDefect>,
+    pub(super) progress: &'a Progress,
+    /// Whether it may wait for others to end, and others for it.
+    pub(super) may_be_alone: bool,
+}
+
+#[expect(
+    clippy::unused_self,
+    clippy::needless_pass_by_value,
+    reason = "a case reads as what it does and expects"
+)]
+impl<B: Backend> Case<'_, B> {
+    /// A backend, bare.
+    pub(crate) fn backend(&self) -> Result<B, Stop> {
+        self.progress.tick();
+        (self.new)().map_err(|error| Stop::broken(format!("  cannot make a backend: {error}")))
+    }
+
+    /// A selector over a new backend.
+    pub(crate) fn selector<F, T>(&self) -> Result<Subject<F, T, B>, Stop> {
+        Ok(Subject::new(self.backend()?, self.defect))
+    }
+
+    /// A selector over a new backend whose calls are counted.
+    pub(crate) fn counting<F, T>(&self) -> Result<Subject<F, T, Counting<B>>, Stop> {
+        Ok(Subject::new(Counting::new(self.backend()?), self.defect))
+    }
+
+    /// Lets no other case run until this one is over. For those that fork: a child has copies of
+    /// whatever is open, so what another case closes would not be gone. And for those that look
+    /// at all descriptors of the process.
+    pub(crate) fn alone(&self) -> Outcome {
+        if !self.may_be_alone {
+            return Err(Stop::Later);
+        }
+        self.progress.join_alone();
+        Ok(())
+    }
+
+    /// How long to wait for what must come.
+    pub(crate) fn long(&self) -> Option<Duration> {
+        self.progress.tick();
+        Some(self.patience)
+    }
+
+    /// Notes what is done, for the failure message.
+    pub(crate) fn did(&self, what: impl Into<String>) {
+        self.progress.did(what.into());
+    }
+
+    /// Fails unless `seen` is what was `expected` of `what`.
+    pub(crate) fn expect<V: PartialEq + fmt::Debug>(
+        &self,
+        what: &str,
+        seen: V,
+        expected: V,
+    ) -> Outcome {
+        let holds = seen == expected;
+        self.expect_that(holds, &format!("{what} to be {expected:?}"), seen)
+    }
+
+    /// Fails unless `holds`.
+    pub(crate) fn expect_that(&self, holds: bool, what: &str, seen: impl fmt::Debug) -> Outcome {
+        self.progress.tick();
+        if holds {
+            return Ok(());
+        }
+        Err(Stop::broken(format!("  expected: {what}\n  seen:     {seen:?}")))
+    }
+
+    /// Fails unless `holds`, which usually has a `cause` of its own.
+    pub(crate) fn expect_or(
+        &self,
+        cause: &'static str,
+        holds: bool,
+        what: &str,
+        seen: impl fmt::Debug,
+    ) -> Outcome {
+        self.because(cause, self.expect_that(holds, what, seen))
+    }
+
+    /// What usually is wrong when this fails, if it is not what its rule says.
+    pub(crate) fn because<V>(
+        &self,
+        cause: &'static str,
+        outcome: Result<V, Stop>,
+    ) -> Result<V, Stop> {
+        outcome.map_err(|stop| match stop {
+            Stop::Broken(why, None) => Stop::Broken(why, Some(cause)),
+            stop => stop,
+        })
+    }
+
+    /// Fails unless exactly these tokens are in `events`, in any order.
+    pub(crate) fn expect_tokens(&self, events: &Events, tokens: &[Token]) -> Outcome {
+        self.progress.tick();
+        let mut seen: Vec<_> = events.iter().map(Event::token).collect();
+        let mut expected = tokens.to_vec();
+        seen.sort();
+        expected.sort();
+        if seen == expected {
+            return Ok(());
+        }
+        let names = |tokens: &[Token]| match tokens.len() {
+            0 => "no event".to_owned(),
+            1..=8 => format!("events of {tokens:?}"),
+            many => format!("events of {many} sources"),
+        };
+        let listed: Vec<_> = events.iter().take(8).collect();
+        let more = if events.len() > listed.len() { " and more" } else { "" };
+        let why = format!(
+            "  expected: {}\n  seen:     {}: {listed:?}{more}",
+            names(&expected),
+            names(&seen),
+        );
+        let events = seen.len();
+        seen.dedup();
+        let twice = (seen.len() < events).then_some(
+            "a list that is kept from an earlier wait, or events of two directions that are not \
+             merged: declare `separate_directions`",
+        );
+        Err(Stop::Broken(why, twice))
+    }
+
+    /// The only event, which must be that of `token`.
+    pub(crate) fn only(&self, events: &Events, token: Token) -> Result<Event, Stop> {
+        self.expect_tokens(events, &[token])?;
+        events.iter().next().copied().ok_or_else(|| Stop::broken("  no event"))
+    }
+
+    /// Ends a case that this system has no means for.
+    pub(crate) fn cannot_run(&self, why: impl fmt::Display) -> Stop {
+        Stop::NotRun(why.to_string())
+    }
+
+    /// Checks what `answer` says of a capability: that it works where it is declared, and is
+    /// refused as unsupported where it is not. Returns whether there is more to check.
+    pub(crate) fn declared_or_refused<V>(
+        &self,
+        declared: bool,
+        answer: Result<V, selectors::Error>,
+    ) -> Result<Option<V>, Stop> {
+        self.progress.tick();
+        match (declared, answer) {
+            (true, answer) => Ok(Some(answer?)),
+            (false, Err(selectors::Error::Unsupported { .. })) => Ok(None),
+            (false, Err(error)) => Err(Stop::broken(format!(
+                "  expected: Error::Unsupported, as the capability is not declared\n  seen:     \
+                 {error:?}"
+            ))),
+            (false, Ok(_)) => Err(Stop::broken(
+                "  expected: a refusal, as the capability is not declared\n  seen:     it was \
+                 accepted",
+            )),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Who may run beside whom, and how far each case has come.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The cases that run in this process.
+struct Company {
+    running: Mutex<Running>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Running {
+    together: usize,
+    alone: bool,
+    /// How many wait to be alone: nobody comes in before them.
+    waiting: usize,
+}
+
+static COMPANY: Company = Company {
+    running: Mutex::new(Running { together: 0, alone: false, waiting: 0 }),
+    changed: Condvar::new(),
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    Outside,
+    Together,
+    Alone,
+}
+
+/// How far a case has come: shared with whoever watches over it.
+pub(crate) struct Progress {
+    done: Mutex<Vec<String>>,
+    stay: Mutex<Stay>,
+    /// When something was last heard of it, in milliseconds. No lock, which whoever watches over
+    /// the case might hold when it forks a child.
+    last: AtomicU64,
+}
+
+fn millis() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let (done, stay) = (Mutex::new(Vec::new()), Mutex::new(Stay::Outside));
+        Self { done, stay, last: AtomicU64::new(millis()) }
+    }
+
+    /// Notes what is done.
+    pub(crate) fn did(&self, what: String) {
+        lock(&self.done).push(what);
+        self.tick();
+    }
+
+    /// Notes that the case goes on.
+    pub(crate) fn tick(&self) {
+        self.last.store(millis(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> Vec<String> {
+        lock(&self.done).clone()
+    }
+
+    /// For how long nothing has been heard of the case.
+    pub(crate) fn silence(&self) -> Duration {
+        Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
+    }
+
+    /// Lets the case run beside others.
+    pub(crate) fn join(&self) {
+        self.enter(Stay::Together);
+    }
+
+    /// Waits until no other case runs, and keeps others out.
+    pub(crate) fn join_alone(&self) {
+        self.leave();
+        self.enter(Stay::Alone);
+    }
+
+    fn enter(&self, stay: Stay) {
+        let mut running = lock(&COMPANY.running);
+        running.waiting += usize::from(stay == Stay::Alone);
+        loop {
+            let free = match stay {
+                Stay::Alone => !running.alone && running.together == 0,
+                _ => !running.alone && running.waiting == 0,
+            };
+            if free {
+                break;
+            }
+            // Others may take their time: that is no fault of this one.
+            let second = Duration::from_secs(1);
+            let wait = COMPANY.changed.wait_timeout(running, second);
+            running = wait.unwrap_or_else(PoisonError::into_inner).0;
+            self.tick();
+        }
+        if stay == Stay::Alone {
+            running.waiting -= 1;
+            running.alone = true;
+        } else {
+            running.together += 1;
+        }
+        *lock(&self.stay) = stay;
+    }
+
+    /// The case is over, or given up: others need not wait for it.
+    pub(crate) fn leave(&self) {
+        let stay = std::mem::replace(&mut *lock(&self.stay), Stay::Outside);
+        let mut running = lock(&COMPANY.running);
+        match stay {
+            Stay::Outside => {}
+            Stay::Together => running.together -= 1,
+            Stay::Alone => running.alone = false,
+        }
+        COMPANY.changed.notify_all();
+    }
+}

@@ -1,0 +1,108 @@
+//! Backends that never come back, or close a descriptor twice: the case is named.
+#![cfg(unix)]
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::panic::catch_unwind;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+use selectors::backend::{Backend, BorrowedSource, Capabilities, Poll, RawSource};
+use selectors::{Events, Token, Watch};
+use selectors_testkit::conformance::{check_patiently, run_patiently};
+
+/// Poll, and what happens before each wait.
+struct Spoilt(Poll, fn());
+
+impl Backend for Spoilt {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn register(&mut self, fd: BorrowedSource<'_>, token: Token, watch: Watch) -> io::Result<()> {
+        self.0.register(fd, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.0.modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.0.unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        (self.1)();
+        self.0.wait(events, timeout)
+    }
+}
+
+fn stuck() -> io::Result<Spoilt> {
+    let for_ever = || loop {
+        thread::park();
+    };
+    Ok(Spoilt(Poll::new()?, for_ever))
+}
+
+#[test]
+fn a_test_that_does_not_come_back_fails_by_name() {
+    let case = "wait_1_zero_reports_what_is_ready";
+    let stuck = || check_patiently(case, stuck, Duration::from_millis(200));
+    let panic = catch_unwind(stuck).expect_err("it cannot have passed");
+    let message = panic.downcast_ref::<String>().expect("a message");
+    assert!(message.starts_with(case), "{message}");
+    assert!(message.contains("did:      waited for no time, with nothing ready"), "{message}");
+    assert!(message.contains("expected: an end of this"), "{message}");
+}
+
+#[test]
+fn others_that_want_to_be_alone_go_on() {
+    let patience = Duration::from_millis(200);
+    // It was alone when it was left behind.
+    let case = "reg_12_no_descriptor_is_leaked";
+    catch_unwind(|| check_patiently(case, stuck, patience)).expect_err("it cannot have passed");
+    check_patiently(case, Poll::new, Duration::from_secs(20));
+}
+
+/// Runs a test of this program in a process of its own, where it does what would end this one.
+fn elsewhere(test: &str) -> Option<Output> {
+    const THERE: &str = "SELECTORS_WATCHDOG_THERE";
+    if std::env::var_os(THERE).is_some() {
+        return None;
+    }
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(program);
+    let command = command.args(["--exact", test, "--nocapture"]).env(THERE, "1");
+    Some(command.output().expect("another process of this program"))
+}
+
+#[test]
+fn a_run_that_does_not_come_back_ends_with_a_message() {
+    let Some(output) = elsewhere("a_run_that_does_not_come_back_ends_with_a_message") else {
+        run_patiently(stuck, Duration::from_millis(1));
+        return;
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101), "{message}");
+    assert!(message.contains("failed: reg_"), "{message}");
+    assert!(message.contains("expected: an end of this"), "{message}");
+}
+
+#[test]
+fn who_closes_twice_is_named() {
+    let Some(output) = elsewhere("who_closes_twice_is_named") else {
+        let close_twice = || {
+            let file = tempfile::tempfile().expect("a file");
+            nix::unistd::close(file.as_raw_fd()).expect("it is open");
+            drop(file);
+        };
+        let new = move || Ok(Spoilt(Poll::new()?, close_twice));
+        check_patiently("wait_1_zero_reports_what_is_ready", new, Duration::from_secs(5));
+        return;
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{message}");
+    let expected = "failed: wait_1_zero_reports_what_is_ready: the process aborts";
+    assert!(message.contains(expected), "{message}");
+}
