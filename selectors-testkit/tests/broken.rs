@@ -28,6 +28,8 @@ mod modify;
 mod readiness;
 #[path = "broken/registry.rs"]
 mod registry;
+#[path = "broken/seldom.rs"]
+mod seldom;
 #[path = "broken/waiting.rs"]
 mod waiting;
 
@@ -68,7 +70,9 @@ const PATIENCE: [Duration; 3] =
     [Duration::from_millis(40), Duration::from_millis(500), Duration::from_secs(6)];
 
 fn run(row: &Row, patience: Duration) -> Report {
-    let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), 3 * patience));
+    // Sooner than the suite's own watchdog.
+    let until = (3 * patience).min(Duration::from_secs(8));
+    let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), until));
     let report = run_side_by_side(broken, patience, None);
     registry::free_leaked();
     report
@@ -140,6 +144,7 @@ defects! {
     "REG-5" duplicate_refused "takes a duplicate for the file it knows"
         poll registry::KnowsFilesByInode =>
             reg_5_a_duplicate_is_a_source_of_its_own
+            reg_5_a_duplicate_changes_without_its_twin
             wait_7_every_ready_source_gets_its_turn;
     "REG-6" closed_taken "takes a closed descriptor in"
         poll registry::TakesClosed::default() =>
@@ -164,7 +169,8 @@ defects! {
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
-            ready_7_pipe_reader_gone_wakes_full_writer;
+            ready_7_pipe_reader_gone_wakes_full_writer
+            wait_11_nor_who_has_closed_sources;
     "REG-7" half_left "leaves half of what it refused"
         poll registry::LeavesHalf::default() =>
             reg_7_a_refusal_leaves_nothing_behind;
@@ -185,7 +191,8 @@ defects! {
             reg_9_what_was_unregistered_does_not_make_it_spin
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
-            ready_11_the_null_device_is_always_ready;
+            ready_11_the_null_device_is_always_ready
+            wait_11_who_has_nothing_to_report_sleeps;
     "REG-10" old_token "tells the token that a descriptor had first"
         poll registry::TellsOldTokens::default() =>
             reg_9_what_came_and_went_between_two_waits
@@ -197,19 +204,24 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
+            proc_2_a_wake_hides_no_event
             wait_10_an_unregistered_source_has_no_key;
     "REG-12" leak "leaks a descriptor of its own"
         poll registry::Leaks::new() =>
-            reg_12_no_descriptor_is_leaked;
+            reg_12_no_descriptor_is_leaked
+            reg_12_no_call_leaks;
     "REG-12" leaked_duplicates "leaks a duplicate of each source"
         poll registry::LeaksDuplicates =>
             reg_12_dropping_closes_everything
-            reg_12_no_descriptor_is_leaked;
+            reg_12_no_descriptor_is_leaked
+            reg_9_its_peer_sees_the_end_at_once
+            reg_12_no_call_leaks;
     "REG-12" shut_down "shuts its sources down when it is dropped"
         poll registry::ShutsDown =>
             reg_12_closing_hands_everything_back
             ready_4_only_what_was_asked_for
             ready_6_a_half_closed_peer
+            wait_2_without_a_timeout_a_signal_ends_it
             proc_4_a_forked_copy_changes_nothing;
     "REG-13" inheritable "opens a descriptor that is not close-on-exec"
         poll registry::Inheritable::new() =>
@@ -228,6 +240,8 @@ defects! {
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
+            reg_5_a_duplicate_changes_without_its_twin
+            ready_5_a_listener_stays_ready_until_all_are_accepted
             proc_4_a_forked_copy_changes_nothing;
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll modify::SkipsTheSame =>
@@ -236,7 +250,10 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_reports_once
-            mode_2_one_shot_is_silent_about_hang_ups_too;
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_arming_with_a_new_interest
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            proc_6_a_selector_changes_threads;
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll modify::PutsOff::unless(modify::same_as_before) =>
             mod_3_a_fired_one_shot_is_armed_again
@@ -247,7 +264,10 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_3_edge_reports_again_after_there_and_back;
+            mode_3_edge_reports_again_after_there_and_back
+            mode_2_arming_with_a_new_interest
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            proc_6_a_selector_changes_threads;
     "MOD-4" no_roll_back "forgets to roll back"
         poll modify::DeletesAndAdds =>
             mod_4_map_and_kernel_agree_after_a_descriptor_went;
@@ -265,7 +285,8 @@ defects! {
             close_4_the_others_keep_their_state
             close_4_a_ghost_does_not_make_it_spin
             close_4_a_forked_holder_keeps_no_ghost
-            close_5_a_closed_descriptor_does_not_make_it_spin;
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            reg_12_no_call_leaks;
     "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
         poll modify::LeavesTheReplaced::default() =>
             close_2_unregister_after_the_number_was_reused;
@@ -280,7 +301,8 @@ defects! {
             close_4_a_forked_holder_keeps_no_ghost;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
         poll Tells(modify::swallows_closed) =>
-            close_5_a_closed_descriptor_does_not_make_it_spin;
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            wait_11_nor_who_has_closed_sources;
     "CLOSE-5" closed_readable "tells POLLNVAL as READ"
         poll Tells(modify::closed_is_readable) =>
             close_5_a_closed_descriptor_harms_no_other
@@ -290,22 +312,27 @@ defects! {
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
-            close_5_a_closed_one_shot_is_reported_once;
+            close_5_a_closed_one_shot_is_reported_once
+            wait_11_nor_who_has_closed_sources;
     "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
         poll modify::LooksAtClosedAlone =>
             close_5_a_closed_descriptor_harms_no_other;
     "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
         poll modify::RepeatsClosed =>
-            close_5_a_closed_one_shot_is_reported_once;
+            close_5_a_closed_one_shot_is_reported_once
+            wait_11_nor_who_has_closed_sources;
     "READY-1" idle_pipes "reports idle pipes"
         poll readiness::Assumes(readiness::every_pipe_is_readable) =>
             ready_1_idle_sources_are_silent
             ready_2_unread_data_is_read
-            ready_12_a_fifo_behaves_as_a_pipe;
+            ready_12_a_fifo_behaves_as_a_pipe
+            ready_1_what_came_and_went_between_two_waits;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll readiness::Assumes(readiness::whoever_may_write_can) =>
             ready_2_space_is_write_and_none_is_not
-            ready_12_a_fifo_behaves_as_a_pipe;
+            ready_12_a_fifo_behaves_as_a_pipe
+            ready_1_what_came_and_went_between_two_waits
+            wait_11_who_has_nothing_to_report_sleeps;
     "READY-3" two_events "two events for two directions"
         poll readiness::SeparatesDirections =>
             reg_9_what_came_and_went_between_two_waits
@@ -320,6 +347,10 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_reports_once
             mode_2_a_fired_one_shot_can_be_unregistered
+            mode_2_arming_with_a_new_interest
+            reg_9_flags_are_as_they_were
+            wait_8_the_last_bit_of_a_word
+            proc_6_a_selector_changes_threads
             wait_8_descriptors_above_1024
             proc_4_a_forked_copy_changes_nothing;
     "READY-4" error_is_read "tells an error as READ alone"
@@ -339,10 +370,12 @@ defects! {
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_pipe_reader_gone_wakes_full_writer
             ready_7_a_hang_up_wakes_who_waits_for_write
-            ready_8_data_before_end_of_file;
+            ready_8_data_before_end_of_file
+            wait_11_nor_who_has_closed_sources;
     "READY-5" deaf_listener "says nothing of pending connections"
         poll Tells(readiness::listeners_are_deaf) =>
-            ready_5_a_pending_connection_is_read;
+            ready_5_a_pending_connection_is_read
+            ready_5_a_listener_stays_ready_until_all_are_accepted;
     "READY-5" refusal_is_end "tells a refused connect as an end-of-file"
         poll Tells(readiness::refusal_is_the_end) =>
             ready_4_an_error_wakes_whatever_was_asked_for
@@ -370,7 +403,8 @@ defects! {
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
-            ready_7_pipe_reader_gone_wakes_full_writer;
+            ready_7_pipe_reader_gone_wakes_full_writer
+            wait_11_nor_who_has_closed_sources;
     "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
         poll Tells(readiness::half_close_is_hang_up) =>
             ready_6_a_half_closed_peer
@@ -390,6 +424,8 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_reports_once
+            mode_2_arming_with_a_new_interest
+            wait_8_the_last_bit_of_a_word
             wait_8_descriptors_above_1024;
     "READY-6" silent_ends "says nothing of an end-of-file"
         poll Tells(readiness::ends_are_silent) =>
@@ -458,7 +494,10 @@ defects! {
             mod_4_a_file_keeps_its_state
             close_5_a_closed_descriptor_harms_no_other
             ready_11_a_regular_file_is_always_ready
-            ready_11_files_go_with_other_sources;
+            ready_11_files_go_with_other_sources
+            reg_12_no_call_leaks
+            reg_12_nothing_is_closed_twice
+            wait_11_who_has_nothing_to_report_sleeps;
     "READY-11" no_directories "refuses directories with EPERM"
         poll Refuses(readiness::no_directories) =>
             ready_11_a_directory_is_always_ready;
@@ -500,6 +539,8 @@ defects! {
             mode_2_one_shot_reports_once
             mode_3_edge_reports_again_after_modify
             mode_5_modes_mix
+            reg_5_a_duplicate_changes_without_its_twin
+            ready_5_a_listener_stays_ready_until_all_are_accepted
             wait_9_select_into_replaces
             wait_10_an_unregistered_source_has_no_key
             proc_5_a_panic_leaves_the_selector_usable;
@@ -517,6 +558,13 @@ defects! {
             mode_2_a_fired_one_shot_can_be_unregistered
             mode_2_a_fired_one_shot_does_not_make_it_spin
             mode_5_modes_mix
+            ready_1_what_was_drained_of_many
+            mode_2_arming_with_a_new_interest
+            reg_5_a_duplicate_changes_without_its_twin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            proc_2_a_wake_hides_no_event
             proc_4_a_forked_copy_changes_nothing;
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll modes::OneShot::new(1, Readiness::empty()) =>
@@ -524,7 +572,9 @@ defects! {
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
-            mode_2_a_fired_one_shot_does_not_make_it_spin;
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources;
     "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::HANGUP) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
@@ -533,7 +583,9 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
-            mode_2_a_fired_one_shot_does_not_make_it_spin;
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources;
     "MODE-2" errors_after "tells errors of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::ERROR) =>
             close_5_a_closed_one_shot_is_reported_once
@@ -542,13 +594,19 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
-            mode_2_a_fired_one_shot_does_not_make_it_spin;
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources;
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll modes::ForgetsTheFired::default() =>
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
+            reg_5_a_duplicate_changes_without_its_twin
+            reg_9_its_peer_sees_the_end_at_once
+            reg_12_no_call_leaks
+            proc_2_a_wake_hides_no_event
             proc_4_a_forked_copy_changes_nothing;
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(modes::edge_is_level) =>
@@ -560,10 +618,17 @@ defects! {
             mode_3_edge_reports_again_after_modify
             mode_3_edge_reports_again_after_there_and_back
             mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_2_a_list_forgets_its_wake
             proc_2_many_wakes_are_one;
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(modes::edge_is_one_shot) =>
             mode_3_edge_reports_what_is_new
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;
@@ -583,10 +648,16 @@ defects! {
             mode_3_edge_reports_again_after_modify
             mode_3_edge_reports_again_after_there_and_back
             mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_2_a_list_forgets_its_wake
             proc_2_many_wakes_are_one;
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll modes::ModifiesExclusive =>
-            mode_4_exclusive_can_be_modified;
+            mode_4_exclusive_can_be_modified
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(modes::no_exclusive) =>
             mod_4_the_backend_goes_on_as_before
@@ -595,7 +666,10 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
-            mode_5_modes_mix;
+            mode_5_modes_mix
+            ready_1_what_came_and_went_between_two_waits
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were;
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Tells(|r, source| if source.watch.mode == Mode::Exclusive { Readiness::empty() } else { r }) =>
             mod_4_the_backend_goes_on_as_before
@@ -604,16 +678,23 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
-            mode_5_modes_mix;
+            mode_5_modes_mix
+            ready_1_what_came_and_went_between_two_waits
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were;
     "MODE-5" one_mode "uses the last mode for all"
         epoll modes::HasOneMode =>
             close_4_the_others_keep_their_state
-            mode_5_modes_mix;
+            mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            proc_1_a_wait_of_no_time_sees_a_wake;
     "WAIT-1" no_look "does not look when it is not to wait"
         poll waiting::SkipsTheLook =>
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
+            wait_11_nor_who_has_closed_sources
+            proc_1_a_wait_of_no_time_sees_a_wake
             wait_1_zero_reports_what_is_ready;
     "WAIT-2" empty_at_once "returns at once without sources"
         poll waiting::WithoutSources(|| Ok(())) =>
@@ -621,6 +702,8 @@ defects! {
             ready_11_a_regular_file_is_always_ready
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it;
     "WAIT-2" empty_refused "answers EINVAL without sources"
@@ -636,6 +719,10 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
+            reg_12_no_call_leaks
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
+            wait_8_the_last_bit_of_a_word
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it
             wait_8_descriptors_above_1024
@@ -643,10 +730,12 @@ defects! {
             proc_4_a_forked_copy_changes_nothing;
     "WAIT-3" rounds_down "rounds timeouts down"
         poll Times(waiting::millis_rounded_down) =>
+            wait_3_the_backend_waits_for_long
             wait_3_the_backend_rounds_away_from_zero
             wait_4_a_fine_timeout_does_not_spin;
     "WAIT-3" fast_clock "its clock is too fast"
         poll waiting::HasAFastClock =>
+            wait_3_the_backend_waits_for_long
             wait_2_without_sources_the_timeout_holds
             wait_3_never_early
             wait_3_the_backend_rounds_away_from_zero
@@ -663,16 +752,19 @@ defects! {
             wait_5_no_timeout_is_too_long;
     "WAIT-6" retries "retries by itself after a signal"
         poll waiting::RetriesByItself =>
+            wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends;
     "WAIT-6" early "returns early on EINTR"
         poll waiting::TakesSignalsForTimeouts =>
+            wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends;
     "WAIT-6" fails "fails when a signal came"
         poll waiting::TakesSignalsForErrors =>
+            wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_a_signal_does_not_end_the_wait
             wait_6_no_event_is_lost
@@ -686,6 +778,7 @@ defects! {
             wait_7_every_ready_source_gets_its_turn;
     "WAIT-8" bits "refuses descriptors from 1024"
         poll Refuses(waiting::not_from_1024_to_2047) =>
+            wait_8_the_last_bit_of_a_word
             wait_7_every_ready_source_gets_its_turn
             wait_8_descriptors_above_1024;
     "WAIT-9" cleared "clears the list before it waits"
@@ -703,6 +796,7 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
+            proc_2_a_wake_hides_no_event
             wait_10_an_unregistered_source_has_no_key;
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll modify::PutsOff::unless(modify::watched_as_before) =>
@@ -713,18 +807,95 @@ defects! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;
     "PROC-2" phantom_wakes "reports each wake twice"
         poll HasAWaker::new(Wakes::Twice) =>
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_2_a_list_forgets_its_wake
             proc_2_many_wakes_are_one;
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_6_a_selector_changes_threads
             wait_2_without_sources_a_waker_ends_it
             proc_1_a_wake_ends_a_wait
             proc_2_no_wake_is_lost
             proc_3_wakers_tokens_and_events_cross_threads;
+    "WAIT-2" none_is_zero "takes no timeout for zero"
+        poll seldom::NoneIs(Duration::ZERO) =>
+            wait_2_without_a_timeout_a_signal_ends_it;
+    "WAIT-2" none_is_a_moment "takes no timeout for a short one"
+        poll seldom::NoneIs(Duration::from_millis(2)) =>
+            wait_2_without_a_timeout_a_signal_ends_it;
+    "READY-1" collects_early "collects what is ready before it is to wait"
+        poll seldom::CollectsEarly::default() =>
+            close_5_a_closed_descriptor_harms_no_other
+            ready_1_what_came_and_went_between_two_waits
+            reg_5_a_duplicate_changes_without_its_twin
+            wait_8_descriptors_above_1024;
+    "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
+        poll seldom::KeepsTheRest::new(40) =>
+            ready_1_what_was_drained_of_many;
+    "REG-9" held "holds the open file until the next wait"
+        poll seldom::HoldsTheUnregistered::default() =>
+            reg_9_its_peer_sees_the_end_at_once;
+    "REG-9" nonblocking "makes its sources non-blocking"
+        poll seldom::SetsNonblocking =>
+            reg_9_flags_are_as_they_were;
+    "REG-12" leaks_refused "leaks a descriptor when it refuses"
+        poll seldom::LeaksWhen::Refused =>
+            reg_12_no_call_leaks;
+    "REG-12" leaks_modified "leaks a descriptor when it modifies"
+        poll seldom::LeaksWhen::Modified =>
+            reg_12_no_call_leaks;
+    "REG-12" leaks_timed "leaks a descriptor when it waits for a time"
+        poll seldom::LeaksWhen::Timed =>
+            reg_12_no_call_leaks;
+    "REG-12" closes_twice "closes a descriptor twice"
+        poll seldom::ClosesTwice::default() =>
+            reg_12_nothing_is_closed_twice;
+    "PROC-6" one_thread "serves the thread that filled it alone"
+        poll seldom::KnowsItsThread::default() =>
+            proc_6_a_selector_changes_threads;
+    "WAIT-11" turns_inside "looks again and again instead of waiting"
+        poll seldom::TurnsInside =>
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_the_backend_itself_sleeps
+            wait_11_nor_who_has_closed_sources;
+    "WAIT-11" reads_too "watches for READ whatever is asked for"
+        poll Watches(seldom::reads_too) =>
+            mod_1_the_backend_does_not_add_to_the_old_interest
+            wait_11_who_has_nothing_to_report_sleeps;
+    "REG-10" eight_bits "keeps eight bits of a generation"
+        poll seldom::CutsGenerations =>
+            reg_10_no_token_comes_twice;
+    "PROC-2" beside_a_wake "drops what is ready beside a wake"
+        poll seldom::DropsBesideAWake =>
+            proc_2_a_wake_hides_no_event;
+    "PROC-1" no_look_at_wakes "does not look at wakes when it is not to block"
+        poll seldom::WakesWhoBlocks =>
+            proc_1_a_wait_of_no_time_sees_a_wake;
+    "MODE-2" arms_the_old "arms a one-shot for its first interest"
+        poll seldom::ArmsTheOld::default() =>
+            mode_2_arming_with_a_new_interest;
+    "REG-5" twins "changes duplicates together"
+        poll seldom::ChangesTwins =>
+            reg_5_a_duplicate_changes_without_its_twin;
+    "WAIT-3" a_moment_at_a_time "waits for 16 ms at most"
+        poll Times(seldom::no_longer_than_a_moment) =>
+            wait_3_the_backend_waits_for_long;
+    "READY-5" listeners_once "reports a listener once for each connection"
+        epoll seldom::WatchesSome(seldom::level_listener_is_edge) =>
+            ready_5_a_listener_stays_ready_until_all_are_accepted;
+    "WAIT-8" last_bit "does not look at the last bit of its last word"
+        poll seldom::LosesTheLastBit =>
+            wait_8_the_last_bit_of_a_word;
     "PROC-4" unregisters "unregisters one by one when it is dropped"
         epoll waiting::UnregistersWhenDropped =>
             proc_4_a_forked_copy_changes_nothing;

@@ -58,6 +58,9 @@ defects! {
         proc_5_a_panic_leaves_the_selector_usable;
     a_list_that_is_appended_to Appends:
         wait_9_select_into_replaces;
+    a_list_that_is_left_alone LeavesTheList:
+        proc_2_a_list_forgets_its_wake
+        wait_9_select_into_replaces;
 }
 
 #[test]

@@ -87,6 +87,7 @@ pub(crate) struct Case<'a, B> {
 #[expect(
     clippy::unused_self,
     clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
     reason = "a case reads as what it does and expects"
 )]
 impl<B: Backend> Case<'_, B> {

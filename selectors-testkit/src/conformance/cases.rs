@@ -101,6 +101,31 @@ macro_rules! for_each_case {
                 mode_4_exclusive_wakes_at_least_one
                 mode_4_exclusive_can_be_modified
                 mode_5_modes_mix;
+            as_of_now:
+                ready_1_what_came_and_went_between_two_waits
+                ready_1_what_was_drained_of_many
+                mode_2_arming_with_a_new_interest
+                reg_5_a_duplicate_changes_without_its_twin;
+            release:
+                reg_9_its_peer_sees_the_end_at_once
+                reg_9_flags_are_as_they_were
+                reg_12_no_call_leaks
+                reg_12_nothing_is_closed_twice;
+            for_ever:
+                wait_2_without_a_timeout_a_source_ends_it
+                wait_2_without_a_timeout_a_signal_ends_it
+                wait_3_the_backend_waits_for_long;
+            processor:
+                wait_11_who_has_nothing_to_report_sleeps
+                wait_11_the_backend_itself_sleeps
+                wait_11_nor_who_has_closed_sources;
+            second_paths:
+                ready_5_a_listener_stays_ready_until_all_are_accepted
+                proc_1_a_wait_of_no_time_sees_a_wake
+                proc_2_a_wake_hides_no_event
+                proc_2_a_list_forgets_its_wake
+                wait_8_the_last_bit_of_a_word
+                proc_6_a_selector_changes_threads;
             waiting:
                 wait_1_zero_reports_what_is_ready
                 wait_2_without_sources_the_timeout_holds

@@ -391,9 +391,9 @@ pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) ->
     let (ours, mut theirs) = pair()?;
     theirs.write_all(b"x")?;
     let mut selector = case.selector()?;
-    case.did("registered and unregistered the same socket a hundred times");
+    case.did("registered and unregistered the same socket three hundred times");
     let mut old = Vec::new();
-    for round in 0..100 {
+    for round in 0..300 {
         let token = selector.register(&ours, Interest::READ, round)?;
         case.expect("whether the token was there before", old.contains(&token), false)?;
         case.only(&selector.select(case.long())?, token)?;
@@ -401,14 +401,14 @@ pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) ->
         old.push(token);
     }
     case.did("registered it once more, and used the old tokens");
-    let token = selector.register(&ours, Interest::READ, 100)?;
+    let token = selector.register(&ours, Interest::READ, 300)?;
     for &old in &old {
         case.expect("whether an old token has a key", selector.get(old).is_some(), false)?;
         case.expect("whether it is contained", selector.contains(old), false)?;
         case.expect("whether it can be modified", selector.modify(old, BOTH).is_ok(), false)?;
         case.expect("whether it can be unregistered", selector.unregister(old).is_ok(), false)?;
     }
-    case.expect("the data", selector.get(token).map(|key| *key.data), Some(100))
+    case.expect("the data", selector.get(token).map(|key| *key.data), Some(300))
 }
 
 pub(super) fn reg_11_every_view_agrees<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -34,6 +34,8 @@ pub enum SelectorDefect {
     LosesTheHandled,
     /// It appends to the list of events.
     Appends,
+    /// It leaves the list of events as it was when nothing came.
+    LeavesTheList,
 }
 
 pub(crate) struct Subject<F, T, B> {
@@ -169,6 +171,10 @@ impl<F, T, B: Backend> Subject<F, T, B> {
     ) -> Result<()> {
         let before = events.clone();
         self.selector.select_into(events, timeout)?;
+        let none = events.is_empty() && !events.woken() && !events.interrupted();
+        if none && self.has(SelectorDefect::LeavesTheList) {
+            *events = before.clone();
+        }
         if self.has(SelectorDefect::Appends) {
             events.extend(before);
         }

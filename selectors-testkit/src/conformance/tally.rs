@@ -1,7 +1,8 @@
 //! What came of the cases of one `conformance_tests!`: that not run is not passed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ pub fn expect_all_run(module: &'static str) {
         return;
     }
     let mut text: String = missing.iter().map(|(name, why)| not_run(name, why)).collect();
-    text += &format!("{module}: {} of {started} cases could not run\n", missing.len());
+    let _ = writeln!(text, "{module}: {} of {started} cases could not run", missing.len());
     let _ = io::stderr().write_all(text.as_bytes());
     let strict = std::env::var_os("SELECTORS_ALL_CASES").is_some_and(|value| !value.is_empty());
     assert!(!strict, "{text}");

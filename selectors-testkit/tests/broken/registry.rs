@@ -217,6 +217,10 @@ pub(crate) fn free_leaked() {
     LEAKED.lock().unwrap().clear();
 }
 
+pub(crate) fn leak(fd: OwnedFd) {
+    LEAKED.lock().unwrap().push(fd);
+}
+
 /// Opens a descriptor and never closes it.
 pub(crate) struct Leaks;
 

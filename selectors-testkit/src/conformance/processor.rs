@@ -1,0 +1,140 @@
+//! WAIT-11: with nothing to report no processor time is spent.
+
+use std::net::Shutdown;
+use std::time::Duration;
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Interest, Mode};
+
+use super::{Case, NOW, Outcome, Subject};
+use crate::fixtures::{
+    LooseDescriptor, borrow, drain, fill, if_any, pair, processor_time, regular_file, send,
+    tcp_pair,
+};
+
+// Each alone: where many turn at once, none of them gets much of the processor.
+
+/// How long to wait for nothing.
+const IDLE: Duration = Duration::from_millis(40);
+
+/// What that may take: a wait that is right needs a fiftieth of it, and one that turns inside
+/// itself most of [`IDLE`].
+const LITTLE: Duration = Duration::from_millis(5);
+
+const TURNS: &str = "the kernel reports again and again what is masked away: watch for less, or \
+                     silence the source in the kernel";
+
+type Sources<'a, B> = Subject<BorrowedSource<'a>, (), B>;
+
+/// Checks that a wait brings nothing and takes no time of the processor.
+fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcome {
+    let before = processor_time()?;
+    let events = selector.select(Some(IDLE))?;
+    let spent = processor_time()?.saturating_sub(before);
+    case.expect_tokens(&events, &[])?;
+    let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}");
+    case.expect_or(TURNS, spent < LITTLE, &what, spent)
+}
+
+pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let capabilities = case.backend()?.capabilities();
+    let mut selector = case.selector()?;
+    case.did("registered an idle socket, and woke it once");
+    let (quiet, _quiet_peer) = pair()?;
+    selector.register(borrow(&quiet), Interest::READ, ())?;
+    if capabilities.waker {
+        selector.waker()?.wake()?;
+        selector.select(case.long())?;
+    }
+    case.did("… one with unread data, full, half-closed by its peer, watched for WRITE alone");
+    let (full, full_peer) = pair()?;
+    fill(&full)?;
+    send(&full_peer, b"x")?;
+    socket2::SockRef::from(&full_peer).shutdown(Shutdown::Write)?;
+    selector.register(borrow(&full), Interest::WRITE, ())?;
+    case.did("… one-shot ones that have fired, and whose peers are gone");
+    let (fired, fired_peer) = pair()?;
+    let (reset, reset_peer) = tcp_pair()?;
+    let both = Interest::READ | Interest::WRITE;
+    selector.register_with(borrow(&fired), both, (), Mode::OneShot)?;
+    selector.register_with(borrow(&reset), both, (), Mode::OneShot)?;
+    let file = if_any(regular_file())?;
+    if let Some(file) = &file {
+        selector.register_with(borrow(file), both, (), Mode::OneShot)?;
+    }
+    selector.select(case.long())?;
+    crate::fixtures::reset(reset_peer)?;
+    drop(fired_peer);
+    case.did("… one that was unregistered, and is ready");
+    let (gone, gone_peer) = pair()?;
+    send(&gone_peer, b"x")?;
+    let token = selector.register(borrow(&gone), Interest::READ, ())?;
+    selector.select(NOW)?;
+    selector.unregister(token)?;
+    let (edge, edge_peer) = pair()?;
+    if capabilities.edge {
+        case.did("… an edge-triggered one that was reported");
+        send(&edge_peer, b"x")?;
+        selector.register_with(borrow(&edge), Interest::READ, (), Mode::Edge)?;
+        selector.select(case.long())?;
+    }
+    let (urgent, urgent_peer) = tcp_pair()?;
+    if capabilities.priority {
+        case.did("… one with data that is not urgent, watched for PRIORITY alone");
+        send(&urgent_peer, b"x")?;
+        selector.register(borrow(&urgent), Interest::PRIORITY, ())?;
+    }
+    case.did(format!("waited for {IDLE:?}"));
+    idle(case, &mut selector)
+}
+
+pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let before = processor_time()?;
+    let (quiet, _quiet_peer) = pair()?;
+    let mut backend = case.backend()?;
+    let watch = selectors::Watch::new(Interest::READ, Mode::Level);
+    backend.register(borrow(&quiet), selectors::Token::from_bits(1), watch)?;
+    case.did(format!("had the backend wait for {IDLE:?} with an idle source"));
+    let mut events = selectors::Events::new();
+    backend.wait(&mut events, Some(IDLE))?;
+    let spent = processor_time()?.saturating_sub(before);
+    let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}");
+    case.expect_or(
+        "the wait looks again and again instead of having the kernel wait",
+        spent < LITTLE,
+        &what,
+        spent,
+    )
+}
+
+pub(super) fn wait_11_nor_who_has_closed_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    for mode in [Mode::Level, Mode::OneShot] {
+        let (alive, peer) = pair()?;
+        let loose = LooseDescriptor::duplicate(&alive)?;
+        let alone = LooseDescriptor::duplicate(pair()?.0)?;
+        let mut selector = case.selector()?;
+        case.did(format!("closed two {mode:?} sources, of which one has a duplicate"));
+        for source in [&loose, &alone] {
+            selector.register_with(source.borrow(), Interest::READ, (), mode)?;
+        }
+        selector.select(NOW)?;
+        loose.close()?;
+        alone.close()?;
+        send(&peer, b"x")?;
+        let reported = !selector.select(NOW)?.is_empty();
+        if reported && mode == Mode::Level {
+            // Reported each time, so nobody sleeps.
+            continue;
+        }
+        selector.select(NOW)?;
+        drain(&alive)?;
+        case.did(format!("waited for {IDLE:?}"));
+        idle(case, &mut selector)?;
+    }
+    Ok(())
+}
