@@ -7,9 +7,12 @@
 //! of one system.
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::process::Command;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Once};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -38,6 +41,8 @@ use waiting::{HasAWaker, Wakes};
 
 /// A backend with a defect, and what is to catch it.
 struct Row {
+    /// The test that runs it.
+    test: &'static str,
     /// What is wrong.
     defect: &'static str,
     /// The rule that it breaks.
@@ -82,14 +87,47 @@ fn run(row: &Row, patience: Duration) -> Report {
 /// one row would keep open what another closes.
 const ISOLATED: &str = "SELECTORS_BROKEN_ROW";
 
-fn check_in_a_process_of_its_own(test: &str, row: &Row) {
+/// What came of the rows that have been run.
+static DONE: Mutex<BTreeMap<&str, Output>> = Mutex::new(BTreeMap::new());
+static ONE_MORE: Condvar = Condvar::new();
+
+fn run_in_a_process_of_its_own(row: &Row) -> Output {
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new(program);
+    let command = command.args(["--exact", row.test, "--nocapture"]).env(ISOLATED, "1");
+    command.output().expect("another process of this program")
+}
+
+/// Runs all rows, more at a time than the harness does, as they wait most of the time.
+fn start_all() {
+    let next = Arc::new(AtomicUsize::new(0));
+    for _ in 0..5 {
+        let next = Arc::clone(&next);
+        thread::spawn(move || {
+            while let Some(row) = ROWS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let output = run_in_a_process_of_its_own(row);
+                DONE.lock().unwrap().insert(row.defect, output);
+                ONE_MORE.notify_all();
+            }
+        });
+    }
+}
+
+fn check_in_a_process_of_its_own(row: &Row) {
     if std::env::var_os(ISOLATED).is_some() {
         return check(row);
     }
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new(program);
-    let output = command.args(["--exact", test, "--nocapture"]).env(ISOLATED, "1").output();
-    let output = output.expect("another process of this program");
+    let all = std::env::args().skip(1).all(|argument| argument.starts_with('-'));
+    let output = if all {
+        static STARTED: Once = Once::new();
+        STARTED.call_once(start_all);
+        let done = DONE.lock().unwrap();
+        let waits = |done: &mut BTreeMap<&str, Output>| !done.contains_key(row.defect);
+        let mut done = ONE_MORE.wait_while(done, waits).unwrap();
+        done.remove(row.defect).expect("it was waited for")
+    } else {
+        run_in_a_process_of_its_own(row)
+    };
     println!("{}", String::from_utf8_lossy(&output.stdout));
     println!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}: {}", row.defect, output.status);
@@ -123,6 +161,7 @@ fn check(row: &Row) {
 macro_rules! defects {
     ($($rule:literal $test:ident $defect:literal $beneath:ident $make:expr => $($case:ident)+;)+) => {
         const ROWS: &[Row] = &[$(Row {
+            test: stringify!($test),
             defect: $defect,
             rule: $rule,
             beneath: $beneath,
@@ -134,7 +173,7 @@ macro_rules! defects {
             #[test]
             fn $test() {
                 let row = ROWS.iter().find(|row| row.defect == $defect);
-                check_in_a_process_of_its_own(stringify!($test), row.expect("a row for each test"));
+                check_in_a_process_of_its_own(row.expect("a row for each test"));
             }
         )+
     };
