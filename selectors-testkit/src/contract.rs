@@ -382,6 +382,7 @@ mod tests {
             include_str!("conformance/as_of_now.rs"),
             include_str!("conformance/for_ever.rs"),
             include_str!("conformance/processor.rs"),
+            include_str!("conformance/random/mod.rs"),
             include_str!("conformance/release.rs"),
             include_str!("conformance/second_paths.rs"),
             include_str!("conformance/registry.rs"),

@@ -184,6 +184,9 @@ defects! {
         poll registry::KnowsFilesByInode =>
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_7_every_ready_source_gets_its_turn;
     "REG-6" closed_taken "takes a closed descriptor in"
         poll registry::TakesClosed::default() =>
@@ -209,7 +212,10 @@ defects! {
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_full_writer
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "REG-7" half_left "leaves half of what it refused"
         poll registry::LeavesHalf::default() =>
             reg_7_a_refusal_leaves_nothing_behind;
@@ -224,7 +230,10 @@ defects! {
     "REG-9" place_lost "forgets the wrong source after a removal"
         poll registry::LosesItsPlace::default() =>
             reg_9_the_backend_forgets_what_was_unregistered
-            reg_9_what_came_and_went_between_two_waits;
+            reg_9_what_came_and_went_between_two_waits
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
         poll registry::HidesTheUnregistered::default() =>
             reg_9_what_was_unregistered_does_not_make_it_spin
@@ -244,6 +253,9 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_10_an_unregistered_source_has_no_key;
     "REG-12" leak "leaks a descriptor of its own"
         poll registry::Leaks::new() =>
@@ -270,7 +282,9 @@ defects! {
             reg_13_descriptors_are_close_on_exec;
     "MOD-1" masks_added "ORs the old mask on modify"
         poll modify::AddsInterests =>
-            mod_1_the_backend_does_not_add_to_the_old_interest;
+            mod_1_the_backend_does_not_add_to_the_old_interest
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes;
     "MOD-1" modified_late "modifies after the next wait"
         poll modify::ModifiesLate::default() =>
             mod_1_the_next_select_uses_the_new_interest
@@ -281,6 +295,9 @@ defects! {
             ready_11_the_null_device_is_always_ready
             reg_5_a_duplicate_changes_without_its_twin
             ready_5_a_listener_stays_ready_until_all_are_accepted
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_4_a_forked_copy_changes_nothing;
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll modify::SkipsTheSame =>
@@ -292,7 +309,10 @@ defects! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_arming_with_a_new_interest
             ready_5_a_listener_stays_ready_until_all_are_accepted
-            proc_6_a_selector_changes_threads;
+            proc_6_a_selector_changes_threads
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll modify::PutsOff::unless(modify::same_as_before) =>
             mod_3_a_fired_one_shot_is_armed_again
@@ -306,10 +326,14 @@ defects! {
             mode_3_edge_reports_again_after_there_and_back
             mode_2_arming_with_a_new_interest
             ready_5_a_listener_stays_ready_until_all_are_accepted
-            proc_6_a_selector_changes_threads;
+            proc_6_a_selector_changes_threads
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MOD-4" no_roll_back "forgets to roll back"
         poll modify::DeletesAndAdds =>
-            mod_4_map_and_kernel_agree_after_a_descriptor_went;
+            mod_4_map_and_kernel_agree_after_a_descriptor_went
+            close_5_random_programs_that_close;
     "MOD-4" refused_and_done "refuses a modify after it was made"
         poll modify::RefusesAndChanges =>
             mod_4_the_backend_goes_on_as_before
@@ -325,7 +349,8 @@ defects! {
             close_4_a_ghost_does_not_make_it_spin
             close_4_a_forked_holder_keeps_no_ghost
             close_5_a_closed_descriptor_does_not_make_it_spin
-            reg_12_no_call_leaks;
+            reg_12_no_call_leaks
+            close_5_random_programs_that_close;
     "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
         poll modify::LeavesTheReplaced::default() =>
             close_2_unregister_after_the_number_was_reused;
@@ -337,7 +362,8 @@ defects! {
             close_4_a_ghost_does_not_make_it_spin;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
         epoll modify::KnowsByNumber::default() =>
-            close_4_a_forked_holder_keeps_no_ghost;
+            close_4_a_forked_holder_keeps_no_ghost
+            close_5_random_programs_that_close;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
         poll Tells(modify::swallows_closed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
@@ -352,10 +378,12 @@ defects! {
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_a_closed_one_shot_is_reported_once
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            close_5_random_programs_that_close;
     "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
         poll modify::LooksAtClosedAlone =>
-            close_5_a_closed_descriptor_harms_no_other;
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_random_programs_that_close;
     "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
         poll modify::RepeatsClosed =>
             close_5_a_closed_one_shot_is_reported_once
@@ -365,13 +393,19 @@ defects! {
             ready_1_idle_sources_are_silent
             ready_2_unread_data_is_read
             ready_12_a_fifo_behaves_as_a_pipe
-            ready_1_what_came_and_went_between_two_waits;
+            ready_1_what_came_and_went_between_two_waits
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll readiness::Assumes(readiness::whoever_may_write_can) =>
             ready_2_space_is_write_and_none_is_not
             ready_12_a_fifo_behaves_as_a_pipe
             ready_1_what_came_and_went_between_two_waits
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_who_has_nothing_to_report_sleeps
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-3" two_events "two events for two directions"
         poll readiness::SeparatesDirections =>
             reg_9_what_came_and_went_between_two_waits
@@ -390,6 +424,9 @@ defects! {
             reg_9_flags_are_as_they_were
             wait_8_the_last_bit_of_a_word
             proc_6_a_selector_changes_threads
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_8_descriptors_above_1024
             proc_4_a_forked_copy_changes_nothing;
     "READY-4" error_is_read "tells an error as READ alone"
@@ -401,7 +438,10 @@ defects! {
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
-            mode_2_one_shot_is_silent_about_hang_ups_too;
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-4" direction_needed "drops what has no direction"
         poll Tells(|r, _| if r.intersects(readiness::ASKABLE) { r } else { Readiness::empty() }) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
@@ -410,7 +450,9 @@ defects! {
             ready_7_pipe_reader_gone_wakes_full_writer
             ready_7_a_hang_up_wakes_who_waits_for_write
             ready_8_data_before_end_of_file
-            wait_11_nor_who_has_closed_sources;
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-5" deaf_listener "says nothing of pending connections"
         poll Tells(readiness::listeners_are_deaf) =>
             ready_5_a_pending_connection_is_read
@@ -430,7 +472,10 @@ defects! {
             ready_6_a_reset_peer
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_a_hang_up_wakes_who_waits_for_write
-            ready_8_data_before_end_of_file;
+            ready_8_data_before_end_of_file
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-6" no_read_closed "drops READ_CLOSED"
         poll Tells(|r, _| r - Readiness::READ_CLOSED) =>
             ready_6_a_half_closed_peer
@@ -443,7 +488,10 @@ defects! {
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_full_writer
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
         poll Tells(readiness::half_close_is_hang_up) =>
             ready_6_a_half_closed_peer
@@ -478,7 +526,10 @@ defects! {
             ready_6_a_reset_peer
             ready_8_data_before_end_of_file
             mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_2_one_shot_is_silent_about_errors_too;
+            mode_2_one_shot_is_silent_about_errors_too
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-6" undeclared_hints "tells hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
             ready_4_the_backend_tells_errors_as_they_are
@@ -500,23 +551,37 @@ defects! {
     "READY-7" deaf_writers "tells hang-ups to readers alone"
         poll Tells(readiness::writers_hear_no_hang_up) =>
             ready_7_pipe_reader_gone_wakes_full_writer
-            ready_7_a_hang_up_wakes_who_waits_for_write;
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-7" space_alone "says nothing of a pipe without readers"
         poll Tells(readiness::pipes_have_space_or_not) =>
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
-            mode_2_one_shot_is_silent_about_hang_ups_too;
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
         select Declares(|c| c.write_hangup = true) =>
-            ready_7_a_hang_up_wakes_who_waits_for_write;
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-7" silent_pipes "says nothing of a pipe without writers"
         poll Tells(readiness::ends_of_pipes_are_silent) =>
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_a_hang_up_wakes_who_waits_for_write
-            ready_8_data_before_end_of_file;
+            ready_8_data_before_end_of_file
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-8" end_once "tells an end only with the data before it"
         poll readiness::EndsOnce::default() =>
-            ready_8_data_before_end_of_file;
+            ready_8_data_before_end_of_file
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes;
     "READY-9" urgent_is_read "tells PRIORITY as READ"
         poll Tells(readiness::urgent_is_read) =>
             ready_9_out_of_band_data_is_priority;
@@ -536,7 +601,10 @@ defects! {
             ready_11_files_go_with_other_sources
             reg_12_no_call_leaks
             reg_12_nothing_is_closed_twice
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_who_has_nothing_to_report_sleeps
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "READY-11" no_directories "refuses directories with EPERM"
         poll Refuses(readiness::no_directories) =>
             ready_11_a_directory_is_always_ready;
@@ -580,6 +648,9 @@ defects! {
             mode_5_modes_mix
             reg_5_a_duplicate_changes_without_its_twin
             ready_5_a_listener_stays_ready_until_all_are_accepted
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_9_select_into_replaces
             wait_10_an_unregistered_source_has_no_key
             proc_5_a_panic_leaves_the_selector_usable;
@@ -604,6 +675,9 @@ defects! {
             wait_11_nor_who_has_closed_sources
             ready_5_a_listener_stays_ready_until_all_are_accepted
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_4_a_forked_copy_changes_nothing;
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll modes::OneShot::new(1, Readiness::empty()) =>
@@ -624,7 +698,10 @@ defects! {
             mode_2_one_shot_is_silent_about_errors_too
             mode_2_a_fired_one_shot_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MODE-2" errors_after "tells errors of a fired one-shot"
         poll modes::OneShot::new(1, Readiness::ERROR) =>
             close_5_a_closed_one_shot_is_reported_once
@@ -635,7 +712,10 @@ defects! {
             mode_2_one_shot_is_silent_about_errors_too
             mode_2_a_fired_one_shot_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll modes::ForgetsTheFired::default() =>
             ready_11_a_regular_file_is_always_ready
@@ -646,6 +726,9 @@ defects! {
             reg_9_its_peer_sees_the_end_at_once
             reg_12_no_call_leaks
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_4_a_forked_copy_changes_nothing;
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(modes::edge_is_level) =>
@@ -661,6 +744,9 @@ defects! {
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
             proc_2_a_list_forgets_its_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_2_many_wakes_are_one;
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(modes::edge_is_one_shot) =>
@@ -668,6 +754,9 @@ defects! {
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;
@@ -677,7 +766,9 @@ defects! {
             ready_11_a_directory_is_always_ready
             ready_11_the_null_device_is_always_ready
             mode_3_edge_reports_again_after_modify
-            mode_3_edge_reports_again_after_there_and_back;
+            mode_3_edge_reports_again_after_there_and_back
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
             ready_11_a_regular_file_is_always_ready
@@ -691,6 +782,9 @@ defects! {
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
             proc_2_a_list_forgets_its_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_2_many_wakes_are_one;
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll modes::ModifiesExclusive =>
@@ -726,7 +820,10 @@ defects! {
             close_4_the_others_keep_their_state
             mode_5_modes_mix
             wait_11_who_has_nothing_to_report_sleeps
-            proc_1_a_wait_of_no_time_sees_a_wake;
+            proc_1_a_wait_of_no_time_sees_a_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "WAIT-1" no_look "does not look when it is not to wait"
         poll waiting::SkipsTheLook =>
             ready_11_a_regular_file_is_always_ready
@@ -734,6 +831,9 @@ defects! {
             ready_11_the_null_device_is_always_ready
             wait_11_nor_who_has_closed_sources
             proc_1_a_wait_of_no_time_sees_a_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_1_zero_reports_what_is_ready;
     "WAIT-2" empty_at_once "returns at once without sources"
         poll waiting::WithoutSources(|| Ok(())) =>
@@ -762,6 +862,9 @@ defects! {
             wait_2_without_a_timeout_a_signal_ends_it
             wait_3_the_backend_waits_for_long
             wait_8_the_last_bit_of_a_word
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it
             wait_8_descriptors_above_1024
@@ -775,6 +878,9 @@ defects! {
     "WAIT-3" fast_clock "its clock is too fast"
         poll waiting::HasAFastClock =>
             wait_3_the_backend_waits_for_long
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_2_without_sources_the_timeout_holds
             wait_3_never_early
             wait_3_the_backend_rounds_away_from_zero
@@ -836,10 +942,14 @@ defects! {
             ready_11_the_null_device_is_always_ready
             mode_2_a_fired_one_shot_can_be_unregistered
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_10_an_unregistered_source_has_no_key;
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll modify::PutsOff::unless(modify::watched_as_before) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
+            close_5_random_programs_that_close
             wait_10_an_unregistered_source_has_no_key;
     "PROC-1" waker_gone "waking a selector that is gone is an error"
         poll HasAWaker::new(Wakes::WhileItLives) =>
@@ -849,6 +959,9 @@ defects! {
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost;
@@ -857,6 +970,9 @@ defects! {
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
             proc_2_a_list_forgets_its_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             proc_2_many_wakes_are_one;
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>
@@ -877,6 +993,9 @@ defects! {
             close_5_a_closed_descriptor_harms_no_other
             ready_1_what_came_and_went_between_two_waits
             reg_5_a_duplicate_changes_without_its_twin
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
             wait_8_descriptors_above_1024;
     "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
         poll seldom::KeepsTheRest::new(40) =>
@@ -916,16 +1035,28 @@ defects! {
             reg_10_no_token_comes_twice;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll seldom::DropsBesideAWake =>
-            proc_2_a_wake_hides_no_event;
+            proc_2_a_wake_hides_no_event
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "PROC-1" no_look_at_wakes "does not look at wakes when it is not to block"
         poll seldom::WakesWhoBlocks =>
-            proc_1_a_wait_of_no_time_sees_a_wake;
+            proc_1_a_wait_of_no_time_sees_a_wake
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll seldom::ArmsTheOld::default() =>
-            mode_2_arming_with_a_new_interest;
+            mode_2_arming_with_a_new_interest
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "REG-5" twins "changes duplicates together"
         poll seldom::ChangesTwins =>
-            reg_5_a_duplicate_changes_without_its_twin;
+            reg_5_a_duplicate_changes_without_its_twin
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close;
     "WAIT-3" a_moment_at_a_time "waits for 16 ms at most"
         poll Times(seldom::no_longer_than_a_moment) =>
             wait_3_the_backend_waits_for_long;

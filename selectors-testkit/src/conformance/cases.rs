@@ -126,6 +126,10 @@ macro_rules! for_each_case {
                 proc_2_a_list_forgets_its_wake
                 wait_8_the_last_bit_of_a_word
                 proc_6_a_selector_changes_threads;
+            random:
+                ready_1_random_programs
+                mode_5_random_programs_of_all_modes
+                close_5_random_programs_that_close;
             waiting:
                 wait_1_zero_reports_what_is_ready
                 wait_2_without_sources_the_timeout_holds

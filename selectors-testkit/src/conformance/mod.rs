@@ -32,6 +32,7 @@ mod for_ever;
 mod modes;
 mod modify;
 mod processor;
+pub mod random;
 mod readiness;
 mod registry;
 mod release;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
-use super::{Case, NOW, Outcome, Subject};
+use super::{Case, Counting, NOW, Outcome, Subject};
 use crate::fixtures::{
     LooseDescriptor, borrow, drain, fill, if_any, pair, processor_time, regular_file, send,
     tcp_pair,
@@ -19,19 +19,22 @@ const IDLE: Duration = Duration::from_millis(40);
 
 /// What that may take: a wait that is right needs a fiftieth of it, and one that turns inside
 /// itself most of [`IDLE`].
-const LITTLE: Duration = Duration::from_millis(5);
+const LITTLE: Duration = Duration::from_millis(3);
 
 const TURNS: &str = "the kernel reports again and again what is masked away: watch for less, or \
                      silence the source in the kernel";
 
-type Sources<'a, B> = Subject<BorrowedSource<'a>, (), B>;
+type Sources<'a, B> = Subject<BorrowedSource<'a>, (), Counting<B>>;
 
 /// Checks that a wait brings nothing and takes no time of the processor.
 fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcome {
+    let waits = selector.backend().calls().wait;
     let before = processor_time()?;
     let events = selector.select(Some(IDLE))?;
     let spent = processor_time()?.saturating_sub(before);
     case.expect_tokens(&events, &[])?;
+    let waits = selector.backend().calls().wait - waits;
+    case.expect_or(TURNS, waits <= 10, "at most 10 calls of the backend's wait", waits)?;
     let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}");
     case.expect_or(TURNS, spent < LITTLE, &what, spent)
 }
@@ -41,7 +44,7 @@ pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
 ) -> Outcome {
     case.alone()?;
     let capabilities = case.backend()?.capabilities();
-    let mut selector = case.selector()?;
+    let mut selector = case.counting()?;
     case.did("registered an idle socket, and woke it once");
     let (quiet, _quiet_peer) = pair()?;
     selector.register(borrow(&quiet), Interest::READ, ())?;
@@ -117,7 +120,7 @@ pub(super) fn wait_11_nor_who_has_closed_sources<B: Backend>(case: &mut Case<'_,
         let (alive, peer) = pair()?;
         let loose = LooseDescriptor::duplicate(&alive)?;
         let alone = LooseDescriptor::duplicate(pair()?.0)?;
-        let mut selector = case.selector()?;
+        let mut selector = case.counting()?;
         case.did(format!("closed two {mode:?} sources, of which one has a duplicate"));
         for source in [&loose, &alone] {
             selector.register_with(source.borrow(), Interest::READ, (), mode)?;

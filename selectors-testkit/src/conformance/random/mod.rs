@@ -1,0 +1,142 @@
+//! Random programs, run over a backend and beside a small model of what a selector is to report.
+//!
+//! Each program is made from a number, its seed. A program that fails is made shorter for as long
+//! as it goes on failing, and printed step by step with its seed.
+//!
+//! The suite runs a few. For more, from another seed, or without an end (until one fails):
+//!
+//! ```text
+//! SELECTORS_RANDOM_SEED=7 SELECTORS_RANDOM_PROGRAMS=100000 cargo test random
+//! SELECTORS_RANDOM_PROGRAMS=endless cargo test --release epoll::mode_5_random
+//! ```
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use selectors::Backend;
+
+use super::{Case, Outcome, Stop};
+
+mod numbers;
+mod world;
+
+use numbers::Numbers;
+use world::{Terms, World};
+
+/// How many programs the suite runs of each kind.
+const PROGRAMS: u64 = 24;
+
+/// How many steps a program has.
+const STEPS: usize = 80;
+
+/// How often a failing program is run to find a shorter one, and for how many times the patience
+/// of a case: a program that fails because something does not come takes its time.
+const ATTEMPTS: usize = 300;
+const PATIENCES: u32 = 4;
+
+/// One step: what to do, and with what, each as a number that is taken modulo what there is. So
+/// every list of steps is a program, also one that others were left out of.
+type Step = [u8; 4];
+
+fn program(seed: u64) -> Vec<Step> {
+    let mut numbers = Numbers::new(seed);
+    (0..STEPS).map(|_| std::array::from_fn(|_| numbers.byte())).collect()
+}
+
+/// What a program came to: what went wrong, and what was done until then.
+type Failure = (String, Vec<String>);
+
+fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
+    let mut world = match World::new(case, terms) {
+        Ok(world) => world,
+        Err(stop) => return Err((why(stop), Vec::new())),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        steps.iter().try_for_each(|&step| world.step(step))?;
+        world.end()
+    }));
+    let stop = match outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(stop)) => stop,
+        Err(_) => Stop::panicked("a panic"),
+    };
+    Err((why(stop), world.into_log()))
+}
+
+fn why(stop: Stop) -> String {
+    match stop {
+        Stop::Broken(why, _) | Stop::NotRun(why) => why,
+        Stop::Later => String::new(),
+    }
+}
+
+/// Leaves out what need not be there for the failure, in ever smaller pieces.
+fn shrink<B: Backend>(
+    case: &Case<'_, B>,
+    mut steps: Vec<Step>,
+    mut failure: Failure,
+    terms: Terms,
+) -> Failure {
+    let (start, long) = (Instant::now(), case.patience * PATIENCES);
+    let (mut size, mut attempts) = (steps.len() / 2, 0);
+    while size > 0 && attempts < ATTEMPTS && start.elapsed() < long {
+        let mut at = 0;
+        while at < steps.len() && attempts < ATTEMPTS && start.elapsed() < long {
+            let mut fewer = steps.clone();
+            fewer.drain(at..(at + size).min(steps.len()));
+            attempts += 1;
+            match run(case, &fewer, terms) {
+                Ok(()) => at += size,
+                Err(shorter) => (steps, failure) = (fewer, shorter),
+            }
+        }
+        size /= 2;
+    }
+    failure
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
+    // What the system lacks shows here.
+    World::new(case, terms)?.end()?;
+    let first: u64 =
+        setting("SELECTORS_RANDOM_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let programs = match setting("SELECTORS_RANDOM_PROGRAMS") {
+        Some(number) => number.parse().unwrap_or(u64::MAX),
+        None => PROGRAMS,
+    };
+    for seed in first..first.saturating_add(programs) {
+        let steps = program(seed);
+        let Err(failure) = run(case, &steps, terms) else { continue };
+        let (why, log) = shrink(case, steps, failure, terms);
+        case.did(format!("ran random program {seed} (SELECTORS_RANDOM_SEED={seed}), shortened:"));
+        log.into_iter().for_each(|line| case.did(line));
+        let cause = "see the last steps: what they did is the shortest way to the failure that was \
+                     found";
+        return Err(Stop::Broken(why, Some(cause)));
+    }
+    Ok(())
+}
+
+pub(super) fn ready_1_random_programs<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    check(case, Terms { edge: false, close: false })
+}
+
+pub(super) fn mode_5_random_programs_of_all_modes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let edge = case.backend()?.capabilities().edge;
+    check(case, Terms { edge, close: false })
+}
+
+pub(super) fn close_5_random_programs_that_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let edge = case.backend()?.capabilities().edge;
+    check(case, Terms { edge, close: true })
+}
+
+/// An answer of the world around a selector: a peer may be gone, full or empty.
+fn quietly<V>(answer: io::Result<V>) {
+    drop(answer);
+}
