@@ -37,9 +37,7 @@ defects! {
         mod_4_map_and_kernel_agree_after_a_descriptor_went
         mode_3_edge_reports_again_after_modify;
     an_empty_interest_taken_for_read TakesEmptyInterest:
-        reg_2_an_empty_interest_parks
-        mod_4_a_refused_modify_changes_nothing
-        mod_4_a_file_keeps_its_state;
+        reg_2_an_empty_interest_parks;
     unknown_bits_that_are_dropped DropsUnknownBits:
         reg_3_unknown_bits_are_refused;
     a_second_registration_that_is_accepted RegistersTwice:

@@ -114,7 +114,9 @@ fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
         let Err(failure) = run(case, &steps, terms) else { continue };
         let (why, log) = shrink(case, steps, failure, terms);
         case.did(format!("ran random program {seed} (SELECTORS_RANDOM_SEED={seed}), shortened:"));
-        log.into_iter().for_each(|line| case.did(line));
+        for line in log {
+            case.did(line);
+        }
         let cause = "see the last steps: what they did is the shortest way to the failure that was \
                      found";
         return Err(Stop::Broken(why, Some(cause)));

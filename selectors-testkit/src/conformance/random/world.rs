@@ -117,14 +117,19 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             5..=8 if any => self.modify(source, b, c),
             9..=10 if any => self.unregister(source, b),
             11 if any && self.terms.close => self.abuse(source, b),
-            12..=15 => self.send(file),
-            16..=17 => self.drain(file),
-            18 => self.fill(file),
             19..=20 => self.drain_peer(file),
-            21 if b % 4 == 0 => self.hang_up(file, c),
             22..=23 => self.wake(),
             24..=31 => self.select(b),
-            _ => Ok(()),
+            what => {
+                match what {
+                    12..=15 => self.send(file),
+                    16..=17 => self.drain(file),
+                    18 => self.fill(file),
+                    21 if b % 4 == 0 => self.hang_up(file, c),
+                    _ => {}
+                }
+                Ok(())
+            }
         }
     }
 
@@ -218,7 +223,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         }
     }
 
-    fn send(&mut self, file: usize) -> Outcome {
+    fn send(&mut self, file: usize) {
         let File { name, theirs, .. } = &self.files[file];
         let note = format!("  send a byte to {name}");
         let sent = theirs.as_ref().is_some_and(|theirs| send(theirs, b"x").is_ok());
@@ -226,26 +231,23 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         if sent {
             self.has_news(file, Readiness::READ);
         }
-        Ok(())
     }
 
-    fn drain(&mut self, file: usize) -> Outcome {
+    fn drain(&mut self, file: usize) {
         let File { name, ours, theirs, .. } = &self.files[file];
         // A file has no other end, and may block.
         if theirs.is_some() {
             quietly(drain(ours));
         }
         self.note(format!("  drain {name}"));
-        Ok(())
     }
 
-    fn fill(&mut self, file: usize) -> Outcome {
+    fn fill(&mut self, file: usize) {
         let File { name, ours, theirs, .. } = &self.files[file];
         if theirs.is_some() {
             quietly(fill(ours));
         }
         self.note(format!("  fill {name}"));
-        Ok(())
     }
 
     fn drain_peer(&mut self, file: usize) -> Outcome {
@@ -262,19 +264,18 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         Ok(())
     }
 
-    fn hang_up(&mut self, at: usize, c: u8) -> Outcome {
+    fn hang_up(&mut self, at: usize, c: u8) {
         let file = &mut self.files[at];
         let name = file.name;
-        let Some(theirs) = &file.theirs else { return Ok(()) };
+        let Some(theirs) = &file.theirs else { return };
         if c % 2 == 0 && socket2::SockRef::from(theirs).shutdown(Shutdown::Write).is_ok() {
             self.note(format!("  the other end of {name} sends no more"));
             self.has_news(at, Readiness::READ);
-            return Ok(());
+            return;
         }
         (file.theirs, file.hung_up) = (None, true);
         self.note(format!("  close the other end of {name}"));
         self.has_news(at, Readiness::READ | Readiness::WRITE);
-        Ok(())
     }
 
     fn wake(&mut self) -> Outcome {
@@ -350,9 +351,10 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
                 &events,
             )?;
             if let Some((least, most)) = bounds {
-                let what = match least == most {
-                    true => format!("{most:?} of {name}"),
-                    false => format!("at least {least:?}, and at most {most:?}, of {name}"),
+                let what = if least == most {
+                    format!("{most:?} of {name}")
+                } else {
+                    format!("at least {least:?}, and at most {most:?}, of {name}")
                 };
                 self.case.expect_that(seen.contains(least) && most.contains(seen), &what, seen)?;
             }
