@@ -28,9 +28,9 @@ rules! {
     "a selector or wrapper that normalises the interest before it stores it"
 
     "REG-2"
-    "An empty interest is refused with `InvalidInterest`, when registering and when modifying, and nothing changes."
-    "Python raises ValueError; a source that is watched for nothing can only report hang-ups, which nobody asked for."
-    "modify is checked less strictly than register"
+    "An empty interest parks a source, when registering and when modifying, in every mode: it stays registered under its token, the kernel is not asked to watch it, nothing is reported of it, hang-ups and errors included, and no wait ends or spins because of it, until it is modified. No backend sees an empty interest, and the rules on what may be registered hold all the same."
+    "Back-pressure: a server stops reading from a client that it cannot write for, and the selector owns the file object."
+    "a mask of zero is handed to the kernel, which reports hang-ups and errors all the same"
 
     "REG-3"
     "Bits without a name are refused in the same way."
@@ -48,7 +48,7 @@ rules! {
     "identity is taken from the open file and not from the number"
 
     "REG-6"
-    "A closed descriptor is refused with EBADF when it is registered, by every backend; a negative one is refused before the backend hears of it. Where changes are `deferred` it is accepted, and reported as ERROR under its token until it is unregistered."
+    "A closed descriptor is refused with EBADF when it is registered, by every backend, and so is one that nothing can watch (O_PATH); a negative one is refused before the backend hears of it. Where changes are `deferred` it is accepted, and reported as ERROR under its token until it is unregistered."
     "poll, select and /dev/poll take anything and complain later, or never."
     "the kernel is trusted to check, which only epoll and kqueue do: ask fcntl(F_GETFD) first"
 
@@ -98,9 +98,9 @@ rules! {
     "modify is used to change data"
 
     "MOD-3"
-    "Modifying to the interest and mode that a source has makes no system call, except that it arms a one-shot source that has fired."
-    "Callers then need not remember what they last asked for."
-    "the short cut also skips the arming"
+    "Modifying to the interest and mode that a source has makes no system call, except that it arms a one-shot source that has fired. `rearm` has an edge-triggered source, or a fired one-shot one, reported again if it is still ready, without changing what it is watched for; of a level-triggered one it does nothing."
+    "Callers then need not remember what they last asked for, and who has not drained an edge can ask for it."
+    "the short cut for what does not change also skips the arming"
 
     "MOD-4"
     "A refused modify leaves the old state in the map and in the kernel alike. Where changes are `deferred` the map has the new state, and the source is reported as ERROR."
@@ -128,12 +128,12 @@ rules! {
     "a kernel entry that survived the close is added to: /dev/poll"
 
     "CLOSE-4"
-    "An event of an old open file, kept alive by a duplicate or a forked child, is never delivered under a new token, and does not make the wait spin."
+    "An event of an old open file, kept alive by a duplicate or a forked child, is never delivered under a new token, and does not make the wait spin. To get rid of it may fail; then it is tried again later, and meanwhile no wait fails and nothing else is lost. What is registered is watched afterwards as it was before."
     "epoll watches open files and not descriptors: closing one of two ends nothing."
     "the kernel's cookie is the number, or stale events are dropped without ridding the kernel of them: see `Backend::rebuild`"
 
     "CLOSE-5"
-    "A descriptor that was closed while it was registered is reported as ERROR under its own token, or not at all; every other source is still reported, and the wait neither spins silently nor fails."
+    "A descriptor that was closed while it was registered, before, during or between waits and by any thread, is reported as ERROR under its own token, or not at all; every other source is still reported, and the wait neither spins silently nor fails. A number that is another file's by now is not watched under the old token where the kernel can tell."
     "One bad descriptor of one client must not stop a whole server."
     "EBADF of select(2) or POLLNVAL of poll(2) is passed on or ignored"
 
@@ -227,6 +227,11 @@ rules! {
     "A listener and its connections want different ones."
     "the mode of the last registration goes for all"
 
+    "MODE-6"
+    "A fired one-shot source is silent in both directions, also in that which was not reported, until it is modified or rearmed; see MOD-3."
+    "Its handler may be at work on another thread."
+    "two kernel entries, of which only the one that was reported is silenced"
+
     "WAIT-1"
     "A timeout of zero never blocks, and reports what is ready."
     "It is how a busy program looks in between."
@@ -258,9 +263,9 @@ rules! {
     "the backend retries by itself, with the whole timeout"
 
     "WAIT-7"
-    "Where more sources are ready than one wait reports, the others come with the next ones; none starves."
-    "Somebody would never be served."
-    "the first so many are reported each time"
+    "One `select` reports every source that is ready when it is called, however many, each once; the list grows as it must. Nothing is reported twice, cut at a round number, or starved, in any mode."
+    "Programs take the silence of a source for idleness, as they may with poll(2)."
+    "the kernel fills the room that there is, and the rest is left to the next wait, or the first so many are reported each time"
 
     "WAIT-8"
     "Descriptors above 1024 work; where a kernel has a limit, which `max_descriptor` declares, those above are refused with `DescriptorOutOfRange`."
@@ -268,9 +273,9 @@ rules! {
     "fd_set and its macros"
 
     "WAIT-9"
-    "A backend appends to the list of events and leaves what it held; a selector replaces it. A wait that fails changes nothing."
+    "A backend appends to the list of events and leaves what it held; a selector replaces it. A wait that fails changes nothing, and what was taken from the kernel is delivered, whatever fails afterwards that the library does for itself."
     "A retry must not lose what was found."
-    "the list is cleared at the start of a retry"
+    "the list is cleared at the start of a retry, or when a call fails that has nothing to do with it"
 
     "WAIT-10"
     "A source that is unregistered while a batch is handled has no key from then on, and its pending event does not reach a source that took its slot."
@@ -281,6 +286,11 @@ rules! {
     "With nothing to report no processor time is spent: no wait turns inside itself, whatever the kernel reports of masked, closed, half-closed, fired or unregistered sources."
     "A server that idles at 100 % is a defect that nobody sees until the bill comes."
     "the kernel is asked for more than the interest (a hang-up, an end-of-file), which the selector masks away again and again"
+
+    "WAIT-12"
+    "With the limit on descriptors lowered, all descriptors used up, or a newer system call refused by a filter, what is registered goes on being served, at a coarser grain if need be."
+    "Servers run into limits when they are busiest, and sandboxes close doors behind a program that has started."
+    "a helper descriptor is opened during a wait, or a new call is tried once and trusted for ever"
 
     "PROC-1"
     "A waker works before and during a wait and from any thread, and outlives its selector harmlessly."
@@ -298,9 +308,9 @@ rules! {
     "a raw pointer in a structure"
 
     "PROC-4"
-    "After fork(2), dropping the child's copy never changes what the parent watches."
-    "Supervisors fork with selectors open."
-    "unregistering one by one when dropped: the kernel's table is shared"
+    "After fork(2) the parent never notices the child: nothing that the child does with its copy changes what the parent watches, takes its events or wakes, or touches a descriptor that is not the selector's. In the child every call on an inherited selector answers `Error::Forked`, but for dropping and closing it, until `after_fork` has made it whole with a kernel object and a waker of its own; a backend that cannot do that answers `Unsupported` there."
+    "Supervisors and pre-forking servers fork with selectors open."
+    "unregistering one by one when dropped, or a shared eventfd: the kernel's objects are shared"
 
     "PROC-5"
     "A panic while events are handled leaves the selector usable."
@@ -311,6 +321,11 @@ rules! {
     "A selector that was filled on one thread works on another, also when the first is gone."
     "Programs set up on the main thread and serve on others."
     "requests that belong to the thread that made them, or state in thread-local storage"
+
+    "PROC-7"
+    "`Waker::wake` may be called from a signal handler. A waker whose channel broke is replaced, and never makes waits return at once."
+    "SIGTERM has to end a loop, and a handler can do nothing else that is safe."
+    "a lock, or memory that is allocated, in the trigger"
 
     "SHARED-1"
     "A change of a shared selector is effective in the wait that is going on, once the call returns, and what the kernel answers is returned to the caller."
@@ -382,6 +397,10 @@ mod tests {
             include_str!("conformance/as_of_now.rs"),
             include_str!("conformance/for_ever.rs"),
             include_str!("conformance/processor.rs"),
+            include_str!("conformance/closing.rs"),
+            include_str!("conformance/forks.rs"),
+            include_str!("conformance/limits.rs"),
+            include_str!("conformance/parking.rs"),
             include_str!("conformance/random/mod.rs"),
             include_str!("conformance/release.rs"),
             include_str!("conformance/second_paths.rs"),

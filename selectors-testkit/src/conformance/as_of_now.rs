@@ -64,8 +64,8 @@ pub(super) fn ready_1_what_came_and_went_between_two_waits<B: Backend>(
 }
 
 pub(super) fn ready_1_what_was_drained_of_many<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    // A batch, exactly.
-    const MANY: usize = 64;
+    // More than a batch of 64, and no multiple of it.
+    const MANY: usize = 70;
     for mode in [Mode::Level, Mode::OneShot] {
         let pairs: Vec<_> = (0..MANY).map(|_| pair()).collect::<Result<_, _>>()?;
         let mut selector = case.selector()?;

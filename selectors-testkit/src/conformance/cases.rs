@@ -126,6 +126,24 @@ macro_rules! for_each_case {
                 proc_2_a_list_forgets_its_wake
                 wait_8_the_last_bit_of_a_word
                 proc_6_a_selector_changes_threads;
+            parking:
+                reg_2_the_kernel_does_not_watch_what_is_parked
+                reg_2_a_hang_up_does_not_reach_what_is_parked
+                reg_2_parking_is_no_way_around
+                reg_6_what_only_names_a_file_is_refused
+                mod_3_rearming_reports_an_edge_again
+                mode_6_both_directions_of_a_one_shot_wait_for_arming
+                wait_7_one_select_reports_all;
+            closing:
+                close_4_a_new_kernel_object_watches_all_as_before
+                close_5_another_thread_closes_during_waits
+                close_5_a_reused_number_is_not_ready_for_what_was;
+            forks:
+                proc_4_a_child_is_told_that_it_is_one
+                proc_4_a_child_goes_on_by_itself;
+            limits:
+                wait_12_without_descriptors_what_is_there_is_served
+                proc_7_a_signal_handler_may_wake;
             random:
                 ready_1_random_programs
                 mode_5_random_programs_of_all_modes

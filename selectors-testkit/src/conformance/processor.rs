@@ -96,13 +96,13 @@ pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
 
 pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
-    let before = processor_time()?;
     let (quiet, _quiet_peer) = pair()?;
     let mut backend = case.backend()?;
     let watch = selectors::Watch::new(Interest::READ, Mode::Level);
     backend.register(borrow(&quiet), selectors::Token::from_bits(1), watch)?;
     case.did(format!("had the backend wait for {IDLE:?} with an idle source"));
     let mut events = selectors::Events::new();
+    let before = processor_time()?;
     backend.wait(&mut events, Some(IDLE))?;
     let spent = processor_time()?.saturating_sub(before);
     let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}");

@@ -130,7 +130,7 @@ pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
                     selector.select(NOW)?;
                     selector.unregister(token)?;
                 }
-                "timed waits" => drop(selector.select(Some(Duration::from_micros(1)))?),
+                "timed waits" => drop(selector.select(Some(Duration::from_micros(200)))?),
                 "files" => {
                     if let Some(file) = &file {
                         let mode = Mode::OneShot;

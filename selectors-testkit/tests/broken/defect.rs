@@ -71,7 +71,9 @@ pub(crate) trait Defect: Send {
     }
 
     fn after_fork(&mut self, beneath: &mut Beneath) -> io::Result<()> {
-        beneath.backend.after_fork()
+        beneath.backend.after_fork()?;
+        beneath.sources.clear();
+        Ok(())
     }
 
     /// The backend is dropped.

@@ -263,18 +263,6 @@ pub(crate) fn files_end(readiness: Readiness, source: Registered) -> Readiness {
     if kind(source.fd) == SFlag::S_IFREG && ended { readiness - Readiness::READ } else { readiness }
 }
 
-/// Keeps a regular file when it is unregistered.
-pub(crate) struct KeepsFiles;
-
-impl Defect for KeepsFiles {
-    fn unregister(&mut self, beneath: &mut Beneath, fd: RawSource, token: Token) -> io::Result<()> {
-        if kind(fd) == SFlag::S_IFREG {
-            return Ok(());
-        }
-        beneath.unregister(fd, token)
-    }
-}
-
 /// Gives a descriptor away that never becomes readable.
 pub(crate) struct HasAnotherDescriptor {
     idle: Option<(OwnedFd, OwnedFd)>,

@@ -206,6 +206,7 @@ impl Defect for LeaksWhen {
 #[derive(Default)]
 pub(crate) struct ClosesTwice {
     own: Option<RawFd>,
+    registered: usize,
 }
 
 impl Defect for ClosesTwice {
@@ -219,7 +220,8 @@ impl Defect for ClosesTwice {
         beneath.register(source, token, watch)?;
         let kinds: BTreeSet<_> = beneath.sources.values().map(|source| kind(source.fd)).collect();
         let all = [SFlag::S_IFREG, SFlag::S_IFIFO, SFlag::S_IFSOCK];
-        if self.own.is_none() && all.iter().all(|kind| kinds.contains(kind)) {
+        self.registered += 1;
+        if self.registered == 4 && all.iter().all(|kind| kinds.contains(kind)) {
             self.own = Some(pipe()?.0.into_raw_fd());
         }
         Ok(())
@@ -227,8 +229,8 @@ impl Defect for ClosesTwice {
 
     fn unregister(&mut self, beneath: &mut Beneath, fd: RawSource, token: Token) -> io::Result<()> {
         beneath.unregister(fd, token)?;
-        // What is left is the waker.
-        if beneath.sources.len() == 1 {
+        // What is left is the waker, and nothing else was ever there.
+        if beneath.sources.len() == 1 && self.registered == 4 {
             self.own.iter().try_for_each(|&own| nix::unistd::close(own))?;
         }
         Ok(())

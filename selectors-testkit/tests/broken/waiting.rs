@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -265,21 +265,33 @@ pub(crate) enum Wakes {
     OnItsOwnThread,
     /// Waking one that is gone is an error.
     WhileItLives,
-    /// The wake stays in the channel until it is reported again.
-    Twice,
     /// The second wake, the fourth and so on do nothing.
     EverySecondTime,
+    /// A wake by the thread that waits, in the handler of a signal, does nothing.
+    NotWhereItWaits,
 }
 
 pub(crate) struct HasAWaker {
     defect: Wakes,
     channel: Option<(UnixStream, Token)>,
-    reported: bool,
+    /// The thread that waits, while it does: no lock, which a handler could find taken.
+    waits: Arc<AtomicU64>,
+}
+
+/// A number for the calling thread.
+fn this_thread() -> u64 {
+    thread_local! {
+        static NUMBER: u64 = {
+            static NEXT: AtomicU64 = AtomicU64::new(1);
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        };
+    }
+    NUMBER.with(|number| *number)
 }
 
 impl HasAWaker {
     pub(crate) fn new(defect: Wakes) -> Self {
-        Self { defect, channel: None, reported: false }
+        Self { defect, channel: None, waits: Arc::default() }
     }
 
     fn empty(&self) {
@@ -302,6 +314,7 @@ impl Defect for HasAWaker {
         self.channel = Some((reader, token));
         let (home, defect) = (thread::current().id(), self.defect);
         let wakes = AtomicUsize::new(0);
+        let waits = Arc::clone(&self.waits);
         Ok(Some(Box::new(move || {
             let second = wakes.fetch_add(1, Ordering::Relaxed) % 2 == 1;
             if matches!(defect, Wakes::EverySecondTime) && second {
@@ -309,6 +322,10 @@ impl Defect for HasAWaker {
             }
             if matches!(defect, Wakes::OnItsOwnThread) && thread::current().id() != home {
                 return Err(ErrorKind::PermissionDenied.into());
+            }
+            let in_handler = waits.load(Ordering::Relaxed) == this_thread();
+            if matches!(defect, Wakes::NotWhereItWaits) && in_handler {
+                return Ok(());
             }
             let _alive = &alive;
             (&writer).write_all(b"!")
@@ -322,15 +339,15 @@ impl Defect for HasAWaker {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let before = events.len();
-        beneath.wait(events, timeout)?;
+        self.waits.store(this_thread(), Ordering::Relaxed);
+        let answer = beneath.wait(events, timeout);
+        self.waits.store(0, Ordering::Relaxed);
+        answer?;
         let woken = self.channel.as_ref().is_some_and(|(_, token)| {
             events.iter().skip(before).any(|event| event.token() == *token)
         });
         if woken {
-            self.reported = !self.reported;
-            if !(self.reported && matches!(self.defect, Wakes::Twice)) {
-                self.empty();
-            }
+            self.empty();
         }
         Ok(())
     }

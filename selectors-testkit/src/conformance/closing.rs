@@ -1,0 +1,182 @@
+//! CLOSE-4, CLOSE-5, WAIT-9: closes at the worst of times, and what a new kernel object keeps.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Interest, Mode, Readiness};
+
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{
+    LooseDescriptor, OwnedSource, borrow, duplicate, if_any, is_close_on_exec, pair, regular_file,
+    send,
+};
+
+const SHORT: Duration = Duration::from_millis(5);
+
+pub(super) fn close_5_another_thread_closes_during_waits<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    const MANY: usize = 40;
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let idle: Vec<_> = (0..4).map(|_| pair()).collect::<Result<_, _>>()?;
+    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+    let tells_errors = selector.capabilities().error;
+    let live = selector.register(borrow(&ours), Interest::READ, ())?;
+    let mut loose = Vec::new();
+    for at in 0..MANY {
+        let source = LooseDescriptor::duplicate(&idle[at % idle.len()].0)?;
+        selector.register(source.borrow(), Interest::READ, ())?;
+        loose.push(source);
+    }
+    case.did(format!("another thread closed {MANY} idle sources, one by one, during waits"));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for source in &loose {
+                let _ = source.close();
+                thread::yield_now();
+            }
+            over.store(true, Ordering::Release);
+        });
+        let mut outcome = Ok(());
+        let mut rounds_left = 3;
+        while rounds_left > 0 && outcome.is_ok() {
+            rounds_left -= i32::from(over.load(Ordering::Acquire));
+            outcome = selector.select(case.long()).map_err(Into::into).and_then(|events| {
+                let lives = events.iter().any(|event| event.token() == live);
+                case.expect_or(
+                    "EBADF of a call that looks at several descriptors, one of which another \
+                     thread has closed since it was found open: look again",
+                    lives,
+                    "the source that is ready",
+                    &events,
+                )?;
+                // select(2) may have looked at a descriptor before and after the close, and reports
+                // what it cannot look at as ready: it has no other way.
+                let wrong = events.iter().filter(|_| tells_errors).find(|event| {
+                    event.token() != live && !event.readiness().contains(Readiness::ERROR)
+                });
+                case.expect_that(wrong.is_none(), "a closed one to be an ERROR, or nothing", wrong)
+            });
+        }
+        outcome
+    })
+}
+
+pub(super) fn close_5_a_reused_number_is_not_ready_for_what_was<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut olds = vec![];
+    if let Some(file) = if_any(regular_file())? {
+        olds.push(("regular file", OwnedSource::from(file)));
+    }
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    drop(theirs);
+    olds.push(("readable socket", ours.into()));
+    for mode in [Mode::Level, Mode::OneShot] {
+        for (name, old) in &olds {
+            let (idle, _idle_peer) = pair()?;
+            let loose = LooseDescriptor::duplicate(old)?;
+            let mut selector = case.selector()?;
+            case.did(format!(
+                "registered a {name}, {mode:?}, whose number became an idle socket's"
+            ));
+            let interest = Interest::READ;
+            let token = selector.register_with(loose.borrow(), interest, (), mode)?;
+            selector.select(NOW)?;
+            // One that is fired is silent in any case.
+            selector.rearm(token)?;
+            if *name == "regular file" {
+                loose.replace(&idle)?;
+            } else {
+                // No other descriptor keeps the open file alive, in the kernel's eyes.
+                loose.close()?;
+                loose.replace(&idle)?;
+            }
+            for _ in 0..2 {
+                let events = selector.select(NOW)?;
+                let wrong = events.iter().find(|event| {
+                    event.token() != token || !event.readiness().contains(Readiness::ERROR)
+                });
+                // The old socket lives on, and a kernel that watches open files cannot know.
+                let fine = wrong.is_none() || *name != "regular file";
+                case.expect_or(
+                    "what is always ready is kept by its number, and never asked which file that \
+                     is by now",
+                    fine,
+                    "nothing, or an ERROR",
+                    wrong,
+                )?;
+            }
+            selector.unregister(token)?;
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn close_4_a_new_kernel_object_watches_all_as_before<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut selector = case.selector::<BorrowedSource<'_>, &str>()?;
+    let capabilities = selector.capabilities();
+    let (alive, peer) = pair()?;
+    let (edge, edge_peer) = pair()?;
+    let (fired, fired_peer) = pair()?;
+    let (exclusive, exclusive_peer) = pair()?;
+    let (parked, parked_peer) = pair()?;
+    let file = if_any(regular_file())?;
+    let waker = selector.waker().ok();
+    case.did("registered sources in every mode, a parked one, and a file; let some fire");
+    let mut lasting = Vec::new();
+    if let Some(file) = &file {
+        lasting.push(selector.register(borrow(file), Interest::READ, "file")?);
+    }
+    let mode = |mode, has| if has { mode } else { Mode::Level };
+    let edges = mode(Mode::Edge, capabilities.edge);
+    let edge = selector.register_with(borrow(&edge), Interest::READ, "edge", edges)?;
+    let exclusives = mode(Mode::Exclusive, capabilities.exclusive);
+    let read = Interest::READ;
+    let exclusive = selector.register_with(borrow(&exclusive), read, "exclusive", exclusives)?;
+    selector.register(borrow(&parked), Interest::empty(), "parked")?;
+    send(&parked_peer, b"x")?;
+    send(&fired_peer, b"x")?;
+    selector.register_with(borrow(&fired), Interest::READ, "fired", Mode::OneShot)?;
+    selector.select(case.long())?;
+    case.did("closed a duplicate that was registered, unregistered it, and made the file ready");
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let ghost = selector.register(loose.borrow(), Interest::READ, "ghost")?;
+    selector.select(NOW)?;
+    loose.close()?;
+    selector.unregister(ghost)?;
+    send(&peer, b"x")?;
+    for _ in 0..3 {
+        case.expect_tokens(&selector.select(Some(SHORT))?, &lasting)?;
+    }
+    if let Some(own) = selector.backend().descriptor() {
+        case.expect("whether its descriptor is close-on-exec", is_close_on_exec(own)?, true)?;
+    }
+    case.did("woke it, and made the others ready");
+    if let Some(waker) = waker {
+        waker.wake()?;
+        case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
+        case.expect("whether it was woken again", selector.select(NOW)?.woken(), false)?;
+    }
+    send(&edge_peer, b"x")?;
+    send(&exclusive_peer, b"x")?;
+    let mut all = lasting.clone();
+    all.extend([edge, exclusive]);
+    let forgets =
+        "the new kernel object does not get everything that the old one had, as it had it";
+    case.because(forgets, case.expect_tokens(&selector.select(case.long())?, &all))?;
+    if capabilities.edge {
+        all.retain(|&token| token != edge);
+    }
+    case.because(forgets, case.expect_tokens(&selector.select(NOW)?, &all))?;
+    drop(duplicate(&alive)?);
+    Ok(())
+}

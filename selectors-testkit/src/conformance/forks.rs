@@ -1,0 +1,169 @@
+//! PROC-4: what a child of fork(2) may do with what it inherited, and what the parent sees of it.
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Error, Events, Interest, Mode, Result, Token, Waker};
+
+use super::{Case, NOW, Outcome, Stop, Subject};
+use crate::fixtures::{PairStream, borrow, drain, pair, report_of_forked_child, send};
+
+const SHARED: &str = "the child uses the parent's kernel object, or the parent's waker: both have to \
+                      be made anew in `after_fork`, and nothing of the old ones changed";
+
+/// A selector, and what it watches.
+struct Scene<'a, B> {
+    selector: Subject<BorrowedSource<'a>, &'static str, B>,
+    waker: Option<Waker>,
+    level: Token,
+    once: Token,
+    idle: Token,
+    ends: &'a Ends,
+}
+
+/// Three sockets and their other ends.
+type Ends = [(PairStream, PairStream); 3];
+
+fn ends() -> std::result::Result<Ends, Stop> {
+    Ok([pair()?, pair()?, pair()?])
+}
+
+impl<'a, B: Backend> Scene<'a, B> {
+    fn new(case: &Case<'_, B>, ends: &'a Ends) -> std::result::Result<Self, Stop> {
+        let mut selector = case.selector()?;
+        let waker = selector.waker().ok();
+        let level = selector.register(borrow(&ends[0].0), Interest::READ, "level")?;
+        let mode = Mode::OneShot;
+        let once = selector.register_with(borrow(&ends[1].0), Interest::READ, "once", mode)?;
+        let idle = selector.register(borrow(&ends[2].0), Interest::READ, "idle")?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        Ok(Self { selector, waker, level, once, idle, ends })
+    }
+
+    /// Everything that was registered is reported, and nothing else is.
+    fn works(&mut self, case: &Case<'_, B>) -> Outcome {
+        let Self { selector, level, once, .. } = self;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        send(&self.ends[0].1, b"x")?;
+        send(&self.ends[1].1, b"x")?;
+        let events = selector.select(case.long())?;
+        case.because(SHARED, case.expect_tokens(&events, &[*level, *once]))?;
+        case.because(SHARED, case.only(&selector.select(case.long())?, *level))?;
+        drain(&self.ends[0].0)?;
+        drain(&self.ends[1].0)?;
+        selector.rearm(*once)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        if let Some(waker) = &self.waker {
+            for _ in 0..3 {
+                waker.wake()?;
+                let woken = selector.select(case.long())?.woken();
+                case.expect_or(SHARED, woken, "a wake", woken)?;
+                case.expect("whether it was woken again", selector.select(NOW)?.woken(), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every call is refused.
+    fn is_refused(&mut self, case: &Case<'_, B>) -> Outcome {
+        let Self { selector, level, ends, .. } = self;
+        let (other, _other_peer) = pair()?;
+        let answers: [(&str, Result<()>); 7] = [
+            ("select", selector.select(NOW).map(drop)),
+            ("select_into", selector.select_into(&mut Events::new(), NOW)),
+            ("modify", selector.modify(*level, Interest::WRITE)),
+            ("rearm", selector.rearm(*level)),
+            ("unregister", selector.unregister(*level).map(drop)),
+            ("waker", selector.waker().map(drop)),
+            ("wake", self.waker.as_ref().map_or(Err(Error::Forked), Waker::wake)),
+        ];
+        for (call, answer) in answers {
+            let forked = matches!(answer, Err(Error::Forked));
+            case.expect_that(forked, &format!("Error::Forked of {call}"), answer)?;
+        }
+        let other = duplicate_for_ever(&other)?;
+        let refused = selector.register(other, Interest::READ, "").map_err(Error::from);
+        let forked = matches!(refused, Err(Error::Forked));
+        case.expect_that(forked, "Error::Forked of register", refused)?;
+        case.expect("the number of sources", selector.len(), ends.len())
+    }
+}
+
+/// In a child that ends soon, for as long as it lives.
+fn duplicate_for_ever(fd: &PairStream) -> std::result::Result<BorrowedSource<'static>, Stop> {
+    Ok(crate::fixtures::LooseDescriptor::duplicate(fd)?.borrow())
+}
+
+/// Runs `act` in a forked child, where it works with its copy of the scene.
+fn in_child<B: Backend>(
+    case: &Case<'_, B>,
+    scene: &mut Option<Scene<'_, B>>,
+    act: impl FnOnce(&Case<'_, B>, Scene<'_, B>) -> Outcome,
+) -> Outcome {
+    let report = report_of_forked_child(|| {
+        let Some(scene) = scene.take() else { return Ok(()) };
+        act(case, scene).map_err(|stop| match stop {
+            Stop::Broken(why, _) | Stop::NotRun(why) => why,
+            Stop::Later => "  it cannot be alone".to_owned(),
+        })
+    })?;
+    case.because(SHARED, report.map_err(|why| Stop::broken(format!("{why} (in the child)"))))
+}
+
+pub(super) fn proc_4_a_child_is_told_that_it_is_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let ends = ends()?;
+    let mut scene = Some(Scene::new(case, &ends)?);
+    case.did("forked a child, which made every call, and dropped its copy");
+    in_child(case, &mut scene, |case, mut scene| scene.is_refused(case))?;
+    case.did("used the selector in the parent");
+    if let Some(scene) = &mut scene {
+        scene.works(case)?;
+    }
+    case.did("forked a child, which closed its copy");
+    in_child(case, &mut scene, |case, scene| {
+        let back = scene.selector.close();
+        case.expect("the number of sources handed back", back.len(), 3)
+    })?;
+    scene.as_mut().map_or(Ok(()), |scene| scene.works(case))
+}
+
+pub(super) fn proc_4_a_child_goes_on_by_itself<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let ends = ends()?;
+    let mut scene = Some(Scene::new(case, &ends)?);
+    if let Some(Scene { waker: Some(waker), .. }) = &scene {
+        case.did("woke it");
+        waker.wake()?;
+    }
+    case.did("forked a child, which called after_fork, used its copy, and changed everything");
+    in_child(case, &mut scene, |case, mut scene| {
+        match scene.selector.after_fork() {
+            // A backend need not be able to.
+            Err(Error::Unsupported { .. }) => return scene.is_refused(case),
+            answer => answer?,
+        }
+        let old = scene.waker.take();
+        if let Some(old) = old {
+            let refused = old.wake();
+            let forked = matches!(refused, Err(Error::Forked));
+            case.expect_that(forked, "Error::Forked of the parent's waker", refused)?;
+            scene.waker = Some(scene.selector.waker()?);
+        }
+        scene.works(case)?;
+        scene.works(case)?;
+        scene.selector.modify(scene.level, Interest::READ | Interest::WRITE)?;
+        scene.selector.modify(scene.once, Interest::empty())?;
+        scene.selector.unregister(scene.idle)?;
+        let event = case.only(&scene.selector.select(case.long())?, scene.level)?;
+        case.expect("WRITE", event.is_writable(), true)
+    })?;
+    let Some(scene) = &mut scene else { return Ok(()) };
+    case.did("used the selector in the parent");
+    if scene.waker.is_some() {
+        let woken = scene.selector.select(case.long())?.woken();
+        case.expect_or(SHARED, woken, "the wake from before", woken)?;
+    }
+    scene.works(case)?;
+    send(&ends[2].1, b"x")?;
+    let answer = case.only(&scene.selector.select(case.long())?, scene.idle);
+    case.because(SHARED, answer.map(drop))
+}
