@@ -1,0 +1,81 @@
+//! What the programs have in common: how they start, what they say, how they end.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lexopt::Parser;
+use selectors::Waker;
+
+/// What a program returns, with an error of one line.
+pub type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
+
+/// Parses the command line and runs the program. `parse` returns no options if help is asked for.
+/// An error is one line on standard error and exit code 2.
+pub fn run<O>(
+    name: &str,
+    help: &str,
+    parse: impl FnOnce(&mut Parser) -> Outcome<Option<O>>,
+    program: impl FnOnce(O) -> Outcome,
+) -> ExitCode {
+    let result = match parse(&mut Parser::from_env()) {
+        Ok(Some(options)) => program(options),
+        Ok(None) => {
+            say(format_args!("{}", help.trim_end()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(format!("{error} (try --help)").into()),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "{name}: {error}");
+        ExitCode::from(2)
+    })
+}
+
+/// Prints a line. A program goes on when nobody reads it any more.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Parses a number of seconds, more than none and at most an hour.
+///
+/// # Errors
+///
+/// That it is something else.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|time| !time.is_zero() && *time <= Duration::from_secs(3600))
+        .ok_or_else(|| format!("{text:?} is no number of seconds between 0 and 3600"))
+}
+
+/// Whether the user wants the program to end.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Is set by Ctrl-C and SIGTERM, which end the wait of the selector that `waker` belongs to.
+    ///
+    /// # Errors
+    ///
+    /// Those of installing a signal handler.
+    pub fn on_interrupt(waker: Waker) -> Outcome<Self> {
+        let stop = Self(Arc::default());
+        let flag = Arc::clone(&stop.0);
+        ctrlc::set_handler(move || {
+            flag.store(true, Ordering::Release);
+            let _ = waker.wake();
+        })?;
+        Ok(stop)
+    }
+
+    /// Whether it was set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
