@@ -5,6 +5,8 @@ pub mod dns;
 pub mod echo;
 pub mod executor;
 pub mod workers;
+pub mod http;
+pub mod server;
 pub mod timers;
 
 #[cfg(unix)]
@@ -13,3 +15,11 @@ mod unix;
 pub use unix::raise_descriptor_limit;
 #[cfg(windows)]
 mod windows;
+
+#[cfg(target_os = "linux")]
+#[path = "send_file/linux.rs"]
+mod send_file;
+#[cfg(not(target_os = "linux"))]
+#[path = "send_file/other.rs"]
+mod send_file;
+pub use send_file::send_file;

@@ -1,15 +1,26 @@
 //! What is particular to Unix.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::echo::Source;
+use crate::server;
 
 impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Listener(listener) => listener.as_fd(),
             Self::Client(client) => client.stream().as_fd(),
+        }
+    }
+}
+
+impl<C: AsRef<TcpStream>> AsFd for server::Source<C> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Listener(listener) => listener.as_fd(),
+            Self::Client(client) => client.as_ref().as_fd(),
         }
     }
 }

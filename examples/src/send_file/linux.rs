@@ -1,0 +1,16 @@
+//! sendfile(2) of Linux.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
+
+use nix::sys::sendfile::sendfile;
+
+/// Sends at most `count` bytes of a file from where it stands, which moves by as much as was sent.
+///
+/// # Errors
+///
+/// Those of sendfile(2); `WouldBlock` if the connection takes nothing.
+pub fn send_file(stream: &TcpStream, file: &mut File, count: usize) -> io::Result<usize> {
+    Ok(sendfile(stream, file, None, count)?)
+}
