@@ -1,5 +1,6 @@
 //! What the example programs share with their tests.
 
+pub mod changes;
 pub mod cli;
 pub mod dns;
 pub mod echo;

@@ -1,0 +1,98 @@
+//! What has changed in a directory since it was last reported.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there before.
+    Created,
+    /// It has other content.
+    Changed,
+    /// It is no longer there.
+    Removed,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// Changes by the names of the files: one for each, however much happens to it.
+#[derive(Debug, Default)]
+pub struct Changes(BTreeMap<OsString, Change>);
+
+impl Changes {
+    /// How many files to keep a change of before it has to be reported.
+    pub const MOST: usize = 1000;
+
+    /// Adds a change to what is known of the file.
+    pub fn add(&mut self, name: OsString, change: Change) {
+        use Change::{Changed, Created, Removed};
+        let sum = match (self.0.get(&name), change) {
+            (Some(Created), Removed) => {
+                self.0.remove(&name);
+                return;
+            }
+            (Some(Created), Changed) => Created,
+            (Some(Removed), Created) => Changed,
+            _ => change,
+        };
+        self.0.insert(name, sum);
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether they have to be reported before there can be more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= Self::MOST
+    }
+
+    /// Reports and forgets them.
+    pub fn report(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
+        for (name, change) in std::mem::take(&mut self.0) {
+            line(format_args!("{change} {}", Path::new(&name).display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Change::{Changed, Created, Removed};
+
+    #[test]
+    fn several_changes_of_a_file_are_one() {
+        let cases: [(&[Change], &[&str]); 6] = [
+            (&[Created, Changed, Changed], &["created x"]),
+            (&[Created, Changed, Removed], &[]),
+            (&[Changed, Removed], &["removed x"]),
+            (&[Removed, Created], &["changed x"]),
+            (&[Changed, Changed], &["changed x"]),
+            (&[Created, Removed, Created], &["created x"]),
+        ];
+        for (history, expected) in cases {
+            let mut changes = Changes::default();
+            for &change in history {
+                changes.add("x".into(), change);
+            }
+            let mut lines = Vec::new();
+            changes.report(|line| lines.push(line.to_string()));
+            assert_eq!(lines, expected, "{history:?}");
+            assert!(changes.is_empty());
+        }
+    }
+}
