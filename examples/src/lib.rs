@@ -24,3 +24,6 @@ mod send_file;
 #[path = "send_file/other.rs"]
 mod send_file;
 pub use send_file::send_file;
+
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+pub mod tty;

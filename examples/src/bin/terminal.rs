@@ -1,0 +1,239 @@
+//! Records a terminal session, as script(1) does: a program runs on a pseudo-terminal, and the
+//! terminal is in raw mode meanwhile.
+
+use std::process::ExitCode;
+
+use selectors_examples::cli;
+
+const HELP: &str = "\
+Runs a program on a terminal of its own, and records what it prints.
+
+Usage: terminal [--to FILE] [PROGRAM [ARGUMENT]...]
+
+  --to FILE  where to record [default: typescript]
+  PROGRAM    what to run [default: $SHELL, or sh]
+  --help     this text
+
+Exit code: that of the program, or 128 and the number of the signal that ended it.
+";
+
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+fn main() -> ExitCode {
+    cli::run("terminal", HELP, session::options, |options| session::run(&options))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd")))]
+fn main() -> ExitCode {
+    let options = |_: &mut lexopt::Parser| Ok(Some(()));
+    cli::run("terminal", HELP, options, |()| Err("is not available on this system".into()))
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+mod session {
+    use std::env;
+    use std::ffi::OsString;
+    use std::fs::File;
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::PathBuf;
+    use std::process::{Child, ExitCode, ExitStatus};
+
+    use lexopt::{Arg, Parser};
+    use pty_process::blocking as pty;
+    use rustix::fs::OFlags;
+    use rustix::io::Errno;
+    use rustix::termios::{tcgetwinsize, tcsetwinsize};
+    use selectors::{DefaultSelector, Events, Interest, Token};
+    use selectors_examples::cli::{Outcome, Stop};
+    use selectors_examples::tty::{self, Raw};
+    use signal_hook::consts::{SIGCHLD, SIGWINCH};
+    use signal_hook::low_level::pipe;
+
+    /// The most that is kept for a terminal, or a program, that does not take it.
+    const MOST: usize = 64 * 1024;
+
+    pub(super) struct Options {
+        to: PathBuf,
+        program: OsString,
+        arguments: Vec<OsString>,
+    }
+
+    pub(super) fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
+        let program = env::var_os("SHELL").unwrap_or_else(|| "sh".into());
+        let mut options = Options { to: "typescript".into(), program, arguments: Vec::new() };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Arg::Long("to") => options.to = arguments.value()?.into(),
+                Arg::Short('h') | Arg::Long("help") => return Ok(None),
+                Arg::Value(program) => {
+                    options.program = program;
+                    options.arguments = arguments.raw_args()?.collect();
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    pub(super) fn run(options: &Options) -> Outcome {
+        let tty = tty::open()?;
+        let shown = options.to.display();
+        let log = File::create(&options.to).map_err(|error| format!("{shown}: {error}"))?;
+
+        let (signals, theirs) = UnixStream::pair()?;
+        signals.set_nonblocking(true)?;
+        for signal in [SIGCHLD, SIGWINCH] {
+            pipe::register(signal, theirs.try_clone()?)?;
+        }
+        let (master, slave) = pty::open()?;
+        let master = File::from(OwnedFd::from(master));
+        rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
+        tcsetwinsize(&master, tcgetwinsize(&tty)?)?;
+        let child = pty::Command::new(&options.program)
+            .args(&options.arguments)
+            .spawn(slave)
+            .map_err(|error| format!("cannot run {:?}: {error}", options.program))?;
+        let raw = Raw::new(tty.try_clone()?)?;
+        let mut session = Session {
+            selector: DefaultSelector::new()?,
+            log,
+            child,
+            status: None,
+            to_program: Vec::new(),
+            to_screen: Vec::new(),
+            silent: false,
+        };
+        let status = session.run(tty, master, File::from(OwnedFd::from(signals)));
+        drop(raw);
+        let code = status?.map_or(1, |status| {
+            status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+        });
+        Ok(ExitCode::from(u8::try_from(code)?))
+    }
+
+    struct Session {
+        selector: DefaultSelector<File>,
+        log: File,
+        child: Child,
+        status: Option<ExitStatus>,
+        to_program: Vec<u8>,
+        to_screen: Vec<u8>,
+        /// Whether nothing more comes from the program.
+        silent: bool,
+    }
+
+    impl Session {
+        /// Returns when the program has ended, or without a status when it has to.
+        fn run(&mut self, tty: File, master: File, signals: File) -> Outcome<Option<ExitStatus>> {
+            let stop = Stop::on_interrupt(self.selector.waker()?)?;
+            let tty = self.selector.register(tty, Interest::empty(), ())?;
+            let master = self.selector.register(master, Interest::empty(), ())?;
+            let signals = self.selector.register(signals, Interest::READ, ())?;
+            let mut events = Events::new();
+            while !stop.is_set() {
+                // What runs on in the background may keep the pseudo-terminal open.
+                if self.status.is_some() && self.hears() {
+                    self.silent = self.hear(master)? != Received::Some;
+                }
+                if self.status.is_some() && self.silent && self.to_screen.is_empty() {
+                    return Ok(self.status);
+                }
+                let types = !self.to_program.is_empty() && !self.silent;
+                let tty_wants = interest(self.to_program.len() < MOST, !self.to_screen.is_empty());
+                self.selector.modify(tty, tty_wants)?;
+                self.selector.modify(master, interest(self.hears(), types))?;
+                self.selector.select_into(&mut events, None)?;
+                for event in &events {
+                    let token = event.token();
+                    if token == master && event.is_readable() {
+                        self.silent |= self.hear(master)? == Received::End;
+                    }
+                    let Some(key) = self.selector.get_mut(token) else { continue };
+                    if token == signals {
+                        while key.fileobj.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+                        self.status = self.child.try_wait()?;
+                        self.resize(tty, master)?;
+                    } else if token == tty {
+                        if event.is_readable()
+                            && receive(key.fileobj, &mut self.to_program)? == Received::End
+                        {
+                            return Ok(None);
+                        }
+                        send(key.fileobj, &mut self.to_screen)?;
+                    } else if event.is_writable()
+                        && send(key.fileobj, &mut self.to_program).is_err()
+                    {
+                        // Nobody reads it any more.
+                        self.silent = true;
+                    }
+                }
+            }
+            Ok(None)
+        }
+
+        /// Whether there can be more from the program, and is room for it.
+        fn hears(&self) -> bool {
+            !self.silent && self.to_screen.len() < MOST
+        }
+
+        /// Takes what the program prints.
+        fn hear(&mut self, master: Token) -> Outcome<Received> {
+            let Some(key) = self.selector.get_mut(master) else { return Ok(Received::End) };
+            let before = self.to_screen.len();
+            let received = receive(key.fileobj, &mut self.to_screen)?;
+            self.log.write_all(&self.to_screen[before..])?;
+            Ok(received)
+        }
+
+        /// Gives the program's terminal the size of ours. The system signals that to the program.
+        fn resize(&self, tty: Token, master: Token) -> io::Result<()> {
+            let (tty, master) = (self.selector.get(tty), self.selector.get(master));
+            if let (Some(tty), Some(master)) = (tty, master) {
+                tcsetwinsize(master.fileobj, tcgetwinsize(tty.fileobj)?)?;
+            }
+            Ok(())
+        }
+    }
+
+    fn interest(read: bool, write: bool) -> Interest {
+        let of = |wanted, interest| if wanted { interest } else { Interest::empty() };
+        of(read, Interest::READ) | of(write, Interest::WRITE)
+    }
+
+    #[derive(PartialEq)]
+    enum Received {
+        Some,
+        Nothing,
+        End,
+    }
+
+    fn receive(file: &mut File, into: &mut Vec<u8>) -> io::Result<Received> {
+        let mut buffer = [0; 4096];
+        match file.read(&mut buffer) {
+            Ok(0) => Ok(Received::End),
+            Ok(count) => {
+                into.extend_from_slice(&buffer[..count]);
+                Ok(Received::Some)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
+            // The other side is closed: Linux says so in this way.
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                Ok(Received::End)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send(mut file: &File, from: &mut Vec<u8>) -> io::Result<()> {
+        while !from.is_empty() {
+            match file.write(from) {
+                Ok(count) => drop(from.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
