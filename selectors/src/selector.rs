@@ -604,7 +604,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Decides when a wait that may block looks first without blocking.
     fn set_looks(&mut self) {
         let spins = !self.spin.is_zero();
-        self.looks_before_ever = spins;
+        // A channel that is broken is replaced after a look, before the wait.
+        self.looks_before_ever = spins || self.wake.as_ref().is_some_and(Wake::is_broken);
         // A signal handler that runs in a look that does not block would go unnoticed.
         self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
@@ -701,6 +702,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
             events.flags |= Flags::WOKEN;
         }
+        if self.wake.as_ref().is_some_and(Wake::is_broken) {
+            self.set_looks();
+        }
     }
 
     #[cold]
@@ -711,6 +715,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             // If it fails, wakes go on failing, and the next wait tries again.
             let _ = wake.mend(backend, taken);
         }
+        self.set_looks();
     }
 
     /// Rids the kernel of what it watches beside the registered sources. If that fails, as many

@@ -48,9 +48,11 @@ pub struct Waker(Arc<Shared>);
 const ASKED: u64 = 1;
 /// The channel has it.
 const SENT: u64 = 2;
+/// The channel is not watched: it is broken, and no other could be made.
+const UNWATCHED: u64 = 4;
 /// One wait further: the rest of the word counts the wakes that were reported, so that a sender
 /// who was overtaken does not mark a later wake as sent.
-const NEXT: u64 = 4;
+const NEXT: u64 = 8;
 
 struct Shared {
     state: AtomicU64,
@@ -140,8 +142,11 @@ impl Waker {
         // since reset, or the wake would be lost.
         let asked = shared.state.fetch_or(ASKED, Ordering::AcqRel) & ASKED != 0;
         let state = shared.state.load(Ordering::Acquire);
-        if asked && state & SENT != 0 {
+        if asked && state & (SENT | UNWATCHED) == SENT {
             return Ok(());
+        }
+        if state & UNWATCHED != 0 {
+            return Err(Error::os("wake", None, io::ErrorKind::BrokenPipe.into()));
         }
         if let Err(error) = preserve_errno(|| shared.sender.send()) {
             shared.broken.store(true, Ordering::Relaxed);
@@ -243,22 +248,37 @@ impl Wake {
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> io::Result<()> {
-        let Some((link, watch)) = self.channel() else {
-            // The backend's own way has nothing that could be replaced.
-            self.waker.0.broken.store(false, Ordering::Relaxed);
-            return Ok(());
-        };
+        let next = self.replace(backend, taken).inspect_err(|_| {
+            self.idle |= UNWATCHED;
+            self.waker.0.state.fetch_or(UNWATCHED, Ordering::AcqRel);
+        })?;
+        self.idle &= !UNWATCHED;
+        self.waker.0.broken.store(false, Ordering::Relaxed);
+        // What was sent to the one before may be lost with it. Who asks after this finds the other.
+        let state = self.waker.0.state.fetch_and(!(SENT | UNWATCHED), Ordering::AcqRel);
+        match next {
+            Some(next) if state & ASKED != 0 => next.channel.notify(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops watching the channel, and makes another. The backend's own way has nothing that could
+    /// be replaced.
+    fn replace<B: Backend>(
+        &self,
+        backend: &mut B,
+        taken: impl Fn(RawSource) -> bool,
+    ) -> io::Result<Option<Arc<Link>>> {
+        let Some((link, watch)) = self.channel() else { return Ok(None) };
         let fd = raw(link.channel.source());
         if !taken(fd) {
             // Or it would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
-        let channel = watched_channel(backend, watch, taken)?;
-        let next = Arc::new(Link::new(channel));
+        let next = Arc::new(Link::new(watched_channel(backend, watch, taken)?));
         // Nobody else replaces it.
-        let _ = link.next.set(next);
-        self.waker.0.broken.store(false, Ordering::Relaxed);
-        Ok(())
+        let _ = link.next.set(Arc::clone(&next));
+        Ok(Some(next))
     }
 
     pub(crate) fn is_broken(&self) -> bool {

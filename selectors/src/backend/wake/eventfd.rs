@@ -11,7 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 pub(crate) struct Channel(EventFd);
 
 impl Channel {
-    /// It would take 2⁶⁴ wakes.
+    /// It would take 2⁶⁴ wakes, or a stranger.
     pub(crate) const FILLS: bool = false;
 
     pub(crate) fn new() -> io::Result<Self> {
@@ -25,8 +25,13 @@ impl Channel {
 
     pub(crate) fn notify(&self) -> io::Result<()> {
         match self.0.write(1) {
-            // Full: what is unread already wakes.
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Ok(_) => Ok(()),
+            // Full, so that it must be emptied before there can be an edge.
+            Err(Errno::EAGAIN) => {
+                self.drain()?;
+                self.0.write(1)?;
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
