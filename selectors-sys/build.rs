@@ -24,7 +24,12 @@ fn main() {
         // Each names the file that it chooses.
         epoll: { linux_android },
         epoll_x86_64: {
-            all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")
+            all(
+                target_os = "linux",
+                target_arch = "x86_64",
+                target_pointer_width = "64",
+                not(feature = "through-libc")
+            )
         },
         kqueue_apple: { apple },
         kqueue_dragonfly: { target_os = "dragonfly" },

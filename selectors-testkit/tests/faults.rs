@@ -1,0 +1,30 @@
+//! Faults are injected and not waited for: each of the library's own system calls fails, at every
+//! place, once, a few times and for ever.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
+
+use std::io;
+
+use nix::unistd::alarm;
+use selectors_testkit::fixtures::in_forked_child;
+
+/// Runs a test in a child process, where nobody else opens descriptors, and limits and filters end
+/// with it.
+fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let passed = in_forked_child(|| {
+        alarm::set(60);
+        test().expect("no error");
+    })?;
+    assert!(passed, "the child has failed");
+    Ok(())
+}
+
+#[path = "faults/changes.rs"]
+mod changes;
+#[path = "faults/injection.rs"]
+mod injection;
+#[path = "faults/rebuilding.rs"]
+mod rebuilding;
+#[path = "faults/suite.rs"]
+mod suite;
+#[path = "faults/wakers.rs"]
+mod wakers;

@@ -1,0 +1,189 @@
+//! The conformance suite over backends of which a call fails.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use selectors::backend::{
+    Backend, BorrowedSource, Capabilities, Change, Deferred, Epoll, Poll, RawSource, Registered,
+    Select, Trigger,
+};
+use selectors::{Events, Token, Watch};
+use selectors_testkit::conformance;
+
+use crate::injection::{Call, Fault, injected, set, within};
+
+/// A backend that repeats what has failed because of the fault: it has to be as if that had not
+/// been tried.
+struct Faulty<B>(B);
+
+impl<B: Backend> Faulty<B> {
+    fn again<R>(&mut self, mut act: impl FnMut(&mut B) -> io::Result<R>) -> io::Result<R> {
+        let before = injected();
+        let result = within(|| act(&mut self.0));
+        match result {
+            Err(_) if injected() > before => act(&mut self.0),
+            result => result,
+        }
+    }
+}
+
+impl<B: Backend> Backend for Faulty<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        self.again(|backend| backend.register(source, token, watch))
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.again(|backend| backend.modify(fd, token, old, new))
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.again(|backend| backend.unregister(fd, token, watch))
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let first = events.len();
+        self.again(|backend| {
+            assert_eq!(events.len(), first, "what failed appends nothing");
+            backend.wait(events, timeout)
+        })
+    }
+
+    fn change_and_wait(
+        &mut self,
+        changes: &mut [Change],
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        within(|| self.0.change_and_wait(changes, events, timeout))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        self.0.descriptor()
+    }
+
+    fn owns(&self, fd: RawSource) -> bool {
+        self.0.owns(fd)
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        self.again(|backend| backend.waker(token))
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        // That it is tried again is up to the selector.
+        within(|| self.0.rebuild(sources, events))
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.again(B::after_fork)
+    }
+}
+
+/// Runs the suite once for each of `faults` and for each of the first calls. Every backend that a
+/// case makes has its fault. `except` are the cases that may fail: they expect of one wait what
+/// comes in the next one.
+fn run<B: Backend>(new: impl Fn() -> io::Result<B>, faults: &[(Call, Errno)], except: &[&str]) {
+    for &(call, errno) in faults {
+        let mut total = 0;
+        for skip in 0..3 {
+            let fault = Fault::new(call, errno).after(skip);
+            let before = injected();
+            let mut report = conformance::run(|| {
+                set(None);
+                let backend = new()?;
+                set(Some(fault));
+                Ok(Faulty(backend))
+            });
+            set(None);
+            total += injected() - before;
+            report.failed.retain(|(name, _)| !except.contains(name));
+            assert!(report.failed.is_empty(), "{fault:?}: {report}");
+        }
+        assert!(total > 0, "{call:?} is never made");
+        println!("{call:?} has failed {total} times with {errno}");
+    }
+}
+
+/// What is closed is reported at once, and the call that failed shows in the next wait.
+const CLOSED: &[&str] = &["close_5_a_closed_descriptor_harms_no_other"];
+
+#[test]
+fn epoll_ctl_fails() {
+    let faults = [
+        (Call::EpollAdd, Errno::ENOMEM),
+        (Call::EpollAdd, Errno::ENOSPC),
+        (Call::EpollModify, Errno::ENOMEM),
+        (Call::EpollDelete, Errno::ENOMEM),
+    ];
+    // What ends waits for an always-ready file ends one more.
+    run(Epoll::new, &faults, &["ready_13_a_selector_can_be_watched"]);
+}
+
+#[test]
+fn epoll_wait_fails() {
+    run(Epoll::new, &[(Call::EpollWait, Errno::EINTR), (Call::EpollWait, Errno::ENOMEM)], &[]);
+}
+
+#[test]
+fn helpers_of_epoll_fail() {
+    let faults = [
+        (Call::EpollCreate, Errno::EMFILE),
+        (Call::Eventfd, Errno::ENFILE),
+        (Call::Fstat, Errno::ENOMEM),
+        (Call::Select, Errno::ENOMEM),
+    ];
+    run(Epoll::new, &faults, &[]);
+}
+
+#[test]
+fn deferred_changes_of_epoll_fail() {
+    let faults = [
+        (Call::EpollWait, Errno::EINTR),
+        (Call::EpollDelete, Errno::ENOMEM),
+        (Call::EpollCreate, Errno::EMFILE),
+    ];
+    // A change that was refused is reported as an ERROR, and not repeated.
+    let refused = "mode_4_exclusive_can_be_modified";
+    run(|| Epoll::new().map(Deferred::new), &faults, &[CLOSED[0], refused]);
+}
+
+#[test]
+fn poll_fails() {
+    let faults = [
+        (Call::Poll, Errno::EINTR),
+        (Call::Poll, Errno::ENOMEM),
+        (Call::Select, Errno::EINTR),
+        (Call::Select, Errno::ENOMEM),
+        (Call::Fcntl, Errno::EBADF),
+    ];
+    run(Poll::new, &faults, &[]);
+}
+
+#[test]
+fn select_fails() {
+    let faults = [
+        (Call::Select, Errno::EINTR),
+        (Call::Select, Errno::ENOMEM),
+        (Call::Select, Errno::EBADF),
+        (Call::Fcntl, Errno::EBADF),
+    ];
+    run(Select::new, &faults, CLOSED);
+}

@@ -1,0 +1,217 @@
+//! Wakers whose channel fails: it is replaced, or `wake` returns an error, and no wake is lost.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors::backend::{Deferred, Epoll, Poll, Select};
+use selectors::{Backend, Error, Selector, Waker};
+use selectors_testkit::fixtures::{OwnedSource, open_descriptors};
+
+use crate::in_child;
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+type Subject<B> = Selector<OwnedSource, (), B>;
+
+/// Runs a test over every backend.
+macro_rules! over_all {
+    ($test:ident) => {
+        $test(Epoll::new)?;
+        $test(Poll::new)?;
+        $test(Select::new)?;
+        $test(|| Epoll::new().map(Deferred::new))?;
+        $test(|| Poll::new().map(Deferred::new))?;
+        $test(|| Select::new().map(Deferred::new))?;
+    };
+}
+
+/// The number of an error of the system.
+fn errno<V>(result: Result<V, Error>) -> Option<i32> {
+    match result {
+        Err(Error::Os { source, .. }) => source.raw_os_error(),
+        _ => None,
+    }
+}
+
+/// A wake from another thread during a wait without limit, one before a wait, and no other.
+fn works<B: Backend>(selector: &mut Subject<B>, waker: &Waker) -> io::Result<()> {
+    let woken = thread::scope(|scope| -> io::Result<bool> {
+        let thread = scope.spawn(|| waker.wake());
+        let woken = selector.select(None)?.woken();
+        thread.join().unwrap()?;
+        Ok(woken)
+    })?;
+    assert!(woken);
+    waker.wake()?;
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    assert!(!selector.select(NOW)?.woken());
+    Ok(())
+}
+
+fn making_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let faults = [
+        Fault::new(Call::Eventfd, Errno::EMFILE),
+        Fault::new(Call::Eventfd, Errno::ENOMEM).times(3),
+        Fault::new(Call::EpollAdd, Errno::ENOSPC),
+        Fault::new(Call::Fcntl, Errno::EBADF),
+    ];
+    for fault in faults {
+        let mut selector: Subject<B> = Selector::with_backend(new()?);
+        let before = open_descriptors();
+        let mut waker = None;
+        while waker.is_none() {
+            let (made, injected) = failing(fault, || selector.waker());
+            if injected == 0 {
+                waker = made.ok();
+                assert!(waker.is_some(), "{fault:?} is none of this backend");
+                continue;
+            }
+            assert_eq!(errno(made), Some(fault.errno as i32), "{fault:?}");
+            assert_eq!(open_descriptors(), before, "{fault:?}");
+            assert!(!selector.select(NOW)?.woken());
+            waker = Some(selector.waker()?);
+        }
+        works(&mut selector, &waker.unwrap())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_1_making_a_waker_fails() -> io::Result<()> {
+    // Alone with its descriptors, which are counted.
+    in_child(|| {
+        over_all!(making_fails);
+        Ok(())
+    })
+}
+
+fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    for errno_of in [Errno::EBADF, Errno::EPIPE, Errno::EIO] {
+        let mut selector: Subject<B> = Selector::with_backend(new()?);
+        let waker = selector.waker()?;
+        for times in 1..4 {
+            let fault = Fault::new(Call::Write, errno_of).times(times);
+            let (_, injected) = failing(fault, || {
+                for _ in 0..times {
+                    assert_eq!(errno(waker.wake()), Some(errno_of as i32));
+                }
+                waker.wake()
+            });
+            assert_eq!(injected, times);
+            assert!(selector.select(LONG)?.woken());
+            assert!(!selector.select(NOW)?.woken());
+        }
+        // And without another wake.
+        let (result, _) = failing(Fault::new(Call::Write, errno_of), || waker.wake());
+        assert!(result.is_err());
+        assert!(!selector.select(NOW)?.woken());
+        works(&mut selector, &waker)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_2_a_wake_that_is_not_sent_is_an_error() -> io::Result<()> {
+    over_all!(sending_fails);
+    Ok(())
+}
+
+/// What is full has to be emptied, or there is no edge.
+fn full<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    let (result, injected) = failing(Fault::new(Call::Write, Errno::EAGAIN), || waker.wake());
+    result?;
+    assert_eq!(injected, 1);
+    assert!(selector.select(LONG)?.woken());
+    let for_ever = Fault::new(Call::Write, Errno::EAGAIN).times(FOR_EVER);
+    let (result, _) = failing(for_ever, || waker.wake());
+    assert_eq!(errno(result), Some(Errno::EAGAIN as i32));
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn proc_2_a_wake_through_a_full_channel_is_sent() -> io::Result<()> {
+    over_all!(full);
+    Ok(())
+}
+
+/// Where the channel is read: it breaks, and is replaced at once.
+fn receiving_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    for errno in [Errno::EIO, Errno::EBADF, Errno::EINVAL] {
+        let mut selector: Subject<B> = Selector::with_backend(new()?);
+        let waker = selector.waker()?;
+        for _ in 0..3 {
+            waker.wake()?;
+            let (events, injected) =
+                failing(Fault::new(Call::Read, errno), || selector.select(LONG));
+            assert!(events?.woken());
+            assert_eq!(injected, 1);
+            works(&mut selector, &waker)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_7_a_broken_channel_is_replaced() -> io::Result<()> {
+    receiving_fails(Poll::new)?;
+    receiving_fails(Select::new)?;
+    receiving_fails(|| Poll::new().map(Deferred::new))?;
+    receiving_fails(|| Select::new().map(Deferred::new))
+}
+
+/// It breaks when no other can be made, though it could still be written to.
+fn not_replaced<B: Backend>(
+    new: impl Fn() -> io::Result<B>,
+    breaks: impl Fn(&mut Subject<B>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    waker.wake()?;
+    breaks(&mut selector)?;
+    // Nobody is promised a wake that does not come.
+    assert!(matches!(waker.wake(), Err(Error::Os { .. })));
+    assert!(!selector.select(NOW)?.woken());
+    assert!(waker.wake().is_err());
+    // Nothing turns, and each wait tries again.
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    let before = calls();
+    let (events, injected) =
+        failing(none_left, || selector.select(Some(Duration::from_millis(50))));
+    assert!(!events?.woken());
+    assert!((1..10).contains(&injected) && calls() - before < 20);
+    assert!(waker.wake().is_err());
+    // A wait replaces it before it blocks.
+    let woken = thread::scope(|scope| -> io::Result<bool> {
+        let thread = scope.spawn(|| {
+            while waker.wake().is_err() {
+                thread::yield_now();
+            }
+        });
+        let woken = selector.select(None)?.woken();
+        thread.join().unwrap();
+        Ok(woken)
+    })?;
+    assert!(woken);
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn proc_7_a_broken_channel_that_cannot_be_replaced_refuses_wakes() -> io::Result<()> {
+    /// The read fails, and then making another channel.
+    fn breaks<B: Backend>(selector: &mut Subject<B>) -> io::Result<()> {
+        let faults = [Fault::new(Call::Read, Errno::EIO), Fault::new(Call::Eventfd, Errno::EMFILE)];
+        let (events, injected) = failing_both(faults, || selector.select(LONG));
+        assert!(events?.woken());
+        assert_eq!(injected, 2);
+        Ok(())
+    }
+    not_replaced(Poll::new, breaks)?;
+    not_replaced(Select::new, breaks)
+}
