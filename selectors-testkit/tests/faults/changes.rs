@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
-use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Selector, Token};
+use selectors::{
+    AnySelector, Backend, BackendKind, Error, Event, Events, Interest, Mode, Readiness, Selector,
+    Token,
+};
 use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
 
 use crate::injection::{Call, FOR_EVER, Fault, failing};
@@ -351,4 +354,20 @@ fn wait_12_poll_refuses_so_many() -> io::Result<()> {
         assert_eq!(events.woken(), woken);
     }
     Ok(())
+}
+
+/// That descriptors or memory have run out is no reason to take another backend; that a sandbox
+/// refuses it is one.
+#[test]
+fn wait_12_the_default_backend_stays() {
+    for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM] {
+        let fault = Fault::new(Call::EpollCreate, errno).times(FOR_EVER);
+        let (kind, injected) = failing(fault, BackendKind::default);
+        assert_eq!((kind, injected), (BackendKind::Epoll, 1));
+        let (made, _) =
+            failing(fault, || AnySelector::<OwnedSource>::new(BackendKind::default()).map(drop));
+        assert_failed(made, errno);
+    }
+    let refused = Fault::new(Call::EpollCreate, Errno::EPERM).times(FOR_EVER);
+    assert_eq!(failing(refused, BackendKind::default).0, BackendKind::Poll);
 }

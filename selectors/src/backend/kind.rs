@@ -75,13 +75,13 @@ impl BackendKind {
         }
     }
 
-    /// How to make the backend of this kind, where this system has it.
     /// Makes a backend of this kind, if this system has it.
     pub(crate) fn open(self) -> crate::Result<io::Result<Box<dyn Backend + Send + Sync>>> {
         let missing = crate::Error::Unsupported { feature: self.name(), fd: None };
         self.opener().map(|open| open()).ok_or(missing)
     }
 
+    /// How to make the backend of this kind, where this system has it.
     pub(super) fn opener(self) -> Option<Open> {
         BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
     }
@@ -90,7 +90,7 @@ impl BackendKind {
 impl Default for BackendKind {
     /// The best that works here: that of [`DefaultSelector`](super::DefaultSelector), unless the system refuses it.
     fn default() -> Self {
-        let works = |(_, open): &&(Self, Open)| open().is_ok();
+        let works = |&&(_, open): &&(Self, Open)| works(open);
         BACKENDS.iter().find(works).unwrap_or(&BACKENDS[0]).0
     }
 }
