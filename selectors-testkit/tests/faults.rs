@@ -20,6 +20,8 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 
 #[path = "faults/changes.rs"]
 mod changes;
+#[path = "faults/forks.rs"]
+mod forks;
 #[path = "faults/injection.rs"]
 mod injection;
 #[path = "faults/rebuilding.rs"]

@@ -1,0 +1,88 @@
+//! Making a selector whole after fork(2): each of the calls fails, and it can be tried again.
+
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors::backend::{Deferred, Epoll, Poll, Select};
+use selectors::{Backend, Error, Interest, Mode, Selector};
+use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
+
+use crate::in_child;
+use crate::injection::{Call, Fault, failing};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+fn each_call_fails<B: Backend>(
+    new: impl Fn() -> io::Result<B>,
+    prepare: impl Fn(&Selector<OwnedSource, (), B>),
+    faults: &[Fault],
+) -> io::Result<()> {
+    for &fault in faults {
+        let mut selector = Selector::with_backend(new()?);
+        let mut peers = Vec::new();
+        for mode in [Mode::Level, Mode::OneShot] {
+            let (ours, mut theirs) = unix_pair()?;
+            selector.register_with(ours.into(), Interest::READ, (), mode)?;
+            theirs.write_all(b"x")?;
+            peers.push(theirs);
+        }
+        selector.register(null_device()?.into(), Interest::READ, ())?;
+        let waker = selector.waker()?;
+        prepare(&selector);
+        in_child(|| {
+            let mut places = 0;
+            loop {
+                let (result, injected) = failing(fault.after(places), || selector.after_fork());
+                if injected == 0 {
+                    result?;
+                    break;
+                }
+                places += 1;
+                match result {
+                    Err(Error::Os { source, .. }) => {
+                        assert_eq!(source.raw_os_error(), Some(fault.errno as i32));
+                    }
+                    other => panic!("{fault:?}: {other:?}"),
+                }
+                assert!(matches!(selector.select(NOW), Err(Error::Forked)));
+            }
+            assert!(places > 0, "{fault:?} is never met");
+            let waker = selector.waker()?;
+            waker.wake()?;
+            let events = selector.select(None)?;
+            assert_eq!(events.len(), 3);
+            assert!(events.woken());
+            assert_eq!(selector.select(None)?.len(), 2);
+            Ok(())
+        })?;
+        // The parent does not notice.
+        waker.wake()?;
+        let events = selector.select(None)?;
+        assert_eq!(events.len(), 3);
+        assert!(events.woken());
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_4_each_call_of_after_fork_fails() -> io::Result<()> {
+    let faults = [
+        Fault::new(Call::EpollCreate, Errno::EMFILE),
+        Fault::new(Call::EpollCreate, Errno::ENOMEM),
+        Fault::new(Call::EpollAdd, Errno::ENOMEM),
+        Fault::new(Call::EpollAdd, Errno::ENOSPC),
+        Fault::new(Call::Eventfd, Errno::EMFILE),
+    ];
+    each_call_fails(Epoll::new, |_| {}, &faults)?;
+    // With a descriptor that others watch.
+    let dup = Fault::new(Call::Dup, Errno::EMFILE);
+    let watched = |selector: &Selector<_, _, Epoll>| assert!(selector.as_raw_fd() >= 0);
+    each_call_fails(Epoll::new, watched, &[faults[0], faults[2], dup])?;
+    let closed = Fault::new(Call::Fcntl, Errno::ENOMEM);
+    each_call_fails(Poll::new, |_| {}, &[closed])?;
+    each_call_fails(Select::new, |_| {}, &[closed])?;
+    // What is registered again is deferred.
+    each_call_fails(|| Epoll::new().map(Deferred::new), |_| {}, &faults[..2])
+}
