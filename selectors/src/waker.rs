@@ -139,10 +139,11 @@ impl Waker {
             return Err(Error::Forked);
         }
         // A read-modify-write and no plain load: it must not read a state that the selector has
-        // since reset, or the wake would be lost.
-        let asked = shared.state.fetch_or(ASKED, Ordering::AcqRel) & ASKED != 0;
+        // since reset, or the wake would be lost. What was sent after it, or before it and not
+        // reported, is this wake's as well.
+        shared.state.fetch_or(ASKED, Ordering::AcqRel);
         let state = shared.state.load(Ordering::Acquire);
-        if asked && state & (SENT | UNWATCHED) == SENT {
+        if state & (SENT | UNWATCHED) == SENT {
             return Ok(());
         }
         if state & UNWATCHED != 0 {
