@@ -52,10 +52,11 @@ impl Deadline {
 #[must_use]
 #[inline]
 pub fn millis_rounded_up(timeout: Option<Duration>) -> i32 {
+    const MOST: u64 = i32::MAX as u64;
     timeout.map_or(-1, |timeout| {
-        let millis = timeout.as_secs().saturating_mul(1_000);
         let rest = timeout.subsec_nanos().div_ceil(1_000_000);
-        i32::try_from(millis.saturating_add(rest.into())).unwrap_or(i32::MAX)
+        let millis = timeout.as_secs().min(MOST) * 1_000 + u64::from(rest);
+        millis.min(MOST) as i32
     })
 }
 

@@ -113,10 +113,15 @@ impl Poll {
 
     /// The waiting call: how many entries have something to report.
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
-        let Some(fine) = timeout.filter(|timeout| timeout.subsec_nanos() % NANOS_PER_MILLI != 0)
-        else {
-            return poll(&mut self.fds, timeout);
-        };
+        match timeout {
+            Some(fine) if fine.subsec_nanos() % NANOS_PER_MILLI != 0 => self.call_fine(fine),
+            _ => poll(&mut self.fds, timeout),
+        }
+    }
+
+    /// The waiting call at a resolution that poll(2) does not have.
+    #[cold]
+    fn call_fine(&mut self, fine: Duration) -> nix::Result<usize> {
         let rest = Duration::from_nanos((fine.subsec_nanos() % NANOS_PER_MILLI).into());
         let ready = poll(&mut self.fds, Some(fine.saturating_sub(rest)))?;
         if ready > 0 {
@@ -251,18 +256,7 @@ impl Backend for Poll {
         if sys::HALF_CLOSED_HANGS_UP {
             self.look_for_write();
         }
-        // Knowing how many there are spares the list from looking after its length each time.
-        events.list.reserve(ready);
-        let room = &mut events.list.spare_capacity_mut()[..ready];
-        let sources = self.fds.iter().zip(&self.tokens);
-        let sources = sources.filter(|(pollfd, _)| pollfd.revents != 0);
-        let mut found = 0;
-        for (place, (pollfd, &token)) in room.iter_mut().zip(sources) {
-            place.write(Event::new(token, from_poll(pollfd.revents, pollfd.events, sys::HINTS)));
-            found += 1;
-        }
-        // SAFETY: that many were written, and there was room for them.
-        unsafe { events.list.set_len(events.list.len() + found) };
+        collect(&self.fds, &self.tokens, ready, &mut events.list);
         if self.one_shots > 0 {
             self.silence();
         }
@@ -282,7 +276,23 @@ fn poll(fds: &mut [sys::pollfd], timeout: Option<Duration>) -> nix::Result<usize
     let count = sys::nfds_t::try_from(fds.len()).map_err(|_| Errno::EINVAL)?;
     // SAFETY: `fds` points to `count` elements that are ours to be written.
     let ready = unsafe { sys::poll(fds.as_mut_ptr(), count, millis_rounded_up(timeout)) };
-    Ok(usize::try_from(Errno::result(ready)?).unwrap_or(0))
+    usize::try_from(ready).map_err(|_| Errno::last())
+}
+
+/// Appends the events of the `ready` sources that have something to report.
+#[inline(never)]
+fn collect(fds: &[sys::pollfd], tokens: &[Token], ready: usize, list: &mut Vec<Event>) {
+    // Knowing how many there are spares the list from looking after its length each time.
+    list.reserve(ready);
+    let room = &mut list.spare_capacity_mut()[..ready];
+    let sources = fds.iter().zip(tokens).filter(|(pollfd, _)| pollfd.revents != 0);
+    let mut found = 0;
+    for (place, (pollfd, &token)) in room.iter_mut().zip(sources) {
+        place.write(Event::new(token, from_poll(pollfd.revents, pollfd.events, sys::HINTS)));
+        found += 1;
+    }
+    // SAFETY: that many were written, and there was room for them.
+    unsafe { list.set_len(list.len() + found) };
 }
 
 /// A negative number, which poll(2) ignores, for every descriptor, also for 0.
