@@ -58,7 +58,7 @@ const BEACON: Token = Token::reserved(1);
 ///
 /// - The kernel carries the token, so an event finds its source without a look-up by number.
 /// - The kernel writes into the caller's [`Events`], as many as there is room for: 64 at least,
-///   and twice what the last wait found. When they fill it, it is asked for the rest.
+///   and twice what the last wait that found any did. When they fill it, it is asked for the rest.
 /// - A timeout of whole milliseconds goes to epoll_wait(2). A finer one goes to select(2) on the
 ///   instance, and epoll_wait(2) then collects: epoll_pwait2(2) would save a call, but older
 ///   kernels lack it, and sandboxes kill who calls it.
@@ -75,7 +75,8 @@ pub struct Epoll {
     instance: OwnedFd,
     /// What other selectors watch, once somebody has asked for it.
     front: OnceLock<OwnedFd>,
-    /// How many events the next wait is to have room for: twice as many as the last one found.
+    /// How many events the next wait is to have room for: twice as many as the last one found that
+    /// found any.
     room: usize,
     always: AlwaysReady,
     /// Always readable, and watched for as long as an always-ready source is to be reported, so
@@ -127,10 +128,11 @@ impl Epoll {
         front.unwrap_or(&self.instance).as_fd()
     }
 
-    /// Whether the kernel may not have a source, or may have something else under its number.
+    /// Whether the kernel may not have a source, or may have something else under its number: there
+    /// is a beacon from the first always-ready source on.
     #[inline]
     fn has_special(&self) -> bool {
-        !self.always.is_empty() || self.beacon.is_some()
+        self.beacon.is_some()
     }
 
     /// Watches or stops watching the beacon, as the always-ready sources need.
@@ -265,7 +267,7 @@ impl Backend for Epoll {
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
         // EPOLL_CTL_MOD fails with EINVAL for EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
         let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
-        if exclusive || self.has_special() {
+        if self.has_special() || exclusive {
             return self.modify_special(fd, token, old, new);
         }
         Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
@@ -289,7 +291,10 @@ impl Backend for Epoll {
             }
             _ => wait(&self.instance, &mut events.list, self.room, millis_rounded_up(timeout))?,
         };
-        if count > 0 && is_full(&events.list) {
+        if count == 0 {
+            return Ok(());
+        }
+        if is_full(&events.list) {
             // Level-triggered sources that were reported are reported again.
             events.mark_repeats();
             wait_for_rest(&self.instance, &mut events.list);
@@ -423,11 +428,12 @@ fn count(result: isize) -> nix::Result<usize> {
 /// epoll_wait(2), which appends to `list` as much as there is room for, and that is `room` at
 /// least: the number of events. `timeout` is in milliseconds.
 #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most i32::MAX")]
 #[inline(always)]
 fn wait(epoll: &OwnedFd, list: &mut Vec<Event>, room: usize, timeout: i32) -> nix::Result<usize> {
     list.reserve(room);
     let spare = list.spare_capacity_mut();
-    let most = i32::try_from(spare.len()).map_or(sys::MAX_EVENTS, |len| len.min(sys::MAX_EVENTS));
+    let most = spare.len().min(sys::MAX_EVENTS as usize) as i32;
     // An `Event` is an `epoll_event`: see `Record`.
     let spare = spare.as_mut_ptr().cast();
     // SAFETY: `spare` points to at least `most` elements that we own.
