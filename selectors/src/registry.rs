@@ -16,18 +16,6 @@ fn both(generation: u32, readiness: Readiness) -> u64 {
     u64::from(generation) << 32 | u64::from(readiness.bits())
 }
 
-/// The usual event of a source, which needs no adjustment: see [`Registry::usual`].
-#[inline]
-fn usual(token: Token, watch: Watch) -> u64 {
-    let readiness = match watch.mode {
-        Mode::OneShot => IMPOSSIBLE,
-        // Of a parked source every event is unusual.
-        _ if watch.interest.is_empty() => IMPOSSIBLE,
-        _ => watch.interest.into(),
-    };
-    both(token.generation(), readiness)
-}
-
 /// Whether the backend watches a source, and may report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -58,12 +46,26 @@ impl<F, T> Entry<F, T> {
         Watch::new(self.interest, self.mode)
     }
 
-    /// From now on it is watched for this: see [`Registry::set_usual`].
+    /// From now on it is watched for this interest, in its mode unless another one is given.
+    /// Returns what is its usual event then: see [`Registry::get_both`].
     #[inline]
-    pub(crate) fn set_watch(&mut self, watch: Watch) {
-        self.interest = watch.interest;
-        self.mode = watch.mode;
-        self.state = watched(watch);
+    pub(crate) fn set_watch(&mut self, interest: Interest, mode: Option<Mode>) -> u64 {
+        self.interest = interest;
+        self.mode = mode.unwrap_or(self.mode);
+        self.state = watched(interest);
+        self.usual()
+    }
+
+    /// Its usual event, which needs no adjustment: see [`Registry::usual`].
+    #[inline]
+    fn usual(&self) -> u64 {
+        let readiness = match self.mode {
+            Mode::OneShot => IMPOSSIBLE,
+            // Of a parked source every event is unusual.
+            _ if self.interest.is_empty() => IMPOSSIBLE,
+            _ => self.interest.into(),
+        };
+        both(self.generation, readiness)
     }
 
     /// What the user sees of a raw readiness.
@@ -78,8 +80,8 @@ impl<F, T> Entry<F, T> {
 
 /// The state of a source that was just registered or modified.
 #[inline]
-fn watched(watch: Watch) -> State {
-    if watch.interest.is_empty() { State::Unwatched } else { State::Armed }
+fn watched(interest: Interest) -> State {
+    if interest.is_empty() { State::Unwatched } else { State::Armed }
 }
 
 /// What a list of raw events held besides events of registered sources.
@@ -131,6 +133,7 @@ impl<F, T> Registry<F, T> {
 
     /// Inserts a source under the [next token](Self::next_token). Its descriptor must not be
     /// registered.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         token: Token,
@@ -139,40 +142,43 @@ impl<F, T> Registry<F, T> {
         fileobj: F,
         data: T,
     ) {
-        self.make_room();
+        if self.slots.len() == self.slots.capacity() {
+            self.grow();
+        }
         let Watch { interest, mode } = watch;
         let generation = token.generation();
-        let state = watched(watch);
+        let state = watched(interest);
         let entry = Entry { fileobj, data, fd, generation, interest, mode, state };
+        let usual = entry.usual();
         let slot = self.slots.insert(Some(entry));
         if slot == self.usual.len() {
-            self.usual.push(usual(token, watch));
+            self.usual.push(usual);
         } else {
-            self.usual[slot] = usual(token, watch);
+            self.usual[slot] = usual;
         }
         self.by_descriptor.insert(fd, slot);
         self.len += 1;
     }
 
     /// Grows by a quarter where a vector would double: half of that could be memory for nothing.
-    fn make_room(&mut self) {
-        let len = self.slots.len();
-        if len == self.slots.capacity() {
-            self.slots.reserve_exact(4.max(len / 4));
-        }
-        if self.usual.len() == self.usual.capacity() {
-            self.usual.reserve_exact(4.max(len / 4));
-        }
+    #[cold]
+    fn grow(&mut self) {
+        let more = 4.max(self.slots.len() / 4);
+        self.slots.reserve_exact(more);
+        self.usual.reserve_exact(more);
     }
 
-    /// Sets the usual event of a source that is watched for this.
+    /// A source, which must be registered, and its usual event, which changes with its watch.
     #[inline]
-    pub(crate) fn set_usual(&mut self, token: Token, watch: Watch) {
-        self.usual[token.slot() as usize] = usual(token, watch);
+    pub(crate) fn get_both(&mut self, token: Token) -> (&mut Entry<F, T>, &mut u64) {
+        let slot = token.slot() as usize;
+        let entry = self.slots[slot].as_mut().expect("the source is registered");
+        (entry, &mut self.usual[slot])
     }
 
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Entry<F, T>> {
-        self.get(token)?;
+    /// Removes a source, which must be registered.
+    #[inline]
+    pub(crate) fn remove(&mut self, token: Token) -> (F, T) {
         let slot = token.slot() as usize;
         let next = token.generation().checked_add(1);
         self.usual[slot] = both(next.unwrap_or(u32::MAX), IMPOSSIBLE);
@@ -180,10 +186,11 @@ impl<F, T> Registry<F, T> {
             Some(_) => self.slots.remove(slot),
             // Wrapping around would make old tokens valid again: this slot is not used again.
             None => self.slots[slot].take(),
-        }?;
+        };
+        let entry = entry.expect("the source is registered");
         self.by_descriptor.remove(entry.fd);
         self.len -= 1;
-        Some(entry)
+        (entry.fileobj, entry.data)
     }
 
     #[inline]
@@ -392,9 +399,8 @@ mod tests {
     fn rule_reg_9_what_was_taken_in_comes_out_once() {
         let mut registry = Registry::new();
         let token = registry.add(7, READ, "file", "data");
-        let entry = registry.remove(token).unwrap();
-        assert_eq!((entry.fileobj, entry.data), ("file", "data"));
-        assert!(registry.remove(token).is_none());
+        assert_eq!(registry.remove(token), ("file", "data"));
+        assert!(registry.get(token).is_none());
     }
 
     #[test]
@@ -404,7 +410,7 @@ mod tests {
         for _ in 0..1000 {
             let token = registry.add(7, READ, (), ());
             assert!(seen.insert(token), "{token:?} came twice");
-            registry.remove(token).unwrap();
+            registry.remove(token);
             assert!(registry.get(token).is_none());
         }
         assert_eq!(registry.usual.len(), 1, "one slot served them all");
@@ -414,11 +420,11 @@ mod tests {
     fn rule_reg_10_a_slot_out_of_generations_is_not_reused() {
         let mut registry = Registry::new();
         let first = registry.add(7, READ, (), ());
-        registry.remove(first).unwrap();
+        registry.remove(first);
         registry.usual[0] = both(u32::MAX, IMPOSSIBLE);
         let last = registry.add(7, READ, (), ());
         assert_eq!(last, Token::new(0, u32::MAX));
-        assert!(registry.remove(last).is_some());
+        registry.remove(last);
         assert_eq!(registry.len(), 0);
         let next = registry.add(7, READ, (), ());
         assert_eq!(next, Token::new(1, 0));
@@ -432,7 +438,7 @@ mod tests {
         let mut registry = Registry::new();
         let tokens: Vec<_> = (0..10).map(|fd| registry.add(fd, READ, fd, ())).collect();
         for token in tokens.iter().step_by(2) {
-            registry.remove(*token).unwrap();
+            registry.remove(*token);
         }
         assert_eq!(registry.len(), 5);
         assert_eq!(registry.iter().count(), 5);
@@ -478,7 +484,7 @@ mod tests {
     fn rule_wait_10_events_of_no_source_are_dropped_and_noted() {
         let mut registry = Registry::new();
         let old = registry.add(1, READ, (), ());
-        registry.remove(old).unwrap();
+        registry.remove(old);
         let new = registry.add(1, READ, (), ());
         let mut list = events(&[
             (old, Readiness::READ),

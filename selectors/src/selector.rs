@@ -324,7 +324,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn modify(&mut self, token: Token, interest: Interest) -> Result<()> {
-        self.change(token, |mode| Watch::new(interest, mode))
+        self.change(token, interest, None)
     }
 
     /// As [`modify`](Self::modify), changing the [`Mode`] too.
@@ -350,7 +350,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn modify_with(&mut self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
-        self.change(token, |_| Watch::new(interest, mode))
+        self.change(token, interest, Some(mode))
     }
 
     /// Asks for a source to be reported again if it is still ready, without changing what it is
@@ -389,31 +389,35 @@ impl<F, T, B: Backend> Selector<F, T, B> {
                 let rearmed = self.backend.modify(fd, token, watch, watch);
                 rearmed.map_err(|error| Error::os("modify", fd, error))
             }
-            (State::Fired, _) => self.change(token, |_| watch),
+            (State::Fired, _) => self.modify(token, watch.interest),
             // Not parked: what has fired before the backend got a new kernel object.
-            (State::Unwatched, _) if !watch.interest.is_empty() => self.change(token, |_| watch),
+            (State::Unwatched, _) if !watch.interest.is_empty() => {
+                self.modify(token, watch.interest)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Watches a source for what `watch` makes of its mode.
-    #[inline]
-    fn change(&mut self, token: Token, watch: impl FnOnce(Mode) -> Watch) -> Result<()> {
+    /// Watches a source for this interest, in its mode unless another one is given.
+    #[expect(clippy::inline_always, reason = "whether there is a mode is known at every call")]
+    #[inline(always)]
+    fn change(&mut self, token: Token, interest: Interest, mode: Option<Mode>) -> Result<()> {
         self.check_fork()?;
-        let entry = self.registry.get_mut(token).ok_or(Error::NotRegistered { token })?;
-        let (fd, old, new) = (entry.fd, entry.watch(), watch(entry.mode));
-        if new == old && entry.state == State::Armed {
+        let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
+        let (fd, state, old) = (entry.fd, entry.state, entry.watch());
+        let new = Watch::new(interest, mode.unwrap_or(old.mode));
+        if new == old && state == State::Armed {
             return Ok(());
         }
         check(&self.capabilities, fd, new)?;
-        let changed = if entry.state == State::Unwatched || new.interest.is_empty() {
-            park(&mut self.backend, fd, token, (entry.state, old), new)
+        let (entry, usual) = self.registry.get_both(token);
+        let changed = if state == State::Unwatched || new.interest.is_empty() {
+            park(&mut self.backend, fd, token, (state, old), new)
         } else {
             self.backend.modify(fd, token, old, new)
         };
-        changed.map_err(|error| Error::os("modify", fd, error))?;
-        entry.set_watch(new);
-        self.registry.set_usual(token, new);
+        changed.map_err(|error| Error::os("modify", entry.fd, error))?;
+        *usual = entry.set_watch(interest, mode);
         Ok(())
     }
 
@@ -445,14 +449,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn unregister(&mut self, token: Token) -> Result<(F, T)> {
         self.check_fork()?;
-        let gone = Error::NotRegistered { token };
-        let Some(entry) = self.registry.get(token) else { return Err(gone) };
+        let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
         if entry.state != State::Unwatched {
             let (fd, watch) = (entry.fd, entry.watch());
             let unregistered = self.backend.unregister(fd, token, watch);
             unregistered.map_err(|error| Error::os("unregister", fd, error))?;
         }
-        self.registry.remove(token).map(|entry| (entry.fileobj, entry.data)).ok_or(gone)
+        Ok(self.registry.remove(token))
     }
 
     /// Waits until a source is ready or the timeout has passed, and returns a new list of what
@@ -662,6 +665,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         if let Err(error) = self.backend.wait(events, timeout) {
             self.failed(events, error)?;
+        }
+        if events.is_empty() {
+            return Ok(events.interrupted());
         }
         // Events of one source may have to become one, however usual each is.
         let merge = self.capabilities.separate_directions | !events.flags.is_empty();
