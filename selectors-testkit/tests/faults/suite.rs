@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use selectors::backend::{
-    Backend, BorrowedSource, Capabilities, Change, Deferred, Epoll, Poll, RawSource, Registered,
-    Select, Trigger,
+    Backend, BorrowedSource, Capabilities, Change, Changer, Deferred, Epoll, Poll, RawSource,
+    Registered, Select, Trigger,
 };
 use selectors::{Events, Token, Watch};
 use selectors_testkit::conformance;
@@ -92,26 +92,66 @@ impl<B: Backend> Backend for Faulty<B> {
         within(|| self.0.rebuild(sources, events))
     }
 
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        let changer = self.0.changer()?;
+        Ok(changer.map(|changer| Box::new(FaultyChanger(changer)) as _))
+    }
+
     fn after_fork(&mut self) -> io::Result<()> {
         self.again(B::after_fork)
     }
 }
 
-/// Runs the suite once for each of `faults` and for each of the first calls. Every backend that a
+/// As [`Faulty`], for what other threads make changes with.
+struct FaultyChanger(Box<dyn Changer>);
+
+impl FaultyChanger {
+    fn again<R>(
+        &mut self,
+        mut act: impl FnMut(&mut dyn Changer) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let before = injected();
+        let result = within(|| act(&mut *self.0));
+        match result {
+            Err(_) if injected() > before => act(&mut *self.0),
+            result => result,
+        }
+    }
+}
+
+impl Changer for FaultyChanger {
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<bool> {
+        self.again(|changer| changer.register(source, token, watch))
+    }
+
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.again(|changer| changer.modify(fd, token, old, new))
+    }
+
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.again(|changer| changer.unregister(fd, token, watch))
+    }
+}
+
+/// Runs a suite once for each of `faults` and for each of the first calls. Every backend that a
 /// case makes has its fault. `except` are the cases that may fail: they expect of one wait what
 /// comes in the next one.
-fn run<B: Backend>(new: impl Fn() -> io::Result<B>, faults: &[(Call, Errno)], except: &[&str]) {
+fn run_each(
+    faults: &[(Call, Errno)],
+    except: &[&str],
+    suite: impl Fn(Fault) -> conformance::Report,
+) {
     for &(call, errno) in faults {
         let mut total = 0;
         for skip in 0..3 {
             let fault = Fault::new(call, errno).after(skip);
             let before = injected();
-            let mut report = conformance::run(|| {
-                set(None);
-                let backend = new()?;
-                set(Some(fault));
-                Ok(Faulty(backend))
-            });
+            let mut report = suite(fault);
             set(None);
             total += injected() - before;
             report.failed.retain(|(name, _)| !except.contains(name));
@@ -120,6 +160,28 @@ fn run<B: Backend>(new: impl Fn() -> io::Result<B>, faults: &[(Call, Errno)], ex
         assert!(total > 0, "{call:?} is never made");
         println!("{call:?} has failed {total} times with {errno}");
     }
+}
+
+/// A backend that has its fault.
+fn faulty<B: Backend>(new: impl Fn() -> io::Result<B>, fault: Fault) -> io::Result<Faulty<B>> {
+    set(None);
+    let backend = new()?;
+    set(Some(fault));
+    Ok(Faulty(backend))
+}
+
+fn run<B: Backend>(new: impl Fn() -> io::Result<B>, faults: &[(Call, Errno)], except: &[&str]) {
+    run_each(faults, except, |fault| conformance::run(|| faulty(&new, fault)));
+}
+
+/// As [`run`], with the suite for shared selectors.
+fn run_shared<B: Backend + Send + 'static>(
+    new: impl Fn() -> io::Result<B>,
+    faults: &[(Call, Errno)],
+) {
+    let patience = Duration::from_secs(10);
+    let suite = |fault| conformance::run_shared(|| faulty(&new, fault), patience);
+    run_each(faults, &[], suite);
 }
 
 /// What is closed is reported at once, and the call that failed shows in the next wait.
@@ -186,4 +248,16 @@ fn select_fails() {
         (Call::Fcntl, Errno::EBADF),
     ];
     run(Select::new, &faults, CLOSED);
+}
+
+#[test]
+fn calls_of_shared_selectors_fail() {
+    let faults = [
+        (Call::EpollAdd, Errno::ENOSPC),
+        (Call::EpollModify, Errno::ENOMEM),
+        (Call::EpollWait, Errno::EINTR),
+    ];
+    run_shared(Epoll::new, &faults);
+    run_shared(Poll::new, &[(Call::Poll, Errno::EINTR), (Call::Fcntl, Errno::EBADF)]);
+    run_shared(Select::new, &[(Call::Select, Errno::EINTR), (Call::Fcntl, Errno::EBADF)]);
 }
