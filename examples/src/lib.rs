@@ -5,10 +5,10 @@ pub mod cli;
 pub mod dns;
 pub mod echo;
 pub mod executor;
-pub mod workers;
 pub mod http;
 pub mod server;
 pub mod timers;
+pub mod workers;
 
 #[cfg(unix)]
 mod unix;

@@ -170,7 +170,11 @@ fn faulty<B: Backend>(new: impl Fn() -> io::Result<B>, fault: Fault) -> io::Resu
     Ok(Faulty(backend))
 }
 
-fn run<B: Backend>(new: impl Fn() -> io::Result<B>, faults: &[(Call, Errno)], except: &[&str]) {
+fn run<B: Backend + Send>(
+    new: impl Fn() -> io::Result<B>,
+    faults: &[(Call, Errno)],
+    except: &[&str],
+) {
     run_each(faults, except, |fault| conformance::run(|| faulty(&new, fault)));
 }
 
