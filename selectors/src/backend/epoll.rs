@@ -452,8 +452,14 @@ fn is_full(list: &Vec<Event>) -> bool {
 /// Appends what has not been collected yet, and perhaps some of what has.
 #[cold]
 fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) {
-    // If it fails, what was found is not lost, and the rest is reported by a later wait.
-    while wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0).is_ok() && is_full(list) {}
+    loop {
+        match wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0) {
+            Ok(_) if is_full(list) => {}
+            Err(Errno::EINTR) => {}
+            // If it failed, what was found is not lost, and a later wait reports the rest.
+            _ => return,
+        }
+    }
 }
 
 #[inline]
