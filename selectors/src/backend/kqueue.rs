@@ -342,7 +342,11 @@ impl Backend for Kqueue {
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
         match Kind::of(source)? {
-            Kind::NeverBlocks => return self.insert_always(fd, token, watch),
+            Kind::NeverBlocks => {
+                // Nor is it one that only names a file.
+                check_open(source)?;
+                return self.insert_always(fd, token, watch);
+            }
             Kind::Endless => return self.fall_back(source, token, watch),
             Kind::Pipe | Kind::Device | Kind::Other => {}
         }
