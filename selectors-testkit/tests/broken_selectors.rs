@@ -35,13 +35,19 @@ defects! {
     a_key_that_forgets_the_interest ForgetsInterest:
         reg_1_the_key_is_as_given
         mod_4_map_and_kernel_agree_after_a_descriptor_went
-        mode_3_edge_reports_again_after_modify;
+        mode_3_edge_reports_again_after_modify
+        reg_2_the_kernel_does_not_watch_what_is_parked;
     an_empty_interest_taken_for_read TakesEmptyInterest:
-        reg_2_an_empty_interest_parks;
+        reg_2_an_empty_interest_parks
+        reg_2_the_kernel_does_not_watch_what_is_parked
+        reg_2_a_hang_up_does_not_reach_what_is_parked
+        mod_3_rearming_reports_an_edge_again
+        close_4_a_new_kernel_object_watches_all_as_before;
     unknown_bits_that_are_dropped DropsUnknownBits:
         reg_3_unknown_bits_are_refused;
     a_second_registration_that_is_accepted RegistersTwice:
-        reg_4_a_descriptor_is_registered_once;
+        reg_4_a_descriptor_is_registered_once
+        reg_2_parking_is_no_way_around;
     a_map_that_contains_what_is_gone ContainsTheGone:
         reg_10_no_token_comes_twice
         reg_11_every_view_agrees;
