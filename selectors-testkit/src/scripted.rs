@@ -69,7 +69,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selectors::backend::{AsSource, BorrowedSource, Capabilities, RawSource, Trigger};
-use selectors::{Backend, Event, Events, Readiness, Token, Watch};
+use selectors::{Backend, Event, Events, Readiness, Token, Waker, Watch};
 
 use crate::fixtures::number_of;
 
@@ -113,7 +113,7 @@ enum Step {
     Interrupted(Duration),
     Fail(io::Error),
     Pass(Duration),
-    Wake,
+    Wake(Waker),
 }
 
 #[derive(Debug)]
@@ -263,9 +263,9 @@ impl Script {
         self.push(Step::Fail(error));
     }
 
-    /// Next, another thread wakes the selector. Its own wakers work as well.
-    pub fn wake(&self) {
-        self.push(Step::Wake);
+    /// Next, another thread wakes the selector through this waker of it.
+    pub fn wake(&self, waker: &Waker) {
+        self.push(Step::Wake(waker.clone()));
     }
 
     /// Before the next step, this long passes. A wait whose timeout passes meanwhile ends with
@@ -395,8 +395,9 @@ impl State {
                 Err(io::ErrorKind::Interrupted.into())
             }
             Some(Step::Fail(error)) => Err(error),
-            Some(Step::Wake) => {
-                events.extend(self.waker.map(|waker| Event::new(waker, Readiness::READ)));
+            // After some time has passed: the selector waits again, and is woken then.
+            Some(step @ Step::Wake(_)) => {
+                self.steps.push_front(step);
                 Ok(())
             }
             Some(Step::Pass(_)) | None => {
@@ -442,6 +443,14 @@ impl Backend for Scripted {
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let mut state = lock(&self.state);
         state.calls.push(Call::Wait { timeout });
+        if let Some(Step::Wake(waker)) = state.steps.front() {
+            let waker = waker.clone();
+            state.steps.pop_front();
+            // Waking takes the lock.
+            drop(state);
+            waker.wake()?;
+            state = lock(&self.state);
+        }
         state.play(events, timeout)
     }
 
