@@ -103,6 +103,7 @@ mod key;
 mod registry;
 mod selector;
 mod shared;
+mod spin;
 mod timeout;
 mod token;
 mod waker;

@@ -1,7 +1,6 @@
 //! The selector: register, modify, unregister, select, get.
 
 use std::io;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{
@@ -10,6 +9,7 @@ use crate::backend::{
 };
 use crate::event::Flags;
 use crate::registry::{Entry, Registry, State};
+use crate::spin::Spin;
 use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{
@@ -105,8 +105,7 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     registry: Registry<F, T>,
     wake: Option<Wake>,
     interruptible: bool,
-    /// For how long to busy-poll before blocking.
-    spin: Duration,
+    spin: Spin,
     /// Whether a wait without a timeout tries one that does not block first.
     looks_before_ever: bool,
     /// Whether a wait with a timeout does.
@@ -155,7 +154,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             registry: Registry::new(),
             wake: None,
             interruptible: false,
-            spin: Duration::ZERO,
+            spin: Spin::default(),
             generation: fork::watch(),
             ghosts: Ghosts::default(),
         }
@@ -606,7 +605,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
 
     /// Decides when a wait that may block looks first without blocking.
     fn set_looks(&mut self) {
-        let spins = !self.spin.is_zero();
+        let spins = !self.spin.limit.is_zero();
         // A channel that is broken is replaced after a look, before the wait.
         self.looks_before_ever = spins || self.wake.as_ref().is_some_and(Wake::is_broken);
         // A signal handler that runs in a look that does not block would go unnoticed.
@@ -621,16 +620,17 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
         let mut now = self.backend.now();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
-        if !self.spin.is_zero() {
-            let spin = timeout.map_or(self.spin, |timeout| timeout.min(self.spin));
-            let spin = Deadline::after(spin, now);
-            while spin.remaining(|| now) != Some(Duration::ZERO) {
-                // Whoever is to make a source ready may be waiting for this very core.
-                thread::yield_now();
-                if self.wait_once(events, Some(Duration::ZERO))? {
-                    return Ok(());
-                }
+        if self.spin.is_due() {
+            let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
+            let (start, mut took, mut found) = (now, Duration::ZERO, false);
+            while !found && took < limit {
+                found = self.wait_once(events, Some(Duration::ZERO))?;
                 now = self.backend.now();
+                took = now.saturating_duration_since(start);
+            }
+            self.spin.ended(took, found);
+            if found {
+                return Ok(());
             }
         }
         self.wait(events, deadline.remaining(|| now), deadline)
@@ -1145,10 +1145,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// Blocking and being woken cost several microseconds, which spinning saves where answers
     /// come sooner than that: between two threads on two cores, or on a fast network. The price
-    /// is a core that is busy for this long in every wait that finds nothing, and energy. Other
-    /// threads are let in between two looks, and may keep the core for as long as the system
-    /// lets them. Spinning is part of
-    /// the timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if
+    /// is a core that is busy meanwhile, and energy. After a spin in vain, be it that nothing came in
+    /// time or that another thread was given the core, the next waits block at once: at least 64,
+    /// and up to 1024 where it happens again and again, for each `duration` that was lost. So it is
+    /// of no use, and does little harm, where answers take longer or cores are scarce. Spinning is
+    /// part of the timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if
     /// it had arrived before, also where signals are to end waits.
     ///
     /// # Examples
@@ -1172,7 +1173,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     #[doc(alias("busy_poll", "busy waiting"))]
     pub fn set_spin(&mut self, duration: Duration) {
-        self.spin = duration;
+        self.spin = Spin::new(duration);
         self.set_looks();
     }
 
