@@ -132,10 +132,9 @@ mod inotify {
             if changes.is_full() {
                 changes.report(say);
             }
-            if was_empty
-                && !changes.is_empty()
-                && let Some(Source::Timer(timer)) = selector.get(timer).map(|key| key.fileobj)
-            {
+            let starts = was_empty && !changes.is_empty();
+            let timer = selector.get(timer).filter(|_| starts).map(|key| key.fileobj);
+            if let Some(Source::Timer(timer)) = timer {
                 let after = Expiration::OneShot(options.every.into());
                 timer.set(after, TimerSetTimeFlags::empty())?;
             }
