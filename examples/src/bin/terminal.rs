@@ -82,6 +82,9 @@ mod session {
         let shown = options.to.display();
         let log = File::create(&options.to).map_err(|error| format!("{shown}: {error}"))?;
 
+        let mut selector = DefaultSelector::new()?;
+        // Before the terminal is in raw mode, so that no signal can leave it there.
+        let stop = Stop::on_interrupt(selector.waker()?)?;
         let (signals, theirs) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         for signal in [SIGCHLD, SIGWINCH] {
@@ -97,7 +100,8 @@ mod session {
             .map_err(|error| format!("cannot run {:?}: {error}", options.program))?;
         let raw = Raw::new(tty.try_clone()?)?;
         let mut session = Session {
-            selector: DefaultSelector::new()?,
+            selector,
+            stop,
             log,
             child,
             status: None,
@@ -115,6 +119,7 @@ mod session {
 
     struct Session {
         selector: DefaultSelector<File>,
+        stop: Stop,
         log: File,
         child: Child,
         status: Option<ExitStatus>,
@@ -127,12 +132,11 @@ mod session {
     impl Session {
         /// Returns when the program has ended, or without a status when it has to.
         fn run(&mut self, tty: File, master: File, signals: File) -> Outcome<Option<ExitStatus>> {
-            let stop = Stop::on_interrupt(self.selector.waker()?)?;
             let tty = self.selector.register(tty, Interest::empty(), ())?;
             let master = self.selector.register(master, Interest::empty(), ())?;
             let signals = self.selector.register(signals, Interest::READ, ())?;
             let mut events = Events::new();
-            while !stop.is_set() {
+            while !self.stop.is_set() {
                 // What runs on in the background may keep the pseudo-terminal open.
                 if self.status.is_some() && self.hears() {
                     self.silent = self.hear(master)? != Received::Some;
