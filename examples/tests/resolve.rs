@@ -66,7 +66,7 @@ fn answer(question: &[u8], address: Option<u32>) -> Vec<u8> {
 fn a_thousand_names_whose_first_questions_get_lost() {
     let (socket, address) = server();
     let names: Vec<String> = (0..1000).map(|at| format!("host-{at}.example")).collect();
-    let mut command = program(&address, &["--timeout", "0.1", "--tries", "100"]);
+    let mut command = program(&address, &["--timeout", "0.05", "--tries", "100"]);
     let child = start(command.args(&names));
     let lossy = thread::spawn(move || {
         let mut known = HashSet::new();
