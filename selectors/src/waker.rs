@@ -48,7 +48,7 @@ pub struct Waker(Arc<Shared>);
 const ASKED: u64 = 1;
 /// The channel has it.
 const SENT: u64 = 2;
-/// The channel is not watched: it is broken, and no other could be made.
+/// The channel is not watched: it is broken, and no other could be made. Never with [`SENT`].
 const UNWATCHED: u64 = 4;
 /// One wait further: the rest of the word counts the wakes that were reported, so that a sender
 /// who was overtaken does not mark a later wake as sent.
@@ -143,7 +143,7 @@ impl Waker {
         // reported, is this wake's as well.
         shared.state.fetch_or(ASKED, Ordering::AcqRel);
         let state = shared.state.load(Ordering::Acquire);
-        if state & (SENT | UNWATCHED) == SENT {
+        if state & SENT != 0 {
             return Ok(());
         }
         if state & UNWATCHED != 0 {
@@ -251,7 +251,9 @@ impl Wake {
     ) -> io::Result<()> {
         let next = self.replace(backend, taken).inspect_err(|_| {
             self.idle |= UNWATCHED;
-            self.waker.0.state.fetch_or(UNWATCHED, Ordering::AcqRel);
+            let unwatched = |state| Some((state | UNWATCHED) & !SENT);
+            let state = &self.waker.0.state;
+            let _ = state.fetch_update(Ordering::AcqRel, Ordering::Acquire, unwatched);
         })?;
         self.idle &= !UNWATCHED;
         self.waker.0.broken.store(false, Ordering::Relaxed);
