@@ -1,7 +1,7 @@
 //! High-level I/O readiness multiplexing, after the design of Python's [`selectors`] module: one
 //! small API over epoll, kqueue, /dev/poll, poll and select.
 //!
-//! An echo server, whole:
+//! A complete echo server:
 //!
 //! ```no_run
 //! use selectors::{DefaultSelector, Interest};
@@ -40,7 +40,7 @@
 //!     }
 //! }
 //!
-//! /// Reads if all was sent, sends what was read, and says what to wait for.
+//! /// Reads if nothing is left to send, writes what was read, and returns what to wait for.
 //! fn echo(client: &mut TcpStream, unsent: &mut Vec<u8>) -> io::Result<Interest> {
 //!     if unsent.is_empty() {
 //!         let mut buffer = [0; 4096];
@@ -57,6 +57,8 @@
 //! }
 //! ```
 //!
+//! The [`guide`] teaches the loop's steps one by one.
+//!
 //! # The idea
 //!
 //! A [`Selector`] owns each file object and its data from [`register`](Selector::register) to
@@ -66,11 +68,11 @@
 //! A [`Selector`] belongs to one thread at a time. Where others register, modify and unregister
 //! while one waits there is [`SharedSelector`]: see there which of the two to take.
 //!
-//! # For those who know Python's module
+//! # Coming from Python
 //!
 //! | Python | here |
 //! |---|---|
-//! | `DefaultSelector()`, `EpollSelector()`, `KqueueSelector()`, `DevpollSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `KqueueSelector`, `DevpollSelector`, `PollSelector`, [`SelectSelector`]: every one that the system has exists at once |
+//! | `DefaultSelector()`, `EpollSelector()`, `KqueueSelector()`, `DevpollSelector()`, `PollSelector()`, `SelectSelector()` | [`DefaultSelector`], `EpollSelector`, `KqueueSelector`, `DevpollSelector`, `PollSelector`, [`SelectSelector`]: all that the platform supports are available side by side |
 //! | `BaseSelector` | code that is generic over `B:` [`Backend`]; [`AnySelector`] when the backend is chosen at run time |
 //! | `EVENT_READ \| EVENT_WRITE` | [`Interest::READ`]` \| `[`Interest::WRITE`], and [`Interest::PRIORITY`] |
 //! | `register(fileobj, events, data)` | [`Selector::register`]; a [`RegisterError`] gives both back |
@@ -85,8 +87,8 @@
 //! | ValueError, KeyError, OSError | [`Error`], which turns into [`std::io::Error`] |
 //!
 //! What Python's module does not have: [`Mode`]s other than level-triggered, a [`Waker`],
-//! generation-checked [`Token`]s, changes that are put off ([`DeferredSelector`]), spinning
-//! ([`Selector::set_spin`]), timeouts at the kernel's grain, regular files with epoll, and one
+//! generation-checked [`Token`]s, deferred changes ([`DeferredSelector`]), spinning
+//! ([`Selector::set_spin`]), timeouts at the resolution of the kernel, regular files with epoll, and one
 //! closed descriptor that does not fail a whole select(2).
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
@@ -94,6 +96,7 @@
 
 #[expect(unsafe_code, reason = "system calls")]
 pub mod backend;
+pub mod guide;
 
 mod error;
 mod event;
