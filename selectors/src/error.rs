@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a selector refused.
 ///
 /// Turns into an [`io::Error`] with `?`: [`Error::Os`] into the error that the system returned,
-/// the others into one of the matching [`ErrorKind`](io::ErrorKind).
+/// the others map to the matching [`ErrorKind`](io::ErrorKind).
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub enum Error {
     InvalidInterest {
         /// The descriptor that it was meant for.
         fd: RawSource,
-        /// The interest as it was given.
+        /// The rejected interest.
         interest: Interest,
     },
     /// The descriptor is registered already, through this or another file object. Python's
@@ -55,11 +55,11 @@ pub enum Error {
         /// The token under which it is registered.
         token: Token,
     },
-    /// No source has this token, or none any more. Python's KeyError.
+    /// No source has this token, or it was unregistered. Python's KeyError.
     #[doc(alias = "KeyError")]
     #[non_exhaustive]
     NotRegistered {
-        /// The token as it was given.
+        /// The unknown token.
         token: Token,
     },
     /// The descriptor is higher than the backend can watch: select(2) on some systems.
@@ -82,9 +82,9 @@ pub enum Error {
     /// [`Selector::after_fork`](crate::Selector::after_fork) was called. The parent's is not
     /// affected.
     Forked,
-    /// The [`SharedSelector`](crate::SharedSelector) is gone.
+    /// The [`SharedSelector`](crate::SharedSelector) was dropped.
     Closed,
-    /// The system refused. Python's OSError.
+    /// A system call failed. Python's OSError.
     #[doc(alias = "OSError")]
     #[non_exhaustive]
     Os {
@@ -92,7 +92,7 @@ pub enum Error {
         operation: &'static str,
         /// The descriptor that it was attempted on, where it concerns one alone.
         fd: Option<RawSource>,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
 }
@@ -185,9 +185,9 @@ impl From<Error> for io::Error {
 pub struct RegisterError<F, T> {
     /// Why it was refused.
     pub error: Error,
-    /// The file object, as it was given.
+    /// The file object, unchanged.
     pub fileobj: F,
-    /// The data, as it was given.
+    /// The data, unchanged.
     pub data: T,
 }
 

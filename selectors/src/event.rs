@@ -1,4 +1,4 @@
-//! What `select` answers: events, each with its readiness.
+//! What `select` returns: events, each with its readiness.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,12 +10,12 @@ use crate::backend::Record;
 use crate::{Interest, Token};
 
 bitflags! {
-    /// What a source is ready for, and what else the kernel said of it.
+    /// What a source is ready for, plus additional hints reported by the kernel.
     ///
-    /// At least one of READ, WRITE and PRIORITY is set in every event, and none of them that
-    /// was not asked for. An error or a hang-up sets each of READ and WRITE that was asked for
-    /// (PRIORITY where neither was), so the code that reads or writes sees it as well; the
-    /// remaining three flags are hints on top.
+    /// At least one of READ, WRITE and PRIORITY is set in every event, and never one outside the
+    /// registered interest. An error or a hang-up sets each of READ and WRITE in the interest
+    /// (PRIORITY if it has neither), so the code that reads or writes sees it as well; the
+    /// remaining three flags are additional hints.
     ///
     /// # Portability
     ///
@@ -49,7 +49,7 @@ bitflags! {
         /// Hint: the descriptor has an error pending, such as a reset or refused connection.
         #[doc(alias("POLLERR", "EPOLLERR"))]
         const ERROR = 0x08;
-        /// Hint: both directions are gone.
+        /// Hint: both directions are shut down.
         #[doc(alias("POLLHUP", "EPOLLHUP"))]
         const HANGUP = 0x10;
         /// Hint: the peer will send no more.
@@ -135,7 +135,7 @@ impl From<Interest> for Readiness {
 pub struct Event(Record);
 
 impl Event {
-    /// An event as a backend reports it: what the kernel said, unmasked.
+    /// An event as a backend reports it: raw readiness, not masked by the interest.
     ///
     /// # Examples
     ///
@@ -283,7 +283,7 @@ impl Events {
         self.list.len()
     }
 
-    /// Whether none is.
+    /// Returns true if there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -329,7 +329,7 @@ impl Events {
         self.list.push(event);
     }
 
-    /// Forgets every event and keeps the room.
+    /// Clears the list, keeping its capacity.
     ///
     /// # Examples
     ///

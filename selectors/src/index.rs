@@ -1,12 +1,12 @@
-//! The way from a descriptor to the place where something is kept for it.
+//! A map from descriptors to places in a table.
 
 use std::collections::HashMap;
 
 use crate::backend::RawSource;
 
 /// Descriptors below this number have a place in an array of their own: kernels hand out the
-/// lowest number that is free, so it is dense. The others go through a map, so that no single
-/// number can ask for gigabytes.
+/// lowest number that is free, so it is dense. The others go through a map, so that one
+/// high number does not allocate gigabytes.
 const DENSE: usize = 1 << 20;
 
 /// An array entry without a place.

@@ -54,7 +54,7 @@ impl Interest {
 /// | `Edge` | epoll, kqueue: [`Capabilities::edge`](crate::Capabilities::edge) |
 /// | `Exclusive` | epoll: [`Capabilities::exclusive`](crate::Capabilities::exclusive) |
 ///
-/// Elsewhere `register_with` and `modify_with` answer
+/// On other backends `register_with` and `modify_with` return
 /// [`Error::Unsupported`](crate::Error::Unsupported).
 ///
 /// # Examples

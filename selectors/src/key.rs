@@ -29,13 +29,13 @@ use crate::{Interest, Mode};
 pub struct SelectorKey<'a, F, T> {
     /// The file object.
     pub fileobj: &'a F,
-    /// Its descriptor, as it was when it was registered.
+    /// The descriptor that was registered.
     pub fd: RawSource,
-    /// What it is watched for.
+    /// The registered interest.
     pub events: Interest,
-    /// How often it is reported.
+    /// The trigger mode.
     pub mode: Mode,
-    /// The data that came with it.
+    /// The data registered with it.
     pub data: &'a T,
 }
 
@@ -47,11 +47,11 @@ impl<F, T> Clone for SelectorKey<'_, F, T> {
 
 impl<F, T> Copy for SelectorKey<'_, F, T> {}
 
-/// As [`SelectorKey`], with the file object and the data to change: see
+/// As [`SelectorKey`], with mutable access to the file object and the data: see
 /// [`Selector::get_mut`](crate::Selector::get_mut).
 ///
 /// Python's `modify(fileobj, events, data)` changes the data; here it is changed in place.
-/// The file object is mutable for the sake of types that read and write through `&mut`, such
+/// The file object is mutable because some types read and write through `&mut`, such
 /// as a child process' pipes. To replace it by one with another descriptor, unregister it
 /// first: what is watched is the descriptor that was registered.
 ///
@@ -75,12 +75,12 @@ impl<F, T> Copy for SelectorKey<'_, F, T> {}
 pub struct SelectorKeyMut<'a, F, T> {
     /// The file object.
     pub fileobj: &'a mut F,
-    /// Its descriptor, as it was when it was registered.
+    /// The descriptor that was registered.
     pub fd: RawSource,
-    /// What it is watched for.
+    /// The registered interest.
     pub events: Interest,
-    /// How often it is reported.
+    /// The trigger mode.
     pub mode: Mode,
-    /// The data that came with it.
+    /// The data registered with it.
     pub data: &'a mut T,
 }

@@ -689,7 +689,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Turns raw events into what the user sees, but for the first `usual` ones, which need no
+    /// Turns raw events into what the user sees, except the first `usual` ones, which need no
     /// adjustment.
     fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) {
         let filtered = self.registry.filter(events, usual, merge);
@@ -1143,14 +1143,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
 
     /// How long a wait busy-polls before blocking. Zero by default.
     ///
-    /// Blocking and being woken cost several microseconds, which spinning saves where answers
-    /// come sooner than that: between two threads on two cores, or on a fast network. The price
-    /// is a core that is busy meanwhile, and energy. After a spin in vain, be it that nothing came in
-    /// time or that another thread was given the core, the next waits block at once: at least 64,
-    /// and up to 1024 where it happens again and again, for each `duration` that was lost. So it is
-    /// of no use, and does little harm, where answers take longer or cores are scarce. Spinning is
-    /// part of the timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if
-    /// it had arrived before, also where signals are to end waits.
+    /// Blocking and being woken cost several microseconds, which spinning saves where replies
+    /// arrive sooner than that: between two threads on two cores, or on a fast network. The price
+    /// is a core that is busy meanwhile, and energy. After a spin in vain, because nothing came in
+    /// time or another thread was given the core, the next waits block at once: at least 64, and up
+    /// to 1024 if that keeps happening, for each `duration` that was lost. So it is of no use, and
+    /// does little harm, where replies take longer or cores are scarce. Spinning counts towards the
+    /// timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if it had
+    /// arrived before the wait, even if waits are interruptible.
     ///
     /// # Examples
     ///

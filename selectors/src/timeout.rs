@@ -1,18 +1,18 @@
 //! Timeouts: rounding, deadlines, and what the kernel's types can hold.
 //!
-//! Every rounding is away from zero, so that a wait lasts *at least* as long as was asked for.
+//! Every rounding is away from zero, so that a wait lasts *at least* as long as requested.
 
 use std::time::{Duration, Instant};
 
-/// The longest wait that a backend is asked for at once: 10⁶ seconds fit into 32 bits of
+/// The longest wait passed to a backend at once: 10⁶ seconds fit into 32 bits of
 /// milliseconds, into a 32-bit `time_t`, and below the 10⁸ seconds at which NetBSD and OpenBSD
-/// answer EINVAL. Longer ones are made of several.
+/// return EINVAL. Longer ones are split into several.
 const LONGEST: Duration = Duration::from_secs(1_000_000);
 
 /// When a `select` is over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
-    /// Not before something happens: no timeout, or one beyond what the clock can tell.
+    /// Not before something happens: no timeout, or one beyond the range of the clock.
     Never,
     /// At this moment of the monotonic clock.
     At(Instant),
@@ -26,7 +26,7 @@ impl Deadline {
         }
     }
 
-    /// For how long to wait now: `None` is for ever, zero means that the time has passed.
+    /// How long to wait now: `None` is without limit, zero means that the time has passed.
     pub(crate) fn remaining(self, now: impl FnOnce() -> Instant) -> Option<Duration> {
         match self {
             Self::Never => None,

@@ -1,15 +1,15 @@
-//! Tokens: how a source is named after it was registered.
+//! Tokens, which identify registered sources.
 
 use std::fmt;
 
-/// Names one registration of one source, from [`register`](crate::Selector::register) until
+/// Identifies a registration, from [`register`](crate::Selector::register) until
 /// [`unregister`](crate::Selector::unregister).
 ///
 /// A token is a slot index and the generation of that slot. Slots are reused, generations are
-/// not: a token that outlived its source never names another one, also when the new source has
+/// not: a token that outlived its source never names another one, even if the new source has
 /// the same slot and the same descriptor number.
 ///
-/// Tokens of different selectors are not told apart; ask the selector that made it.
+/// Tokens are only meaningful to the selector that issued them.
 ///
 /// # Implementation notes
 ///
