@@ -141,9 +141,10 @@ fn check(row: &Row) {
     for patience in PATIENCE {
         let report = run(row, patience);
         let ran = |case: &&&str| report.not_run.iter().all(|(other, _)| other != *case);
-        // What random programs come upon depends on more than the defect: they count where the row
-        // names them.
-        let counts = |case: &&str| !case.contains("_random_") || row.caught_by.contains(case);
+        // What random programs and racing threads come upon depends on more than the defect: they
+        // count where the row names them.
+        let by_chance = |case: &str| case.contains("_random_") || case.contains("another_thread");
+        let counts = |case: &&str| !by_chance(case) || row.caught_by.contains(case);
         seen = report.failed.iter().map(|(case, _)| *case).filter(counts).collect::<Vec<_>>();
         expected = row.caught_by.iter().filter(ran).copied().collect();
         if seen == expected {
