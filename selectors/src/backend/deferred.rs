@@ -313,20 +313,21 @@ impl<B> Deferred<B> {
 
 impl<B: Backend> Deferred<B> {
     /// Forgets the changes, which were tried, and notes what was refused. Returns whether anything
-    /// was.
-    fn finish(&mut self) -> bool {
-        let mut any = false;
+    /// was, and whether the kernel may still watch for something that was modified in vain.
+    fn finish(&mut self) -> (bool, bool) {
+        let (mut any, mut ghost) = (false, false);
         for change in self.changes.drain(..) {
             let Some(error) = change.refusal else { continue };
             any = true;
             if let Some(old) = change.old {
                 // Or what it was watched for would end every wait without being reported.
                 let _ = self.backend.unregister(change.fd, change.token, old);
+                ghost = true;
             }
             let mode = change.new.mode;
             self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
-        any
+        (any, ghost)
     }
 
     /// Makes the deferred changes.
@@ -347,10 +348,13 @@ impl<B: Backend> Deferred<B> {
         let refused = self.refused.values().any(|refused| refused.armed);
         let timeout = if refused { Some(Duration::ZERO) } else { timeout };
         let waited = self.backend.change_and_wait(&mut self.changes, events, timeout);
-        let waited =
-            if self.finish() { self.backend.wait(events, Some(Duration::ZERO)) } else { waited };
+        let (refused, ghost) = self.finish();
+        let waited = if refused { self.backend.wait(events, Some(Duration::ZERO)) } else { waited };
         if !self.refused.is_empty() {
             self.report(events, first);
+        }
+        if ghost {
+            events.push(Event::new(UNNAMED, Readiness::READ));
         }
         // What was found must not be lost.
         if events.len() > first { Ok(()) } else { waited }
