@@ -2,10 +2,12 @@
 
 pub mod changes;
 pub mod cli;
+pub mod connect;
 pub mod dns;
 pub mod echo;
 pub mod executor;
 pub mod http;
+pub mod relay;
 pub mod server;
 pub mod timers;
 pub mod workers;

@@ -35,3 +35,8 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     Ok(())
 }
+
+/// Whether connect(2) goes on in the background.
+pub(crate) fn in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+}

@@ -1,5 +1,6 @@
 //! What is particular to Windows.
 
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
@@ -22,4 +23,9 @@ impl<C: AsRef<TcpStream>> AsSocket for server::Source<C> {
             Self::Client(client) => client.as_ref().as_socket(),
         }
     }
+}
+
+/// Whether connect goes on in the background.
+pub(crate) fn in_progress(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
 }

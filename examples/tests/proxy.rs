@@ -1,0 +1,308 @@
+//! Sends through the proxy what clients and servers do, and compares every byte.
+#![cfg(unix)]
+
+#[cfg(target_os = "linux")]
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const LONG: Option<Duration> = Some(Duration::from_secs(30));
+const MEGABYTE: usize = 1_000_003;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxy"));
+    command.args(arguments);
+    command
+}
+
+struct Proxy {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Proxy {
+    fn start(target: &TcpListener, arguments: &[&str]) -> Self {
+        let target = target.local_addr().unwrap().to_string();
+        let mut command = program(&["--listen", "127.0.0.1:0", &target]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
+        Self { child, lines, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        patient(TcpStream::connect(&self.address).unwrap())
+    }
+
+    /// A connection through the proxy, and where it arrives.
+    fn pair(&self, target: &TcpListener) -> (TcpStream, TcpStream) {
+        (self.connect(), patient(target.accept().unwrap().0))
+    }
+
+    fn interrupt(mut self) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(LONG).unwrap();
+    stream.set_write_timeout(LONG).unwrap();
+    stream
+}
+
+fn target() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// Bytes of which no piece looks like another one.
+fn pattern(seed: usize) -> Vec<u8> {
+    (0..MEGABYTE).map(|at| ((at ^ seed).wrapping_mul(0x9E37_79B1) >> 13).to_le_bytes()[0]).collect()
+}
+
+fn send(mut stream: &TcpStream, pattern: &[u8], times: usize) {
+    for _ in 0..times {
+        stream.write_all(pattern).unwrap();
+    }
+}
+
+fn receive(mut stream: &TcpStream, pattern: &[u8], times: usize) {
+    let mut buffer = vec![0; pattern.len()];
+    for at in 0..times {
+        stream.read_exact(&mut buffer).unwrap();
+        assert!(buffer == pattern, "other bytes came in megabyte {at}");
+    }
+}
+
+fn ends(mut stream: &TcpStream) {
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn sixty_four_megabytes_each_way_and_each_half_is_closed_alone() {
+    let target = target();
+    let proxy = Proxy::start(&target, &[]);
+    let (up, down) = (pattern(1), pattern(2));
+    let (client, server) = proxy.pair(&target);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            send(&client, &up, 64);
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        scope.spawn(|| receive(&client, &down, 60));
+        scope.spawn(|| send(&server, &down, 60));
+        receive(&server, &up, 64);
+        ends(&server);
+    });
+    // One half is closed, and the other works on.
+    send(&server, &down, 4);
+    server.shutdown(Shutdown::Write).unwrap();
+    receive(&client, &down, 4);
+    ends(&client);
+
+    let (client, server) = proxy.pair(&target);
+    server.shutdown(Shutdown::Write).unwrap();
+    ends(&client);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            send(&client, &up, 4);
+            client.shutdown(Shutdown::Write).unwrap();
+        });
+        receive(&server, &up, 4);
+        ends(&server);
+    });
+    proxy.interrupt();
+}
+
+#[cfg(target_os = "linux")]
+impl Proxy {
+    /// Processor time that it has used, in ticks of 10 ms.
+    fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    fn did_nothing_since(&self, before: u64) {
+        let used = self.processor_ticks() - before;
+        assert!(used <= 5, "{used}0 ms of 500 ms");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(peak < 16 * 1024, "it has had {peak} kB of memory");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Proxy {
+    fn processor_ticks(&self) -> u64 {
+        0
+    }
+
+    fn did_nothing_since(&self, _before: u64) {}
+}
+
+/// Sends until nothing goes any more, and returns how much went.
+fn fill(mut stream: &TcpStream, pattern: &[u8], proxy: &Proxy) -> usize {
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut sent = 0;
+    loop {
+        let before = proxy.processor_ticks();
+        match stream.write(&pattern[sent % pattern.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                proxy.did_nothing_since(before);
+                return sent;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn who_does_not_read_stops_the_sender_and_costs_nothing() {
+    let target = target();
+    let proxy = Proxy::start(&target, &[]);
+    let pattern = pattern(3);
+    for upwards in [true, false] {
+        let (client, server) = proxy.pair(&target);
+        let (from, mut to) = if upwards { (&client, &server) } else { (&server, &client) };
+        let sent = fill(from, &pattern, &proxy);
+        // Neither the other direction nor another connection suffers.
+        send(to, b"against the stream", 1);
+        receive(from, b"against the stream", 1);
+        let (other, served) = proxy.pair(&target);
+        send(&other, b"beside", 1);
+        receive(&served, b"beside", 1);
+        from.shutdown(Shutdown::Write).unwrap();
+        receive(to, &pattern, sent / pattern.len());
+        let mut rest = Vec::new();
+        to.read_to_end(&mut rest).unwrap();
+        assert!(rest == pattern[..sent % pattern.len()], "other bytes came at the end");
+    }
+    // Who goes away in the middle takes the other end along.
+    let (client, server) = proxy.pair(&target);
+    fill(&client, &pattern, &proxy);
+    drop(server);
+    send_until_refused(&client);
+    proxy.interrupt();
+}
+
+fn send_until_refused(mut stream: &TcpStream) {
+    stream.set_write_timeout(LONG).unwrap();
+    let error = loop {
+        if let Err(error) = stream.write(&[0; 4096]) {
+            break error.kind();
+        }
+    };
+    assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+}
+
+/// A target whose queue is full, so that Linux leaves further connections without an answer.
+#[cfg(target_os = "linux")]
+fn dead_target() -> (TcpListener, Vec<TcpStream>) {
+    use selectors::{DefaultSelector, Interest};
+    use selectors_examples::connect;
+
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let target = TcpListener::from(socket);
+    let address = target.local_addr().unwrap();
+    let queued = vec![TcpStream::connect(address).unwrap()];
+    let mut selector = DefaultSelector::new().unwrap();
+    let unanswered = connect::connect(address).unwrap();
+    selector.register(&unanswered, Interest::WRITE, ()).unwrap();
+    assert!(selector.select(Some(Duration::ZERO)).unwrap().is_empty());
+    (target, queued)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_target_that_does_not_answer_holds_up_nobody() {
+    let (target, queued) = dead_target();
+    let proxy = Proxy::start(&target, &["--timeout", "0.3"]);
+    let clients: Vec<_> = (0..50).map(|_| proxy.connect()).collect();
+    clients.iter().for_each(ends);
+    proxy.interrupt();
+
+    let proxy = Proxy::start(&target, &["--timeout", "3600"]);
+    let early = proxy.connect();
+    send(&early, b"early", 1);
+    drop(queued);
+    drop(target.accept().unwrap());
+    // The kernel asks again after a second for the one that was left without an answer.
+    let late = proxy.connect();
+    send(&late, b"later", 1);
+    let mut arrived: Vec<[u8; 5]> = Vec::new();
+    for _ in 0..2 {
+        let mut text = [0; 5];
+        patient(target.accept().unwrap().0).read_exact(&mut text).unwrap();
+        arrived.push(text);
+    }
+    arrived.sort_unstable();
+    assert_eq!(arrived, [*b"early", *b"later"]);
+    let (dead, _queued) = dead_target();
+    let pending = Proxy::start(&dead, &["--timeout", "3600"]);
+    drop(pending.connect());
+    pending.interrupt();
+    proxy.interrupt();
+}
+
+#[test]
+fn who_refuses_ends_the_connection_and_makes_room() {
+    let target = target();
+    let proxy = Proxy::start(&target, &["--clients", "1"]);
+    let (client, server) = proxy.pair(&target);
+    let waiting = proxy.connect();
+    send(&waiting, b"later", 1);
+    drop((client, server));
+    receive(&target.accept().unwrap().0, b"later", 1);
+    drop((waiting, target));
+    for _ in 0..20 {
+        ends(&proxy.connect());
+    }
+    proxy.interrupt();
+}
+
+#[test]
+fn what_is_wrong_with_the_command_line_is_one_line() {
+    let taken = target();
+    let address = taken.local_addr().unwrap().to_string();
+    for arguments in [
+        &[][..],
+        &["nowhere"],
+        &["127.0.0.1:1", "127.0.0.1:2"],
+        &["127.0.0.1:1", "--timeout", "0"],
+        &["127.0.0.1:1", "--wrong"],
+        &["127.0.0.1:1", "--listen", "nowhere"],
+        &["127.0.0.1:1", "--listen", &address],
+    ] {
+        let output = program(arguments).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
+        assert!(errors.starts_with("proxy: "), "{errors}");
+    }
+    let help = program(&["--help"]).output().unwrap();
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+}
