@@ -108,10 +108,9 @@ impl fmt::Display for Summary {
 pub struct Server {
     selector: AnySelector<Source>,
     address: SocketAddr,
-    /// The listener, while there are no descriptors left to accept with, and when to try again.
-    paused: Option<(Source, Instant)>,
-    /// Whether a client has left in this round.
-    may_accept: bool,
+    listener: Token,
+    /// When to accept again at the latest, while there are no descriptors left to accept with.
+    retry: Option<Instant>,
     stop: Arc<AtomicBool>,
     summary: Summary,
 }
@@ -149,12 +148,12 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(cannot)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        selector.register(Source::Listener(listener), Interest::READ, ())?;
+        let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
         Ok(Self {
             selector,
             address,
-            paused: None,
-            may_accept: false,
+            listener,
+            retry: None,
             stop: Arc::default(),
             summary: Summary::default(),
         })
@@ -184,12 +183,10 @@ impl Server {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
         while !self.stop.load(Ordering::Acquire) {
-            let timeout = self
-                .paused
-                .as_ref()
-                .map(|(_, retry)| retry.saturating_duration_since(Instant::now()));
-            self.selector.select_into(&mut events, timeout)?;
-            self.may_accept = false;
+            self.selector.select_into_until(&mut events, self.retry)?;
+            if self.retry.is_some_and(|retry| retry <= Instant::now()) {
+                self.resume()?;
+            }
             for event in &events {
                 let token = event.token();
                 match self.selector.get_mut(token).map(|key| key.fileobj) {
@@ -197,14 +194,9 @@ impl Server {
                         let next = client.serve(event.is_readable(), &mut buffer);
                         self.go_on(token, next, &mut log)?;
                     }
-                    Some(Source::Listener(_)) => self.accept(token, &mut log)?,
+                    Some(Source::Listener(_)) => self.accept(&mut log)?,
                     None => {}
                 }
-            }
-            let may_accept = self.may_accept;
-            let due = |paused: &mut (_, Instant)| may_accept || Instant::now() >= paused.1;
-            if let Some((listener, _)) = self.paused.take_if(due) {
-                self.selector.register(listener, Interest::READ, ())?;
             }
         }
         let open = self.selector.iter().filter_map(|(_, key)| match key.fileobj {
@@ -216,9 +208,9 @@ impl Server {
     }
 
     /// Accepts whoever is waiting.
-    fn accept(&mut self, token: Token, log: &mut impl FnMut(fmt::Arguments<'_>)) -> io::Result<()> {
+    fn accept(&mut self, log: &mut impl FnMut(fmt::Arguments<'_>)) -> io::Result<()> {
         loop {
-            let Some(key) = self.selector.get(token) else { return Ok(()) };
+            let Some(key) = self.selector.get(self.listener) else { return Ok(()) };
             let Source::Listener(listener) = key.fileobj else { return Ok(()) };
             let accepted = listener.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
@@ -243,12 +235,19 @@ impl Server {
                     // Most likely out of descriptors, and the connection stays pending: watching
                     // on would report it for ever.
                     log(format_args!("cannot accept: {error}"));
-                    let listener = self.selector.unregister(token)?.0;
-                    self.paused = Some((listener, Instant::now() + PAUSE));
-                    return Ok(());
+                    self.retry = Some(Instant::now() + PAUSE);
+                    return Ok(self.selector.modify(self.listener, Interest::empty())?);
                 }
             }
         }
+    }
+
+    /// Accepts again, if that was paused.
+    fn resume(&mut self) -> io::Result<()> {
+        if self.retry.take().is_some() {
+            self.selector.modify(self.listener, Interest::READ)?;
+        }
+        Ok(())
     }
 
     /// Watches a client for what it needs next, or lets it go.
@@ -264,14 +263,13 @@ impl Server {
         let (Source::Client(client), ()) = self.selector.unregister(token)? else {
             return Ok(());
         };
-        self.may_accept = true;
         self.summary.bytes += client.echoed;
         let (peer, echoed) = (client.peer, client.echoed);
         match next {
             Err(error) => log(format_args!("closed {peer}: {echoed} bytes echoed, {error}")),
             Ok(_) => log(format_args!("closed {peer}: {echoed} bytes echoed")),
         }
-        Ok(())
+        self.resume()
     }
 }
 

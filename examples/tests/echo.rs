@@ -259,6 +259,41 @@ fn more_clients_than_descriptors_are_served_in_turn() {
     assert!(complaints < 100, "it tried again {complaints} times");
 }
 
+/// A limit lowered under a running server: it neither turns meanwhile nor stays closed afterwards.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_lowered_descriptor_limit_costs_no_processor_time() {
+    use rlimit::{Resource, prlimit};
+    let mut server = Server::start("epoll");
+    let mut served = server.connect();
+    assert_echoes(&mut served, 0);
+    let pid = i32::try_from(server.child.id()).unwrap();
+    let (mut soft, mut hard) = (0, 0);
+    prlimit(pid, Resource::NOFILE, None, Some((&mut soft, &mut hard))).unwrap();
+    prlimit(pid, Resource::NOFILE, Some((4, hard)), None).unwrap();
+    let mut waits = server.connect();
+    server.wait_for(|line| line.starts_with("cannot accept: "));
+    let before = processor_ticks(&server.child);
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = processor_ticks(&server.child) - before;
+    assert!(spent < 20, "{spent} ticks of 10 ms in a second");
+    assert_echoes(&mut served, 1);
+    let mut also_waits = server.connect();
+    prlimit(pid, Resource::NOFILE, Some((soft, hard)), None).unwrap();
+    drop(served);
+    assert_echoes(&mut waits, 2);
+    assert_echoes(&mut also_waits, 3);
+    server.interrupt();
+}
+
+/// utime and stime of proc(5).
+#[cfg(target_os = "linux")]
+fn processor_ticks(child: &Child) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// The exit code and the one line on stderr.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let output = program().args(arguments).output().unwrap();

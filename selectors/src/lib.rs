@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use selectors::{DefaultSelector, Interest};
-//! use std::io::{self, ErrorKind::WouldBlock, Read, Write};
+//! use std::io::{self, ErrorKind::{ConnectionAborted, WouldBlock}, Read, Write};
 //! use std::net::{TcpListener, TcpStream};
 //! use std::os::fd::{AsFd, BorrowedFd};
 //!
@@ -21,19 +21,26 @@
 //!     let mut selector = DefaultSelector::new()?;
 //!     let listener = TcpListener::bind("127.0.0.1:1234")?;
 //!     listener.set_nonblocking(true)?;
-//!     selector.register(Source::Listener(listener), Interest::READ, Vec::new())?;
+//!     let listener = selector.register(Source::Listener(listener), Interest::READ, Vec::new())?;
 //!     loop {
 //!         for event in selector.select(None)? {
 //!             let Some(key) = selector.get_mut(event.token()) else { continue };
 //!             match key.fileobj {
-//!                 Source::Listener(listener) => {
-//!                     let Ok((client, _)) = listener.accept() else { continue };
-//!                     client.set_nonblocking(true)?;
-//!                     selector.register(Source::Client(client), Interest::READ, Vec::new())?;
-//!                 }
+//!                 Source::Listener(socket) => match socket.accept() {
+//!                     Ok((client, _)) => {
+//!                         client.set_nonblocking(true)?;
+//!                         selector.register(Source::Client(client), Interest::READ, Vec::new())?;
+//!                     }
+//!                     Err(error) if matches!(error.kind(), WouldBlock | ConnectionAborted) => {}
+//!                     // Out of descriptors: park the listener until a client leaves.
+//!                     Err(_) => selector.modify(listener, Interest::empty())?,
+//!                 },
 //!                 Source::Client(client) => match echo(client, key.data) {
 //!                     Ok(interest) => selector.modify(event.token(), interest)?,
-//!                     Err(_gone) => drop(selector.unregister(event.token())?),
+//!                     Err(_gone) => {
+//!                         drop(selector.unregister(event.token())?);
+//!                         selector.modify(listener, Interest::READ)?;
+//!                     }
 //!                 },
 //!             }
 //!         }
