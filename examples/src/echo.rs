@@ -36,9 +36,15 @@ pub struct Client {
 }
 
 /// What a client is to be watched for next, unless it is done.
-type Next = Option<Interest>;
+pub type Next = Option<Interest>;
 
 impl Client {
+    /// A client that has sent nothing yet.
+    #[must_use]
+    pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { stream, peer, unsent: Vec::new(), finished: false, echoed: 0 }
+    }
+
     /// The connection.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
@@ -46,7 +52,11 @@ impl Client {
     }
 
     /// Reads once, if there is something to read and room for it, and sends what it can.
-    fn serve(&mut self, readable: bool, buffer: &mut [u8]) -> io::Result<Next> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection, which is done then.
+    pub fn serve(&mut self, readable: bool, buffer: &mut [u8]) -> io::Result<Next> {
         if readable && self.wants_more() {
             match self.stream.read(buffer) {
                 Ok(0) => self.finished = true,
@@ -218,9 +228,8 @@ impl Server {
             });
             match accepted {
                 Ok((stream, peer)) => {
-                    let client =
-                        Client { stream, peer, unsent: Vec::new(), finished: false, echoed: 0 };
-                    match self.selector.register(Source::Client(client), Interest::READ, ()) {
+                    let client = Source::Client(Client::new(stream, peer));
+                    match self.selector.register(client, Interest::READ, ()) {
                         Ok(_) => {
                             self.summary.connections += 1;
                             log(format_args!("accepted {peer}"));

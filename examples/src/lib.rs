@@ -13,6 +13,8 @@ pub mod timers;
 pub mod workers;
 
 #[cfg(unix)]
+pub mod signals;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 pub use unix::raise_descriptor_limit;

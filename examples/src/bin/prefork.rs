@@ -1,0 +1,248 @@
+//! A pre-forking echo server: the workers inherit the listener, and the selector that it is
+//! registered with.
+
+use std::process::ExitCode;
+
+use selectors_examples::cli;
+
+const HELP: &str = "\
+Sends back to every client what it receives, in several processes, until Ctrl-C.
+
+Usage: prefork [--listen ADDR] [--workers N]
+
+  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
+                 system chooses a port, and the first line says which
+  --workers N    how many processes serve, 1 to 256 [default: 4]; one that ends
+                 is replaced
+  --help         this text
+";
+
+#[cfg(unix)]
+fn main() -> ExitCode {
+    cli::run("prefork", HELP, prefork::options, |options| prefork::run(&options))
+}
+
+#[cfg(not(unix))]
+fn main() -> ExitCode {
+    let options = |_: &mut lexopt::Parser| Ok(Some(()));
+    cli::run("prefork", HELP, options, |()| Err("is not available on this system".into()))
+}
+
+#[cfg(unix)]
+mod prefork {
+    use std::collections::BTreeSet;
+    use std::net::TcpListener;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::process::ExitCode;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    use lexopt::{Arg, Parser, ValueExt};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    use nix::unistd::{ForkResult, Pid, fork};
+    use selectors::{DefaultSelector, Events, Interest, Mode, Token};
+    use selectors_examples::cli::{Outcome, say};
+    use selectors_examples::echo::Client;
+    use selectors_examples::server::{accept, listen};
+    use selectors_examples::signals::{Signals, stop_flag};
+    use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+
+    /// How long to wait with a new worker, and with accepting when there are no descriptors left.
+    const PAUSE: Duration = Duration::from_millis(250);
+
+    /// How long workers have to end.
+    const GRACE: Duration = Duration::from_secs(5);
+
+    pub(super) struct Options {
+        listen: String,
+        workers: usize,
+    }
+
+    pub(super) fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
+        let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: 4 };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Arg::Long("listen") => options.listen = arguments.value()?.string()?,
+                Arg::Long("workers") => options.workers = arguments.value()?.parse()?,
+                Arg::Short('h') | Arg::Long("help") => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if !(1..=256).contains(&options.workers) {
+            return Err("--workers takes 1 to 256".into());
+        }
+        Ok(Some(options))
+    }
+
+    enum Source {
+        Listener(TcpListener),
+        Client(Client),
+        Signals(Signals),
+    }
+
+    impl AsFd for Source {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match self {
+                Self::Listener(listener) => listener.as_fd(),
+                Self::Client(client) => client.stream().as_fd(),
+                Self::Signals(signals) => signals.as_fd(),
+            }
+        }
+    }
+
+    /// What the parent makes and each worker gets a copy of.
+    struct Server {
+        selector: DefaultSelector<Source>,
+        listener: Token,
+        signals: Token,
+        stop: Arc<AtomicBool>,
+        workers: BTreeSet<Pid>,
+    }
+
+    pub(super) fn run(options: &Options) -> Outcome {
+        let stop = stop_flag()?;
+        let mut selector = DefaultSelector::new()?;
+        let listener = listen(&options.listen)?;
+        let address = listener.local_addr()?;
+        // Of the workers that wait for one connection, the kernel wakes as few as it can.
+        let exclusive = selector.capabilities().exclusive;
+        let mode = if exclusive { Mode::Exclusive } else { Mode::Level };
+        // Parked, since the parent does not accept.
+        let source = Source::Listener(listener);
+        let listener = selector.register_with(source, Interest::empty(), (), mode)?;
+        let signals = Source::Signals(Signals::new(&[SIGCHLD, SIGINT, SIGTERM])?);
+        let signals = selector.register(signals, Interest::READ, ())?;
+        let mut server = Server { selector, listener, signals, stop, workers: BTreeSet::new() };
+        say(format_args!("listening on {address}"));
+        match server.keep(options.workers)? {
+            Role::Parent => server.end()?,
+            Role::Worker => server.work()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    enum Role {
+        Parent,
+        Worker,
+    }
+
+    impl Server {
+        /// Keeps so many workers running. Returns in the parent at the end, and in each worker.
+        fn keep(&mut self, count: usize) -> Outcome<Role> {
+            let mut next = Instant::now();
+            while !self.stop.load(Ordering::Acquire) {
+                while self.workers.len() < count && next <= Instant::now() {
+                    // SAFETY: this process has one thread.
+                    match unsafe { fork() } {
+                        Ok(ForkResult::Child) => return Ok(Role::Worker),
+                        Ok(ForkResult::Parent { child }) => {
+                            self.workers.insert(child);
+                            say(format_args!("worker {child} started"));
+                        }
+                        Err(error) => {
+                            say(format_args!("cannot fork: {error}"));
+                            next = Instant::now() + PAUSE;
+                        }
+                    }
+                }
+                if self.wait((self.workers.len() < count).then_some(next))? {
+                    next = Instant::now() + PAUSE;
+                }
+            }
+            Ok(Role::Parent)
+        }
+
+        /// Waits for a signal, and returns whether a worker has ended.
+        fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
+            self.selector.select_until(deadline)?;
+            if let Some(Source::Signals(signals)) =
+                self.selector.get_mut(self.signals).map(|key| key.fileobj)
+            {
+                signals.take();
+            }
+            let before = self.workers.len();
+            // Fails when there are no workers.
+            while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                let Some(worker) = status.pid() else { break };
+                self.workers.remove(&worker);
+                say(format_args!("worker {worker} ended: {status:?}"));
+            }
+            Ok(self.workers.len() < before)
+        }
+
+        /// Ends the workers, by force if they take too long.
+        fn end(&mut self) -> Outcome<()> {
+            self.signal(Signal::SIGTERM);
+            let mut deadline = Some(Instant::now() + GRACE);
+            while !self.workers.is_empty() {
+                self.wait(deadline)?;
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    deadline = None;
+                    self.signal(Signal::SIGKILL);
+                }
+            }
+            Ok(())
+        }
+
+        fn signal(&self, signal: Signal) {
+            for &worker in &self.workers {
+                // It has not been waited for, so the number is still its own.
+                let _ = kill(worker, signal);
+            }
+        }
+
+        /// Serves clients, as a worker.
+        fn work(&mut self) -> Outcome<()> {
+            self.selector.after_fork()?;
+            // The parent's would be told of this process's signals.
+            drop(self.selector.unregister(self.signals)?);
+            let signals = Source::Signals(Signals::new(&[SIGINT, SIGTERM])?);
+            self.signals = self.selector.register(signals, Interest::READ, ())?;
+            self.selector.modify(self.listener, Interest::READ)?;
+            let mut retry = None;
+            let mut events = Events::new();
+            let mut buffer = vec![0; 16 * 1024];
+            while !self.stop.load(Ordering::Acquire) {
+                self.selector.select_into_until(&mut events, retry)?;
+                let mut resume = retry.is_some_and(|retry| retry <= Instant::now());
+                for event in &events {
+                    let token = event.token();
+                    match self.selector.get_mut(token).map(|key| key.fileobj) {
+                        // One at a time: the other workers take the others.
+                        Some(Source::Listener(listener)) => match accept(listener) {
+                            Ok(Some(stream)) => {
+                                // Unless it was reset meanwhile.
+                                let Ok(peer) = stream.peer_addr() else { continue };
+                                let client = Source::Client(Client::new(stream, peer));
+                                self.selector.register(client, Interest::READ, ())?;
+                            }
+                            Ok(None) => {}
+                            // Most likely out of descriptors.
+                            Err(_) => {
+                                retry = Some(Instant::now() + PAUSE);
+                                self.selector.modify(self.listener, Interest::empty())?;
+                            }
+                        },
+                        Some(Source::Client(client)) => {
+                            if let Ok(Some(interest)) =
+                                client.serve(event.is_readable(), &mut buffer)
+                            {
+                                self.selector.modify(token, interest)?;
+                            } else {
+                                drop(self.selector.unregister(token)?);
+                                resume = true;
+                            }
+                        }
+                        Some(Source::Signals(_)) | None => {}
+                    }
+                }
+                if resume && retry.take().is_some() {
+                    self.selector.modify(self.listener, Interest::READ)?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
