@@ -66,11 +66,7 @@ impl End {
     ///
     /// Those of the connection, which is of no more use.
     pub fn write(&mut self, from: &Self) -> io::Result<()> {
-        let (next, _) = self.output.as_slices();
-        if !next.is_empty() {
-            let count = ready(self.stream.write(next))?.unwrap_or(0);
-            self.output.drain(..count);
-        }
+        write_some(&mut self.stream, &mut self.output)?;
         if self.output.is_empty() && from.finished && !self.closed {
             self.stream.shutdown(Shutdown::Write)?;
             self.closed = true;
@@ -101,4 +97,18 @@ pub fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Writes once of `output`, if there is any, what the connection takes.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub fn write_some(stream: &mut TcpStream, output: &mut VecDeque<u8>) -> io::Result<()> {
+    let (next, _) = output.as_slices();
+    if !next.is_empty() {
+        let count = ready(stream.write(next))?.unwrap_or(0);
+        output.drain(..count);
+    }
+    Ok(())
 }

@@ -153,6 +153,7 @@ impl Proxy {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[allow(clippy::unused_self)]
 impl Proxy {
     fn processor_ticks(&self) -> u64 {
         0

@@ -57,8 +57,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let target = target.ok_or("no TARGET")?;
-    Ok(Some(Options { target, listen, clients, timeout }))
+    Ok(Some(Options { target: target.ok_or("no TARGET")?, listen, clients, timeout }))
 }
 
 /// A client, or the target on its behalf.
@@ -89,6 +88,7 @@ enum Due {
 }
 
 struct Proxy {
+    stop: Stop,
     addresses: Vec<SocketAddr>,
     clients: usize,
     timeout: Duration,
@@ -104,8 +104,10 @@ impl Proxy {
         let addresses = target.to_socket_addrs().map_err(|error| format!("{target}: {error}"))?;
         let mut selector = DefaultSelector::new()?;
         let listener = server::listen(&options.listen)?;
+        let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         Ok(Self {
+            stop,
             addresses: addresses.collect(),
             clients: options.clients,
             timeout: options.timeout,
@@ -117,9 +119,8 @@ impl Proxy {
     }
 
     fn run(mut self) -> Outcome {
-        let stop = Stop::on_interrupt(self.selector.waker()?)?;
         let mut events = Events::new();
-        while !stop.is_set() {
+        while !self.stop.is_set() {
             self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
             for &event in &events {
                 match self.selector.get(event.token()).map(|key| key.fileobj) {
