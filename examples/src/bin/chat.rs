@@ -1,0 +1,249 @@
+//! A chat room over TCP, for telnet or nc: who does not read what the others say is dropped.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lexopt::{Arg, Parser, ValueExt};
+use selectors::{DefaultSelector, Events, Interest, Token};
+use selectors_examples::cli::{self, Outcome, Stop, say};
+use selectors_examples::relay::{ready, write_some};
+use selectors_examples::server::{self, Source};
+
+const HELP: &str = "\
+A chat room: the first line is a name, and each other one goes to everybody else.
+Try it with nc 127.0.0.1 4000. Ends with Ctrl-C.
+
+Usage: chat [--listen ADDR] [--clients N]
+
+  --listen ADDR  where to listen [default: 127.0.0.1:4000]; with port 0 the
+                 system chooses a port, and the first line says which
+  --clients N    how many people may be here at a time [default: 500]
+  --help         this text
+";
+
+/// The longest line, and how much is read from one client before the others have their turn.
+const LINE: usize = 512;
+/// The longest name, in bytes.
+const NAME: usize = 32;
+/// How much may wait for a client that does not read.
+const LIMIT: usize = 64 * 1024;
+/// How long to wait with accepting when the system is out of descriptors.
+const PAUSE: Duration = Duration::from_millis(250);
+
+struct Options {
+    listen: String,
+    clients: usize,
+}
+
+fn main() -> ExitCode {
+    cli::run("chat", HELP, options, |options| Room::new(options)?.run())
+}
+
+fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
+    let mut options = Options { listen: "127.0.0.1:4000".to_owned(), clients: 500 };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Long("listen") => options.listen = arguments.value()?.string()?,
+            Arg::Long("clients") => options.clients = arguments.value()?.parse()?,
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+struct Client {
+    stream: TcpStream,
+    name: Option<String>,
+    /// What has come of lines that are not complete.
+    input: Vec<u8>,
+    /// What is still to be written, bounded by [`LIMIT`].
+    output: VecDeque<u8>,
+    /// Why the client has to go, as the others read it.
+    gone: Option<&'static str>,
+}
+
+impl AsRef<TcpStream> for Client {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, name: None, input: vec![], output: VecDeque::new(), gone: None }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; LINE];
+        match ready(self.stream.read(&mut buffer)) {
+            Ok(Some(0)) | Err(_) => self.gone = Some("has left"),
+            Ok(Some(count)) => self.input.extend_from_slice(&buffer[..count]),
+            Ok(None) => {}
+        }
+    }
+
+    /// The next complete line, without what could confuse the terminals of others.
+    fn next_line(&mut self) -> Option<String> {
+        let Some(end) = self.input.iter().position(|&byte| byte == b'\n') else {
+            if self.input.len() >= LINE {
+                self.gone = Some("has sent too long a line");
+            }
+            return None;
+        };
+        let line: Vec<u8> = self.input.drain(..=end).collect();
+        Some(String::from_utf8_lossy(&line).trim().replace(char::is_control, ""))
+    }
+
+    /// Adds to what is to be written. True if it has to be looked after: nothing was waiting
+    /// before, or there is no room.
+    fn queue(&mut self, text: &str) -> bool {
+        if self.output.len() + text.len() > LIMIT {
+            self.gone = Some("was too slow");
+            return true;
+        }
+        self.output.extend(text.as_bytes());
+        self.output.len() == text.len()
+    }
+}
+
+struct Room {
+    options: Options,
+    stop: Stop,
+    selector: DefaultSelector<Source<Client>>,
+    listener: Token,
+    /// When to accept again, after there were no descriptors left.
+    pause: Option<Instant>,
+    /// Who has something to read anew, or has to go.
+    changed: Vec<Token>,
+}
+
+impl Room {
+    fn new(options: Options) -> Outcome<Self> {
+        let mut selector = DefaultSelector::new()?;
+        let listener = server::listen(&options.listen)?;
+        let stop = Stop::on_interrupt(selector.waker()?)?;
+        say(format_args!("listening on {}", listener.local_addr()?));
+        let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
+        Ok(Self { options, stop, selector, listener, pause: None, changed: Vec::new() })
+    }
+
+    fn run(mut self) -> Outcome {
+        let mut events = Events::new();
+        while !self.stop.is_set() {
+            self.selector.select_into_until(&mut events, self.pause)?;
+            for event in &events {
+                if event.token() == self.listener {
+                    self.accept()?;
+                } else {
+                    self.serve(event.token(), event.is_readable());
+                }
+                // Now and not after all of them: only who does not read is behind.
+                self.settle()?;
+            }
+            if self.pause.is_some_and(|until| until <= Instant::now()) {
+                self.pause = None;
+                self.selector.modify(self.listener, Interest::READ)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Accepts who is waiting, and parks the listener when there is no room for more.
+    fn accept(&mut self) -> Outcome<()> {
+        while self.selector.len() <= self.options.clients {
+            let key = self.selector.get(self.listener);
+            let Some(Source::Listener(listener)) = key.map(|key| key.fileobj) else { break };
+            let accepted = server::accept(listener).and_then(|accepted| {
+                let Some(stream) = accepted else { return Ok(None) };
+                let client = Source::Client(Client::new(stream));
+                Ok(Some(self.selector.register(client, Interest::READ, ())?))
+            });
+            match accepted {
+                Ok(Some(client)) => self.tell(client, "Your name?\n"),
+                Ok(None) => return Ok(()),
+                // Out of descriptors, say: watching on would report it for ever.
+                Err(_) => {
+                    self.pause = Some(Instant::now() + PAUSE);
+                    break;
+                }
+            }
+        }
+        Ok(self.selector.modify(self.listener, Interest::empty())?)
+    }
+
+    fn serve(&mut self, token: Token, readable: bool) {
+        if readable {
+            self.client(token).map(Client::read);
+        }
+        while let Some(line) = self.client(token).and_then(Client::next_line) {
+            match self.client(token).and_then(|client| client.name.clone()) {
+                Some(name) => self.broadcast(token, &format!("{name}: {line}\n")),
+                None => self.introduce(token, line),
+            }
+        }
+        self.changed.push(token);
+    }
+
+    fn introduce(&mut self, token: Token, name: String) {
+        let taken = self.selector.iter().any(|(_, key)| {
+            matches!(key.fileobj, Source::Client(other) if other.name.as_ref() == Some(&name))
+        });
+        if name.is_empty() || name.len() > NAME || taken {
+            return self.tell(token, "Another name, please?\n");
+        }
+        self.broadcast(token, &format!("* {name} has come\n"));
+        self.tell(token, &format!("* Welcome, {name}\n"));
+        self.client(token).map(|client| client.name.insert(name));
+    }
+
+    fn tell(&mut self, token: Token, text: &str) {
+        if self.client(token).is_some_and(|client| client.queue(text)) {
+            self.changed.push(token);
+        }
+    }
+
+    /// For everybody who has a name, except one.
+    fn broadcast(&mut self, except: Token, text: &str) {
+        for (token, key) in self.selector.iter_mut() {
+            let Source::Client(client) = key.fileobj else { continue };
+            if token != except && client.name.is_some() && client.queue(text) {
+                self.changed.push(token);
+            }
+        }
+    }
+
+    /// Writes what can be written, and lets go who has to.
+    fn settle(&mut self) -> Outcome<()> {
+        while let Some(token) = self.changed.pop() {
+            let Some(client) = self.client(token) else { continue };
+            if client.gone.is_none() && write_some(&mut client.stream, &mut client.output).is_err()
+            {
+                client.gone = Some("has left");
+            }
+            if let Some(why) = client.gone {
+                let name = client.name.take();
+                self.selector.unregister(token)?;
+                self.selector.modify(self.listener, Interest::READ)?;
+                if let Some(name) = name {
+                    self.broadcast(token, &format!("* {name} {why}\n"));
+                }
+                continue;
+            }
+            let blocked = !client.output.is_empty();
+            let interest = if blocked { Interest::READ | Interest::WRITE } else { Interest::READ };
+            self.selector.modify(token, interest)?;
+        }
+        Ok(())
+    }
+
+    fn client(&mut self, token: Token) -> Option<&mut Client> {
+        match self.selector.get_mut(token)?.fileobj {
+            Source::Client(client) => Some(client),
+            Source::Listener(_) => None,
+        }
+    }
+}
