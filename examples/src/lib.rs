@@ -1,5 +1,6 @@
 //! What the example programs share with their tests.
 
+pub mod back_off;
 pub mod changes;
 pub mod cli;
 pub mod connect;
@@ -7,6 +8,7 @@ pub mod dns;
 pub mod echo;
 pub mod executor;
 pub mod http;
+pub mod lines;
 pub mod relay;
 pub mod server;
 pub mod timers;
@@ -17,7 +19,7 @@ pub mod signals;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::raise_descriptor_limit;
+pub use unix::{raise_descriptor_limit, write_some};
 #[cfg(windows)]
 mod windows;
 

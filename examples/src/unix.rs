@@ -1,6 +1,7 @@
 //! What is particular to Unix.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -39,4 +40,17 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 /// Whether connect(2) goes on in the background.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
+/// Writes what a pipe is sure to take without blocking when a selector reports it as writable: it
+/// need not be non-blocking, which would concern everybody who has it open. What nobody reads any
+/// more is lost.
+pub fn write_some(mut to: &File, from: &mut Vec<u8>) {
+    let some = from.len().min(libc::PIPE_BUF);
+    let count = match to.write(&from[..some]) {
+        Ok(count) => count,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+        Err(_) => some,
+    };
+    from.drain(..count);
 }
