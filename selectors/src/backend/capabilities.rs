@@ -42,7 +42,7 @@ pub struct Capabilities {
     pub waker: bool,
     /// READ and WRITE of one source may come as two events, for the selector to merge.
     pub separate_directions: bool,
-    /// Changes are put off until the next wait, and so is what the kernel says to them: see
+    /// Changes are deferred until the next wait, and so are their errors: see
     /// [`Deferred`](super::Deferred).
     pub deferred: bool,
     /// A wait costs the same whatever the number of idle sources, so looking without waiting

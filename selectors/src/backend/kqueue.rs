@@ -75,8 +75,8 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 /// - Edge-triggered is `EV_CLEAR`, armed again by `EV_ADD`. One-shot is `EV_DISPATCH`, armed again by
 ///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report an `EV_ONESHOT` filter without asking it
 ///   again, though it may be idle by then, and what `EV_ENABLE` does differs among them.
-/// - An end-of-file on the READ filter is READ_CLOSED. HANGUP is not declared: a source that is
-///   watched for READ is told the same when its peer has half-closed and when all is over.
+/// - An end-of-file on the READ filter is READ_CLOSED. HANGUP is not declared: the
+///   READ filter reports the same whether the peer has shut down one direction or both.
 /// - PRIORITY is not declared. FreeBSD, NetBSD and DragonFly have no filter for it. The
 ///   `EVFILT_EXCEPT` of macOS fires for ordinary data, too (XNU: `filt_soread_common()`), so a
 ///   source that is watched for PRIORITY alone would make waits spin.
@@ -266,8 +266,8 @@ impl Kqueue {
             if count < self.buffer.len() {
                 return;
             }
-            // One of the two events of a source may have been left out for want of room. What is
-            // told twice is merged.
+            // One of the two events of a source may not have fitted. Events that come twice are
+            // merged.
             self.buffer = vec![no_event(); 2 * count];
             count = self.call(Some(Duration::ZERO)).unwrap_or(0);
         }

@@ -152,7 +152,7 @@ impl Registered {
 /// [`Selector`](crate::Selector): it checks interests and modes against
 /// [`capabilities`](Self::capabilities), keeps descriptors unique and negative ones away, makes
 /// tokens, owns the sources, retries after signals, keeps deadlines, masks readiness by
-/// interest, and merges the events of one source. A backend reports what the kernel said.
+/// interest, and merges the events of one source. A backend passes on raw readiness.
 ///
 /// So an implementation may rely on this: no descriptor is registered twice at a time;
 /// `modify` and `unregister` are only called for what is registered, with the token and the
@@ -235,7 +235,7 @@ pub trait Backend {
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
 
     /// Waits until a source is ready, the timeout has passed (`None`: without limit), or a
-    /// signal was handled, and appends what the kernel said to `events`.
+    /// signal was handled, and appends the raw events to `events`.
     ///
     /// With nothing to report it must not return before the timeout has passed, but for
     /// timeouts of more than a day, which may be cut short. Timeouts that the kernel cannot
@@ -244,13 +244,13 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers, in particular [`io::ErrorKind::Interrupted`], as soon as a
+    /// Whatever the kernel returns, in particular [`io::ErrorKind::Interrupted`], as soon as a
     /// signal handler has run. `events` must then be as before.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Makes changes that were put off, as `register`, `modify` and `unregister` would, one by
-    /// one and in this order, and then [waits](Self::wait). If any of them was refused, it
-    /// returns without having waited. [`Deferred`] calls this; a kernel that can do both in one
+    /// Applies deferred changes, as `register`, `modify` and `unregister` would, one by one and
+    /// in this order, and then [waits](Self::wait). If any of them was refused, it returns
+    /// without having waited. [`Deferred`] calls this; a kernel that can do both in one
     /// call is a reason to implement it.
     ///
     /// # Errors

@@ -53,8 +53,8 @@ const TOO_MANY_IDLE: u32 = 64;
 ///
 /// # What is promised
 ///
-/// - A change is effective in the wait that is going on, once the call returns; what the kernel
-///   answers is returned to the caller.
+/// - A change is effective in the wait that is going on, once the call returns; the caller gets
+///   the kernel's error.
 /// - A wait that begins after a source was unregistered does not report it. One that was going on
 ///   may. Its token then finds nothing, or the old data, and never another source.
 /// - The file object is not touched after it was unregistered.
@@ -68,8 +68,9 @@ const TOO_MANY_IDLE: u32 = 64;
 ///
 /// epoll(7) and kqueue(2) take changes while another thread waits. For the other backends, and for
 /// what these do not watch by themselves (regular files; pipes and devices with kqueue), whoever
-/// changes something wakes the waiter, which hands over the backend between two calls. That costs two context switches, and the waiter goes on when the
-/// change is made. A backend that cannot be woken is refused.
+/// changes something wakes the waiter, which hands over the backend between two calls. That costs
+/// two context switches, and the waiter goes on when the change is made. A backend that cannot be
+/// woken is refused.
 ///
 /// # Implementation notes
 ///

@@ -162,7 +162,7 @@ impl<T> Slot<T> {
         State(self.state.load(Ordering::Acquire))
     }
 
-    /// Makes a vacant slot live, before the kernel hears of the source, and returns its
+    /// Makes a vacant slot live, before it is submitted to the kernel, and returns its
     /// generation.
     pub(super) fn publish(&self, watch: Watch, data: T) -> u32 {
         let generation = self.state().generation();
@@ -177,7 +177,7 @@ impl<T> Slot<T> {
         self.state.fetch_and(!State::PENDING, Ordering::AcqRel);
     }
 
-    /// Watches for this, armed, before the kernel hears of it. Returns what was.
+    /// Watches for this, armed, before the change is submitted to the kernel. Returns the old state.
     pub(super) fn arm(&self, watch: Watch) -> State {
         let state = State::watching(self.state().generation(), watch);
         State(self.state.swap(state.0, Ordering::AcqRel))
