@@ -1145,7 +1145,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// Blocking and being woken cost several microseconds, which spinning saves where replies
     /// arrive sooner than that: between two threads on two cores, or on a fast network. The price
-    /// is a core that is busy meanwhile, and energy. After a spin in vain, because nothing came in
+    /// is a core that is busy meanwhile, and energy. After a fruitless spin, because nothing came in
     /// time or another thread was given the core, the next waits block at once: at least 64, and up
     /// to 1024 if that keeps happening, for each `duration` that was lost. So it is of no use, and
     /// does little harm, where replies take longer or cores are scarce. Spinning counts towards the

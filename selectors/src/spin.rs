@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// After a spin in vain at least so many waits block at once, and at most.
+/// After a spin that found nothing, at least and at most so many waits block at once.
 const LEAST: u32 = 64;
 const MOST: u32 = 1024;
 
 /// For how long a wait busy-polls before it blocks, and which waits do.
 ///
-/// A spin in vain costs its time, and far more where another thread is given the core meanwhile. So
-/// the next waits block at once: more of them each time that it happens, fewer again when spinning
-/// pays.
+/// A spin that finds nothing costs its time, and far more where another thread is given the core
+/// meanwhile. So the next waits block at once: more of them each time that it happens, fewer again
+/// when spinning pays.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
     pub(crate) limit: Duration,
-    /// How many waits are to block at once for each limit that the last spin in vain has taken.
+    /// How many waits are to block at once for each limit that the last fruitless spin took.
     rest: u32,
     /// How many of them are left.
     left: u32,

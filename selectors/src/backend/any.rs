@@ -40,8 +40,8 @@ impl<F, T> AnySelector<F, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where this system does not have it, and what making the backend
-    /// answers.
+    /// [`Error::Unsupported`] where this system does not have it, and those of making the
+    /// backend.
     ///
     /// # Examples
     ///

@@ -8,8 +8,8 @@ use super::RawSource;
 ///
 /// What is declared must work; what is not is refused by the selector, with
 /// [`Error::Unsupported`](crate::Error::Unsupported) or
-/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), and the backend never
-/// hears of it.
+/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), and does not reach the
+/// backend.
 ///
 /// # Examples
 ///

@@ -313,7 +313,7 @@ impl<B> Deferred<B> {
 
 impl<B: Backend> Deferred<B> {
     /// Forgets the changes, which were tried, and notes what was refused. Returns whether anything
-    /// was, and whether the kernel may still watch for something that was modified in vain.
+    /// was, and whether the kernel may still watch for something whose `modify` failed.
     fn finish(&mut self) -> (bool, bool) {
         let (mut any, mut ghost) = (false, false);
         for change in self.changes.drain(..) {

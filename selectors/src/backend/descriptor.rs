@@ -52,7 +52,7 @@ pub(crate) fn is_plausible(fd: RawSource) -> bool {
 }
 
 /// Refuses a descriptor that is not open, or that nothing can be done with but to name a file
-/// (`O_PATH`): EBADF, as epoll answers to both. Some mechanisms would take them silently.
+/// (`O_PATH`): EBADF, as epoll returns for both. Some mechanisms would accept them silently.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(source, FcntlArg::F_GETFL)?);
     let path_only = flags.intersects(OFlag::from_bits_retain(sys::PATH_ONLY));

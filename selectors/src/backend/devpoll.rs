@@ -68,9 +68,9 @@ const FRUITLESS: usize = 16;
 ///   others in one write, unless it was modified meanwhile.
 /// - Deferred changes go in one write.
 /// - A change that fails is undone. Where that fails, too, the next wait begins with it.
-/// - The room for what a wait reports grows as long as the kernel takes it: Solaris answers EINVAL
-///   to more than RLIMIT_NOFILE. Then several calls report what does not fit into one. illumos
-///   reports less without a word: what is left out comes with the next waits.
+/// - The room for what a wait reports grows as long as the kernel takes it: Solaris returns EINVAL
+///   for more than RLIMIT_NOFILE. Then several calls report what does not fit into one. illumos
+///   silently reports less: what is left out comes with the next waits.
 /// - One source whose own poll routine fails makes the whole wait fail, with its error. Such a source
 ///   is looked for, kept out of the set, and reported as an ERROR by every wait until the kernel
 ///   takes it again.
@@ -437,7 +437,7 @@ impl Device {
         dvpoll.dp_nfds = sys::nfds_t::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?;
         dvpoll.dp_timeout = timeout;
         let argument = (&raw mut dvpoll).cast::<std::ffi::c_void>();
-        // SAFETY: `dvpoll` outlives the call, and its pointer has the room that it tells of.
+        // SAFETY: `dvpoll` outlives the call, and its pointer has the room that it states.
         let count = unsafe { sys::ioctl(self.0, sys::DP_POLL, argument) };
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0).min(buffer.len()))
     }

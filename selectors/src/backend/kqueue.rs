@@ -95,7 +95,7 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 /// - Deferred changes go in the changelist of the call that waits, unless one of them needs more
 ///   than filters.
 /// - The queue is not inherited by fork(2), and its number is free in the child. There every call
-///   answers EBADF, and dropping it closes nothing.
+///   returns EBADF, and dropping it closes nothing.
 #[derive(Debug)]
 pub struct Kqueue {
     queue: Arc<Queue>,
@@ -436,7 +436,7 @@ impl Backend for Kqueue {
     }
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
-        // A kernel without the filter answers EINVAL: NetBSD before 10.0, older OpenBSDs.
+        // A kernel without the filter returns EINVAL: NetBSD before 10.0, older OpenBSDs.
         if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
             return Ok(None);
         }

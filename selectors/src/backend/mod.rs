@@ -210,7 +210,7 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers; EBADF (WSAENOTSOCK) for a descriptor that is not open, also
+    /// Whatever the kernel returns; EBADF (WSAENOTSOCK) for a descriptor that is not open, also
     /// where the kernel would take it. Nothing of a refused registration may stay behind.
     fn register(
         &mut self,
@@ -223,14 +223,14 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers. The source must then be watched for `old` as before.
+    /// Whatever the kernel returns. The source must then be watched for `old` as before.
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()>;
 
     /// Stops watching a descriptor, which may have been closed, or be another file's by now.
     ///
     /// # Errors
     ///
-    /// What the kernel answers, unless it means that the descriptor was not watched any more.
+    /// What the kernel returns, unless it means that the descriptor was no longer watched.
     /// The source then stays registered.
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
 
@@ -287,7 +287,7 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers.
+    /// Whatever the kernel returns.
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         let _ = token;
         Ok(None)
@@ -299,7 +299,7 @@ pub trait Backend {
     ///
     /// # Errors
     ///
-    /// Whatever the kernel answers.
+    /// Whatever the kernel returns.
     fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
         Ok(None)
     }

@@ -280,7 +280,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Stops watching a source, and forgets it whatever the kernel says to that.
+    /// Stops watching a source and removes it, whatever the kernel returns.
     pub(super) fn unregister(&self, token: Token) {
         if self.check_fork().is_err() {
             return;

@@ -308,7 +308,7 @@ fn the_backend_comes_back_for_a_change() {
     });
 }
 
-/// Whoever waits for the backend hears that there is none any more.
+/// Whoever waits for the backend is refused once it is gone.
 #[test]
 fn closing_refuses_who_comes_later() {
     loom::model(|| {

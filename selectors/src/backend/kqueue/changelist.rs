@@ -101,7 +101,7 @@ impl Kqueue {
             while let Some(failure) = failures.next_if(|failure| Some(failure.ident) == ident) {
                 #[expect(clippy::cast_possible_truncation, reason = "an errno")]
                 let error = Errno::from_raw(failure.data as i32);
-                // Only deleting answers ENOENT, and then there is nothing to delete.
+                // Only deleting returns ENOENT, and then there is nothing to delete.
                 harmless &= error == Errno::ENOENT;
             }
             if !harmless {

@@ -55,14 +55,14 @@ impl Changes {
         })
     }
 
-    /// Makes the changes, each as far as the kernel lets it, and answers the first failure.
+    /// Applies every change, also after one that fails, and returns the first failure.
     pub(super) fn submit(mut self, queue: &Queue) -> nix::Result<()> {
         let deletes = self.list.map(|change| change.flags & sys::EV_DELETE != 0);
-        let answers = queue.submit(&mut self.list[..self.count])?;
+        let receipts = queue.submit(&mut self.list[..self.count])?;
         let mut result = Ok(());
-        for (answer, deletes) in self.list[..answers].iter().zip(deletes) {
-            let error = match answer.data {
-                _ if answer.flags & sys::EV_ERROR == 0 => continue,
+        for (receipt, deletes) in self.list[..receipts].iter().zip(deletes) {
+            let error = match receipt.data {
+                _ if receipt.flags & sys::EV_ERROR == 0 => continue,
                 0 => continue,
                 #[expect(clippy::cast_possible_truncation, reason = "an errno")]
                 number => Errno::from_raw(number as i32),

@@ -42,8 +42,8 @@ impl Queue {
         if self.is_inherited() { Err(Errno::EBADF) } else { Ok(self.fd.as_raw_fd()) }
     }
 
-    /// Makes changes in order, then waits for events, as far as there is room for them. Without
-    /// room it does not wait.
+    /// Applies changes in order, then waits for events, at most as many as `room` holds. If it
+    /// holds none, it does not wait.
     #[inline]
     pub(super) fn wait(
         &self,
@@ -51,7 +51,7 @@ impl Queue {
         room: &mut [sys::kevent],
         timeout: Option<Duration>,
     ) -> nix::Result<usize> {
-        // NetBSD and OpenBSD answer EINVAL to a time that is out of range: this one never is.
+        // NetBSD and OpenBSD return EINVAL for a time that is out of range: this one never is.
         let timeout = timeout.map(|timeout| {
             let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
             sys::timespec { tv_sec, tv_nsec }
@@ -66,7 +66,7 @@ impl Queue {
         Ok(usize::try_from(Errno::result(found)?).unwrap_or(0))
     }
 
-    /// Makes changes that ask for receipts, and puts those in their place: how many there are.
+    /// Applies changes that ask for receipts, overwrites them with those, and returns how many.
     pub(super) fn submit(&self, changes: &mut [sys::kevent]) -> nix::Result<usize> {
         // Exactly one slot for each change: with fewer the kernel loses receipts, with more it
         // adds ready events to them.

@@ -53,7 +53,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 ///   grows with the number of sources.
 /// - A refused connect shows in the set for exceptions alone. So sockets that are not connected
 ///   are in that set, whatever they are watched for, and those that are watched for PRIORITY.
-///   It is reported as READ and WRITE, and not as an ERROR: select tells of no other error, such
+///   It is reported as READ and WRITE, and not as an ERROR: select reports no other error, such
 ///   as a reset, so the hint is not declared.
 /// - Urgent data is PRIORITY, but with `SO_OOBINLINE` data like any other.
 /// - With nothing to watch select fails (WSAEINVAL); the thread sleeps instead. Once there is a
@@ -263,7 +263,7 @@ impl Sets {
         [&self.read, &self.write, &self.except].iter().all(|set| set.sockets().is_empty())
     }
 
-    /// Puts a source into the sets that tell what it is watched for.
+    /// Puts a source into the sets for what it is watched for.
     fn add(&mut self, source: &Source) {
         let socket = to_socket(source.socket);
         let interest = source.watch.interest;
