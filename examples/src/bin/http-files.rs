@@ -164,6 +164,7 @@ struct Server {
     selector: DefaultSelector<Source<Client>>,
     listener: Token,
     timers: Timers<Due>,
+    stop: Stop,
 }
 
 impl Server {
@@ -175,15 +176,15 @@ impl Server {
         }
         let mut selector = DefaultSelector::new()?;
         let listener = server::listen(&options.listen)?;
+        let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
-        Ok(Self { options, selector, listener, timers: Timers::new() })
+        Ok(Self { options, selector, listener, timers: Timers::new(), stop })
     }
 
     fn run(mut self) -> Outcome {
-        let stop = Stop::on_interrupt(self.selector.waker()?)?;
         let mut events = Events::new();
-        while !stop.is_set() {
+        while !self.stop.is_set() {
             self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
             for event in &events {
                 let token = event.token();

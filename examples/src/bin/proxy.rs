@@ -186,7 +186,10 @@ impl Proxy {
             let connecting = Some(Attempt { next, timer });
             let target = Connection { end: End::new(stream), peer: Some(client), connecting };
             let registered = self.selector.register(Source::Client(target), Interest::WRITE, ());
-            let Ok(target) = registered else { continue };
+            let Ok(target) = registered else {
+                self.timers.cancel(timer);
+                continue;
+            };
             if let Some(client) = self.get_mut(client) {
                 client.peer = Some(target);
             }

@@ -165,6 +165,7 @@ struct Server {
     selector: DefaultSelector<Source<Client>>,
     listener: Token,
     timers: Timers<Due>,
+    stop: Stop,
     idle: Duration,
     tls: Arc<ServerConfig>,
 }
@@ -175,17 +176,17 @@ impl Server {
         let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
         let mut selector = DefaultSelector::new()?;
         let listener = server::listen(&options.listen)?;
+        let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
         let (idle, tls) = (options.idle, Arc::new(tls));
-        Ok(Self { selector, listener, timers: Timers::new(), idle, tls })
+        Ok(Self { selector, listener, timers: Timers::new(), stop, idle, tls })
     }
 
     fn run(mut self) -> Outcome {
-        let stop = Stop::on_interrupt(self.selector.waker()?)?;
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
-        while !stop.is_set() {
+        while !self.stop.is_set() {
             self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
             for event in &events {
                 let token = event.token();
