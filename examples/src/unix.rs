@@ -42,11 +42,14 @@ pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
 }
 
+/// How much every system writes to a pipe at once: `_POSIX_PIPE_BUF` of `<limits.h>`.
+const POSIX_PIPE_BUF: usize = 512;
+
 /// Writes what a pipe is sure to take without blocking when a selector reports it as writable: it
 /// need not be non-blocking, which would concern everybody who has it open. What nobody reads any
 /// more is lost.
 pub fn write_some(mut to: &File, from: &mut Vec<u8>) {
-    let some = from.len().min(libc::PIPE_BUF);
+    let some = from.len().min(POSIX_PIPE_BUF);
     let count = match to.write(&from[..some]) {
         Ok(count) => count,
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
