@@ -1,4 +1,5 @@
 //! Drives the executor over every backend.
+#![cfg(unix)]
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
