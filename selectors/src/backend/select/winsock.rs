@@ -42,6 +42,9 @@ impl<F, T> SelectSelector<F, T> {
     }
 }
 
+/// How often a wait looks for sockets that other threads close before it gives up.
+const TRIES: usize = 64;
+
 /// How long to sleep at once where there is nothing to wait for.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -117,12 +120,17 @@ impl Select {
             thread::sleep(timeout.unwrap_or(DAY).min(DAY));
             return Ok(());
         }
-        if let Err(error) = self.sets.select(timeout) {
-            if !self.report_closed(events) {
+        let (first, mut timeout, mut tries) = (events.len(), timeout, 0);
+        while let Err(error) = self.sets.select(timeout) {
+            if self.report_closed(events) {
+                timeout = Some(Duration::ZERO);
+            }
+            tries += 1;
+            // What is found closed twice is merged. Other threads cannot close for ever.
+            if tries == TRIES && events.len() == first {
                 return Err(error);
             }
-            // Should this fail because yet another was closed, the next wait will find it.
-            if self.sets.is_empty() || self.sets.select(Some(Duration::ZERO)).is_err() {
+            if tries == TRIES || self.sets.is_empty() {
                 return Ok(());
             }
         }
