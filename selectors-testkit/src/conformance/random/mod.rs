@@ -101,6 +101,9 @@ fn setting(name: &str) -> Option<String> {
 }
 
 fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
+    if cfg!(windows) {
+        return Err(case.cannot_run("this system has no choice of a socket's number"));
+    }
     // What the system lacks shows here.
     World::new(case, terms)?.end()?;
     let first: u64 =
