@@ -10,7 +10,7 @@ use crate::backend::{
 use crate::event::Flags;
 use crate::registry::{Entry, Registry, State};
 use crate::spin::Spin;
-use crate::timeout::Deadline;
+use crate::timeout::{Deadline, ghost_pause};
 use crate::waker::Wake;
 use crate::{
     Error, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut, Token,
@@ -123,9 +123,6 @@ struct Ghosts {
     /// Whether the last wait saw one.
     seen: bool,
 }
-
-/// How long a wait sleeps between two looks while ghosts end it at once.
-const GHOST_PAUSE: Duration = Duration::from_millis(1);
 
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// A selector over a backend of your own, or one made by hand.
@@ -648,12 +645,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if timeout == Some(Duration::ZERO) {
                 break;
             }
-            if std::mem::take(&mut self.ghosts.seen) {
-                let pause = timeout.map_or(GHOST_PAUSE, |timeout| timeout.min(GHOST_PAUSE));
-                if backend::pause(pause).is_err() && self.interruptible {
-                    events.flags |= Flags::INTERRUPTED;
-                    break;
-                }
+            if std::mem::take(&mut self.ghosts.seen)
+                && backend::pause(ghost_pause(timeout)).is_err()
+                && self.interruptible
+            {
+                events.flags |= Flags::INTERRUPTED;
+                break;
             }
         }
         Ok(())

@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 /// return EINVAL. Longer ones are split into several.
 const LONGEST: Duration = Duration::from_secs(1_000_000);
 
+/// How long a wait with so much time left sleeps between two looks while the kernel ends it at once
+/// for something that is not registered.
+pub(crate) fn ghost_pause(left: Option<Duration>) -> Duration {
+    const PAUSE: Duration = Duration::from_millis(1);
+    left.map_or(PAUSE, |left| left.min(PAUSE))
+}
+
 /// When a `select` is over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {

@@ -19,12 +19,9 @@ pub use self::handles::{Registrar, Source};
 use self::slots::{Chunks, Settled};
 use crate::backend::{self, Backend, Capabilities, DefaultBackend, RawSource};
 use crate::event::Flags;
-use crate::timeout::Deadline;
+use crate::timeout::{Deadline, ghost_pause};
 use crate::waker::Wake;
 use crate::{BackendKind, Error, Event, Events, Mode, Readiness, Result, Token, Waker};
-
-/// How long waits pause between two looks while there is a ghost.
-const GHOST_PAUSE: Duration = Duration::from_millis(1);
 
 /// After so many kernel calls in a row that end early and report nothing, something is watched
 /// that should not be.
@@ -298,12 +295,12 @@ impl<T> SharedSelector<T> {
         let mut remaining = deadline.remaining(|| self.core.now());
         while remaining != NOW && !self.wait_once(events, remaining)? {
             remaining = deadline.remaining(|| self.core.now());
-            if std::mem::take(&mut self.ghost) {
-                let pause = remaining.map_or(GHOST_PAUSE, |remaining| remaining.min(GHOST_PAUSE));
-                if backend::pause(pause).is_err() && self.interruptible {
-                    events.flags |= Flags::INTERRUPTED;
-                    break;
-                }
+            if std::mem::take(&mut self.ghost)
+                && backend::pause(ghost_pause(remaining)).is_err()
+                && self.interruptible
+            {
+                events.flags |= Flags::INTERRUPTED;
+                break;
             }
         }
         Ok(())
