@@ -99,6 +99,7 @@
 //! closed descriptor that does not fail a whole select(2).
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg = false))]
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "system calls")]

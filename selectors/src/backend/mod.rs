@@ -95,14 +95,27 @@ pub use capabilities::Capabilities;
 pub use changer::Changer;
 pub use deferred::{Change, Deferred};
 #[cfg(devpoll)]
+#[cfg_attr(docsrs, doc(cfg(any(target_os = "illumos", target_os = "solaris"))))]
 pub use devpoll::Devpoll;
 #[cfg(epoll)]
+#[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
 pub use epoll::Epoll;
 pub use kind::{BackendKind, UnknownBackend};
 #[cfg(kqueue)]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(
+        target_vendor = "apple",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )))
+)]
 pub use kqueue::Kqueue;
 pub use platform::{DefaultBackend, DefaultSelector};
 #[cfg(unix)]
+#[cfg_attr(docsrs, doc(cfg(unix)))]
 pub use poll::Poll;
 pub use select::Select;
 
@@ -112,12 +125,25 @@ pub(crate) mod aliases {
     pub use super::any::AnySelector;
     pub use super::deferred::DeferredSelector;
     #[cfg(devpoll)]
+    #[cfg_attr(docsrs, doc(cfg(any(target_os = "illumos", target_os = "solaris"))))]
     pub use super::devpoll::DevpollSelector;
     #[cfg(epoll)]
+    #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
     pub use super::epoll::EpollSelector;
     #[cfg(kqueue)]
+    #[cfg_attr(
+        docsrs,
+        doc(cfg(any(
+            target_vendor = "apple",
+            target_os = "dragonfly",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd"
+        )))
+    )]
     pub use super::kqueue::KqueueSelector;
     #[cfg(unix)]
+    #[cfg_attr(docsrs, doc(cfg(unix)))]
     pub use super::poll::PollSelector;
     pub use super::select::SelectSelector;
 }
