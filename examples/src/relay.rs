@@ -77,10 +77,8 @@ impl End {
     /// What to wait for here: nothing while the other end has to catch up.
     #[must_use]
     pub fn interest(&self, to: &Self) -> Interest {
-        let mut interest = Interest::empty();
-        interest.set(Interest::READ, !self.finished && to.output.len() <= LIMIT - CHUNK);
-        interest.set(Interest::WRITE, !self.output.is_empty());
-        interest
+        let read = !self.finished && to.output.len() <= LIMIT - CHUNK;
+        Interest::READ.when(read) | Interest::WRITE.when(!self.output.is_empty())
     }
 }
 

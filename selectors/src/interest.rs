@@ -36,6 +36,27 @@ bitflags! {
 }
 
 impl Interest {
+    /// This interest if `wanted`, otherwise none: to compute in one expression what a source is to be
+    /// watched for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Interest;
+    ///
+    /// const LIMIT: usize = 64 * 1024;
+    /// let unsent: Vec<u8> = Vec::new();
+    ///
+    /// // Read while there is room, and write while there is something to write.
+    /// let interest =
+    ///     Interest::READ.when(unsent.len() < LIMIT) | Interest::WRITE.when(!unsent.is_empty());
+    /// assert_eq!(interest, Interest::READ);
+    /// ```
+    #[must_use]
+    pub const fn when(self, wanted: bool) -> Self {
+        if wanted { self } else { Self::empty() }
+    }
+
     /// Whether every bit has a name.
     pub(crate) const fn is_valid(self) -> bool {
         Self::all().contains(self)

@@ -133,8 +133,7 @@ impl Resolver {
             if self.queries.is_empty() {
                 return Ok(ExitCode::from(u8::from(self.failed > 0)));
             }
-            let blocked = !self.unsent.is_empty();
-            let interest = if blocked { Interest::READ | Interest::WRITE } else { Interest::READ };
+            let interest = Interest::READ | Interest::WRITE.when(!self.unsent.is_empty());
             selector.modify(token, interest)?;
             selector.select_into_until(&mut events, self.timers.next_deadline())?;
             for event in &events {

@@ -179,9 +179,8 @@ mod supervisor {
 
         /// Waits once, and serves what is ready.
         fn wait(&mut self, deadline: Option<Instant>) -> Outcome<()> {
-            let of = |wanted, interest| if wanted { interest } else { Interest::empty() };
-            let write = of(!self.unwritten.is_empty(), Interest::WRITE);
-            let read = of(self.unwritten.len() < MOST, Interest::READ);
+            let write = Interest::WRITE.when(!self.unwritten.is_empty());
+            let read = Interest::READ.when(self.unwritten.len() < MOST);
             let is_output = |source: &Source| matches!(source, Source::Output(_));
             let outputs = self.selector.iter().filter(|(_, key)| is_output(key.fileobj));
             for token in outputs.map(|(token, _)| token).collect::<Vec<_>>() {

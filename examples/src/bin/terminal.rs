@@ -145,9 +145,10 @@ mod session {
                     return Ok(self.status);
                 }
                 let types = !self.to_program.is_empty() && !self.silent;
-                let tty_wants = interest(self.to_program.len() < MOST, !self.to_screen.is_empty());
-                self.selector.modify(tty, tty_wants)?;
-                self.selector.modify(master, interest(self.hears(), types))?;
+                let (read, write) = (self.to_program.len() < MOST, !self.to_screen.is_empty());
+                let of = |read, write| Interest::READ.when(read) | Interest::WRITE.when(write);
+                self.selector.modify(tty, of(read, write))?;
+                self.selector.modify(master, of(self.hears(), types))?;
                 self.selector.select_into(&mut events, None)?;
                 for event in &events {
                     let token = event.token();
@@ -199,11 +200,6 @@ mod session {
             }
             Ok(())
         }
-    }
-
-    fn interest(read: bool, write: bool) -> Interest {
-        let of = |wanted, interest| if wanted { interest } else { Interest::empty() };
-        of(read, Interest::READ) | of(write, Interest::WRITE)
     }
 
     #[derive(PartialEq)]
