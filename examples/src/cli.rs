@@ -53,6 +53,16 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is no number of seconds between 0 and 3600"))
 }
 
+/// Parses how many of something there may be: at least one, at most a million.
+///
+/// # Errors
+///
+/// That it is something else.
+pub fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or_else(|| format!("{text:?} is no number from 1 to 1000000"))
+}
+
 /// Whether the user wants the program to end.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<AtomicBool>);

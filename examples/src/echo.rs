@@ -2,27 +2,17 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use selectors::{AnySelector, BackendKind, Events, Interest, Token, Waker};
 
+use crate::acceptor::{Acceptor, ROUND, listen};
+use crate::server::Source;
+
 /// The most that is kept for a client that sends and does not read.
 const BACKLOG: usize = 64 * 1024;
-
-/// How long to wait with accepting when the system is out of descriptors, at the most.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// What the server watches.
-#[derive(Debug)]
-pub enum Source {
-    /// The socket that connections arrive at.
-    Listener(TcpListener),
-    /// One connection.
-    Client(Client),
-}
 
 /// A connection, and what is still to be sent back over it.
 #[derive(Debug)]
@@ -35,6 +25,12 @@ pub struct Client {
     echoed: u64,
 }
 
+impl AsRef<TcpStream> for Client {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
 /// What a client is to be watched for next, unless it is done.
 pub type Next = Option<Interest>;
 
@@ -43,12 +39,6 @@ impl Client {
     #[must_use]
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
         Self { stream, peer, unsent: Vec::new(), finished: false, echoed: 0 }
-    }
-
-    /// The connection.
-    #[must_use]
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
     }
 
     /// Reads once, if there is something to read and room for it, and sends what it can.
@@ -66,12 +56,9 @@ impl Client {
             }
         }
         self.send()?;
-        Ok(match (self.unsent.is_empty(), self.wants_more()) {
-            (true, true) => Some(Interest::READ),
-            (true, false) => None,
-            (false, true) => Some(Interest::READ | Interest::WRITE),
-            (false, false) => Some(Interest::WRITE),
-        })
+        let read = Interest::READ.when(self.wants_more());
+        let next = read | Interest::WRITE.when(!self.unsent.is_empty());
+        Ok((!next.is_empty()).then_some(next))
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -116,11 +103,9 @@ impl fmt::Display for Summary {
 /// An echo server over any backend.
 #[derive(Debug)]
 pub struct Server {
-    selector: AnySelector<Source>,
+    selector: AnySelector<Source<Client>>,
     address: SocketAddr,
-    listener: Token,
-    /// When to accept again at the latest, while there are no descriptors left to accept with.
-    retry: Option<Instant>,
+    acceptor: Acceptor,
     stop: Arc<AtomicBool>,
     summary: Summary,
 }
@@ -152,18 +137,13 @@ impl Server {
     /// Those of binding the address and of making a selector of this kind.
     pub fn bind(address: &str, backend: BackendKind) -> io::Result<Self> {
         let mut selector = AnySelector::new(backend)?;
-        let cannot = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        };
-        let listener = TcpListener::bind(address).map_err(cannot)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address)?;
         let address = listener.local_addr()?;
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
         Ok(Self {
             selector,
             address,
-            listener,
-            retry: None,
+            acceptor: Acceptor::new(listener),
             stop: Arc::default(),
             summary: Summary::default(),
         })
@@ -193,10 +173,8 @@ impl Server {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
         while !self.stop.load(Ordering::Acquire) {
-            self.selector.select_into_until(&mut events, self.retry)?;
-            if self.retry.is_some_and(|retry| retry <= Instant::now()) {
-                self.resume()?;
-            }
+            self.selector.select_into_until(&mut events, self.acceptor.deadline())?;
+            self.acceptor.expire(&mut self.selector)?;
             for event in &events {
                 let token = event.token();
                 match self.selector.get_mut(token).map(|key| key.fileobj) {
@@ -217,44 +195,29 @@ impl Server {
         Ok(self.summary)
     }
 
-    /// Accepts whoever is waiting.
+    /// Accepts whoever is waiting, and leaves the rest to the next round.
     fn accept(&mut self, log: &mut impl FnMut(fmt::Arguments<'_>)) -> io::Result<()> {
-        loop {
-            let Some(key) = self.selector.get(self.listener) else { return Ok(()) };
-            let Source::Listener(listener) = key.fileobj else { return Ok(()) };
-            let accepted = listener.accept().and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                Ok((stream, peer))
-            });
-            match accepted {
-                Ok((stream, peer)) => {
-                    let client = Source::Client(Client::new(stream, peer));
-                    match self.selector.register(client, Interest::READ, ()) {
-                        Ok(_) => {
-                            self.summary.connections += 1;
-                            log(format_args!("accepted {peer}"));
-                        }
-                        // Out of watches or memory, say: the others are served on.
-                        Err(error) => log(format_args!("cannot serve {peer}: {error}")),
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if is_the_clients(&error) => {}
+        for _ in 0..ROUND {
+            let (stream, peer) = match self.acceptor.accept(&mut self.selector, usize::MAX) {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => break,
                 Err(error) => {
-                    // Most likely out of descriptors, and the connection stays pending: watching
-                    // on would report it for ever.
                     log(format_args!("cannot accept: {error}"));
-                    self.retry = Some(Instant::now() + PAUSE);
-                    return Ok(self.selector.modify(self.listener, Interest::empty())?);
+                    break;
+                }
+            };
+            let client = Source::Client(Client::new(stream, peer));
+            match self.selector.register(client, Interest::READ, ()) {
+                Ok(_) => {
+                    self.summary.connections += 1;
+                    log(format_args!("accepted {peer}"));
+                }
+                // Out of watches or memory, say: the others are served on.
+                Err(error) => {
+                    log(format_args!("cannot serve {peer}: {error}"));
+                    return Ok(self.acceptor.pause(&mut self.selector)?);
                 }
             }
-        }
-    }
-
-    /// Accepts again, if that was paused.
-    fn resume(&mut self) -> io::Result<()> {
-        if self.retry.take().is_some() {
-            self.selector.modify(self.listener, Interest::READ)?;
         }
         Ok(())
     }
@@ -278,16 +241,10 @@ impl Server {
             Err(error) => log(format_args!("closed {peer}: {echoed} bytes echoed, {error}")),
             Ok(_) => log(format_args!("closed {peer}: {echoed} bytes echoed")),
         }
-        self.resume()
+        Ok(self.acceptor.resume(&mut self.selector)?)
     }
 }
 
 fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// Whether accepting failed for this one connection: accept(2).
-fn is_the_clients(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

@@ -1,5 +1,6 @@
 //! What the example programs share with their tests.
 
+pub mod acceptor;
 pub mod back_off;
 pub mod changes;
 pub mod cli;

@@ -5,19 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::echo::Source;
-use crate::server;
+use crate::server::Source;
 
-impl AsFd for Source {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Listener(listener) => listener.as_fd(),
-            Self::Client(client) => client.stream().as_fd(),
-        }
-    }
-}
-
-impl<C: AsRef<TcpStream>> AsFd for server::Source<C> {
+impl<C: AsRef<TcpStream>> AsFd for Source<C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Listener(listener) => listener.as_fd(),
@@ -41,6 +31,9 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
 }
+
+/// What socket(2) and connect(2) return when there is too little of something for the moment.
+pub(crate) const SHORTAGES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
 /// How much every system writes to a pipe at once: `_POSIX_PIPE_BUF` of `<limits.h>`.
 const POSIX_PIPE_BUF: usize = 512;

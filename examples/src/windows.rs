@@ -4,19 +4,9 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
-use crate::echo::Source;
-use crate::server;
+use crate::server::Source;
 
-impl AsSocket for Source {
-    fn as_socket(&self) -> BorrowedSocket<'_> {
-        match self {
-            Self::Listener(listener) => listener.as_socket(),
-            Self::Client(client) => client.stream().as_socket(),
-        }
-    }
-}
-
-impl<C: AsRef<TcpStream>> AsSocket for server::Source<C> {
+impl<C: AsRef<TcpStream>> AsSocket for Source<C> {
     fn as_socket(&self) -> BorrowedSocket<'_> {
         match self {
             Self::Listener(listener) => listener.as_socket(),
@@ -29,3 +19,7 @@ impl<C: AsRef<TcpStream>> AsSocket for server::Source<C> {
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
 }
+
+/// What a call returns when there is too little of something for the moment: WSAEMFILE and
+/// WSAENOBUFS.
+pub(crate) const SHORTAGES: [i32; 2] = [10_024, 10_055];

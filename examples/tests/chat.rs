@@ -172,6 +172,7 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
         &["--listen", "nowhere"][..],
         &["--listen", &room.address],
         &["--clients", "many"],
+        &["--clients", "0"],
         &["--wrong"],
         &["argument"],
     ] {

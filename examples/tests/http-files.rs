@@ -274,6 +274,8 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
         &["/no/such/directory"][..],
         &["/dev/null"],
         &["--idle", "0"],
+        &["--clients", "0"],
+        &["--clients", "18446744073709551615"],
         &["--listen", "nowhere"],
         &["--listen", &server.address],
         &["--wrong"],

@@ -3,7 +3,7 @@
 
 #[cfg(target_os = "linux")]
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -30,8 +30,11 @@ struct Proxy {
 impl Proxy {
     fn start(target: &TcpListener, arguments: &[&str]) -> Self {
         let target = target.local_addr().unwrap().to_string();
-        let mut command = program(&["--listen", "127.0.0.1:0", &target]);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(program(&["--listen", "127.0.0.1:0", &target]).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
         lines.read_line(&mut first).unwrap();
@@ -270,6 +273,38 @@ fn a_target_that_does_not_answer_holds_up_nobody() {
     proxy.interrupt();
 }
 
+/// Out of descriptors: nobody is turned away, and everybody gets their turn.
+#[test]
+fn more_clients_than_descriptors_are_forwarded_in_turn() {
+    for limit in ["23", "24"] {
+        let target = target();
+        let address = target.local_addr().unwrap().to_string();
+        let script = format!("ulimit -n {limit} && exec \"$0\" --listen 127.0.0.1:0 \"$1\"");
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &script, env!("CARGO_BIN_EXE_proxy"), &address]);
+        let proxy = Proxy::spawn(&mut limited);
+        let echo = thread::spawn(move || {
+            for _ in 0..40 {
+                let stream = patient(target.accept().unwrap().0);
+                thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+            }
+        });
+        let clients: Vec<_> = (0..40).map(|_| proxy.connect()).collect();
+        #[cfg(target_os = "linux")]
+        {
+            let before = proxy.processor_ticks();
+            thread::sleep(Duration::from_millis(500));
+            proxy.did_nothing_since(before);
+        }
+        for client in clients {
+            send(&client, b"there and back", 1);
+            receive(&client, b"there and back", 1);
+        }
+        echo.join().unwrap();
+        proxy.interrupt();
+    }
+}
+
 #[test]
 fn who_refuses_ends_the_connection_and_makes_room() {
     let target = target();
@@ -295,6 +330,7 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
         &["nowhere"],
         &["127.0.0.1:1", "127.0.0.1:2"],
         &["127.0.0.1:1", "--timeout", "0"],
+        &["127.0.0.1:1", "--clients", "0"],
         &["127.0.0.1:1", "--wrong"],
         &["127.0.0.1:1", "--listen", "nowhere"],
         &["127.0.0.1:1", "--listen", &address],

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::{DefaultSelector, Events, Interest, Token};
+use selectors_examples::acceptor::{Acceptor, ROUND, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::relay::{ready, write_some};
-use selectors_examples::server::{self, Source};
+use selectors_examples::server::Source;
 
 const HELP: &str = "\
 A chat room: the first line is a name, and each other one goes to everybody else.
@@ -30,8 +30,6 @@ const LINE: usize = 512;
 const NAME: usize = 32;
 /// How much may wait for a client that does not read.
 const LIMIT: usize = 64 * 1024;
-/// How long to wait with accepting when the system is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(250);
 
 struct Options {
     listen: String,
@@ -47,7 +45,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Arg::Long("listen") => options.listen = arguments.value()?.string()?,
-            Arg::Long("clients") => options.clients = arguments.value()?.parse()?,
+            Arg::Long("clients") => options.clients = arguments.value()?.parse_with(cli::count)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
@@ -114,9 +112,7 @@ struct Room {
     options: Options,
     stop: Stop,
     selector: DefaultSelector<Source<Client>>,
-    listener: Token,
-    /// When to accept again, after there were no descriptors left.
-    pause: Option<Instant>,
+    acceptor: Acceptor,
     /// Who has something to read anew, or has to go.
     changed: Vec<Token>,
 }
@@ -124,55 +120,46 @@ struct Room {
 impl Room {
     fn new(options: Options) -> Outcome<Self> {
         let mut selector = DefaultSelector::new()?;
-        let listener = server::listen(&options.listen)?;
+        let listener = listen(&options.listen)?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
-        Ok(Self { options, stop, selector, listener, pause: None, changed: Vec::new() })
+        let acceptor = Acceptor::new(listener);
+        Ok(Self { options, stop, selector, acceptor, changed: Vec::new() })
     }
 
     fn run(mut self) -> Outcome {
         let mut events = Events::new();
         while !self.stop.is_set() {
-            self.selector.select_into_until(&mut events, self.pause)?;
+            self.selector.select_into_until(&mut events, self.acceptor.deadline())?;
+            self.acceptor.expire(&mut self.selector)?;
             for event in &events {
-                if event.token() == self.listener {
-                    self.accept()?;
-                } else {
-                    self.serve(event.token(), event.is_readable());
+                match self.selector.get(event.token()).map(|key| key.fileobj) {
+                    Some(Source::Client(_)) => self.serve(event.token(), event.is_readable()),
+                    Some(Source::Listener(_)) => self.accept()?,
+                    None => {}
                 }
                 // Now and not after all of them: only who does not read is behind.
                 self.settle()?;
-            }
-            if self.pause.is_some_and(|until| until <= Instant::now()) {
-                self.pause = None;
-                self.selector.modify(self.listener, Interest::READ)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, and parks the listener when there is no room for more.
+    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        while self.selector.len() <= self.options.clients {
-            let key = self.selector.get(self.listener);
-            let Some(Source::Listener(listener)) = key.map(|key| key.fileobj) else { break };
-            let accepted = server::accept(listener).and_then(|accepted| {
-                let Some(stream) = accepted else { return Ok(None) };
-                let client = Source::Client(Client::new(stream));
-                Ok(Some(self.selector.register(client, Interest::READ, ())?))
-            });
-            match accepted {
-                Ok(Some(client)) => self.tell(client, "Your name?\n"),
-                Ok(None) => return Ok(()),
-                // Out of descriptors, say: watching on would report it for ever.
-                Err(_) => {
-                    self.pause = Some(Instant::now() + PAUSE);
-                    break;
-                }
+        for _ in 0..ROUND {
+            // One of the sources is the listener.
+            let room = (self.options.clients + 1).saturating_sub(self.selector.len());
+            let accepted = self.acceptor.accept(&mut self.selector, room);
+            let Ok(Some((stream, _))) = accepted else { break };
+            let client = Source::Client(Client::new(stream));
+            match self.selector.register(client, Interest::READ, ()) {
+                Ok(client) => self.tell(client, "Your name?\n"),
+                Err(_) => self.acceptor.pause(&mut self.selector)?,
             }
         }
-        Ok(self.selector.modify(self.listener, Interest::empty())?)
+        Ok(())
     }
 
     fn serve(&mut self, token: Token, readable: bool) {
@@ -227,23 +214,19 @@ impl Room {
             if let Some(why) = client.gone {
                 let name = client.name.take();
                 self.selector.unregister(token)?;
-                self.selector.modify(self.listener, Interest::READ)?;
+                self.acceptor.resume(&mut self.selector)?;
                 if let Some(name) = name {
                     self.broadcast(token, &format!("* {name} {why}\n"));
                 }
                 continue;
             }
-            let blocked = !client.output.is_empty();
-            let interest = if blocked { Interest::READ | Interest::WRITE } else { Interest::READ };
+            let interest = Interest::READ | Interest::WRITE.when(!client.output.is_empty());
             self.selector.modify(token, interest)?;
         }
         Ok(())
     }
 
     fn client(&mut self, token: Token) -> Option<&mut Client> {
-        match self.selector.get_mut(token)?.fileobj {
-            Source::Client(client) => Some(client),
-            Source::Listener(_) => None,
-        }
+        self.selector.get_mut(token)?.fileobj.client_mut()
     }
 }

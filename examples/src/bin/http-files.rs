@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::{DefaultSelector, Events, Interest, Token};
+use selectors_examples::acceptor::{Acceptor, ROUND, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::http::{self, LARGEST_HEAD, Response};
 use selectors_examples::send_file;
-use selectors_examples::server::{self, Source};
+use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
@@ -29,8 +30,6 @@ Usage: http-files [--listen ADDR] [--clients N] [--idle SECONDS] [DIR]
 
 /// How much to send to one client before the others have their turn.
 const TURN: usize = 256 * 1024;
-/// How long to wait with accepting when the system is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(250);
 
 struct Options {
     root: PathBuf,
@@ -53,7 +52,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Arg::Long("listen") => options.listen = arguments.value()?.string()?,
-            Arg::Long("clients") => options.clients = arguments.value()?.parse()?,
+            Arg::Long("clients") => options.clients = arguments.value()?.parse_with(cli::count)?,
             Arg::Long("idle") => options.idle = arguments.value()?.parse_with(cli::seconds)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(root) => options.root = root.into(),
@@ -153,17 +152,12 @@ impl Client {
     }
 }
 
-/// What a timer is for.
-enum Due {
-    Idle(Token),
-    Accept,
-}
-
 struct Server {
     options: Options,
     selector: DefaultSelector<Source<Client>>,
-    listener: Token,
-    timers: Timers<Due>,
+    acceptor: Acceptor,
+    /// Of clients that do nothing.
+    timers: Timers<Token>,
     stop: Stop,
 }
 
@@ -175,17 +169,20 @@ impl Server {
             return Err(format!("{shown} is no directory").into());
         }
         let mut selector = DefaultSelector::new()?;
-        let listener = server::listen(&options.listen)?;
+        let listener = listen(&options.listen)?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
-        Ok(Self { options, selector, listener, timers: Timers::new(), stop })
+        let acceptor = Acceptor::new(listener);
+        Ok(Self { options, selector, acceptor, timers: Timers::new(), stop })
     }
 
     fn run(mut self) -> Outcome {
         let mut events = Events::new();
         while !self.stop.is_set() {
-            self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
+            let deadlines = self.timers.next_deadline().into_iter().chain(self.acceptor.deadline());
+            self.selector.select_into_until(&mut events, deadlines.min())?;
+            self.acceptor.expire(&mut self.selector)?;
             for event in &events {
                 let token = event.token();
                 match self.selector.get_mut(token).map(|key| key.fileobj) {
@@ -198,37 +195,27 @@ impl Server {
                 }
             }
             let now = Instant::now();
-            while let Some(due) = self.timers.pop_due(now) {
-                match due {
-                    Due::Idle(token) => self.go_on(token, None)?,
-                    Due::Accept => self.selector.modify(self.listener, Interest::READ)?,
-                }
+            while let Some(idle) = self.timers.pop_due(now) {
+                self.go_on(idle, None)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, and parks the listener when there is no room for more.
+    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        while self.selector.len() <= self.options.clients {
-            let key = self.selector.get(self.listener);
-            let Some(Source::Listener(listener)) = key.map(|key| key.fileobj) else { break };
-            let accepted = server::accept(listener).and_then(|accepted| {
-                let Some(stream) = accepted else { return Ok(None) };
-                let client = Source::Client(Client::new(stream));
-                Ok(Some(self.selector.register(client, Interest::READ, ())?))
-            });
-            match accepted {
-                Ok(Some(token)) => self.go_on(token, Some(Interest::READ))?,
-                Ok(None) => return Ok(()),
-                // Out of descriptors, say: watching on would report it for ever.
-                Err(_) => {
-                    self.timers.insert(Instant::now() + PAUSE, Due::Accept);
-                    break;
-                }
+        for _ in 0..ROUND {
+            // One of the sources is the listener.
+            let room = (self.options.clients + 1).saturating_sub(self.selector.len());
+            let accepted = self.acceptor.accept(&mut self.selector, room);
+            let Ok(Some((stream, _))) = accepted else { break };
+            let client = Client::new(stream);
+            match self.selector.register(Source::Client(client), Interest::READ, ()) {
+                Ok(token) => self.go_on(token, Some(Interest::READ))?,
+                Err(_) => self.acceptor.pause(&mut self.selector)?,
             }
         }
-        Ok(self.selector.modify(self.listener, Interest::empty())?)
+        Ok(())
     }
 
     /// Waits for what a client needs next, but not for ever, or lets it go.
@@ -241,10 +228,10 @@ impl Server {
         }
         if let Some(interest) = next {
             let deadline = Instant::now() + self.options.idle;
-            client.timer.get_or_insert_with(|| self.timers.insert(deadline, Due::Idle(token)));
+            client.timer.get_or_insert_with(|| self.timers.insert(deadline, token));
             return Ok(self.selector.modify(token, interest)?);
         }
         self.selector.unregister(token)?;
-        Ok(self.selector.modify(self.listener, Interest::READ)?)
+        Ok(self.acceptor.resume(&mut self.selector)?)
     }
 }

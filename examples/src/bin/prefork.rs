@@ -43,13 +43,13 @@ mod prefork {
     use nix::sys::wait::{WaitPidFlag, waitpid};
     use nix::unistd::{ForkResult, Pid, fork};
     use selectors::{DefaultSelector, Events, Interest, Mode, Token};
+    use selectors_examples::acceptor::{Acceptor, listen};
     use selectors_examples::cli::{Outcome, say};
     use selectors_examples::echo::Client;
-    use selectors_examples::server::{accept, listen};
     use selectors_examples::signals::{Signals, stop_flag};
     use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
-    /// How long to wait with a new worker, and with accepting when there are no descriptors left.
+    /// How long to wait with a new worker.
     const PAUSE: Duration = Duration::from_millis(250);
 
     /// How long workers have to end.
@@ -86,7 +86,7 @@ mod prefork {
         fn as_fd(&self) -> BorrowedFd<'_> {
             match self {
                 Self::Listener(listener) => listener.as_fd(),
-                Self::Client(client) => client.stream().as_fd(),
+                Self::Client(client) => client.as_ref().as_fd(),
                 Self::Signals(signals) => signals.as_fd(),
             }
         }
@@ -201,30 +201,24 @@ mod prefork {
             let signals = Source::Signals(Signals::new(&[SIGINT, SIGTERM])?);
             self.signals = self.selector.register(signals, Interest::READ, ())?;
             self.selector.modify(self.listener, Interest::READ)?;
-            let mut retry = None;
+            let mut acceptor = Acceptor::new(self.listener);
             let mut events = Events::new();
             let mut buffer = vec![0; 16 * 1024];
             while !self.stop.load(Ordering::Acquire) {
-                self.selector.select_into_until(&mut events, retry)?;
-                let mut resume = retry.is_some_and(|retry| retry <= Instant::now());
+                self.selector.select_into_until(&mut events, acceptor.deadline())?;
+                acceptor.expire(&mut self.selector)?;
                 for event in &events {
                     let token = event.token();
                     match self.selector.get_mut(token).map(|key| key.fileobj) {
                         // One at a time: the other workers take the others.
-                        Some(Source::Listener(listener)) => match accept(listener) {
-                            Ok(Some(stream)) => {
-                                // Unless it was reset meanwhile.
-                                let Ok(peer) = stream.peer_addr() else { continue };
-                                let client = Source::Client(Client::new(stream, peer));
-                                self.selector.register(client, Interest::READ, ())?;
+                        Some(Source::Listener(_)) => {
+                            let accepted = acceptor.accept(&mut self.selector, usize::MAX);
+                            let Ok(Some((stream, peer))) = accepted else { continue };
+                            let client = Source::Client(Client::new(stream, peer));
+                            if self.selector.register(client, Interest::READ, ()).is_err() {
+                                acceptor.pause(&mut self.selector)?;
                             }
-                            Ok(None) => {}
-                            // Most likely out of descriptors.
-                            Err(_) => {
-                                retry = Some(Instant::now() + PAUSE);
-                                self.selector.modify(self.listener, Interest::empty())?;
-                            }
-                        },
+                        }
                         Some(Source::Client(client)) => {
                             if let Ok(Some(interest)) =
                                 client.serve(event.is_readable(), &mut buffer)
@@ -232,14 +226,11 @@ mod prefork {
                                 self.selector.modify(token, interest)?;
                             } else {
                                 drop(self.selector.unregister(token)?);
-                                resume = true;
+                                acceptor.resume(&mut self.selector)?;
                             }
                         }
                         Some(Source::Signals(_)) | None => {}
                     }
-                }
-                if resume && retry.take().is_some() {
-                    self.selector.modify(self.listener, Interest::READ)?;
                 }
             }
             Ok(())

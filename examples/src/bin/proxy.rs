@@ -1,16 +1,18 @@
 //! Forwards TCP connections: back-pressure and half-close in both directions, and no target that
 //! does not answer holds up the others.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::{DefaultSelector, Event, Events, Interest, Token};
+use selectors_examples::acceptor::{Acceptor, ROUND, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
-use selectors_examples::connect::{connect, connected};
+use selectors_examples::connect::{connect, connected, is_shortage};
 use selectors_examples::relay::{CHUNK, End};
-use selectors_examples::server::{self, Source};
+use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
@@ -27,11 +29,6 @@ Usage: proxy [--listen ADDR] [--clients N] [--timeout SECONDS] TARGET
   --help             this text
 ";
 
-/// How many connections are accepted before the others have their turn.
-const ROUND: usize = 64;
-/// How long to wait with accepting when the system is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(250);
-
 struct Options {
     target: String,
     listen: String,
@@ -40,7 +37,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    cli::run("proxy", HELP, options, |options| Proxy::new(&options)?.run())
+    cli::run("proxy", HELP, options, |options| Proxy::new(options)?.run())
 }
 
 fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
@@ -50,7 +47,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Arg::Long("listen") => listen = arguments.value()?.string()?,
-            Arg::Long("clients") => clients = arguments.value()?.parse()?,
+            Arg::Long("clients") => clients = arguments.value()?.parse_with(cli::count)?,
             Arg::Long("timeout") => timeout = arguments.value()?.parse_with(cli::seconds)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(value) if target.is_none() => target = Some(value.string()?),
@@ -81,39 +78,39 @@ impl AsRef<TcpStream> for Connection {
     }
 }
 
-/// What a timer is for.
-enum Due {
-    Connect(Token),
-    Accept,
-}
-
 struct Proxy {
+    options: Options,
     stop: Stop,
     addresses: Vec<SocketAddr>,
-    clients: usize,
-    timeout: Duration,
     selector: DefaultSelector<Source<Connection>>,
-    listener: Token,
-    timers: Timers<Due>,
+    acceptor: Acceptor,
+    /// Of targets that are not connected yet.
+    timers: Timers<Token>,
+    /// Clients for whom there was no descriptor, and the address to go on with.
+    waiting: VecDeque<(Token, usize)>,
+    /// Whether something was closed, so that there are descriptors again.
+    freed: bool,
     buffer: Vec<u8>,
 }
 
 impl Proxy {
-    fn new(options: &Options) -> Outcome<Self> {
+    fn new(options: Options) -> Outcome<Self> {
         let target = &options.target;
         let addresses = target.to_socket_addrs().map_err(|error| format!("{target}: {error}"))?;
         let mut selector = DefaultSelector::new()?;
-        let listener = server::listen(&options.listen)?;
+        let listener = listen(&options.listen)?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
+        let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
         Ok(Self {
-            stop,
             addresses: addresses.collect(),
-            clients: options.clients,
-            timeout: options.timeout,
-            listener: selector.register(Source::Listener(listener), Interest::READ, ())?,
+            options,
+            stop,
             selector,
+            acceptor: Acceptor::new(listener),
             timers: Timers::new(),
+            waiting: VecDeque::new(),
+            freed: false,
             buffer: vec![0; CHUNK],
         })
     }
@@ -121,7 +118,8 @@ impl Proxy {
     fn run(mut self) -> Outcome {
         let mut events = Events::new();
         while !self.stop.is_set() {
-            self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
+            let deadlines = self.timers.next_deadline().into_iter().chain(self.acceptor.deadline());
+            self.selector.select_into_until(&mut events, deadlines.min())?;
             for &event in &events {
                 match self.selector.get(event.token()).map(|key| key.fileobj) {
                     Some(Source::Client(target)) if target.connecting.is_some() => {
@@ -137,72 +135,73 @@ impl Proxy {
                 }
             }
             let now = Instant::now();
-            while let Some(due) = self.timers.pop_due(now) {
-                match due {
-                    Due::Connect(client) => {
-                        let target = self.get_mut(client).and_then(|client| client.peer);
-                        target.map_or(Ok(()), |target| self.try_next(target))?;
-                    }
-                    Due::Accept => self.selector.modify(self.listener, Interest::READ)?,
-                }
+            while let Some(target) = self.timers.pop_due(now) {
+                self.try_next(target)?;
+            }
+            if self.freed || self.acceptor.deadline().is_some_and(|deadline| deadline <= now) {
+                self.resume()?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, and parks the listener when there is no room for more.
+    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
         for _ in 0..ROUND {
-            let key = self.selector.get(self.listener);
-            let Some(Source::Listener(listener)) = key.map(|key| key.fileobj) else { break };
-            if self.selector.len() / 2 >= self.clients {
-                return Ok(self.selector.modify(self.listener, Interest::empty())?);
-            }
-            let accepted = server::accept(listener).and_then(|accepted| {
-                let Some(stream) = accepted else { return Ok(None) };
-                let client = Connection { end: End::new(stream), peer: None, connecting: None };
-                // Nothing is read before there is somewhere to write it.
-                Ok(Some(self.selector.register(Source::Client(client), Interest::empty(), ())?))
-            });
-            match accepted {
-                Ok(Some(client)) => self.dial(client, 0)?,
-                Ok(None) => break,
-                // Out of descriptors, say: watching on would report it for ever.
-                Err(_) => {
-                    self.timers.insert(Instant::now() + PAUSE, Due::Accept);
-                    return Ok(self.selector.modify(self.listener, Interest::empty())?);
-                }
+            let room = self.options.clients.saturating_sub(self.selector.len() / 2);
+            let accepted = self.acceptor.accept(&mut self.selector, room);
+            let Ok(Some((stream, _))) = accepted else { break };
+            let client = Connection { end: End::new(stream), peer: None, connecting: None };
+            // Nothing is read before there is somewhere to write it.
+            match self.selector.register(Source::Client(client), Interest::empty(), ()) {
+                Ok(client) => self.dial(client, 0)?,
+                Err(_) => self.acceptor.pause(&mut self.selector)?,
             }
         }
         Ok(())
     }
 
+    /// Goes on with those who wait for descriptors, and then with accepting.
+    fn resume(&mut self) -> Outcome<()> {
+        self.freed = false;
+        self.acceptor.resume(&mut self.selector)?;
+        while self.acceptor.deadline().is_none() {
+            let Some((client, next)) = self.waiting.pop_front() else { break };
+            self.dial(client, next)?;
+        }
+        Ok(())
+    }
+
     /// Begins to connect to the first address from `next` on that allows it, or lets go.
-    fn dial(&mut self, client: Token, mut next: usize) -> Outcome<()> {
-        while let Some(&address) = self.addresses.get(next) {
-            next += 1;
-            let Ok(stream) = connect(address) else { continue };
-            let timer = self.timers.insert(Instant::now() + self.timeout, Due::Connect(client));
-            let connecting = Some(Attempt { next, timer });
-            let target = Connection { end: End::new(stream), peer: Some(client), connecting };
-            let registered = self.selector.register(Source::Client(target), Interest::WRITE, ());
-            let Ok(target) = registered else {
-                self.timers.cancel(timer);
-                continue;
+    fn dial(&mut self, client: Token, next: usize) -> Outcome<()> {
+        for at in next..self.addresses.len() {
+            let stream = match connect(self.addresses[at]) {
+                Ok(stream) => stream,
+                Err(error) if is_shortage(&error) => return self.wait(client, at),
+                Err(_) => continue,
             };
-            if let Some(client) = self.get_mut(client) {
-                client.peer = Some(target);
-            }
+            let target = Connection { end: End::new(stream), peer: Some(client), connecting: None };
+            let registered = self.selector.register(Source::Client(target), Interest::WRITE, ());
+            let Ok(target) = registered else { return self.wait(client, at) };
+            let timer = self.timers.insert(Instant::now() + self.options.timeout, target);
+            let attempt = Attempt { next: at + 1, timer };
+            self.get_mut(target).map(|target| target.connecting.insert(attempt));
+            self.get_mut(client).map(|client| client.peer.insert(target));
             return Ok(());
         }
         self.close(client)
     }
 
+    /// Keeps a client parked until there are descriptors again, and accepts no others meanwhile.
+    fn wait(&mut self, client: Token, next: usize) -> Outcome<()> {
+        self.waiting.push_front((client, next));
+        Ok(self.acceptor.pause(&mut self.selector)?)
+    }
+
     /// Gives up an address of the target, and tries the next one.
     fn try_next(&mut self, target: Token) -> Outcome<()> {
-        let (source, ()) = self.selector.unregister(target)?;
-        if let Source::Client(Connection { peer: Some(client), connecting: Some(it), .. }) = source
-        {
+        let (gone, ()) = self.selector.unregister(target)?;
+        if let Source::Client(Connection { peer: Some(client), connecting: Some(it), .. }) = gone {
             self.timers.cancel(it.timer);
             self.dial(client, it.next)?;
         }
@@ -213,12 +212,10 @@ impl Proxy {
     fn forward(&mut self, event: Event) -> Outcome<()> {
         let token = event.token();
         let Some(peer) = self.get_mut(token).and_then(|here| here.peer) else { return Ok(()) };
-        let Some([here, there]) = self.selector.get_disjoint_mut([token, peer]) else {
-            return Ok(());
-        };
-        let (Source::Client(here), Source::Client(there)) = (here.fileobj, there.fileobj) else {
-            return Ok(());
-        };
+        let both = self.selector.get_disjoint_mut([token, peer]);
+        let Some([here, there]) = both else { return Ok(()) };
+        let both = (here.fileobj.client_mut(), there.fileobj.client_mut());
+        let (Some(here), Some(there)) = both else { return Ok(()) };
         if let Some(attempt) = here.connecting.take() {
             self.timers.cancel(attempt.timer);
         }
@@ -240,13 +237,11 @@ impl Proxy {
         if let Some(peer) = peer.filter(|&peer| self.selector.contains(peer)) {
             self.selector.unregister(peer)?;
         }
-        Ok(self.selector.modify(self.listener, Interest::READ)?)
+        self.freed = true;
+        Ok(())
     }
 
     fn get_mut(&mut self, token: Token) -> Option<&mut Connection> {
-        match self.selector.get_mut(token)?.fileobj {
-            Source::Client(connection) => Some(connection),
-            Source::Listener(_) => None,
-        }
+        self.selector.get_mut(token)?.fileobj.client_mut()
     }
 }

@@ -13,8 +13,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use selectors::{DefaultSelector, Events, Interest, Token};
+use selectors_examples::acceptor::{Acceptor, ROUND, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
-use selectors_examples::server::{self, Source};
+use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
@@ -37,8 +38,6 @@ Usage: tls-echo --self-signed FILE [--listen ADDR] [--idle SECONDS]
 const TURN: usize = 8;
 /// The most connections at a time.
 const MOST: usize = 1000;
-/// How long to wait with accepting when the system is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(250);
 
 struct Options {
     listen: String,
@@ -155,16 +154,11 @@ impl Client {
     }
 }
 
-/// What a timer is for.
-enum Due {
-    Idle(Token),
-    Accept,
-}
-
 struct Server {
     selector: DefaultSelector<Source<Client>>,
-    listener: Token,
-    timers: Timers<Due>,
+    acceptor: Acceptor,
+    /// Of clients that do nothing.
+    timers: Timers<Token>,
     stop: Stop,
     idle: Duration,
     tls: Arc<ServerConfig>,
@@ -175,19 +169,22 @@ impl Server {
         let (chain, key) = identity(options)?;
         let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
         let mut selector = DefaultSelector::new()?;
-        let listener = server::listen(&options.listen)?;
+        let listener = listen(&options.listen)?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
+        let acceptor = Acceptor::new(listener);
         let (idle, tls) = (options.idle, Arc::new(tls));
-        Ok(Self { selector, listener, timers: Timers::new(), stop, idle, tls })
+        Ok(Self { selector, acceptor, timers: Timers::new(), stop, idle, tls })
     }
 
     fn run(mut self) -> Outcome {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
         while !self.stop.is_set() {
-            self.selector.select_into_until(&mut events, self.timers.next_deadline())?;
+            let deadlines = self.timers.next_deadline().into_iter().chain(self.acceptor.deadline());
+            self.selector.select_into_until(&mut events, deadlines.min())?;
+            self.acceptor.expire(&mut self.selector)?;
             for event in &events {
                 let token = event.token();
                 match self.selector.get_mut(token).map(|key| key.fileobj) {
@@ -200,38 +197,28 @@ impl Server {
                 }
             }
             let now = Instant::now();
-            while let Some(due) = self.timers.pop_due(now) {
-                match due {
-                    Due::Idle(token) => self.go_on(token, None)?,
-                    Due::Accept => self.selector.modify(self.listener, Interest::READ)?,
-                }
+            while let Some(idle) = self.timers.pop_due(now) {
+                self.go_on(idle, None)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, and parks the listener when there is no room for more.
+    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        while self.selector.len() <= MOST {
-            let key = self.selector.get(self.listener);
-            let Some(Source::Listener(listener)) = key.map(|key| key.fileobj) else { break };
-            let accepted = server::accept(listener).and_then(|accepted| {
-                let Some(stream) = accepted else { return Ok(None) };
-                let tls = ServerConnection::new(Arc::clone(&self.tls)).map_err(io::Error::other)?;
-                let client = Client { stream, tls, finished: false, timer: None };
-                Ok(Some(self.selector.register(Source::Client(client), Interest::READ, ())?))
-            });
-            match accepted {
-                Ok(Some(token)) => self.go_on(token, Some(Interest::READ))?,
-                Ok(None) => return Ok(()),
-                // Out of descriptors, say: watching on would report it for ever.
-                Err(_) => {
-                    self.timers.insert(Instant::now() + PAUSE, Due::Accept);
-                    break;
-                }
+        for _ in 0..ROUND {
+            // One of the sources is the listener.
+            let room = (MOST + 1).saturating_sub(self.selector.len());
+            let accepted = self.acceptor.accept(&mut self.selector, room);
+            let Ok(Some((stream, _))) = accepted else { break };
+            let tls = ServerConnection::new(Arc::clone(&self.tls))?;
+            let client = Client { stream, tls, finished: false, timer: None };
+            match self.selector.register(Source::Client(client), Interest::READ, ()) {
+                Ok(token) => self.go_on(token, Some(Interest::READ))?,
+                Err(_) => self.acceptor.pause(&mut self.selector)?,
             }
         }
-        Ok(self.selector.modify(self.listener, Interest::empty())?)
+        Ok(())
     }
 
     /// Waits for what a client needs next, but not for ever, or lets it go.
@@ -241,10 +228,10 @@ impl Server {
         client.timer.take().and_then(|timer| self.timers.cancel(timer));
         if let Some(interest) = next {
             let deadline = Instant::now() + self.idle;
-            client.timer = Some(self.timers.insert(deadline, Due::Idle(token)));
+            client.timer = Some(self.timers.insert(deadline, token));
             return Ok(self.selector.modify(token, interest)?);
         }
         self.selector.unregister(token)?;
-        Ok(self.selector.modify(self.listener, Interest::READ)?)
+        Ok(self.acceptor.resume(&mut self.selector)?)
     }
 }

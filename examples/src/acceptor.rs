@@ -1,0 +1,245 @@
+//! Accepting beside a selector: in bounded rounds, with a limit, and with a pause when the system is
+//! out of descriptors.
+//!
+//! ```
+//! use selectors::{DefaultSelector, Events, Interest};
+//! use selectors_examples::acceptor::{Acceptor, ROUND, listen};
+//! use std::net::TcpStream;
+//! use std::os::fd::OwnedFd;
+//!
+//! /// The most connections at a time.
+//! const MOST: usize = 100;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut selector = DefaultSelector::new()?;
+//! let listener = listen("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! let listener = selector.register(OwnedFd::from(listener), Interest::READ, ())?;
+//! let mut acceptor = Acceptor::new(listener);
+//!
+//! let client = TcpStream::connect(address)?;
+//! let mut events = Events::new();
+//! while selector.len() == 1 {
+//!     selector.select_into_until(&mut events, acceptor.deadline())?;
+//!     acceptor.expire(&mut selector)?;
+//!     for event in &events {
+//!         if event.token() != listener {
+//!             continue;
+//!         }
+//!         for _ in 0..ROUND {
+//!             let room = MOST - (selector.len() - 1);
+//!             let Ok(Some((stream, _))) = acceptor.accept(&mut selector, room) else { break };
+//!             selector.register(OwnedFd::from(stream), Interest::READ, ())?;
+//!         }
+//!     }
+//! }
+//! // When a connection is closed, there is room again.
+//! acceptor.resume(&mut selector)?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use selectors::backend::AsSource;
+use selectors::{Backend, Error, Interest, Selector, Token};
+use socket2::SockRef;
+
+/// How many connections to accept before the others have their turn.
+pub const ROUND: usize = 64;
+
+/// How long to wait with accepting after it failed, unless something is closed before.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A listener that does not block.
+///
+/// # Errors
+///
+/// Those of binding, with the address.
+pub fn listen(address: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Accepts connections from one of a selector's sources, which it parks while it cannot.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Token,
+    parked: bool,
+    /// When to accept again at the latest, after it failed.
+    retry: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Accepts from the source with this token, which is watched for [`Interest::READ`].
+    #[must_use]
+    pub fn new(listener: Token) -> Self {
+        Self { listener, parked: false, retry: None }
+    }
+
+    /// When to call [`expire`](Self::expire), if accepting has failed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// The next pending connection, made non-blocking, if there is one. Without `room` the listener
+    /// is parked instead, until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    ///
+    /// Those that concern the server and not one connection, most likely that there are no
+    /// descriptors left. The connection stays pending and would be reported for ever, so the
+    /// listener is parked for a moment.
+    pub fn accept<F: AsSource, T, B: Backend>(
+        &mut self,
+        selector: &mut Selector<F, T, B>,
+        room: usize,
+    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        if room == 0 {
+            self.park(selector)?;
+        }
+        // Others of the same round may still be reported after it was parked.
+        let key = selector.get(self.listener).filter(|_| !self.parked);
+        let Some(key) = key else { return Ok(None) };
+        let accepted = accept(&SockRef::from(key.fileobj));
+        if accepted.is_err() {
+            self.pause(selector)?;
+        }
+        accepted
+    }
+
+    /// Parks the listener for a moment: an accepted connection could not be served, say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::modify`].
+    pub fn pause<F, T, B: Backend>(
+        &mut self,
+        selector: &mut Selector<F, T, B>,
+    ) -> Result<(), Error> {
+        self.retry = Some(Instant::now() + PAUSE);
+        self.park(selector)
+    }
+
+    /// Accepts again, if that was paused long enough ago.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::modify`].
+    pub fn expire<F, T, B: Backend>(
+        &mut self,
+        selector: &mut Selector<F, T, B>,
+    ) -> Result<(), Error> {
+        if self.retry.is_some_and(|retry| retry <= Instant::now()) {
+            self.resume(selector)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts again, if the listener was parked: something was closed, so that there is room.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::modify`].
+    pub fn resume<F, T, B: Backend>(
+        &mut self,
+        selector: &mut Selector<F, T, B>,
+    ) -> Result<(), Error> {
+        self.retry = None;
+        if self.parked {
+            selector.modify(self.listener, Interest::READ)?;
+            self.parked = false;
+        }
+        Ok(())
+    }
+
+    fn park<F, T, B: Backend>(&mut self, selector: &mut Selector<F, T, B>) -> Result<(), Error> {
+        self.parked = true;
+        selector.modify(self.listener, Interest::empty())
+    }
+}
+
+fn accept(listener: &SockRef<'_>) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                // Without an address it was reset meanwhile.
+                let Some(peer) = peer.as_socket() else { continue };
+                stream.set_nonblocking(true)?;
+                // What is written in two pieces goes out at once. Without it, it is only slower.
+                let _ = stream.set_tcp_nodelay(true);
+                return Ok(Some((stream.into(), peer)));
+            }
+            Err(error) if error.kind() == WouldBlock => return Ok(None),
+            // It went away before it was accepted: accept(2).
+            Err(error)
+                if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selectors::DefaultSelector;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(30));
+
+    /// A listener at which three connections are pending.
+    fn three_pending() -> (DefaultSelector<TcpListener>, Acceptor, [TcpStream; 3]) {
+        let mut selector = DefaultSelector::new().unwrap();
+        let listener = listen("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = selector.register(listener, Interest::READ, ()).unwrap();
+        let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        (selector, Acceptor::new(listener), clients)
+    }
+
+    #[test]
+    fn without_room_the_listener_is_parked_until_there_is_some() {
+        let (mut selector, mut acceptor, clients) = three_pending();
+        let mut accepted = Vec::new();
+        for room in [2, 1, 0, 1] {
+            accepted.extend(acceptor.accept(&mut selector, room).unwrap());
+        }
+        assert_eq!(accepted.len(), 2);
+        assert!(acceptor.deadline().is_none());
+        assert!(selector.select(Some(Duration::ZERO)).unwrap().is_empty(), "it is parked");
+        acceptor.expire(&mut selector).unwrap();
+        assert!(selector.select(Some(Duration::ZERO)).unwrap().is_empty(), "nothing has expired");
+        acceptor.resume(&mut selector).unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 1);
+        accepted.extend(acceptor.accept(&mut selector, 1).unwrap());
+        for (client, (_, peer)) in clients.iter().zip(&accepted) {
+            assert_eq!(client.local_addr().unwrap(), *peer);
+        }
+        assert!(acceptor.accept(&mut selector, 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself_or_when_there_is_room() {
+        let (mut selector, mut acceptor, _clients) = three_pending();
+        for by_itself in [true, false] {
+            acceptor.pause(&mut selector).unwrap();
+            assert!(acceptor.accept(&mut selector, 1).unwrap().is_none());
+            let deadline = acceptor.deadline().expect("it is paused");
+            assert!(selector.select(Some(Duration::ZERO)).unwrap().is_empty());
+            if by_itself {
+                selector.select_until(Some(deadline)).unwrap();
+                acceptor.expire(&mut selector).unwrap();
+            } else {
+                acceptor.resume(&mut selector).unwrap();
+            }
+            assert!(acceptor.deadline().is_none());
+            assert_eq!(selector.select(LONG).unwrap().len(), 1);
+        }
+    }
+}
