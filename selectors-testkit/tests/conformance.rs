@@ -21,11 +21,14 @@ selectors_testkit::conformance_tests!(deferred_epoll, || {
     selectors::backend::Epoll::new().map(Deferred::new)
 });
 
-// A boxed backend is a backend, too.
+// Boxed backends are backends, too.
 selectors_testkit::conformance_tests!(
     boxed,
     || -> std::io::Result<Box<dyn selectors::Backend + Send>> { Ok(Box::new(Poll::new()?)) }
 );
+selectors_testkit::conformance_tests!(any, || {
+    selectors::backend::DefaultBackend::new().map(selectors::backend::AnyBackend::new)
+});
 
 // Selectors that other threads change: natively, and through the backend that is lent out.
 selectors_testkit::shared_conformance_tests!(shared_poll, Poll::new);

@@ -52,28 +52,70 @@ impl<F, T> AnySelector<F, T> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let kind: BackendKind = "poll".parse()?;
     /// let selector: AnySelector<TcpStream> = AnySelector::new(kind)?;
-    /// assert_eq!(selector.backend().kind(), BackendKind::Poll);
+    /// assert_eq!(selector.backend().kind(), Some(BackendKind::Poll));
     /// # Ok(())
     /// # }
     /// ```
     pub fn new(kind: BackendKind) -> Result<Self> {
-        let Some(open) = kind.opener() else {
-            return Err(Error::Unsupported { feature: kind.name(), fd: None });
-        };
-        Selector::open(|| Ok(AnyBackend { kind, backend: open()? }))
+        AnyBackend::open(kind).map(Self::with_backend)
     }
 }
 
-/// One of the backends that this system has.
+/// Any backend: one that this system has, or another.
 pub struct AnyBackend {
-    kind: BackendKind,
+    kind: Option<BackendKind>,
     backend: Box<dyn Backend + Send + Sync>,
 }
 
 impl AnyBackend {
-    /// Which one it is.
+    /// Any `backend`.
+    ///
+    /// # Examples
+    ///
+    /// One of your own, or a stack of several, under the name of one type:
+    ///
+    /// ```
+    /// use selectors::backend::{AnyBackend, Deferred, Poll};
+    /// use selectors::{AnySelector, Selector};
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let backend = AnyBackend::new(Deferred::new(Poll::new()?));
+    /// let selector: AnySelector<TcpStream> = Selector::with_backend(backend);
+    /// assert!(selector.capabilities().deferred);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn kind(&self) -> BackendKind {
+    pub fn new(backend: impl Backend + Send + Sync + 'static) -> Self {
+        Self { kind: None, backend: Box::new(backend) }
+    }
+
+    /// The backend of this kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where this system does not have it, and those of making the
+    /// backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    /// use selectors::backend::AnyBackend;
+    ///
+    /// let backend = AnyBackend::open(BackendKind::Select)?;
+    /// assert_eq!(backend.kind(), Some(BackendKind::Select));
+    /// # Ok::<(), selectors::Error>(())
+    /// ```
+    pub fn open(kind: BackendKind) -> Result<Self> {
+        let backend = kind.open()?.map_err(|error| Error::os("make a selector", None, error))?;
+        Ok(Self { kind: Some(kind), backend })
+    }
+
+    /// Which of the system's backends it is, if it was [opened](Self::open) as one.
+    #[must_use]
+    pub fn kind(&self) -> Option<BackendKind> {
         self.kind
     }
 }

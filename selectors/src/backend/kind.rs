@@ -78,12 +78,7 @@ impl BackendKind {
     /// Makes a backend of this kind, if this system has it.
     pub(crate) fn open(self) -> crate::Result<io::Result<Box<dyn Backend + Send + Sync>>> {
         let missing = crate::Error::Unsupported { feature: self.name(), fd: None };
-        self.opener().map(|open| open()).ok_or(missing)
-    }
-
-    /// How to make the backend of this kind, where this system has it.
-    pub(super) fn opener(self) -> Option<Open> {
-        BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open)
+        BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open()).ok_or(missing)
     }
 }
 
