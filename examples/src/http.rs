@@ -1,9 +1,12 @@
 //! As much of HTTP/1.1 (RFC 9112) as it takes to serve files.
 
 use std::fs::File;
+use std::io::{self, ErrorKind::NotFound};
 use std::path::{Component, Path, PathBuf};
 
 use httparse::{EMPTY_HEADER, Request, Status};
+
+use crate::connect::is_shortage;
 
 /// The largest head of a request.
 pub const LARGEST_HEAD: usize = 8 * 1024;
@@ -37,7 +40,9 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         let mut headers = request.headers.iter();
         headers.find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
-    let closes = header("Connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+    let closes = header("Connection").is_some_and(|value| {
+        value.split(|&byte| byte == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
     let close = closes || request.version != Some(1);
     let has_body = header("Transfer-Encoding").is_some()
         || header("Content-Length").is_some_and(|value| value != b"0");
@@ -48,14 +53,15 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
             failure("400 Bad Request", true)
         }
         Some(method @ ("GET" | "HEAD")) => {
-            let found = request.path.and_then(|target| find(root, target));
-            match found.and_then(|path| Some((open(&path)?, path))) {
-                Some(((file, length), path)) => Response {
+            let path = request.path.and_then(|target| find(root, target)).ok_or(NotFound.into());
+            match path.and_then(|path| Ok((open(&path)?, path))) {
+                Ok(((file, length), path)) => Response {
                     head: head("200 OK", length, media_type(&path), close),
                     body: (method == "GET").then_some((file, length)),
                     close,
                 },
-                None => failure("404 Not Found", close),
+                Err(error) if is_shortage(&error) => failure("503 Service Unavailable", true),
+                Err(_) => failure("404 Not Found", close),
             }
         }
         _ => failure("405 Method Not Allowed", close),
@@ -82,6 +88,10 @@ fn failure(status: &str, close: bool) -> Response {
 
 /// The path that a request names, below `root`.
 fn find(root: &Path, target: &str) -> Option<PathBuf> {
+    // What a client sends to a proxy, a server has to take as well: RFC 9112, 3.2.2.
+    let target = target
+        .strip_prefix("http://")
+        .map_or(target, |absolute| absolute.find('/').map_or("/", |at| &absolute[at..]));
     let path = target.split(['?', '#']).next()?.strip_prefix('/')?;
     let path = PathBuf::from(String::from_utf8(decode(path.as_bytes())?).ok()?);
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -105,12 +115,15 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A regular file, or the index of a directory. Anything else could block.
-fn open(path: &Path) -> Option<(File, u64)> {
+fn open(path: &Path) -> io::Result<(File, u64)> {
     let index = path.join("index.html");
     let path = if path.is_dir() { &index } else { path };
-    let file = path.is_file().then(|| File::open(path).ok())??;
-    let length = file.metadata().ok()?.len();
-    Some((file, length))
+    if !path.is_file() {
+        return Err(NotFound.into());
+    }
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
 }
 
 fn media_type(path: &Path) -> &'static str {

@@ -38,13 +38,16 @@ impl Server {
         fs::write(public.join("empty"), "").unwrap();
         fs::write(public.join("sub dir/index.html"), "<p>index</p>").unwrap();
         let mut command = program(&["--listen", "127.0.0.1:0"]);
-        command.args(arguments).arg(&public).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        (Self::spawn(command.args(arguments).arg(&public)), public)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
         lines.read_line(&mut first).unwrap();
         let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
-        (Self { child, lines, address }, public)
+        Self { child, lines, address }
     }
 
     fn connect(&self) -> Client {
@@ -131,7 +134,10 @@ fn one_connection_serves_many_requests() {
     let (status, headers) = client.head();
     assert_eq!((status, &*headers["content-length"]), (200, "13"));
     assert_eq!(headers["content-type"], "text/plain");
-    client.send("GET /empty HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    for (target, status) in [("/hello.txt", 200), ("", 404), ("/../secret", 404)] {
+        assert_eq!(client.get(&format!("http://test{target}")).0, status, "{target}");
+    }
+    client.send("GET /empty HTTP/1.1\r\nHost: test\r\nConnection: TE, Close\r\n\r\n");
     assert!(client.rest().starts_with("HTTP/1.1 200 OK\r\n"));
     server.interrupt();
 }
@@ -179,6 +185,26 @@ fn rude_requests_get_an_answer_and_an_end() {
     let mut client = server.connect();
     client.send("DELETE / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(client.head().0, 405);
+}
+
+/// Out of descriptors: what is there is not called missing, and there is room again afterwards.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_descriptors_for_files_it_says_so() {
+    let mut limited = Command::new("sh");
+    let script = "ulimit -n 20 && exec \"$0\" --listen 127.0.0.1:0 .";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_http-files")]);
+    let server = Server::spawn(limited.current_dir(env!("CARGO_MANIFEST_DIR")));
+    let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    let open = format!("/proc/{}/fd", server.child.id());
+    while fs::read_dir(&open).unwrap().count() < 20 {
+        std::thread::yield_now();
+    }
+    assert_eq!(clients[0].get("/Cargo.toml").0, 503);
+    assert_eq!(clients[0].rest(), "");
+    drop(clients);
+    assert_eq!(server.connect().get("/Cargo.toml").0, 200);
+    server.interrupt();
 }
 
 #[test]
