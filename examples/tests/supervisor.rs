@@ -148,12 +148,15 @@ fn nobody_reads_and_nobody_turns() {
     let loud = supervisor.wait_for("loud: started as ");
     let pids = [supervisor.child.id().to_string(), loud];
     supervisor.wait_for("loud: y");
-    // Both fill what there is of buffers, and wait.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let before: u64 = pids.iter().map(|pid| ticks(pid)).sum();
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    let spent = pids.iter().map(|pid| ticks(pid)).sum::<u64>() - before;
-    assert!(spent < 20, "{spent} ticks of 10 ms in a second");
+    let silence = || {
+        let before: u64 = pids.iter().map(|pid| ticks(pid)).sum();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let spent = pids.iter().map(|pid| ticks(pid)).sum::<u64>() - before;
+        println!("{spent} ticks of 10 ms in half a second");
+        spent < 10
+    };
+    // At first both fill what there is of buffers.
+    assert!((0..20).any(|_| silence()), "they never rest");
     supervisor.end(Signal::SIGTERM);
 }
 
@@ -170,7 +173,7 @@ fn what_does_not_want_to_end_is_killed() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    for arguments in [&[][..], &["nameless"], &["--back-off", "x", "a=b"], &["--wrong"]] {
+    for arguments in [&[][..], &["nameless"], &["=sh"], &["--back-off", "x", "a=b"], &["--wrong"]] {
         let output = program().args(arguments).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");

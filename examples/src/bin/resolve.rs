@@ -41,7 +41,7 @@ struct Options {
     server: SocketAddr,
     question: TYPE,
     timeout: Duration,
-    tries: u32,
+    tries: usize,
     names: VecDeque<String>,
 }
 
@@ -68,13 +68,13 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
             Arg::Long("timeout") => {
                 options.timeout = arguments.value()?.parse_with(cli::seconds)?;
             }
-            Arg::Long("tries") => options.tries = arguments.value()?.parse()?,
+            Arg::Long("tries") => options.tries = arguments.value()?.parse_with(cli::count)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(name) => options.names.push_back(name.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    if options.names.is_empty() || options.tries == 0 {
+    if options.names.is_empty() {
         return Err("nothing to ask".into());
     }
     Ok(Some(options))
@@ -84,7 +84,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
 struct Query {
     name: String,
     packet: Vec<u8>,
-    tries: u32,
+    tries: usize,
     timer: Option<TimerId>,
 }
 
@@ -159,7 +159,7 @@ impl Resolver {
                 }
             };
             let packet = dns::question(id, &name, self.options.question)
-                .map_err(|error| format!("cannot ask for {name:?}: {error}"))?;
+                .map_err(|_| format!("{name:?} cannot be a name"))?;
             self.queries.insert(id, Query { name, packet, tries: 0, timer: None });
             self.unsent.push_back(id);
         }
@@ -178,7 +178,7 @@ impl Resolver {
                 Err(error) => self.trouble = Some(error),
                 Ok(_) => {}
             }
-            let patience = self.options.timeout * 2u32.pow(query.tries.min(5));
+            let patience = self.options.timeout * (1 << query.tries.min(5));
             query.tries += 1;
             query.timer = Some(self.timers.insert(Instant::now() + patience, id));
         }

@@ -72,6 +72,7 @@ mod supervisor {
                     let program = program.string()?;
                     let (name, command) = program
                         .split_once('=')
+                        .filter(|(name, _)| !name.is_empty())
                         .ok_or_else(|| format!("{program:?} is no NAME=COMMAND"))?;
                     options.programs.push((name.to_owned(), command.to_owned()));
                 }
