@@ -53,12 +53,16 @@ pub const ROUND: usize = 64;
 /// How long to wait with accepting after it failed, unless something is closed before.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A listener that does not block.
+/// A listener that does not block. The process may then open as many descriptors as the system lets
+/// it have: the usual soft limit of 1,024 is there for the sake of programs that use `fd_set`.
 ///
 /// # Errors
 ///
 /// Those of binding, with the address.
 pub fn listen(address: &str) -> io::Result<TcpListener> {
+    // Otherwise there will be a pause when they run out.
+    #[cfg(unix)]
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let listener = TcpListener::bind(address).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })?;

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use selectors::{AnySelector, BackendKind, Events, Interest, Token, Waker};
+use selectors::{AnySelector, BackendKind, Error, Events, Interest, Token, Waker};
 
 use crate::acceptor::{Acceptor, ROUND, listen};
+use crate::cli::Stop;
 use crate::server::Source;
 
 /// The most that is kept for a client that sends and does not read.
@@ -106,27 +105,7 @@ pub struct Server {
     selector: AnySelector<Source<Client>>,
     address: SocketAddr,
     acceptor: Acceptor,
-    stop: Arc<AtomicBool>,
     summary: Summary,
-}
-
-/// Ends a server from another thread.
-#[derive(Debug, Clone)]
-pub struct Stopper {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Stopper {
-    /// Makes [`Server::run`] return.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Waker::wake`].
-    pub fn stop(&self) -> io::Result<()> {
-        self.stop.store(true, Ordering::Release);
-        Ok(self.waker.wake()?)
-    }
 }
 
 impl Server {
@@ -144,7 +123,6 @@ impl Server {
             selector,
             address,
             acceptor: Acceptor::new(listener),
-            stop: Arc::default(),
             summary: Summary::default(),
         })
     }
@@ -155,24 +133,28 @@ impl Server {
         self.address
     }
 
-    /// What ends it.
+    /// What makes [`run`](Self::run) look whether to stop.
     ///
     /// # Errors
     ///
     /// Those of [`Selector::waker`](selectors::Selector::waker).
-    pub fn stopper(&mut self) -> io::Result<Stopper> {
-        Ok(Stopper { stop: Arc::clone(&self.stop), waker: self.selector.waker()? })
+    pub fn waker(&mut self) -> Result<Waker, Error> {
+        self.selector.waker()
     }
 
-    /// Serves until it is stopped, telling `log` who comes and goes.
+    /// Serves until `stop` is set, reporting to `log` who comes and goes.
     ///
     /// # Errors
     ///
     /// Those of the selector. What happens to a client ends that client alone.
-    pub fn run(&mut self, mut log: impl FnMut(fmt::Arguments<'_>)) -> io::Result<Summary> {
+    pub fn run(
+        &mut self,
+        stop: &Stop,
+        mut log: impl FnMut(fmt::Arguments<'_>),
+    ) -> io::Result<Summary> {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
-        while !self.stop.load(Ordering::Acquire) {
+        while !stop.is_set() {
             self.selector.select_into_until(&mut events, self.acceptor.deadline())?;
             self.acceptor.expire(&mut self.selector)?;
             for event in &events {

@@ -20,7 +20,7 @@ pub mod signals;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{raise_descriptor_limit, write_some};
+pub use unix::write_some;
 #[cfg(windows)]
 mod windows;
 

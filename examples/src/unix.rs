@@ -16,17 +16,6 @@ impl<C: AsRef<TcpStream>> AsFd for Source<C> {
     }
 }
 
-/// Allows this process as many open descriptors as the system lets it have: the usual soft
-/// limit of 1,024 is there for the sake of programs that use `fd_set`.
-///
-/// # Errors
-///
-/// Those of getrlimit(2) and setrlimit(2).
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    Ok(())
-}
-
 /// Whether connect(2) goes on in the background.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
