@@ -1,45 +1,33 @@
 //! Talks in the chat room as people, crowds and rude clients do.
 #![cfg(unix)]
 
+mod support;
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use support::{Program, come_to_rest, refuses};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(30));
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.args(arguments);
-    command
-}
+const CHAT: &str = env!("CARGO_BIN_EXE_chat");
 
 struct Room {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    program: Program,
     address: String,
 }
 
 impl Room {
     fn open(arguments: &[&str]) -> Self {
-        let mut command = program(&["--listen", "127.0.0.1:0"]);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
-        Self { child, lines, address }
+        let mut command = Command::new(CHAT);
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        let (program, address) = Program::listening(&mut command);
+        Self { program, address }
     }
 
     fn connect(&self) -> Person {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(LONG).unwrap();
-        stream.set_write_timeout(LONG).unwrap();
-        Person(BufReader::new(stream))
+        Person(BufReader::new(support::connect(&self.address)))
     }
 
     fn enter(&self, name: &str) -> Person {
@@ -50,19 +38,8 @@ impl Room {
         person
     }
 
-    fn interrupt(mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn interrupt(self) {
+        assert_eq!(self.program.end(Signal::SIGINT), "");
     }
 }
 
@@ -156,6 +133,7 @@ fn who_does_not_read_is_dropped_and_the_others_hear_on() {
             assert_eq!(heard.strip_prefix("speaker: "), Some(&*text));
         }
     }
+    come_to_rest(&[room.program.pid()]);
     // What had been sent before arrives, and then the end.
     let mut rest = Vec::new();
     let _ = slow.0.read_to_end(&mut rest);
@@ -168,19 +146,16 @@ fn who_does_not_read_is_dropped_and_the_others_hear_on() {
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
     let room = Room::open(&[]);
-    for arguments in [
-        &["--listen", "nowhere"][..],
-        &["--listen", &room.address],
-        &["--clients", "many"],
-        &["--clients", "0"],
-        &["--wrong"],
-        &["argument"],
-    ] {
-        let output = program(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("chat: "), "{errors}");
-    }
-    let help = program(&["--help"]).output().unwrap();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+    refuses(
+        "chat",
+        CHAT,
+        &[
+            &["--listen", "nowhere"],
+            &["--listen", &room.address],
+            &["--clients", "many"],
+            &["--clients", "0"],
+            &["--wrong"],
+            &["argument"],
+        ],
+    );
 }

@@ -1,92 +1,58 @@
 //! Drives the echo server as its users do: the program itself, over real connections.
 #![cfg(unix)]
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+mod support;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
 use selectors::{DefaultSelector, Interest};
+use support::{LONG, Program, come_to_rest, limited, pattern, refuses};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(30));
+const ECHO_SERVER: &str = env!("CARGO_BIN_EXE_echo-server");
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_echo-server"))
-}
-
-/// A running echo server, killed when a test fails.
 struct Server {
-    child: Child,
-    lines: Option<BufReader<ChildStdout>>,
-    address: SocketAddr,
+    program: Program,
+    address: String,
 }
 
 impl Server {
     fn start(backend: &str) -> Self {
-        Self::spawn(program().args(["--listen", "127.0.0.1:0", "--backend", backend]), backend)
+        Self::spawn(&mut Command::new(ECHO_SERVER), backend)
     }
 
     fn spawn(command: &mut Command, backend: &str) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut first = String::new();
-        lines.read_line(&mut first).expect("the server speaks");
-        let address = first
-            .strip_prefix("listening on ")
-            .and_then(|rest| rest.strip_suffix(&format!(" ({backend})\n")))
-            .and_then(|address| address.parse().ok())
-            .unwrap_or_else(|| panic!("odd first line: {first:?}"));
-        Self { child, lines: Some(lines), address }
+        command.args(["--listen", "127.0.0.1:0", "--backend", backend]);
+        let (program, address) = Program::listening(command);
+        Self { program, address }
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the server accepts");
-        stream.set_read_timeout(LONG).unwrap();
-        stream.set_write_timeout(LONG).unwrap();
-        stream
+        support::connect(&self.address)
     }
 
-    /// Reads the log until a line that `wanted` likes.
-    fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        let lines = self.lines.as_mut().expect("the log is read");
-        let mut line = String::new();
+    /// Reads the log until a line that starts so.
+    fn wait_for(&mut self, start: &str) -> String {
         loop {
-            line.clear();
-            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the log ended");
-            if wanted(&line) {
+            let line = self.program.line();
+            if line.starts_with(start) {
                 return line;
             }
         }
     }
 
     /// Ctrl-C: the summary, and the rest of the log before it.
-    fn interrupt(mut self) -> (String, String) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.lines.take().expect("the log is read").read_to_string(&mut rest).unwrap();
-        assert!(self.child.wait().unwrap().success());
+    fn interrupt(self) -> (String, String) {
+        let rest = self.program.end(Signal::SIGINT);
         let summary = rest.lines().last().expect("there is a summary").to_owned();
         (summary, rest)
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Bytes that differ from client to client and from place to place.
-fn bytes(seed: usize, count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 + at / 251 + seed * 7).to_le_bytes()[0]).collect()
-}
-
 fn assert_echoes(stream: &mut TcpStream, seed: usize) {
-    let sent = bytes(seed, 1000);
+    let sent = pattern(seed, 1000);
     stream.write_all(&sent).unwrap();
     let mut received = vec![0; sent.len()];
     stream.read_exact(&mut received).unwrap();
@@ -105,7 +71,7 @@ fn many_clients(server: &Server, count: usize) -> io::Result<()> {
     for seed in 0..count {
         let stream = server.connect();
         stream.set_nonblocking(true)?;
-        let message = bytes(seed, 3000 + seed * 17);
+        let message = pattern(seed, 3000 + seed * 17);
         let client = Client { sent: 0, received: Vec::new(), message };
         selector.register(stream, Interest::READ | Interest::WRITE, client)?;
     }
@@ -170,20 +136,22 @@ fn bad_clients_harm_only_themselves(backend: &str) {
     }
     assert!(sent > 64 * 1024, "it sent more than the server keeps");
 
+    come_to_rest(&[server.program.pid()]);
+
     // One that resets: what it did not read makes its close a reset.
     let mut resets = server.connect();
     resets.write_all(b"unread").unwrap();
     resets.peek(&mut [0]).unwrap();
     let address = resets.local_addr().unwrap();
     drop(resets);
-    let line = server.wait_for(|line| line.starts_with(&format!("closed {address}")));
+    let line = server.wait_for(&format!("closed {address}"));
     assert!(line.contains("6 bytes echoed"), "{line}");
 
     // One that vanishes without a word.
     let vanishes = server.connect();
     let address = vanishes.local_addr().unwrap();
     drop(vanishes);
-    server.wait_for(|line| line.starts_with(&format!("closed {address}: 0 bytes echoed")));
+    server.wait_for(&format!("closed {address}: 0 bytes echoed"));
 
     // The one that did not read gets all of its bytes when it does.
     never_reads.set_nonblocking(false).unwrap();
@@ -201,7 +169,7 @@ fn bad_clients_harm_only_themselves(backend: &str) {
 fn a_half_closed_client_gets_the_rest(backend: &str) {
     let server = Server::start(backend);
     let mut client = server.connect();
-    let message = bytes(3, 200_000);
+    let message = pattern(3, 200_000);
     let mut writer = client.try_clone().unwrap();
     let sent = message.clone();
     let thread = std::thread::spawn(move || {
@@ -244,12 +212,9 @@ on_every_backend! {
 /// Out of descriptors: those who are served go on, those who wait get their turn.
 #[test]
 fn more_clients_than_descriptors_are_served_in_turn() {
-    let mut limited = Command::new("sh");
-    let script = "ulimit -n 24 && exec \"$0\" --listen 127.0.0.1:0 --backend poll";
-    limited.args(["-c", script, env!("CARGO_BIN_EXE_echo-server")]);
-    let mut server = Server::spawn(&mut limited, "poll");
+    let mut server = Server::spawn(&mut limited(ECHO_SERVER, 24), "poll");
     let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
-    server.wait_for(|line| line.starts_with("cannot accept: "));
+    server.wait_for("cannot accept: ");
     for (seed, mut client) in clients.drain(..).enumerate() {
         assert_echoes(&mut client, seed);
     }
@@ -267,16 +232,13 @@ fn a_lowered_descriptor_limit_costs_no_processor_time() {
     let mut server = Server::start("epoll");
     let mut served = server.connect();
     assert_echoes(&mut served, 0);
-    let pid = i32::try_from(server.child.id()).unwrap();
+    let pid = server.program.pid().as_raw();
     let (mut soft, mut hard) = (0, 0);
     prlimit(pid, Resource::NOFILE, None, Some((&mut soft, &mut hard))).unwrap();
     prlimit(pid, Resource::NOFILE, Some((4, hard)), None).unwrap();
     let mut waits = server.connect();
-    server.wait_for(|line| line.starts_with("cannot accept: "));
-    let before = processor_ticks(&server.child);
-    std::thread::sleep(Duration::from_secs(1));
-    let spent = processor_ticks(&server.child) - before;
-    assert!(spent < 20, "{spent} ticks of 10 ms in a second");
+    server.wait_for("cannot accept: ");
+    come_to_rest(&[server.program.pid()]);
     assert_echoes(&mut served, 1);
     let mut also_waits = server.connect();
     prlimit(pid, Resource::NOFILE, Some((soft, hard)), None).unwrap();
@@ -286,54 +248,23 @@ fn a_lowered_descriptor_limit_costs_no_processor_time() {
     server.interrupt();
 }
 
-/// utime and stime of proc(5).
-#[cfg(target_os = "linux")]
-fn processor_ticks(child: &Child) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
-    fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-}
-
-/// The exit code and the one line on stderr.
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = program().args(arguments).output().unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(message.lines().count(), 1, "{message}");
-    assert!(output.stdout.is_empty());
-    (output.status.code(), message)
-}
-
 #[test]
-fn a_taken_port_is_refused_in_one_line() {
+fn what_is_wrong_with_the_command_line_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, message) = refused(&["--listen", &address]);
-    assert_eq!(code, Some(2));
-    assert!(message.contains(&format!("cannot listen on {address}: ")), "{message}");
-}
-
-#[test]
-fn bad_arguments_are_refused_in_one_line() {
-    for (arguments, expected) in [
-        (&["--listen", "127.0.0.1:99999"][..], "cannot listen on 127.0.0.1:99999: "),
+    let cases = [
+        (&["--listen", &address][..], &*format!("cannot listen on {address}: ")),
+        (&["--listen", "127.0.0.1:99999"], "cannot listen on 127.0.0.1:99999: "),
         (&["--listen", "nonsense"], "cannot listen on nonsense: "),
         (&["--listen"], "missing argument for option '--listen'"),
         (&["--backend", "epol"], "unknown backend \"epol\""),
         (&["--colour"], "invalid option '--colour'"),
         (&["extra"], "unexpected argument \"extra\""),
-    ] {
-        let (code, message) = refused(arguments);
-        assert_eq!(code, Some(2), "{arguments:?}");
-        assert!(message.contains(expected), "{message}");
+    ];
+    let lines = refuses("echo-server", ECHO_SERVER, &cases.map(|case| case.0));
+    for (line, (_, expected)) in lines.iter().zip(cases) {
+        assert!(line.contains(expected), "{line}");
     }
-}
-
-#[test]
-fn help_is_no_error() {
-    let output = program().arg("--help").output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("--listen ADDR") && text.contains("127.0.0.1:1234"), "{text}");
 }
 
 #[test]
@@ -341,7 +272,7 @@ fn a_server_whose_log_is_closed_goes_on() {
     let mut server = Server::start("poll");
     let mut client = server.connect();
     assert_echoes(&mut client, 1);
-    drop(server.lines.take());
+    server.program.stop_reading();
     for seed in 0..5 {
         assert_echoes(&mut server.connect(), seed);
     }

@@ -1,29 +1,23 @@
 //! Drives the file server as browsers, load generators and rude clients do.
 #![cfg(unix)]
 
+mod support;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use selectors::{DefaultSelector, Interest};
+use support::{LONG, Program, come_to_rest, limited, pattern, refuses};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(30));
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_http-files"));
-    command.args(arguments);
-    command
-}
+const HTTP_FILES: &str = env!("CARGO_BIN_EXE_http-files");
 
 struct Server {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    program: Program,
     address: String,
 }
 
@@ -37,39 +31,20 @@ impl Server {
         fs::write(public.join("hello.txt"), "hello, world\n").unwrap();
         fs::write(public.join("empty"), "").unwrap();
         fs::write(public.join("sub dir/index.html"), "<p>index</p>").unwrap();
-        let mut command = program(&["--listen", "127.0.0.1:0"]);
-        (Self::spawn(command.args(arguments).arg(&public)), public)
+        (Self::spawn(Command::new(HTTP_FILES).args(arguments).arg(&public)), public)
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
-        Self { child, lines, address }
+        let (program, address) = Program::listening(command.args(["--listen", "127.0.0.1:0"]));
+        Self { program, address }
     }
 
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(LONG).unwrap();
-        stream.set_write_timeout(LONG).unwrap();
-        Client(BufReader::new(stream))
+        Client(BufReader::new(support::connect(&self.address)))
     }
 
-    fn interrupt(mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn interrupt(self) {
+        assert_eq!(self.program.end(Signal::SIGINT), "");
     }
 }
 
@@ -110,10 +85,6 @@ impl Client {
         self.0.read_to_string(&mut rest).unwrap();
         rest
     }
-}
-
-fn pattern(count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 + at / 251).to_le_bytes()[0]).collect()
 }
 
 #[test]
@@ -191,12 +162,9 @@ fn rude_requests_get_an_answer_and_an_end() {
 #[test]
 #[cfg(target_os = "linux")]
 fn without_descriptors_for_files_it_says_so() {
-    let mut limited = Command::new("sh");
-    let script = "ulimit -n 20 && exec \"$0\" --listen 127.0.0.1:0 .";
-    limited.args(["-c", script, env!("CARGO_BIN_EXE_http-files")]);
-    let server = Server::spawn(limited.current_dir(env!("CARGO_MANIFEST_DIR")));
+    let server = Server::spawn(limited(HTTP_FILES, 20).arg(env!("CARGO_MANIFEST_DIR")));
     let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
-    let open = format!("/proc/{}/fd", server.child.id());
+    let open = format!("/proc/{}/fd", server.program.pid());
     while fs::read_dir(&open).unwrap().count() < 20 {
         std::thread::yield_now();
     }
@@ -217,18 +185,10 @@ fn whoever_does_nothing_is_let_go_and_makes_room() {
     assert_eq!(idle.each_mut().map(Client::rest), ["", ""]);
 }
 
-/// Processor time that a process has used, in ticks of 10 ms.
-#[cfg(target_os = "linux")]
-fn processor_ticks(child: &Child) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-}
-
 #[test]
 fn a_slow_reader_gets_every_byte_and_costs_nothing_while_it_sleeps() {
     let (server, root) = Server::start("slow", &[]);
-    let content = pattern(8_000_000);
+    let content = pattern(0, 8_000_000);
     fs::write(root.join("large"), &content).unwrap();
     let mut slow = server.connect();
     slow.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -237,13 +197,7 @@ fn a_slow_reader_gets_every_byte_and_costs_nothing_while_it_sleeps() {
     for _ in 0..100 {
         assert_eq!(other.get("/hello.txt").0, 200);
     }
-    #[cfg(target_os = "linux")]
-    {
-        let before = processor_ticks(&server.child);
-        std::thread::sleep(Duration::from_millis(500));
-        let used = processor_ticks(&server.child) - before;
-        assert!(used <= 5, "{used}0 ms of 500 ms");
-    }
+    come_to_rest(&[server.program.pid()]);
     let mut body = vec![0; content.len()];
     slow.0.read_exact(&mut body).unwrap();
     assert!(body == content, "other bytes came");
@@ -261,7 +215,7 @@ fn a_slow_reader_gets_every_byte_and_costs_nothing_while_it_sleeps() {
 fn two_hundred_clients_at_once() {
     const REQUEST: &[u8] = b"GET /blob HTTP/1.1\r\nHost: test\r\n\r\n";
     let (server, root) = Server::start("load", &[]);
-    let content = pattern(100_000);
+    let content = pattern(0, 100_000);
     fs::write(root.join("blob"), &content).unwrap();
     let mut selector = DefaultSelector::new().unwrap();
     for _ in 0..200 {
@@ -296,21 +250,18 @@ fn two_hundred_clients_at_once() {
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
     let (server, _) = Server::start("errors", &[]);
-    for arguments in [
-        &["/no/such/directory"][..],
-        &["/dev/null"],
-        &["--idle", "0"],
-        &["--clients", "0"],
-        &["--clients", "18446744073709551615"],
-        &["--listen", "nowhere"],
-        &["--listen", &server.address],
-        &["--wrong"],
-    ] {
-        let output = program(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("http-files: "), "{errors}");
-    }
-    let help = program(&["--help"]).output().unwrap();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+    refuses(
+        "http-files",
+        HTTP_FILES,
+        &[
+            &["/no/such/directory"],
+            &["/dev/null"],
+            &["--idle", "0"],
+            &["--clients", "0"],
+            &["--clients", "18446744073709551615"],
+            &["--listen", "nowhere"],
+            &["--listen", &server.address],
+            &["--wrong"],
+        ],
+    );
 }

@@ -1,82 +1,57 @@
 //! Drives the pre-forking server as its clients and its administrator do.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::{Program, come_to_rest, limited, refuses};
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_prefork"))
-}
+const PREFORK: &str = env!("CARGO_BIN_EXE_prefork");
 
 struct Server {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    address: SocketAddr,
+    program: Program,
+    address: String,
     workers: Vec<Pid>,
 }
 
 impl Server {
     fn start(workers: usize) -> Self {
-        let mut command = program();
+        Self::spawn(&mut Command::new(PREFORK), workers)
+    }
+
+    fn spawn(command: &mut Command, workers: usize) -> Self {
         command.args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").unwrap().trim().parse().unwrap();
-        let mut server = Self { child, lines, address, workers: Vec::new() };
+        let (program, address) = Program::listening(command);
+        let mut server = Self { program: program.gently(), address, workers: Vec::new() };
         for _ in 0..workers {
             server.started();
         }
         server
     }
 
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the log ended");
-        line
-    }
-
     fn started(&mut self) {
-        let line = self.line();
-        let pid = line.strip_prefix("worker ").and_then(|rest| rest.strip_suffix(" started\n"));
+        let line = self.program.line();
+        let pid = line.strip_prefix("worker ").and_then(|rest| rest.strip_suffix(" started"));
         self.workers.push(Pid::from_raw(pid.expect(&line).parse().unwrap()));
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+        support::connect(&self.address)
     }
 
     /// Sends a signal to the parent, and checks that it leaves nobody behind.
-    fn end(mut self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        for &worker in &self.workers {
+    fn end(self, signal: Signal) {
+        self.program.end(signal);
+        for worker in self.workers {
             assert_eq!(kill(worker, None), Err(Errno::ESRCH), "{worker} is still there");
         }
         assert!(TcpStream::connect(self.address).is_err(), "somebody still listens");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // By SIGTERM, so that the workers end as well.
-        if let Ok(None) = self.child.try_wait() {
-            let _ = kill(self.pid(), Signal::SIGTERM);
-            let _ = self.child.wait();
-        }
     }
 }
 
@@ -132,7 +107,7 @@ fn a_worker_that_ends_is_replaced_and_the_others_go_on() {
     for (signal, said) in [(Signal::SIGKILL, "SIGKILL"), (Signal::SIGTERM, "Exited")] {
         let victim = server.workers.remove(0);
         kill(victim, signal).unwrap();
-        let line = server.line();
+        let line = server.program.line();
         assert!(line.starts_with(&format!("worker {victim} ended: ")), "{line}");
         assert!(line.contains(said), "{line}");
         server.started();
@@ -148,17 +123,36 @@ fn a_worker_that_ends_is_replaced_and_the_others_go_on() {
 fn what_is_wrong_with_the_command_line_is_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for arguments in [
-        &["--listen", &address][..],
-        &["--listen", "nonsense"],
-        &["--workers", "0"],
-        &["--workers"],
-        &["extra"],
-    ] {
-        let output = program().args(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("prefork: "), "{errors}");
+    refuses(
+        "prefork",
+        PREFORK,
+        &[
+            &["--listen", &address],
+            &["--listen", "nonsense"],
+            &["--workers", "0"],
+            &["--workers"],
+            &["extra"],
+        ],
+    );
+}
+
+/// Who does not read stops its worker from reading, and without descriptors the others wait: in
+/// neither case do the processes turn.
+#[test]
+fn who_does_not_read_and_who_finds_no_descriptor_cost_nothing() {
+    let server = Server::spawn(&mut limited(PREFORK, 24), 2);
+    let everybody: Vec<_> = server.workers.iter().copied().chain([server.program.pid()]).collect();
+    let never_reads = server.connect();
+    never_reads.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(count) = (&never_reads).write(&[7; 4096]) {
+        sent += count;
     }
-    assert!(program().arg("--help").output().unwrap().status.success());
+    assert!(sent > 0);
+    let mut clients: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    come_to_rest(&everybody);
+    for mut client in clients.drain(..) {
+        assert_echoes(&mut client, 5);
+    }
+    server.end(Signal::SIGTERM);
 }

@@ -1,49 +1,39 @@
 //! Sends through the proxy what clients and servers do, and compares every byte.
 #![cfg(unix)]
 
-#[cfg(target_os = "linux")]
-use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+mod support;
+
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use support::{LONG, Program, come_to_rest, limited, patient, refuses};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(30));
+const PROXY: &str = env!("CARGO_BIN_EXE_proxy");
 const MEGABYTE: usize = 1_000_003;
 
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proxy"));
-    command.args(arguments);
-    command
-}
-
 struct Proxy {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    program: Program,
     address: String,
 }
 
 impl Proxy {
     fn start(target: &TcpListener, arguments: &[&str]) -> Self {
-        let target = target.local_addr().unwrap().to_string();
-        Self::spawn(program(&["--listen", "127.0.0.1:0", &target]).args(arguments))
+        Self::spawn(Command::new(PROXY).args(arguments), target)
     }
 
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
-        Self { child, lines, address }
+    fn spawn(command: &mut Command, target: &TcpListener) -> Self {
+        let target = target.local_addr().unwrap().to_string();
+        let command = command.args(["--listen", "127.0.0.1:0", &target]);
+        let (program, address) = Program::listening(command);
+        Self { program, address }
     }
 
     fn connect(&self) -> TcpStream {
-        patient(TcpStream::connect(&self.address).unwrap())
+        support::connect(&self.address)
     }
 
     /// A connection through the proxy, and where it arrives.
@@ -51,26 +41,24 @@ impl Proxy {
         (self.connect(), patient(target.accept().unwrap().0))
     }
 
-    fn interrupt(mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-        assert!(self.child.wait().unwrap().success());
+    /// It waits for its peers, and has needed little memory so far.
+    fn rests(&self) {
+        come_to_rest(&[self.program.pid()]);
+        self.has_used_little_memory();
     }
-}
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn has_used_little_memory(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let peak = support::peak_memory(self.program.pid());
+            println!("a peak of {peak} kB of memory");
+            assert!(peak < 16 * 1024);
+        }
     }
-}
 
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(LONG).unwrap();
-    stream.set_write_timeout(LONG).unwrap();
-    stream
+    fn interrupt(self) {
+        assert_eq!(self.program.end(Signal::SIGINT), "");
+    }
 }
 
 fn target() -> TcpListener {
@@ -122,7 +110,7 @@ fn every_byte_arrives_and_each_half_is_closed_alone() {
         receive(&server, &up, megabytes());
         ends(&server);
     });
-    proxy.used_little_memory();
+    proxy.has_used_little_memory();
     println!("{} MB each way in {:?}", megabytes(), start.elapsed());
     // One half is closed, and the other works on.
     send(&server, &down, 4);
@@ -144,52 +132,15 @@ fn every_byte_arrives_and_each_half_is_closed_alone() {
     proxy.interrupt();
 }
 
-#[cfg(target_os = "linux")]
-impl Proxy {
-    /// Processor time that it has used, in ticks of 10 ms.
-    fn processor_ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
-    fn did_nothing_since(&self, before: u64) {
-        let used = self.processor_ticks() - before;
-        assert!(used <= 5, "{used}0 ms of 500 ms");
-        self.used_little_memory();
-    }
-
-    fn used_little_memory(&self) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
-        println!("a peak of {peak} kB of memory");
-        assert!(peak < 16 * 1024);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-#[allow(clippy::unused_self)]
-impl Proxy {
-    fn processor_ticks(&self) -> u64 {
-        0
-    }
-
-    fn did_nothing_since(&self, _before: u64) {}
-
-    fn used_little_memory(&self) {}
-}
-
 /// Sends until nothing goes any more, and returns how much went.
 fn fill(mut stream: &TcpStream, pattern: &[u8], proxy: &Proxy) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut sent = 0;
     loop {
-        let before = proxy.processor_ticks();
         match stream.write(&pattern[sent % pattern.len()..]) {
             Ok(count) => sent += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                proxy.did_nothing_since(before);
+                proxy.rests();
                 return sent;
             }
             Err(error) => panic!("{error}"),
@@ -291,13 +242,9 @@ fn a_target_that_does_not_answer_holds_up_nobody() {
 /// Out of descriptors: nobody is turned away, and everybody gets their turn.
 #[test]
 fn more_clients_than_descriptors_are_forwarded_in_turn() {
-    for limit in ["23", "24"] {
+    for limit in [23, 24] {
         let target = target();
-        let address = target.local_addr().unwrap().to_string();
-        let script = format!("ulimit -n {limit} && exec \"$0\" --listen 127.0.0.1:0 \"$1\"");
-        let mut limited = Command::new("sh");
-        limited.args(["-c", &script, env!("CARGO_BIN_EXE_proxy"), &address]);
-        let proxy = Proxy::spawn(&mut limited);
+        let proxy = Proxy::spawn(&mut limited(PROXY, limit), &target);
         let echo = thread::spawn(move || {
             for _ in 0..40 {
                 let stream = patient(target.accept().unwrap().0);
@@ -305,12 +252,7 @@ fn more_clients_than_descriptors_are_forwarded_in_turn() {
             }
         });
         let clients: Vec<_> = (0..40).map(|_| proxy.connect()).collect();
-        #[cfg(target_os = "linux")]
-        {
-            let before = proxy.processor_ticks();
-            thread::sleep(Duration::from_millis(500));
-            proxy.did_nothing_since(before);
-        }
+        proxy.rests();
         for client in clients {
             send(&client, b"there and back", 1);
             receive(&client, b"there and back", 1);
@@ -340,21 +282,18 @@ fn who_refuses_ends_the_connection_and_makes_room() {
 fn what_is_wrong_with_the_command_line_is_one_line() {
     let taken = target();
     let address = taken.local_addr().unwrap().to_string();
-    for arguments in [
-        &[][..],
-        &["nowhere"],
-        &["127.0.0.1:1", "127.0.0.1:2"],
-        &["127.0.0.1:1", "--timeout", "0"],
-        &["127.0.0.1:1", "--clients", "0"],
-        &["127.0.0.1:1", "--wrong"],
-        &["127.0.0.1:1", "--listen", "nowhere"],
-        &["127.0.0.1:1", "--listen", &address],
-    ] {
-        let output = program(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("proxy: "), "{errors}");
-    }
-    let help = program(&["--help"]).output().unwrap();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+    refuses(
+        "proxy",
+        PROXY,
+        &[
+            &[],
+            &["nowhere"],
+            &["127.0.0.1:1", "127.0.0.1:2"],
+            &["127.0.0.1:1", "--timeout", "0"],
+            &["127.0.0.1:1", "--clients", "0"],
+            &["127.0.0.1:1", "--wrong"],
+            &["127.0.0.1:1", "--listen", "nowhere"],
+            &["127.0.0.1:1", "--listen", &address],
+        ],
+    );
 }

@@ -1,34 +1,26 @@
 //! Drives the supervisor as somebody who reads what it prints.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod support;
+
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::{Program, come_to_rest, refuses};
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_supervisor"))
-}
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_supervisor");
 
-struct Supervisor {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
+struct Supervisor(Program);
 
 impl Supervisor {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = program().args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        Self(Program::start(Command::new(SUPERVISOR).args(arguments)).gently())
     }
 
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "the output ended");
-        assert_eq!(line.pop(), Some('\n'));
-        line
+        self.0.line()
     }
 
     /// Reads on until a line starts so, and returns the rest of it.
@@ -40,28 +32,9 @@ impl Supervisor {
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
-    }
-
     /// Ends it, and returns what it printed until then.
-    fn end(mut self, signal: Signal) -> String {
-        self.signal(signal);
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        rest
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            // So that its programs end as well: they may wait for a reader.
-            self.signal(Signal::SIGTERM);
-            let _ = std::io::copy(&mut self.lines, &mut std::io::sink());
-            let _ = self.child.wait();
-        }
+    fn end(self, signal: Signal) -> String {
+        self.0.end(signal)
     }
 }
 
@@ -137,26 +110,11 @@ fn a_program_that_never_stops_writing_holds_nobody_up() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn nobody_reads_and_nobody_turns() {
-    let ticks = |pid: &str| -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
-        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    };
     let mut supervisor = Supervisor::start(&["loud=exec yes"]);
     let loud = supervisor.wait_for("loud: started as ");
-    let pids = [supervisor.child.id().to_string(), loud];
     supervisor.wait_for("loud: y");
-    let silence = || {
-        let before: u64 = pids.iter().map(|pid| ticks(pid)).sum();
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let spent = pids.iter().map(|pid| ticks(pid)).sum::<u64>() - before;
-        println!("{spent} ticks of 10 ms in half a second");
-        spent < 10
-    };
-    // At first both fill what there is of buffers.
-    assert!((0..20).any(|_| silence()), "they never rest");
+    come_to_rest(&[supervisor.0.pid(), Pid::from_raw(loud.parse().unwrap())]);
     supervisor.end(Signal::SIGTERM);
 }
 
@@ -173,11 +131,9 @@ fn what_does_not_want_to_end_is_killed() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    for arguments in [&[][..], &["nameless"], &["=sh"], &["--back-off", "x", "a=b"], &["--wrong"]] {
-        let output = program().args(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("supervisor: "), "{errors}");
-    }
-    assert!(program().arg("--help").output().unwrap().status.success());
+    refuses(
+        "supervisor",
+        SUPERVISOR,
+        &[&[], &["nameless"], &["=sh"], &["--back-off", "x", "a=b"], &["--wrong"]],
+    );
 }

@@ -1,10 +1,12 @@
 //! Drives the recorder as somebody at a terminal does: over a pseudo-terminal of our own.
 #![cfg(target_os = "linux")]
 
+mod support;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -127,6 +129,17 @@ fn much_output_arrives_whole_however_late_it_is_read() {
 }
 
 #[test]
+fn nobody_reads_and_nobody_turns() {
+    let mut session = Session::start("unread", &["sh", "-c", "echo $$; exec yes"]);
+    session.wait_for("\r\ny\r\n");
+    let program = session.seen.split("\r\n").next().unwrap().parse().unwrap();
+    let recorder = Pid::from_raw(i32::try_from(session.child.id()).unwrap());
+    support::come_to_rest(&[recorder, Pid::from_raw(program)]);
+    kill(recorder, Signal::SIGTERM).unwrap();
+    assert_eq!(session.end().0, Some(1));
+}
+
+#[test]
 fn what_runs_on_in_the_background_holds_nobody_up() {
     let script = "trap '' HUP; sleep 3600 & echo $!";
     let session = Session::start("background", &["sh", "-c", script]);
@@ -137,13 +150,8 @@ fn what_runs_on_in_the_background_holds_nobody_up() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    for arguments in [&["true"][..], &["--wrong"], &["--to"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terminal"));
-        let output = command.args(arguments).stdin(std::process::Stdio::null()).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("terminal: "), "{errors}");
-    }
+    let program = env!("CARGO_BIN_EXE_terminal");
+    support::refuses("terminal", program, &[&["true"], &["--wrong"], &["--to"]]);
     let session = Session::start("missing", &["/no/such/program"]);
     let (code, shown, _) = session.end();
     assert_eq!(code, Some(2));

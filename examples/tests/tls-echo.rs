@@ -1,31 +1,26 @@
 //! Drives the TLS server as clients do: over real connections, with its certificate verified.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, thread};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use support::{LONG, Program, come_to_rest, pattern, refuses};
 
-const LONG: Option<Duration> = Some(Duration::from_secs(30));
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tls-echo"));
-    command.args(arguments);
-    command
-}
+const TLS_ECHO: &str = env!("CARGO_BIN_EXE_tls-echo");
 
 struct Server {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    program: Program,
     address: String,
     trust: Arc<ClientConfig>,
 }
@@ -37,24 +32,17 @@ impl Server {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tls-echo");
         fs::create_dir_all(&folder).unwrap();
         let certificate = folder.join(name);
-        let mut command = program(&["--listen", "127.0.0.1:0", "--self-signed"]);
-        command.arg(&certificate).args(arguments).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let address = first.strip_prefix("listening on ").expect("it says where").trim().to_owned();
+        let mut command = Command::new(TLS_ECHO);
+        command.args(["--listen", "127.0.0.1:0", "--self-signed"]).arg(&certificate);
+        let (program, address) = Program::listening(command.args(arguments));
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
         let trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Self { child, lines, address, trust: Arc::new(trust) }
+        Self { program, address, trust: Arc::new(trust) }
     }
 
     fn tcp(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(LONG).unwrap();
-        stream.set_write_timeout(LONG).unwrap();
-        stream
+        support::connect(&self.address)
     }
 
     fn connect(&self) -> Client {
@@ -62,24 +50,9 @@ impl Server {
         StreamOwned::new(ClientConnection::new(Arc::clone(&self.trust), name).unwrap(), self.tcp())
     }
 
-    fn interrupt(mut self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-        assert!(self.child.wait().unwrap().success());
+    fn interrupt(self) {
+        assert_eq!(self.program.end(Signal::SIGINT), "");
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pattern(seed: usize, count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 31 + at / 251 + seed * 7).to_le_bytes()[0]).collect()
 }
 
 fn assert_echoes(client: &mut Client, seed: usize, count: usize) {
@@ -142,14 +115,6 @@ fn a_handshake_that_does_not_go_on_is_ended() {
     assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0);
 }
 
-/// Processor time that a process has used, in ticks of 10 ms.
-#[cfg(target_os = "linux")]
-fn processor_ticks(child: &Child) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-}
-
 #[test]
 fn a_client_that_does_not_read_is_not_read_from() {
     let server = Server::start("pressure", &[]);
@@ -170,13 +135,7 @@ fn a_client_that_does_not_read_is_not_read_from() {
         }
         while client.conn.wants_write() && client.conn.write_tls(&mut client.sock).is_ok() {}
     }
-    #[cfg(target_os = "linux")]
-    {
-        let before = processor_ticks(&server.child);
-        thread::sleep(Duration::from_millis(500));
-        let used = processor_ticks(&server.child) - before;
-        assert!(used <= 5, "{used}0 ms of 500 ms");
-    }
+    come_to_rest(&[server.program.pid()]);
     let mut other = server.connect();
     assert_echoes(&mut other, 2, 1000);
     // All of it comes back when the client reads again.
@@ -208,20 +167,17 @@ fn a_client_that_does_not_read_is_not_read_from() {
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
     let server = Server::start("errors", &[]);
-    for arguments in [
-        &[][..],
-        &["--self-signed", "/no/such/directory/file"],
-        &["--certificate", "/dev/null", "--key", "/dev/null"],
-        &["--certificate", "/no", "--key", "/no"],
-        &["--self-signed", "/dev/null", "--listen", &server.address],
-        &["--idle", "-1"],
-        &["--wrong"],
-    ] {
-        let output = program(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("tls-echo: "), "{errors}");
-    }
-    let help = program(&["--help"]).output().unwrap();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+    refuses(
+        "tls-echo",
+        TLS_ECHO,
+        &[
+            &[],
+            &["--self-signed", "/no/such/directory/file"],
+            &["--certificate", "/dev/null", "--key", "/dev/null"],
+            &["--certificate", "/no", "--key", "/no"],
+            &["--self-signed", "/dev/null", "--listen", &server.address],
+            &["--idle", "-1"],
+            &["--wrong"],
+        ],
+    );
 }

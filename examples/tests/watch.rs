@@ -1,6 +1,8 @@
 //! Drives the directory watcher: changes files, and reads what it says.
 #![cfg(unix)]
 
+mod support;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -131,18 +133,9 @@ fn so_many_changes_do_not_wait_for_their_time() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    for arguments in [
-        &["/no/such/directory"][..],
-        &["/dev/null"],
-        &["--poll", "/no"],
-        &["--every", "x"],
-        &["-w"],
-    ] {
-        let output = program(arguments).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{errors}");
-        assert!(errors.starts_with("watch: "), "{errors}");
-    }
-    let help = program(&["--help"]).output().unwrap();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Usage:"));
+    support::refuses(
+        "watch",
+        env!("CARGO_BIN_EXE_watch"),
+        &[&["/no/such/directory"], &["/dev/null"], &["--poll", "/no"], &["--every", "x"], &["-w"]],
+    );
 }
