@@ -46,7 +46,7 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
     let close = closes || request.version != Some(1);
     let has_body = header("Transfer-Encoding").is_some()
         || header("Content-Length").is_some_and(|value| value != b"0");
-    let response = match request.method {
+    let mut response = match request.method {
         // Where the next request begins is not known.
         _ if has_body => failure("413 Content Too Large", true),
         _ if request.version == Some(1) && header("Host").is_none() => {
@@ -54,9 +54,9 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         }
         Some(method @ ("GET" | "HEAD")) => {
             let path = request.path.and_then(|target| find(root, target)).ok_or(NotFound.into());
-            match path.and_then(|path| Ok((open(&path)?, path))) {
-                Ok(((file, length), path)) => Response {
-                    head: head("200 OK", length, media_type(&path), close),
+            match path.and_then(|path| open(&path)) {
+                Ok((file, length, media_type)) => Response {
+                    head: head("200 OK", length, media_type, close),
                     body: (method == "GET").then_some((file, length)),
                     close,
                 },
@@ -66,6 +66,11 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         }
         _ => failure("405 Method Not Allowed", close),
     };
+    if request.method == Some("HEAD") {
+        // What the text of a failure would be the client takes for the next response.
+        let end = response.head.windows(4).position(|part| part == b"\r\n\r\n");
+        response.head.truncate(end.map_or(0, |end| end + 4));
+    }
     Some((length, response))
 }
 
@@ -114,8 +119,8 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// A regular file, or the index of a directory. Anything else could block.
-fn open(path: &Path) -> io::Result<(File, u64)> {
+/// A regular file, or the index of a directory, with its length and type. Anything else could block.
+fn open(path: &Path) -> io::Result<(File, u64, &'static str)> {
     let index = path.join("index.html");
     let path = if path.is_dir() { &index } else { path };
     if !path.is_file() {
@@ -123,18 +128,18 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     }
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    Ok((file, length))
+    Ok((file, length, media_type(path)))
 }
 
 fn media_type(path: &Path) -> &'static str {
     match path.extension().and_then(|extension| extension.to_str()) {
-        None | Some("html") => "text/html",
+        Some("html") => "text/html",
         Some("css") => "text/css",
         Some("js") => "text/javascript",
         Some("txt" | "md") => "text/plain",
         Some("png") => "image/png",
         Some("jpg" | "jpeg") => "image/jpeg",
         Some("svg") => "image/svg+xml",
-        Some(_) => "application/octet-stream",
+        _ => "application/octet-stream",
     }
 }

@@ -105,6 +105,14 @@ fn one_connection_serves_many_requests() {
     let (status, headers) = client.head();
     assert_eq!((status, &*headers["content-length"]), (200, "13"));
     assert_eq!(headers["content-type"], "text/plain");
+    // Failures come without their text as well: it would be taken for the next response.
+    for (target, status) in [("missing", 404), ("empty", 200), ("sub%20dir", 200)] {
+        client.send(&format!("HEAD /{target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let (answered, headers) = client.head();
+        assert_eq!(answered, status, "{target}");
+        let html = headers["content-type"] == "text/html";
+        assert_eq!(html, target == "sub%20dir", "{target}: {headers:?}");
+    }
     for (target, status) in [("/hello.txt", 200), ("", 404), ("/../secret", 404)] {
         assert_eq!(client.get(&format!("http://test{target}")).0, status, "{target}");
     }
