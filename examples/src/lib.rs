@@ -20,7 +20,7 @@ pub mod signals;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::write_some;
+pub use unix::{set_nonblocking, shell, write_some};
 #[cfg(windows)]
 mod windows;
 

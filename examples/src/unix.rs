@@ -4,6 +4,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::server::Source;
 
@@ -14,6 +18,33 @@ impl<C: AsRef<TcpStream>> AsFd for Source<C> {
             Self::Client(client) => client.as_ref().as_fd(),
         }
     }
+}
+
+/// Makes what nobody else has open non-blocking.
+///
+/// # Errors
+///
+/// Those of fcntl(2).
+pub fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Starts what sh(1) is to run, in a process group of its own, and returns the non-blocking end of a
+/// pipe to which all of its output goes.
+///
+/// # Errors
+///
+/// Those of pipe(2), fork(2) and execve(2).
+pub fn shell(script: &str) -> io::Result<(Child, ChildStdout)> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("exec 2>&1\n{script}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn()?;
+    let output = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    set_nonblocking(&output)?;
+    Ok((child, output))
 }
 
 /// Whether connect(2) goes on in the background.

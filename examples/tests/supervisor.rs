@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Program, come_to_rest, refuses};
+use support::{Program, come_to_rest, limited, refuses};
 
 const SUPERVISOR: &str = env!("CARGO_BIN_EXE_supervisor");
 
@@ -116,6 +116,18 @@ fn nobody_reads_and_nobody_turns() {
     supervisor.wait_for("loud: y");
     come_to_rest(&[supervisor.0.pid(), Pid::from_raw(loud.parse().unwrap())]);
     supervisor.end(Signal::SIGTERM);
+}
+
+/// Out of descriptors: what cannot be started waits its turn, and what runs goes on.
+#[test]
+fn more_programs_than_descriptors() {
+    let programs: Vec<_> =
+        (0..20).map(|at| format!("p{at}=while echo x; do sleep 1; done")).collect();
+    let mut command = limited(SUPERVISOR, 20);
+    let mut supervisor = Supervisor(Program::start(command.args(&programs)).gently());
+    while !supervisor.line().ends_with("(os error 24)") {}
+    supervisor.wait_for("p0: x");
+    supervisor.end(Signal::SIGINT);
 }
 
 #[test]

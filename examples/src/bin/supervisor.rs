@@ -33,8 +33,7 @@ mod supervisor {
     use std::fs::File;
     use std::io::{self, Read};
     use std::os::fd::{AsFd, BorrowedFd};
-    use std::os::unix::process::CommandExt;
-    use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+    use std::process::{Child, ChildStdout, ExitCode};
     use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
@@ -45,8 +44,9 @@ mod supervisor {
     use selectors_examples::back_off::BackOff;
     use selectors_examples::cli::{Outcome, seconds};
     use selectors_examples::lines::{Lines, append};
+    use selectors_examples::relay::ready;
     use selectors_examples::signals::{Signals, stop_flag};
-    use selectors_examples::write_some;
+    use selectors_examples::{shell, write_some};
     use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
     /// The most that is kept for who reads what we print: beyond it, the programs have to wait.
@@ -132,7 +132,7 @@ mod supervisor {
         let programs = options.programs.into_iter().map(program).collect();
         let mut supervisor = Supervisor { selector, screen, unwritten: Vec::new(), programs };
         while !stop.load(Ordering::Acquire) {
-            let next = supervisor.start()?;
+            let next = supervisor.start();
             supervisor.wait(next)?;
         }
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
@@ -147,9 +147,9 @@ mod supervisor {
 
     impl Supervisor {
         /// Starts what is due, and returns when the next program is, unless nobody reads.
-        fn start(&mut self) -> Outcome<Option<Instant>> {
+        fn start(&mut self) -> Option<Instant> {
             if self.unwritten.len() >= MOST {
-                return Ok(None);
+                return None;
             }
             let now = Instant::now();
             for program in &mut self.programs {
@@ -157,25 +157,26 @@ mod supervisor {
                     continue;
                 }
                 program.back_off.started(now);
-                // What goes to standard error goes to the same pipe.
-                let script = format!("exec 2>&1\n{}", program.command);
-                let mut command = Command::new("sh");
-                command.arg("-c").arg(script).stdin(Stdio::null()).stdout(Stdio::piped());
-                match command.process_group(0).spawn() {
-                    Ok(mut child) => {
+                let started = shell(&program.command).and_then(|(mut child, output)| {
+                    let (output, lines) = (Source::Output(output), Lines::of(&program.name));
+                    if let Err(refused) = self.selector.register(output, Interest::READ, lines) {
+                        child.kill()?;
+                        child.wait()?;
+                        return Err(refused.into());
+                    }
+                    Ok(child)
+                });
+                match started {
+                    Ok(child) => {
                         let started = format!("started as {}", child.id());
                         append(&program.name, started.as_bytes(), &mut self.unwritten);
-                        if let Some(output) = child.stdout.take().map(Source::Output) {
-                            let lines = Lines::of(&program.name);
-                            self.selector.register(output, Interest::READ, lines)?;
-                        }
                         program.child = Some(child);
                     }
                     Err(error) => program.ended(&error.to_string(), &mut self.unwritten),
                 }
             }
             let waiting = self.programs.iter().filter(|program| program.child.is_none());
-            Ok(waiting.map(|program| program.due).min())
+            waiting.map(|program| program.due).min()
         }
 
         /// Waits once, and serves what is ready.
@@ -200,7 +201,7 @@ mod supervisor {
             match key.fileobj {
                 Source::Output(output) => {
                     let mut buffer = [0; 8 * 1024];
-                    let count = output.read(&mut buffer)?;
+                    let Some(count) = ready(output.read(&mut buffer))? else { return Ok(()) };
                     key.data.push(&buffer[..count], &mut self.unwritten);
                     if count == 0 {
                         key.data.end(&mut self.unwritten);

@@ -42,11 +42,11 @@ mod session {
 
     use lexopt::{Arg, Parser};
     use pty_process::blocking as pty;
-    use rustix::fs::OFlags;
     use rustix::io::Errno;
     use rustix::termios::{tcgetwinsize, tcsetwinsize};
     use selectors::{DefaultSelector, Events, Interest, Token};
     use selectors_examples::cli::{Outcome, Stop};
+    use selectors_examples::set_nonblocking;
     use selectors_examples::tty::{self, Raw};
     use signal_hook::consts::{SIGCHLD, SIGWINCH};
     use signal_hook::low_level::pipe;
@@ -92,7 +92,7 @@ mod session {
         }
         let (master, slave) = pty::open()?;
         let master = File::from(OwnedFd::from(master));
-        rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
+        set_nonblocking(&master)?;
         tcsetwinsize(&master, tcgetwinsize(&tty)?)?;
         let child = pty::Command::new(&options.program)
             .args(&options.arguments)
