@@ -3,12 +3,9 @@
 //!
 //! ```
 //! use selectors::{DefaultSelector, Events, Interest};
-//! use selectors_examples::acceptor::{Acceptor, ROUND, listen};
+//! use selectors_examples::acceptor::{Acceptor, listen};
 //! use std::net::TcpStream;
 //! use std::os::fd::OwnedFd;
-//!
-//! /// The most connections at a time.
-//! const MOST: usize = 100;
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let mut selector = DefaultSelector::new()?;
@@ -23,13 +20,9 @@
 //!     selector.select_into_until(&mut events, acceptor.deadline())?;
 //!     acceptor.expire(&mut selector)?;
 //!     for event in &events {
-//!         if event.token() != listener {
-//!             continue;
-//!         }
-//!         for _ in 0..ROUND {
-//!             let room = MOST - (selector.len() - 1);
-//!             let Ok(Some((stream, _))) = acceptor.accept(&mut selector, room) else { break };
-//!             selector.register(OwnedFd::from(stream), Interest::READ, ())?;
+//!         if event.token() == listener {
+//!             // At most 100 clients at a time.
+//!             acceptor.admit(&mut selector, 100, |stream| Ok(OwnedFd::from(stream)))?;
 //!         }
 //!     }
 //! }
@@ -116,6 +109,33 @@ impl Acceptor {
             self.pause(selector)?;
         }
         accepted
+    }
+
+    /// Accepts who is waiting, one round at most, and watches each connection for
+    /// [`Interest::READ`]. There may be so many `clients` beside the listener.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Selector::modify`]. A connection that cannot be watched is closed.
+    pub fn admit<F: AsSource, B: Backend>(
+        &mut self,
+        selector: &mut Selector<F, (), B>,
+        clients: usize,
+        mut source: impl FnMut(TcpStream) -> io::Result<F>,
+    ) -> Result<Vec<Token>, Error> {
+        let mut admitted = Vec::new();
+        for _ in 0..ROUND {
+            let room = (clients + 1).saturating_sub(selector.len());
+            let Ok(Some((stream, _))) = self.accept(selector, room) else { break };
+            let registered = source(stream)
+                .and_then(|source| Ok(selector.register(source, Interest::READ, ())?));
+            match registered {
+                Ok(token) => admitted.push(token),
+                // Out of watches or memory, say: the others are served on.
+                Err(_) => self.pause(selector)?,
+            }
+        }
+        Ok(admitted)
     }
 
     /// Parks the listener for a moment: an accepted connection could not be served, say.
@@ -226,6 +246,25 @@ mod tests {
             assert_eq!(client.local_addr().unwrap(), *peer);
         }
         assert!(acceptor.accept(&mut selector, 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn so_many_clients_are_admitted_and_no_more() {
+        let mut selector = DefaultSelector::new().unwrap();
+        let listener = listen("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener =
+            selector.register(socket2::Socket::from(listener), Interest::READ, ()).unwrap();
+        let mut acceptor = Acceptor::new(listener);
+        let _clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        let source = |stream| Ok(socket2::Socket::from(stream));
+        let admitted = acceptor.admit(&mut selector, 2, source).unwrap();
+        assert_eq!(admitted.len(), 2);
+        assert!(selector.select(Some(Duration::ZERO)).unwrap().is_empty(), "it is parked");
+        selector.unregister(admitted[0]).unwrap();
+        acceptor.resume(&mut selector).unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 1);
+        assert_eq!(acceptor.admit(&mut selector, 2, source).unwrap().len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::{DefaultSelector, Events, Interest, Token};
-use selectors_examples::acceptor::{Acceptor, ROUND, listen};
+use selectors_examples::acceptor::{Acceptor, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::relay::{ready, write_some};
 use selectors_examples::server::Source;
@@ -146,18 +146,10 @@ impl Room {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        for _ in 0..ROUND {
-            // One of the sources is the listener.
-            let room = (self.options.clients + 1).saturating_sub(self.selector.len());
-            let accepted = self.acceptor.accept(&mut self.selector, room);
-            let Ok(Some((stream, _))) = accepted else { break };
-            let client = Source::Client(Client::new(stream));
-            match self.selector.register(client, Interest::READ, ()) {
-                Ok(client) => self.tell(client, "Your name?\n"),
-                Err(_) => self.acceptor.pause(&mut self.selector)?,
-            }
+        let client = |stream| Ok(Source::Client(Client::new(stream)));
+        for client in self.acceptor.admit(&mut self.selector, self.options.clients, client)? {
+            self.tell(client, "Your name?\n");
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::{DefaultSelector, Events, Interest, Token};
-use selectors_examples::acceptor::{Acceptor, ROUND, listen};
+use selectors_examples::acceptor::{Acceptor, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::http::{self, LARGEST_HEAD, Response};
 use selectors_examples::send_file;
@@ -202,18 +202,11 @@ impl Server {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        for _ in 0..ROUND {
-            // One of the sources is the listener.
-            let room = (self.options.clients + 1).saturating_sub(self.selector.len());
-            let accepted = self.acceptor.accept(&mut self.selector, room);
-            let Ok(Some((stream, _))) = accepted else { break };
-            let client = Client::new(stream);
-            match self.selector.register(Source::Client(client), Interest::READ, ()) {
-                Ok(token) => self.go_on(token, Some(Interest::READ))?,
-                Err(_) => self.acceptor.pause(&mut self.selector)?,
-            }
+        let client = |stream| Ok(Source::Client(Client::new(stream)));
+        let clients = self.options.clients;
+        for token in self.acceptor.admit(&mut self.selector, clients, client)? {
+            self.go_on(token, Some(Interest::READ))?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use selectors::{DefaultSelector, Events, Interest, Token};
-use selectors_examples::acceptor::{Acceptor, ROUND, listen};
+use selectors_examples::acceptor::{Acceptor, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
@@ -204,19 +204,13 @@ impl Server {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, as long as there is room.
     fn accept(&mut self) -> Outcome<()> {
-        for _ in 0..ROUND {
-            // One of the sources is the listener.
-            let room = (MOST + 1).saturating_sub(self.selector.len());
-            let accepted = self.acceptor.accept(&mut self.selector, room);
-            let Ok(Some((stream, _))) = accepted else { break };
-            let tls = ServerConnection::new(Arc::clone(&self.tls))?;
-            let client = Client { stream, tls, finished: false, timer: None };
-            match self.selector.register(Source::Client(client), Interest::READ, ()) {
-                Ok(token) => self.go_on(token, Some(Interest::READ))?,
-                Err(_) => self.acceptor.pause(&mut self.selector)?,
-            }
+        let client = |stream| {
+            let tls = ServerConnection::new(Arc::clone(&self.tls)).map_err(io::Error::other)?;
+            Ok(Source::Client(Client { stream, tls, finished: false, timer: None }))
+        };
+        for token in self.acceptor.admit(&mut self.selector, MOST, client)? {
+            self.go_on(token, Some(Interest::READ))?;
         }
         Ok(())
     }
