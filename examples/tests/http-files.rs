@@ -12,7 +12,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use selectors::{DefaultSelector, Interest};
-use support::{LONG, Program, come_to_rest, limited, pattern, refuses};
+use support::{LONG, Program, come_to_rest, pattern, refuses};
 
 const HTTP_FILES: &str = env!("CARGO_BIN_EXE_http-files");
 
@@ -170,7 +170,7 @@ fn rude_requests_get_an_answer_and_an_end() {
 #[test]
 #[cfg(target_os = "linux")]
 fn without_descriptors_for_files_it_says_so() {
-    let server = Server::spawn(limited(HTTP_FILES, 20).arg(env!("CARGO_MANIFEST_DIR")));
+    let server = Server::spawn(support::limited(HTTP_FILES, 20).arg(env!("CARGO_MANIFEST_DIR")));
     let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
     let open = format!("/proc/{}/fd", server.program.pid());
     while fs::read_dir(&open).unwrap().count() < 20 {

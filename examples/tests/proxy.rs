@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{LONG, Program, come_to_rest, limited, patient, refuses};
+use support::{LONG, Program, come_to_rest, has_used_little_memory, limited, patient, refuses};
 
 const PROXY: &str = env!("CARGO_BIN_EXE_proxy");
 const MEGABYTE: usize = 1_000_003;
@@ -44,16 +44,7 @@ impl Proxy {
     /// It waits for its peers, and has needed little memory so far.
     fn rests(&self) {
         come_to_rest(&[self.program.pid()]);
-        self.has_used_little_memory();
-    }
-
-    fn has_used_little_memory(&self) {
-        #[cfg(target_os = "linux")]
-        {
-            let peak = support::peak_memory(self.program.pid());
-            println!("a peak of {peak} kB of memory");
-            assert!(peak < 16 * 1024);
-        }
+        has_used_little_memory(self.program.pid());
     }
 
     fn interrupt(self) {
@@ -110,7 +101,7 @@ fn every_byte_arrives_and_each_half_is_closed_alone() {
         receive(&server, &up, megabytes());
         ends(&server);
     });
-    proxy.has_used_little_memory();
+    has_used_little_memory(proxy.program.pid());
     println!("{} MB each way in {:?}", megabytes(), start.elapsed());
     // One half is closed, and the other works on.
     send(&server, &down, 4);
