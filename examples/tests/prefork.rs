@@ -6,11 +6,12 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Program, come_to_rest, limited, refuses};
+use support::{LONG, Program, come_to_rest, limited, refuses};
 
 const PREFORK: &str = env!("CARGO_BIN_EXE_prefork");
 
@@ -117,6 +118,16 @@ fn a_worker_that_ends_is_replaced_and_the_others_go_on() {
         }
     }
     server.end(Signal::SIGTERM);
+}
+
+#[test]
+fn workers_end_with_their_parent() {
+    let server = Server::start(3);
+    server.program.signal(Signal::SIGKILL);
+    let deadline = Instant::now() + LONG.unwrap();
+    while TcpStream::connect(&server.address).is_ok() {
+        assert!(Instant::now() < deadline, "somebody still listens");
+    }
 }
 
 #[test]

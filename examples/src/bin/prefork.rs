@@ -33,6 +33,7 @@ mod prefork {
     use std::collections::BTreeSet;
     use std::net::TcpListener;
     use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
     use std::process::ExitCode;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,6 @@ mod prefork {
 
     /// How long to wait with a new worker.
     const PAUSE: Duration = Duration::from_millis(250);
-
     /// How long workers have to end.
     const GRACE: Duration = Duration::from_secs(5);
 
@@ -80,6 +80,7 @@ mod prefork {
         Listener(TcpListener),
         Client(Client),
         Signals(Signals),
+        Parent(UnixStream),
     }
 
     impl AsFd for Source {
@@ -88,6 +89,7 @@ mod prefork {
                 Self::Listener(listener) => listener.as_fd(),
                 Self::Client(client) => client.as_ref().as_fd(),
                 Self::Signals(signals) => signals.as_fd(),
+                Self::Parent(parent) => parent.as_fd(),
             }
         }
     }
@@ -98,6 +100,9 @@ mod prefork {
         listener: Token,
         signals: Token,
         stop: Arc<AtomicBool>,
+        /// The parent alone keeps it open, so that the workers learn of its end.
+        alive: Option<UnixStream>,
+        parent: Token,
         workers: BTreeSet<Pid>,
     }
 
@@ -114,7 +119,10 @@ mod prefork {
         let listener = selector.register_with(source, Interest::empty(), (), mode)?;
         let signals = Source::Signals(Signals::new(&[SIGCHLD, SIGINT, SIGTERM])?);
         let signals = selector.register(signals, Interest::READ, ())?;
-        let mut server = Server { selector, listener, signals, stop, workers: BTreeSet::new() };
+        let (alive, parent) = UnixStream::pair()?;
+        let parent = selector.register(Source::Parent(parent), Interest::empty(), ())?;
+        let (alive, workers) = (Some(alive), BTreeSet::new());
+        let mut server = Server { selector, listener, signals, stop, alive, parent, workers };
         say(format_args!("listening on {address}"));
         match server.keep(options.workers)? {
             Role::Parent => server.end()?,
@@ -200,6 +208,8 @@ mod prefork {
             drop(self.selector.unregister(self.signals)?);
             let signals = Source::Signals(Signals::new(&[SIGINT, SIGTERM])?);
             self.signals = self.selector.register(signals, Interest::READ, ())?;
+            self.alive = None;
+            self.selector.modify(self.parent, Interest::READ)?;
             self.selector.modify(self.listener, Interest::READ)?;
             let mut acceptor = Acceptor::new(self.listener);
             let mut events = Events::new();
@@ -220,15 +230,15 @@ mod prefork {
                             }
                         }
                         Some(Source::Client(client)) => {
-                            if let Ok(Some(interest)) =
-                                client.serve(event.is_readable(), &mut buffer)
-                            {
+                            let next = client.serve(event.is_readable(), &mut buffer);
+                            if let Ok(Some(interest)) = next {
                                 self.selector.modify(token, interest)?;
                             } else {
                                 drop(self.selector.unregister(token)?);
                                 acceptor.resume(&mut self.selector)?;
                             }
                         }
+                        Some(Source::Parent(_)) => return Ok(()),
                         Some(Source::Signals(_)) | None => {}
                     }
                 }
