@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +63,9 @@ impl Changes {
     /// Reports and forgets them.
     pub fn report(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
         for (name, change) in std::mem::take(&mut self.0) {
-            line(format_args!("{change} {}", Path::new(&name).display()));
+            // What could confuse a terminal, or looks like another line.
+            let name = name.to_string_lossy().replace(char::is_control, "?");
+            line(format_args!("{change} {name}"));
         }
     }
 }
@@ -94,5 +95,12 @@ mod tests {
             assert_eq!(lines, expected, "{history:?}");
             assert!(changes.is_empty());
         }
+    }
+
+    #[test]
+    fn each_change_is_one_line() {
+        let mut changes = Changes::default();
+        changes.add("a\nremoved b\x1b[2J".into(), Created);
+        changes.report(|line| assert_eq!(line.to_string(), "created a?removed b?[2J"));
     }
 }

@@ -70,7 +70,7 @@ fn people_hear_each_other_by_name() {
     }
     // A name and two lines in three pieces.
     bob.say("bo");
-    bob.say("b\r\nhel");
+    bob.say("b\r\n\r\n \r\nhel");
     bob.say("lo, \x1b[1mann\x07\r\nsecond\nnever complete");
     assert_eq!(bob.hear(), "* Welcome, bob");
     for heard in ["* bob has come", "bob: hello, [1mann", "bob: second"] {

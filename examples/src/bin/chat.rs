@@ -160,6 +160,7 @@ impl Room {
         }
         while let Some(line) = self.client(token).and_then(Client::next_line) {
             match self.client(token).and_then(|client| client.name.clone()) {
+                Some(_) if line.is_empty() => {}
                 Some(name) => self.broadcast(token, &format!("{name}: {line}\n")),
                 None => self.introduce(token, line),
             }
