@@ -8,6 +8,9 @@ pub mod first_loop {}
 #[doc = include_str!("guide/back_pressure.md")]
 pub mod back_pressure {}
 
+#[doc = include_str!("guide/connecting.md")]
+pub mod connecting {}
+
 #[doc = include_str!("guide/file_objects.md")]
 pub mod file_objects {}
 
