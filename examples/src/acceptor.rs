@@ -43,6 +43,9 @@ use socket2::SockRef;
 /// How many connections to accept before the others have their turn.
 pub const ROUND: usize = 64;
 
+/// How many connections may be pending, if the system allows so many.
+const QUEUE: i32 = 4096;
+
 /// How long to wait with accepting after it failed, unless something is closed before.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -60,6 +63,9 @@ pub fn listen(address: &str) -> io::Result<TcpListener> {
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })?;
     listener.set_nonblocking(true)?;
+    // The standard library asks for 128. Of a crowd that comes at once the system leaves the others
+    // without an answer, and they ask again after a second.
+    let _ = SockRef::from(&listener).listen(QUEUE);
     Ok(listener)
 }
 
