@@ -172,19 +172,23 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Accepts again, if the listener was parked: something was closed, so that there is room.
+    /// Accepts again, if the listener was parked: something was closed, so that there is room. If
+    /// the system refuses to watch it, later.
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::modify`].
+    /// Those of [`Selector::modify`] that are not the system's.
     pub fn resume<F, T, B: Backend>(
         &mut self,
         selector: &mut Selector<F, T, B>,
     ) -> Result<(), Error> {
         self.retry = None;
         if self.parked {
-            selector.modify(self.listener, Interest::READ)?;
-            self.parked = false;
+            match selector.modify(self.listener, Interest::READ) {
+                Ok(()) => self.parked = false,
+                Err(Error::Os { .. }) => self.retry = Some(Instant::now() + PAUSE),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -220,6 +224,7 @@ fn accept(listener: &SockRef<'_>) -> io::Result<Option<(TcpStream, SocketAddr)>>
 mod tests {
     use super::*;
     use selectors::DefaultSelector;
+    use selectors_testkit::scripted::Scripted;
 
     const LONG: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -271,6 +276,25 @@ mod tests {
         acceptor.resume(&mut selector).unwrap();
         assert_eq!(selector.select(LONG).unwrap().len(), 1);
         assert_eq!(acceptor.admit(&mut selector, 2, source).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_listener_that_the_system_refuses_to_watch_is_tried_again() {
+        let (backend, script) = Scripted::new();
+        let mut selector = Selector::with_backend(backend);
+        let listener = listen("127.0.0.1:0").unwrap();
+        let listener = selector.register(listener, Interest::READ, ()).unwrap();
+        let mut acceptor = Acceptor::new(listener);
+        acceptor.accept(&mut selector, 0).unwrap();
+        script.refuse(ErrorKind::StorageFull.into());
+        acceptor.resume(&mut selector).unwrap();
+        assert!(acceptor.deadline().is_some());
+        acceptor.resume(&mut selector).unwrap();
+        assert!(acceptor.deadline().is_none());
+        assert_eq!(selector.get(listener).unwrap().events, Interest::READ);
+        selector.unregister(listener).unwrap();
+        acceptor.parked = true;
+        assert!(acceptor.resume(&mut selector).is_err(), "the listener is gone");
     }
 
     #[test]

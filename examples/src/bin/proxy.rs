@@ -226,8 +226,10 @@ impl Proxy {
             return self.close(token);
         }
         let (wanted_here, wanted_there) = (here.interest(there), there.interest(here));
-        self.selector.modify(token, wanted_here)?;
-        Ok(self.selector.modify(peer, wanted_there)?)
+        let modified = self.selector.modify(token, wanted_here);
+        // Watching what was parked can fail, which ends these two alone.
+        let modified = modified.and_then(|()| self.selector.modify(peer, wanted_there));
+        if modified.is_err() { self.close(token) } else { Ok(()) }
     }
 
     /// Lets both ends go, which makes room.
