@@ -63,8 +63,8 @@ pub fn listen(address: &str) -> io::Result<TcpListener> {
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })?;
     listener.set_nonblocking(true)?;
-    // The standard library asks for 128. Of a crowd that comes at once the system leaves the others
-    // without an answer, and they ask again after a second.
+    // The standard library asks for 128. When the queue overflows, clients get no answer and try
+    // again after a second.
     let _ = SockRef::from(&listener).listen(QUEUE);
     Ok(listener)
 }
