@@ -130,7 +130,7 @@ def main():
         refuses(bare, "--backend", backend, "--listen", f"{host}:{port}")
         refuses(bare, "--backend", backend, "--listen", "nowhere")
         refuses(bare, "--backend", "no-such-backend")
-        # The log has to be read, or the server would wait for us to.
+        # Of a log that is not read, lines are lost in the end.
         lines = []
         thread = threading.Thread(target=lambda: lines.extend(server.stdout))
         thread.start()

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -68,7 +68,8 @@ pub fn count(text: &str) -> Result<usize, String> {
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Is set by Ctrl-C and SIGTERM, which end the wait of the selector that `waker` belongs to.
+    /// Is set by Ctrl-C and SIGTERM, which end the wait of the selector that `waker` belongs to. The
+    /// second one ends the program, which may be waiting for who reads what it prints.
     ///
     /// # Errors
     ///
@@ -77,7 +78,9 @@ impl Stop {
         let stop = Self(Arc::default());
         let flag = Arc::clone(&stop.0);
         ctrlc::set_handler(move || {
-            flag.store(true, Ordering::Release);
+            if flag.swap(true, Ordering::AcqRel) {
+                process::exit(130);
+            }
             let _ = waker.wake();
         })?;
         Ok(stop)

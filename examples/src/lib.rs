@@ -10,6 +10,7 @@ pub mod echo;
 pub mod executor;
 pub mod http;
 pub mod lines;
+pub mod log;
 pub mod relay;
 pub mod server;
 pub mod timers;

@@ -278,3 +278,15 @@ fn a_server_whose_log_is_closed_goes_on() {
     }
     assert_echoes(&mut client, 2);
 }
+
+#[test]
+fn a_server_whose_log_is_not_read_goes_on() {
+    let server = Server::start("poll");
+    // More lines than fit into a pipe.
+    for seed in 0..2000 {
+        assert_echoes(&mut server.connect(), seed);
+    }
+    let (summary, log) = server.interrupt();
+    assert_eq!(summary, "served 2000 connections, 2000000 bytes");
+    assert!(log.len() > 100_000, "{} bytes of log", log.len());
+}

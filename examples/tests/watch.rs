@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -138,4 +139,20 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
         env!("CARGO_BIN_EXE_watch"),
         &[&["/no/such/directory"], &["/dev/null"], &["--poll", "/no"], &["--every", "x"], &["-w"]],
     );
+}
+
+/// The second Ctrl-C ends it even while it waits for who reads what it prints.
+#[test]
+fn nobody_reads_and_it_ends() {
+    let mut watch = Watch::start("unread", &["--every", "0.01"]);
+    let pid = Pid::from_raw(i32::try_from(watch.child.id()).unwrap());
+    for at in 0..3000 {
+        File::create(watch.path(&format!("{at:080}"))).unwrap();
+    }
+    let deadline = Instant::now() + support::LONG.unwrap();
+    while watch.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it does not end");
+        kill(pid, Signal::SIGINT).unwrap();
+        std::thread::yield_now();
+    }
 }

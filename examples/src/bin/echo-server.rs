@@ -7,6 +7,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use selectors::BackendKind;
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::echo::Server;
+use selectors_examples::log::Log;
 
 const HELP: &str = "\
 Sends back to every client what it receives, until Ctrl-C.
@@ -30,8 +31,10 @@ fn main() -> ExitCode {
         let mut server = Server::bind(&options.listen, options.backend)?;
         let stop = Stop::on_interrupt(server.waker()?)?;
         say(format_args!("listening on {} ({})", server.address(), options.backend));
-        let summary = server.run(&stop, say)?;
-        say(format_args!("{summary}"));
+        let log = Log::new();
+        let summary = server.run(&stop, |line| log.line(line))?;
+        log.line(format_args!("{summary}"));
+        log.close();
         Ok(ExitCode::SUCCESS)
     })
 }

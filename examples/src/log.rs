@@ -1,0 +1,55 @@
+//! A log that no loop has to wait for.
+
+use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::say;
+
+/// How many lines may wait for who reads them.
+const MOST: usize = 10_000;
+
+/// How long to wait for who reads at the end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Prints lines in a thread of its own, since writing to a pipe or a terminal may block. When nobody
+/// reads, lines are lost.
+#[derive(Debug)]
+pub struct Log {
+    lines: SyncSender<String>,
+    ended: Receiver<()>,
+}
+
+impl Log {
+    /// An empty log.
+    #[must_use]
+    pub fn new() -> Self {
+        let (lines, waiting) = sync_channel::<String>(MOST);
+        let (end, ended) = channel();
+        thread::spawn(move || {
+            for line in waiting {
+                say(format_args!("{line}"));
+            }
+            drop(end);
+        });
+        Self { lines, ended }
+    }
+
+    /// Adds a line, if there is room.
+    pub fn line(&self, line: fmt::Arguments<'_>) {
+        let _ = self.lines.try_send(line.to_string());
+    }
+
+    /// Prints what is left, unless that takes long.
+    pub fn close(self) {
+        drop(self.lines);
+        let _ = self.ended.recv_timeout(GRACE);
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::new()
+    }
+}
