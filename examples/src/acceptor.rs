@@ -279,6 +279,23 @@ mod tests {
     }
 
     #[test]
+    fn a_round_ends_however_many_are_waiting() {
+        let mut selector = DefaultSelector::new().unwrap();
+        let listener = listen("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let source = |stream| Ok(socket2::Socket::from(stream));
+        let listener = selector.register(listener.into(), Interest::READ, ()).unwrap();
+        let mut acceptor = Acceptor::new(listener);
+        let _clients: Vec<_> =
+            (0..ROUND + 1).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for expected in [ROUND, 1] {
+            assert_eq!(selector.select(LONG).unwrap()[0].token(), listener);
+            let admitted = acceptor.admit(&mut selector, 1000, source).unwrap();
+            assert_eq!(admitted.len(), expected);
+        }
+    }
+
+    #[test]
     fn a_listener_that_the_system_refuses_to_watch_is_tried_again() {
         let (backend, script) = Scripted::new();
         let mut selector = Selector::with_backend(backend);
