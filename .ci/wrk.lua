@@ -1,5 +1,5 @@
--- For wrk(1): compares the body of each response with the file that is named as the argument, and
--- fails if one differs or if a connection does.
+-- For wrk(1): compares the body of each response with the file that is named as the argument. Exits
+-- with 1 if one differs or a connection fails, and with 3 if there is none.
 
 local threads = {}
 
@@ -33,7 +33,9 @@ function done(summary, latency, requests)
     for _, count in pairs(summary.errors) do
         failed = failed + count
     end
-    if failed > 0 or same == 0 then
+    if failed > 0 then
         os.exit(1)
+    elseif same == 0 then
+        os.exit(3)
     end
 end
