@@ -286,8 +286,7 @@ mod tests {
         let source = |stream| Ok(socket2::Socket::from(stream));
         let listener = selector.register(listener.into(), Interest::READ, ()).unwrap();
         let mut acceptor = Acceptor::new(listener);
-        let _clients: Vec<_> =
-            (0..ROUND + 1).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let _clients: Vec<_> = (0..=ROUND).map(|_| TcpStream::connect(address).unwrap()).collect();
         for expected in [ROUND, 1] {
             assert_eq!(selector.select(LONG).unwrap()[0].token(), listener);
             let admitted = acceptor.admit(&mut selector, 1000, source).unwrap();
