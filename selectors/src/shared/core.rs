@@ -157,7 +157,7 @@ impl<T> Core<T> {
         };
         // The waiter must find it as soon as the kernel has heard of it.
         let token = Token::new(index, slot.publish(watch, data));
-        match self.start(&mut changes, source, token, watch) {
+        match self.start(&mut changes, fd, token, watch) {
             Ok(keeper) => {
                 slot.accept();
                 Ok(changes.insert(token, fd, keeper))
@@ -214,7 +214,7 @@ impl<T> Core<T> {
     fn start(
         &self,
         changes: &mut Changes,
-        source: BorrowedSource<'_>,
+        fd: RawSource,
         token: Token,
         watch: Watch,
     ) -> io::Result<Keeper> {
@@ -222,20 +222,20 @@ impl<T> Core<T> {
             return Ok(Keeper::Nobody);
         }
         if let Some(changer) = &mut changes.changer {
-            if changer.register(source, token, watch)? {
+            if register_raw_with(&mut **changer, fd, token, watch)? {
                 return Ok(Keeper::Kernel);
             }
         }
-        self.with_backend(&changes.waker, |backend| backend.register(source, token, watch))?;
+        self.with_backend(&changes.waker, |backend| register_raw(backend, fd, token, watch))?;
         Ok(Keeper::Backend)
     }
 
     /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
-    /// the same.
+    /// the same. Whoever has the file object passes what it is now.
     pub(super) fn modify(
         &self,
         token: Token,
-        source: BorrowedSource<'_>,
+        source: Option<BorrowedSource<'_>>,
         again: bool,
         watch: impl FnOnce(Watch) -> Watch,
     ) -> Result<()> {
@@ -251,11 +251,12 @@ impl<T> Core<T> {
         check(&self.capabilities, fd, new)?;
         // Armed before the kernel is, or an event that comes at once would be dropped.
         let old = slot.arm(new);
-        let changed = if keeper == Keeper::Nobody && backend::raw(source) != fd {
-            // An odd file object, whose descriptor is not what it was.
+        let replaced = source.is_some_and(|source| backend::raw(source) != fd);
+        let changed = if keeper == Keeper::Nobody && replaced {
+            // An odd file object, or another one, whose descriptor is not what was registered.
             Err(backend::bad_source())
         } else if keeper == Keeper::Nobody {
-            self.start(&mut changes, source, token, new)
+            self.start(&mut changes, fd, token, new)
         } else if new.interest.is_empty() {
             let stopped = self.stop(&mut changes, fd, keeper, token, old.watch());
             stopped.map(|()| Keeper::Nobody)

@@ -99,6 +99,48 @@ impl<T> Registrar<T> {
         }
     }
 
+    /// Watches a source for something else, by its token: as [`Source::modify`], for those who do
+    /// not have the [`Source`], such as the thread that waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::modify`]; [`Error::NotRegistered`](crate::Error::NotRegistered) once the
+    /// source was unregistered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Mode, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let registrar = selector.registrar();
+    /// let source = registrar.register_with(ours, Interest::WRITE, (), Mode::OneShot)?;
+    /// for _ in 0..3 {
+    ///     for event in selector.select(None)? {
+    ///         assert_eq!(event.token(), source.token());
+    ///         registrar.modify(event.token(), Interest::WRITE)?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn modify(&self, token: Token, interest: Interest) -> Result<()> {
+        self.core.modify(token, None, false, |watch| Watch::new(interest, watch.mode))
+    }
+
+    /// As [`modify`](Self::modify), changing the [`Mode`] too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) where
+    /// the backend does not have the mode.
+    pub fn modify_with(&self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
+        self.core.modify(token, None, false, |_| Watch::new(interest, mode))
+    }
+
     /// A waker, with which other threads can end a `select`.
     #[must_use]
     pub fn waker(&self) -> Waker {
@@ -148,7 +190,7 @@ impl<T> fmt::Debug for Registrar<T> {
 /// # }
 /// ```
 #[must_use = "dropping it unregisters and closes the file object"]
-pub struct Source<F: AsSource, T = ()> {
+pub struct Source<F, T = ()> {
     // Dropped first: what is closed must not be watched.
     registration: Registration<T>,
     fileobj: F,
@@ -165,13 +207,63 @@ impl<T> Drop for Registration<T> {
     }
 }
 
-impl<F: AsSource, T> Source<F, T> {
+impl<F, T> Source<F, T> {
     /// Names the source in events.
     #[must_use]
     pub fn token(&self) -> Token {
         self.registration.token
     }
 
+    /// The file object, to change it; to read, `&source` is enough where `&F` is, as for sockets.
+    ///
+    /// It is to keep its descriptor. One that is replaced is closed while it is watched, and what
+    /// took its place is not watched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::io::{BufRead, BufReader, Write};
+    /// use std::os::fd::{AsFd, BorrowedFd};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// struct Lines(BufReader<UnixStream>);
+    ///
+    /// impl AsFd for Lines {
+    ///     fn as_fd(&self) -> BorrowedFd<'_> {
+    ///         self.0.get_ref().as_fd()
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let lines = Lines(BufReader::new(ours));
+    /// let mut source = selector.registrar().register(lines, Interest::READ, ())?;
+    /// theirs.write_all(b"hello\n")?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// let mut line = String::new();
+    /// source.get_mut().0.read_line(&mut line)?;
+    /// assert_eq!(line, "hello\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.fileobj
+    }
+
+    /// Unregisters the source and gives the file object back.
+    ///
+    /// A wait that begins after this has returned does not report it; one that was going on may.
+    #[must_use = "dropping the file object closes it"]
+    pub fn into_inner(self) -> F {
+        let Self { registration, fileobj } = self;
+        drop(registration);
+        fileobj
+    }
+}
+
+impl<F: AsSource, T> Source<F, T> {
     /// Watches for something else, and arms a one-shot source that has fired. With an empty
     /// interest the source is parked.
     ///
@@ -234,21 +326,11 @@ impl<F: AsSource, T> Source<F, T> {
 
     fn change(&self, again: bool, watch: impl FnOnce(Watch) -> Watch) -> Result<()> {
         let Registration { core, token } = &self.registration;
-        core.modify(*token, backend::source(&self.fileobj), again, watch)
-    }
-
-    /// Unregisters the source and gives the file object back.
-    ///
-    /// A wait that begins after this has returned does not report it; one that was going on may.
-    #[must_use = "dropping the file object closes it"]
-    pub fn into_inner(self) -> F {
-        let Self { registration, fileobj } = self;
-        drop(registration);
-        fileobj
+        core.modify(*token, Some(backend::source(&self.fileobj)), again, watch)
     }
 }
 
-impl<F: AsSource, T> Deref for Source<F, T> {
+impl<F, T> Deref for Source<F, T> {
     type Target = F;
 
     fn deref(&self) -> &F {
@@ -256,7 +338,7 @@ impl<F: AsSource, T> Deref for Source<F, T> {
     }
 }
 
-impl<F: AsSource + fmt::Debug, T> fmt::Debug for Source<F, T> {
+impl<F: fmt::Debug, T> fmt::Debug for Source<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source")
             .field("token", &self.token())
