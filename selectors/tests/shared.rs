@@ -77,6 +77,34 @@ fn modifying_is_effective_in_the_wait_that_is_going_on() {
 }
 
 #[test]
+fn a_token_changes_its_own_source_and_no_other() {
+    everywhere(|mut selector, kind| {
+        let registrar = selector.registrar();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let parked = Interest::empty();
+        let source = registrar.register_with(&ours, parked, 1, Mode::OneShot).unwrap();
+        let old = source.token();
+        for _ in 0..3 {
+            registrar.modify(old, Interest::WRITE).unwrap();
+            assert_eq!(tokens(&selector.select(None).unwrap()), [old], "{kind}");
+        }
+        drop(source);
+        // Their slot becomes vacant, and is used again.
+        assert!(selector.select(NOW).unwrap().is_empty());
+        let source = registrar.register(&ours, parked, 2).unwrap();
+        let refused = registrar.modify(old, Interest::WRITE);
+        assert!(
+            matches!(refused, Err(Error::NotRegistered { token, .. }) if token == old),
+            "{kind}"
+        );
+        assert!(selector.select(NOW).unwrap().is_empty(), "{kind}: it is another source");
+        registrar.modify_with(source.token(), Interest::WRITE, Mode::OneShot).unwrap();
+        assert_eq!(tokens(&selector.select(None).unwrap()), [source.token()], "{kind}");
+        assert!(selector.select(NOW).unwrap().is_empty(), "{kind}: one-shot");
+    });
+}
+
+#[test]
 fn what_is_parked_is_silent_until_it_is_not() {
     everywhere(|mut selector, kind| {
         for mode in [Mode::Level, Mode::OneShot] {

@@ -53,6 +53,7 @@ struct Changes {
 
 #[derive(Debug, Clone, Copy)]
 struct Source {
+    token: Token,
     fd: RawSource,
     keeper: Keeper,
 }
@@ -69,14 +70,13 @@ enum Keeper {
 }
 
 impl Changes {
-    fn token_of<T>(&self, slots: &Chunks<Slot<T>>, fd: RawSource) -> Option<Token> {
-        let slot = u32::try_from(self.by_descriptor.get(fd)?).ok()?;
-        Some(Token::new(slot, slots.get(slot)?.state().generation()))
+    fn token_of(&self, fd: RawSource) -> Option<Token> {
+        self.sources.get(self.by_descriptor.get(fd)?)?.map(|source| source.token)
     }
 
     fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) -> Token {
         let index = token.slot() as usize;
-        self.sources[index] = Some(Source { fd, keeper });
+        self.sources[index] = Some(Source { token, fd, keeper });
         self.by_descriptor.insert(fd, index);
         self.len += 1;
         token
@@ -87,7 +87,7 @@ impl Changes {
             return Err(Error::Closed);
         }
         let source = self.sources.get_mut(token.slot() as usize).and_then(Option::as_mut);
-        source.ok_or(Error::NotRegistered { token })
+        source.filter(|source| source.token == token).ok_or(Error::NotRegistered { token })
     }
 }
 
@@ -185,7 +185,7 @@ impl<T> Core<T> {
         if !is_plausible(fd) {
             return Err(failed(backend::bad_source()));
         }
-        if let Some(token) = changes.token_of(&self.slots, fd) {
+        if let Some(token) = changes.token_of(fd) {
             return Err(Error::AlreadyRegistered { fd, token });
         }
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
@@ -241,7 +241,7 @@ impl<T> Core<T> {
     ) -> Result<()> {
         self.check_fork()?;
         let mut changes = lock(&self.changes);
-        let Source { fd, keeper } = *changes.source(token)?;
+        let Source { fd, keeper, .. } = *changes.source(token)?;
         let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
         let old = slot.state();
         let new = watch(old.watch());
@@ -287,7 +287,7 @@ impl<T> Core<T> {
             return;
         }
         let mut changes = lock(&self.changes);
-        let Ok(&mut Source { fd, keeper }) = changes.source(token) else { return };
+        let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
         let Some(slot) = self.slots.get(token.slot()) else { return };
         if keeper != Keeper::Nobody {
             // An error would mean that it still is watched: a ghost, which the waiter gets rid of.
@@ -378,9 +378,8 @@ impl<T> Core<T> {
         let mut calls = 0;
         let slots = &self.slots;
         let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
-            let Source { fd, keeper } = (*source)?;
+            let Source { token, fd, keeper } = (*source)?;
             let state = slots.get(index)?.state();
-            let token = Token::new(index, state.generation());
             let watched = keeper != Keeper::Nobody && state.is_armed();
             watched.then(|| Registered { fd, token, watch: state.watch() })
         });
@@ -443,8 +442,7 @@ impl<T> Core<T> {
                     if source.keeper == Keeper::Nobody {
                         continue;
                     }
-                    let (token, watch) =
-                        (Token::new(index, slot.state().generation()), slot.state().watch());
+                    let (token, watch) = (source.token, slot.state().watch());
                     match watch_raw(backend, changer.as_deref_mut(), source.fd, token, watch) {
                         Ok(keeper) => source.keeper = keeper,
                         Err(error) if is_open(source.fd) => {

@@ -48,7 +48,7 @@ impl<T> Registrar<T> {
     /// A [`RegisterError`] with the file object and the data in it, and as its reason one of those
     /// of [`Selector::register`](crate::Selector::register), or
     /// [`Error::Closed`](crate::Error::Closed) when the selector is gone.
-    pub fn register<F: AsSource + 'static>(
+    pub fn register<F: AsSource>(
         &self,
         fileobj: F,
         interest: Interest,
@@ -82,7 +82,7 @@ impl<T> Registrar<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn register_with<F: AsSource + 'static>(
+    pub fn register_with<F: AsSource>(
         &self,
         fileobj: F,
         interest: Interest,
@@ -163,8 +163,8 @@ impl<T> fmt::Debug for Registrar<T> {
 /// A file object that is registered with a [`SharedSelector`](super::SharedSelector).
 ///
 /// It dereferences to the file object. Dropping it unregisters the source and then drops the file
-/// object, so that no descriptor is closed while it is watched: also forgetting it, which leaks
-/// both, does not do that.
+/// object, so that no descriptor is closed while it is watched. Forgetting it leaks both. (One that
+/// has borrowed its file object, and is forgotten, leaves it watched until it is closed.)
 ///
 /// Its methods can be called from any thread, and are effective in the wait that is going on when
 /// they return.
