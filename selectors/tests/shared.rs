@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use selectors::{
-    BackendKind, Error, Events, Interest, Mode, Registrar, SharedSelector, Source, Token,
+    BackendKind, DefaultSelector, Error, Events, Interest, Mode, Registrar, SharedSelector, Source,
+    Token,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -567,4 +568,26 @@ fn sources_can_be_of_different_types() {
         registrar.register(theirs.into(), Interest::READ, ()).unwrap();
     assert_ne!(first.token(), second.token());
     assert_eq!(selector.len(), 2);
+}
+
+#[test]
+fn the_descriptor_is_readable_while_there_is_something_to_report() {
+    everywhere(|mut selector, kind| {
+        if !selector.capabilities().nesting {
+            return;
+        }
+        let mut outer: DefaultSelector<OwnedFd> = DefaultSelector::new().unwrap();
+        let own = selector.descriptor().unwrap();
+        assert_eq!(own.as_raw_fd(), selector.descriptor().unwrap().as_raw_fd(), "{kind}");
+        outer.register(own.try_clone_to_owned().unwrap(), Interest::READ, ()).unwrap();
+        assert!(outer.select(NOW).unwrap().is_empty(), "{kind}");
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let registrar = selector.registrar();
+        let source = registrar.register_with(ours, Interest::WRITE, 1, Mode::OneShot).unwrap();
+        assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}");
+        assert_eq!(tokens(&selector.select(NOW).unwrap()), [source.token()], "{kind}");
+        assert!(outer.select(NOW).unwrap().is_empty(), "{kind}: it was reported");
+        selector.waker().wake().unwrap();
+        assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}: a wake is something");
+    });
 }

@@ -21,6 +21,8 @@ pub use std::os::fd::BorrowedFd as BorrowedSource;
 /// The number of a file descriptor. On Windows: of a socket.
 pub use std::os::fd::RawFd as RawSource;
 
+pub(crate) use std::os::fd::OwnedFd as OwnedSource;
+
 /// Borrows the source of a file object.
 pub(crate) fn source<F: AsSource + ?Sized>(fileobj: &F) -> BorrowedSource<'_> {
     fileobj.as_fd()

@@ -24,8 +24,8 @@ use socket as source;
 
 pub use source::{AsSource, BorrowedSource, RawSource};
 pub(crate) use source::{
-    bad_source, borrow, check_open, is_exhausted, is_open, is_plausible, pause, preserve_errno,
-    raw, source,
+    OwnedSource, bad_source, borrow, check_open, is_exhausted, is_open, is_plausible, pause,
+    preserve_errno, raw, source,
 };
 
 // Whether the process is a child that inherited a selector.

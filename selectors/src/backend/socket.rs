@@ -14,6 +14,7 @@ pub use std::os::windows::io::BorrowedSocket as BorrowedSource;
 pub use std::os::windows::io::RawSocket as RawSource;
 
 use std::os::windows::io::AsRawSocket;
+pub(crate) use std::os::windows::io::OwnedSocket as OwnedSource;
 
 /// Borrows the source of a file object.
 pub(crate) fn source<F: AsSource + ?Sized>(fileobj: &F) -> BorrowedSource<'_> {

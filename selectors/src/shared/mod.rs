@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 mod core;
@@ -17,7 +17,9 @@ mod sync;
 use self::core::{Core, DynBackend};
 pub use self::handles::{Registrar, Source};
 use self::slots::{Chunks, Settled};
-use crate::backend::{self, Backend, Capabilities, DefaultBackend, RawSource};
+use crate::backend::{
+    self, Backend, BorrowedSource, Capabilities, DefaultBackend, OwnedSource, RawSource,
+};
 use crate::event::Flags;
 use crate::timeout::{Deadline, ghost_pause};
 use crate::waker::Wake;
@@ -108,6 +110,8 @@ pub struct SharedSelector<T = ()> {
     wake: Wake,
     /// What users have, which ends a `select`.
     user: Wake,
+    /// A duplicate of the backend's descriptor, once somebody has asked for it.
+    front: OnceLock<OwnedSource>,
     /// Slots that are to become vacant.
     retired: Vec<u32>,
     /// Per slot, where in the list its event stands.
@@ -208,6 +212,7 @@ impl<T> SharedSelector<T> {
             data: Chunks::new(),
             wake,
             user,
+            front: OnceLock::new(),
             retired: Vec::new(),
             places: Vec::new(),
             interruptible: false,
@@ -486,11 +491,20 @@ impl<T> SharedSelector<T> {
     /// # }
     /// ```
     pub fn after_fork(&mut self) -> Result<()> {
+        self.forget_inherited();
         let Self { core, wake, user, .. } = self;
         core.after_fork(|backend| {
             (*wake, *user) = wakes(backend, |_| false)?;
             Ok((wake.waker(), user.waker()))
         })
+    }
+
+    /// In a child of fork(2): gives up the parent's descriptor. That of a kqueue is not inherited,
+    /// and its number may be another file's, which must not be closed.
+    fn forget_inherited(&mut self) {
+        if self.core.check_fork().is_err() {
+            std::mem::forget(self.front.take());
+        }
     }
 
     /// The data of a source, without a lock, until the next wait. `None` if it is not registered
@@ -550,6 +564,44 @@ impl<T> SharedSelector<T> {
         self.data.get_mut(token.slot())?.get_mut()
     }
 
+    /// The selector's own descriptor, which another selector can watch: it is readable there when
+    /// this one has something to report. `None` where the backend has none, as poll and select, or
+    /// where there are too many open files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let inner = SharedSelector::new()?;
+    /// # #[cfg(target_os = "linux")] {
+    /// let mut outer = DefaultSelector::new()?;
+    /// outer.register(inner.descriptor().expect("epoll has one"), Interest::READ, ())?;
+    /// assert!(outer.select(Some(Duration::ZERO))?.is_empty());
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let _source = inner.registrar().register(ours, Interest::WRITE, ())?;
+    /// assert_eq!(outer.select(None)?.len(), 1);
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias("fileno", "as_fd"))]
+    pub fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        self.core.check_fork().ok()?;
+        if self.front.get().is_none() {
+            let made = self
+                .core
+                .desk
+                .with(|| Ok(()), |backend| backend.descriptor()?.try_clone_to_owned().ok());
+            let _ = self.front.set(made.ok().flatten().flatten()?);
+        }
+        self.front.get().map(backend::source)
+    }
+
     /// How many sources are registered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -606,6 +658,7 @@ fn merge(list: &mut Vec<Event>, places: &mut Vec<u32>) {
 
 impl<T> Drop for SharedSelector<T> {
     fn drop(&mut self) {
+        self.forget_inherited();
         self.core.close();
     }
 }
