@@ -4,8 +4,8 @@
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ macro_rules! for_each_shared_case {
             $($before)*
             shared_1_registering_is_effective_in_the_wait
             shared_1_modifying_is_effective_in_the_wait
+            shared_1_a_token_modifies_its_own_source_alone
             shared_1_parking_and_unregistering_are_effective_in_the_wait
             shared_1_a_refusal_is_returned_to_the_caller
             shared_2_what_was_unregistered_is_not_reported
@@ -41,6 +42,7 @@ macro_rules! for_each_shared_case {
             shared_3_data_goes_in_the_next_wait
             shared_4_no_arming_is_lost
             shared_4_a_one_shot_is_reported_once_for_each_arming
+            shared_4_a_one_shot_that_fired_does_not_end_waits
             shared_5_changes_do_not_wait_for_a_busy_waiter
             shared_5_changes_do_not_end_the_select
             shared_6_files_and_edges_are_as_ever
@@ -124,6 +126,17 @@ fn selector<B: Backend + Send + 'static, T>(
     case.declared_or_refused(declared, SharedSelector::with_backend(backend))
 }
 
+/// As [`selector`], with the number of times that it has had the backend wait.
+fn counted<B: Backend + Send + 'static, T>(
+    case: &Case<'_, B>,
+) -> Result<Option<(SharedSelector<T>, Arc<AtomicU32>)>, Stop> {
+    let backend = Counted { backend: case.backend()?, waits: Arc::default() };
+    let waits = Arc::clone(&backend.waits);
+    let declared = backend.capabilities().waker;
+    let selector = case.declared_or_refused(declared, SharedSelector::with_backend(backend))?;
+    Ok(selector.map(|selector| (selector, waits)))
+}
+
 /// Makes a change in another thread while this one waits; returns what came of both.
 fn during_a_wait<B: Backend, T: Send, R: Send>(
     case: &Case<'_, B>,
@@ -173,6 +186,34 @@ fn shared_1_modifying_is_effective_in_the_wait<B: Backend + Send + 'static>(
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
     Ok(())
+}
+
+fn shared_1_a_token_modifies_its_own_source_alone<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    case.did("armed a parked one-shot source by its token, from another thread while waiting");
+    let (ours, _theirs) = ready()?;
+    let ours = Arc::new(ours);
+    let parked = Interest::empty();
+    let source = registrar.register_with(Arc::clone(&ours), parked, 1, Mode::OneShot)?;
+    let old = source.token();
+    for _ in 0..20 {
+        let change = || Ok(registrar.modify(old, Interest::READ)?);
+        let ((), events) = during_a_wait(case, &mut selector, change)?;
+        case.only(&events, old)?;
+    }
+    case.did("unregistered it, registered another in its place, and used the old token");
+    drop(source);
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    let source = registrar.register(ours, parked, 2)?;
+    let refused = registrar.modify(old, Interest::READ);
+    let is_right = matches!(refused, Err(Error::NotRegistered { .. }));
+    case.expect_that(is_right, "Error::NotRegistered", &refused)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    registrar.modify_with(source.token(), Interest::READ, Mode::Level)?;
+    case.only(&selector.select(case.long())?, source.token()).map(drop)
 }
 
 fn shared_1_parking_and_unregistering_are_effective_in_the_wait<B: Backend + Send + 'static>(
@@ -262,12 +303,7 @@ fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send + 'static>(
 fn shared_2_what_was_unregistered_does_not_end_waits<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let backend = Counted { backend: case.backend()?, waits: Arc::default() };
-    let waits = Arc::clone(&backend.waits);
-    if !backend.capabilities().waker {
-        return Ok(());
-    }
-    let mut selector = SharedSelector::with_backend(backend)?;
+    let Some((mut selector, waits)) = counted::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     case.did("unregistered a ready source, which something else keeps open, and waited for 20 ms");
     let (ours, _theirs) = ready()?;
@@ -423,22 +459,42 @@ fn shared_4_a_one_shot_is_reported_once_for_each_arming<B: Backend + Send + 'sta
     Ok(())
 }
 
+fn shared_4_a_one_shot_that_fired_does_not_end_waits<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some((mut selector, waits)) = counted::<B, ()>(case)? else { return Ok(()) };
+    case.did("waited for a ready one-shot source, and then for 20 ms more");
+    let (ours, _theirs) = ready()?;
+    let source = selector.registrar().register_with(ours, Interest::READ, (), Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, source.token())?;
+    let before = waits.load(Ordering::Relaxed);
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+    let calls = waits.load(Ordering::Relaxed) - before;
+    case.expect_that(calls <= 10, "at most 10 calls of the backend's wait", calls)
+}
+
 fn shared_5_changes_do_not_wait_for_a_busy_waiter<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     case.did("made changes in another thread while the waiter was not waiting");
-    let thread = thread::spawn(move || -> Result<_, Stop> {
-        let (ours, theirs) = ready()?;
-        let source = registrar.register(ours, Interest::READ, 1)?;
-        source.park()?;
-        source.modify(Interest::READ)?;
-        Ok((source, theirs))
+    let (done, changed) = mpsc::channel();
+    thread::spawn(move || {
+        let change = || -> Result<_, Stop> {
+            let (ours, theirs) = ready()?;
+            let source = registrar.register(ours, Interest::READ, 1)?;
+            source.park()?;
+            source.modify(Interest::READ)?;
+            Ok((source, theirs))
+        };
+        // Nobody receives it if it took too long.
+        let _ = done.send(change());
     });
     // It would be for ever if the change waited for the next wait.
-    let joined = thread.join().map_err(|_| Stop::broken("  the thread panicked"))?;
-    let (source, _theirs) = joined?;
+    let changed = changed.recv_timeout(case.long().unwrap_or(Duration::MAX));
+    let changed = changed.map_err(|_| Stop::broken("  the changes did not return"))?;
+    let (source, _theirs) = changed?;
     case.only(&selector.select(case.long())?, source.token())?;
     case.did("made changes in the thread that waits");
     source.modify_with(Interest::READ, Mode::OneShot)?;
