@@ -126,10 +126,13 @@ fn selector<B: Backend + Send + 'static, T>(
     case.declared_or_refused(declared, SharedSelector::with_backend(backend))
 }
 
+/// A selector, and how often it has had its backend wait.
+type CountedSelector<T> = (SharedSelector<T>, Arc<AtomicU32>);
+
 /// As [`selector`], with the number of times that it has had the backend wait.
 fn counted<B: Backend + Send + 'static, T>(
     case: &Case<'_, B>,
-) -> Result<Option<(SharedSelector<T>, Arc<AtomicU32>)>, Stop> {
+) -> Result<Option<CountedSelector<T>>, Stop> {
     let backend = Counted { backend: case.backend()?, waits: Arc::default() };
     let waits = Arc::clone(&backend.waits);
     let declared = backend.capabilities().waker;
