@@ -583,6 +583,10 @@ fn the_descriptor_is_readable_while_there_is_something_to_report() {
         assert!(outer.select(NOW).unwrap().is_empty(), "{kind}");
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let registrar = selector.registrar();
+        if kind == BackendKind::Epoll {
+            let itself = registrar.register(own.try_clone_to_owned().unwrap(), Interest::READ, 0);
+            assert!(itself.is_err(), "a selector that watches itself would be ready for ever");
+        }
         let source = registrar.register_with(ours, Interest::WRITE, 1, Mode::OneShot).unwrap();
         assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}");
         assert_eq!(tokens(&selector.select(NOW).unwrap()), [source.token()], "{kind}");
