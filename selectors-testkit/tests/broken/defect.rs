@@ -2,51 +2,63 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use nix::libc::{dev_t, ino_t};
-use nix::sys::stat::{SFlag, fstat};
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
-use selectors::{Event, Events, Readiness, Token, Watch};
-use selectors_testkit::fixtures::{is_open, with_raw};
+use selectors::{Event, Events, Token, Watch};
+use selectors_testkit::fixtures::with_raw;
+
+use super::variants::is_closed;
+
+pub(crate) type Answer = io::Result<()>;
+pub(crate) type Timeout = Option<Duration>;
+
+pub(crate) const NOW: Timeout = Some(Duration::ZERO);
 
 /// What is wrong. Each call goes to the right backend beneath, unless the defect says otherwise.
 pub(crate) trait Defect: Send {
-    fn capabilities(&self, beneath: &Beneath) -> Capabilities {
+    /// What the backend declares.
+    fn declares(&self, beneath: &Beneath) -> Capabilities {
         beneath.backend.capabilities()
     }
 
-    fn register(
-        &mut self,
-        beneath: &mut Beneath,
-        source: BorrowedSource<'_>,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        beneath.register(source, token, watch)
+    /// What the backend beneath is asked to watch.
+    fn asks(&mut self, new: Registered) -> Watch {
+        new.watch
     }
 
-    fn modify(
-        &mut self,
-        beneath: &mut Beneath,
-        fd: RawSource,
-        token: Token,
-        new: Watch,
-    ) -> io::Result<()> {
-        beneath.modify(fd, token, new)
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let watch = self.asks(new);
+        beneath.register(Registered::new(new.fd, new.token, watch))
     }
 
-    fn unregister(&mut self, beneath: &mut Beneath, fd: RawSource, token: Token) -> io::Result<()> {
-        beneath.unregister(fd, token)
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let watch = self.asks(new);
+        beneath.modify(Registered::new(new.fd, new.token, watch))
     }
 
-    fn wait(
-        &mut self,
-        beneath: &mut Beneath,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        beneath.wait(events, timeout)
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        beneath.unregister(old)
+    }
+
+    /// What a wait reports of what is new.
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let _ = beneath;
+        news
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        beneath.wait(events, timeout)?;
+        let news = events[before..].to_vec();
+        let reported = self.report(beneath, news.clone());
+        if reported != news {
+            let old = events[..before].to_vec();
+            events.clear();
+            events.extend(old.into_iter().chain(reported));
+        }
+        Ok(())
     }
 
     fn descriptor<'a>(&'a self, beneath: &'a Beneath) -> Option<BorrowedSource<'a>> {
@@ -64,13 +76,13 @@ pub(crate) trait Defect: Send {
     fn rebuild(
         &mut self,
         beneath: &mut Beneath,
-        sources: &mut dyn Iterator<Item = Registered>,
+        sources: Sources<'_>,
         events: &mut Events,
-    ) -> io::Result<()> {
+    ) -> Answer {
         beneath.backend.rebuild(sources, events)
     }
 
-    fn after_fork(&mut self, beneath: &mut Beneath) -> io::Result<()> {
+    fn after_fork(&mut self, beneath: &mut Beneath) -> Answer {
         beneath.backend.after_fork()?;
         beneath.sources.clear();
         Ok(())
@@ -82,6 +94,9 @@ pub(crate) trait Defect: Send {
     }
 }
 
+/// What a new kernel object is to watch.
+pub(crate) type Sources<'a> = &'a mut dyn Iterator<Item = Registered>;
+
 /// The right backend, and what it watches.
 pub(crate) struct Beneath {
     pub(crate) backend: Box<dyn Backend + Send>,
@@ -91,37 +106,27 @@ pub(crate) struct Beneath {
 }
 
 impl Beneath {
-    pub(crate) fn register(
-        &mut self,
-        source: BorrowedSource<'_>,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
-        self.backend.register(source, token, watch)?;
-        self.sources.insert(token, Registered::new(source.as_raw_fd(), token, watch));
+    pub(crate) fn register(&mut self, new: Registered) -> Answer {
+        with_raw(new.fd, |source| self.backend.register(source, new.token, new.watch))?;
+        self.sources.insert(new.token, new);
         Ok(())
     }
 
-    pub(crate) fn modify(&mut self, fd: RawSource, token: Token, new: Watch) -> io::Result<()> {
-        let old = self.watch(token)?;
-        self.backend.modify(fd, token, old, new)?;
-        self.sources.insert(token, Registered::new(fd, token, new));
+    pub(crate) fn modify(&mut self, new: Registered) -> Answer {
+        let old = self.watch(new.token)?;
+        self.backend.modify(new.fd, new.token, old, new.watch)?;
+        self.sources.insert(new.token, new);
         Ok(())
     }
 
-    pub(crate) fn unregister(&mut self, fd: RawSource, token: Token) -> io::Result<()> {
-        let watch = self.watch(token)?;
-        self.backend.unregister(fd, token, watch)?;
-        self.sources.remove(&token);
+    pub(crate) fn unregister(&mut self, old: Registered) -> Answer {
+        let watch = self.watch(old.token)?;
+        self.backend.unregister(old.fd, old.token, watch)?;
+        self.sources.remove(&old.token);
         Ok(())
     }
 
-    pub(crate) fn wait(
-        &mut self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, events: &mut Events, timeout: Timeout) -> Answer {
         let left = self.until.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "it goes on for ever");
         if timeout.is_some_and(|timeout| timeout <= left) {
@@ -134,15 +139,23 @@ impl Beneath {
     }
 
     /// What one wait brings, as a list of its own.
-    pub(crate) fn news(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
+    pub(crate) fn news(&mut self, timeout: Timeout) -> io::Result<Vec<Event>> {
         let mut events = Events::new();
         self.wait(&mut events, timeout)?;
         Ok(events.into_iter().collect())
     }
 
     pub(crate) fn watch(&self, token: Token) -> io::Result<Watch> {
-        let source = self.sources.get(&token).ok_or(io::ErrorKind::NotFound)?;
-        Ok(source.watch)
+        Ok(self.source(token).ok_or(io::ErrorKind::NotFound)?.watch)
+    }
+
+    pub(crate) fn source(&self, token: Token) -> Option<Registered> {
+        self.sources.get(&token).copied()
+    }
+
+    /// Whether this is a source whose descriptor was closed.
+    pub(crate) fn is_closed(&self, token: Token) -> bool {
+        self.sources.get(&token).is_some_and(is_closed)
     }
 }
 
@@ -166,27 +179,23 @@ impl Broken {
 
 impl Backend for Broken {
     fn capabilities(&self) -> Capabilities {
-        self.defect.capabilities(&self.beneath)
+        self.defect.declares(&self.beneath)
     }
 
-    fn register(
-        &mut self,
-        source: BorrowedSource<'_>,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        self.defect.register(&mut self.beneath, source, token, watch)
+    fn register(&mut self, source: BorrowedSource<'_>, token: Token, watch: Watch) -> Answer {
+        let new = Registered::new(source.as_raw_fd(), token, watch);
+        self.defect.register(&mut self.beneath, new)
     }
 
-    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
-        self.defect.modify(&mut self.beneath, fd, token, new)
+    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> Answer {
+        self.defect.modify(&mut self.beneath, Registered::new(fd, token, new))
     }
 
-    fn unregister(&mut self, fd: RawSource, token: Token, _watch: Watch) -> io::Result<()> {
-        self.defect.unregister(&mut self.beneath, fd, token)
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> Answer {
+        self.defect.unregister(&mut self.beneath, Registered::new(fd, token, watch))
     }
 
-    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Events, timeout: Timeout) -> Answer {
         self.defect.wait(&mut self.beneath, events, timeout)
     }
 
@@ -206,15 +215,11 @@ impl Backend for Broken {
         self.beneath.backend.owns(fd)
     }
 
-    fn rebuild(
-        &mut self,
-        sources: &mut dyn Iterator<Item = Registered>,
-        events: &mut Events,
-    ) -> io::Result<()> {
+    fn rebuild(&mut self, sources: Sources<'_>, events: &mut Events) -> Answer {
         self.defect.rebuild(&mut self.beneath, sources, events)
     }
 
-    fn after_fork(&mut self) -> io::Result<()> {
+    fn after_fork(&mut self) -> Answer {
         self.defect.after_fork(&mut self.beneath)
     }
 }
@@ -223,116 +228,4 @@ impl Drop for Broken {
     fn drop(&mut self) {
         self.defect.close(&mut self.beneath);
     }
-}
-
-// Defects that come in many variants.
-
-/// Tells something else than the kernel said of a source. Nothing at all is no event.
-pub(crate) struct Tells(pub(crate) fn(Readiness, Registered) -> Readiness);
-
-impl Defect for Tells {
-    fn wait(
-        &mut self,
-        beneath: &mut Beneath,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        for event in beneath.news(timeout)? {
-            let readiness = match beneath.sources.get(&event.token()) {
-                Some(&source) => (self.0)(event.readiness(), source),
-                None => event.readiness(),
-            };
-            if !readiness.is_empty() {
-                events.push(Event::new(event.token(), readiness));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Refuses to register some sources.
-pub(crate) struct Refuses(pub(crate) fn(BorrowedSource<'_>, Watch) -> io::Result<()>);
-
-impl Defect for Refuses {
-    fn register(
-        &mut self,
-        beneath: &mut Beneath,
-        source: BorrowedSource<'_>,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        (self.0)(source, watch)?;
-        beneath.register(source, token, watch)
-    }
-}
-
-/// Watches for something else than was asked for.
-pub(crate) struct Watches(pub(crate) fn(Watch) -> Watch);
-
-impl Defect for Watches {
-    fn register(
-        &mut self,
-        beneath: &mut Beneath,
-        source: BorrowedSource<'_>,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        beneath.register(source, token, (self.0)(watch))
-    }
-
-    fn modify(
-        &mut self,
-        beneath: &mut Beneath,
-        fd: RawSource,
-        token: Token,
-        new: Watch,
-    ) -> io::Result<()> {
-        beneath.modify(fd, token, (self.0)(new))
-    }
-}
-
-/// Waits for another time than was asked for.
-pub(crate) struct Times(pub(crate) fn(Duration) -> Duration);
-
-impl Defect for Times {
-    fn wait(
-        &mut self,
-        beneath: &mut Beneath,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        beneath.wait(events, timeout.map(self.0))
-    }
-}
-
-/// Declares what it does not have, or has what it does not declare.
-pub(crate) struct Declares(pub(crate) fn(&mut Capabilities));
-
-impl Defect for Declares {
-    fn capabilities(&self, beneath: &Beneath) -> Capabilities {
-        let mut capabilities = beneath.backend.capabilities();
-        (self.0)(&mut capabilities);
-        capabilities
-    }
-}
-
-// What several defects ask of a descriptor.
-
-/// What kind of file a descriptor is of: none if it is closed.
-pub(crate) fn kind(fd: RawSource) -> SFlag {
-    with_raw(fd, kind_of)
-}
-
-pub(crate) fn kind_of(source: BorrowedSource<'_>) -> SFlag {
-    let mode = fstat(source).map_or(0, |status| status.st_mode);
-    SFlag::from_bits_truncate(mode) & SFlag::S_IFMT
-}
-
-/// Which file a descriptor is of.
-pub(crate) fn file(fd: RawSource) -> Option<(dev_t, ino_t)> {
-    with_raw(fd, fstat).ok().map(|status| (status.st_dev, status.st_ino))
-}
-
-pub(crate) fn is_closed(source: &Registered) -> bool {
-    !is_open(source.fd)
 }

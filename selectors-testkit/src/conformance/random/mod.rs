@@ -30,10 +30,9 @@ const PROGRAMS: u64 = 24;
 /// How many steps a program has.
 const STEPS: usize = 80;
 
-/// How often a failing program is run to find a shorter one, and for how many times the patience
-/// of a case: a program that fails because something does not come takes its time.
+/// How often a failing program is run to find a shorter one, within the patience of a case: a
+/// program that fails because something does not come takes its time.
 const ATTEMPTS: usize = 300;
-const PATIENCES: u32 = 4;
 
 /// One step: what to do, and with what, each as a number that is taken modulo what there is. So
 /// every list of steps is a program, also one that others were left out of.
@@ -44,16 +43,24 @@ fn program(seed: u64) -> Vec<Step> {
     (0..STEPS).map(|_| std::array::from_fn(|_| numbers.byte())).collect()
 }
 
-/// What a program came to: what went wrong, and what was done until then.
-type Failure = (String, Vec<String>);
+/// What a program came to: what went wrong, what was done until then, and in how many steps.
+struct Failure {
+    why: String,
+    log: Vec<String>,
+    steps: usize,
+}
 
 fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
     let mut world = match World::new(case, terms) {
         Ok(world) => world,
-        Err(stop) => return Err((why(stop), Vec::new())),
+        Err(stop) => return Err(Failure { why: why(stop), log: Vec::new(), steps: 0 }),
     };
+    let mut taken = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        steps.iter().try_for_each(|&step| world.step(step))?;
+        for &step in steps {
+            taken += 1;
+            world.step(step)?;
+        }
         world.end()
     }));
     let stop = match outcome {
@@ -61,7 +68,7 @@ fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(
         Ok(Err(stop)) => stop,
         Err(_) => Stop::panicked("a panic"),
     };
-    Err((why(stop), world.into_log()))
+    Err(Failure { why: why(stop), log: world.into_log(), steps: taken })
 }
 
 fn why(stop: Stop) -> String {
@@ -71,24 +78,29 @@ fn why(stop: Stop) -> String {
     }
 }
 
-/// Leaves out what need not be there for the failure, in ever smaller pieces.
+/// Leaves out what need not be there for the failure: what comes after it, and then ever smaller
+/// pieces.
 fn shrink<B: Backend>(
     case: &Case<'_, B>,
     mut steps: Vec<Step>,
     mut failure: Failure,
     terms: Terms,
 ) -> Failure {
-    let (start, long) = (Instant::now(), case.patience * PATIENCES);
+    let start = Instant::now();
+    steps.truncate(failure.steps);
     let (mut size, mut attempts) = (steps.len() / 2, 0);
-    while size > 0 && attempts < ATTEMPTS && start.elapsed() < long {
+    while size > 0 && attempts < ATTEMPTS && start.elapsed() < case.patience {
         let mut at = 0;
-        while at < steps.len() && attempts < ATTEMPTS && start.elapsed() < long {
+        while at < steps.len() && attempts < ATTEMPTS && start.elapsed() < case.patience {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + size).min(steps.len()));
             attempts += 1;
             match run(case, &fewer, terms) {
                 Ok(()) => at += size,
-                Err(shorter) => (steps, failure) = (fewer, shorter),
+                Err(shorter) => {
+                    fewer.truncate(shorter.steps);
+                    (steps, failure) = (fewer, shorter);
+                }
             }
         }
         size /= 2;
@@ -115,7 +127,7 @@ fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
     for seed in first..first.saturating_add(programs) {
         let steps = program(seed);
         let Err(failure) = run(case, &steps, terms) else { continue };
-        let (why, log) = shrink(case, steps, failure, terms);
+        let Failure { why, log, .. } = shrink(case, steps, failure, terms);
         case.did(format!("ran random program {seed} (SELECTORS_RANDOM_SEED={seed}), shortened:"));
         for line in log {
             case.did(line);

@@ -1,0 +1,246 @@
+//! CLOSE: backends that do not see that a descriptor is closed, or another file's.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc::{dev_t, ino_t};
+use nix::sys::stat::SFlag;
+use selectors::backend::{RawSource, Registered};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token};
+
+use super::defect::{Answer, Beneath, Defect, Sources, Timeout};
+use super::row::{Row, epoll, poll, rows};
+use super::variants::{FilesBeside, Tells, file, is_closed};
+
+/// Passes the kernel's answer on when it unregisters what was closed.
+struct RefusesToForgetClosed;
+
+impl Defect for RefusesToForgetClosed {
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        if beneath.is_closed(old.token) {
+            return Err(Errno::EBADF.into());
+        }
+        beneath.unregister(old)
+    }
+}
+
+/// Leaves an entry behind when its number has become another file's.
+#[derive(Default)]
+struct LeavesTheReplaced(BTreeMap<Token, Option<(dev_t, ino_t)>>);
+
+impl Defect for LeavesTheReplaced {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.0.insert(new.token, file(new.fd));
+        beneath.register(new)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        let now = file(old.fd);
+        if now.is_some() && self.0.get(&old.token).is_some_and(|&then| then != now) {
+            return Ok(());
+        }
+        beneath.unregister(old)
+    }
+}
+
+/// Adds to what a number was watched for when it was closed.
+#[derive(Default)]
+struct InheritsInterests(BTreeMap<RawSource, Interest>);
+
+impl Defect for InheritsInterests {
+    fn register(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        new.watch.interest |= self.0.remove(&new.fd).unwrap_or(Interest::empty());
+        beneath.register(new)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        if beneath.is_closed(old.token) {
+            self.0.insert(old.fd, beneath.watch(old.token)?.interest);
+        }
+        beneath.unregister(old)
+    }
+}
+
+/// Keeps the kernel object when the kernel reports what nobody watches any more.
+struct KeepsGhosts;
+
+impl Defect for KeepsGhosts {
+    fn rebuild(&mut self, _: &mut Beneath, _: Sources<'_>, _: &mut Events) -> Answer {
+        Ok(())
+    }
+}
+
+/// Makes a new kernel object without some of what the old one had.
+struct RebuildsWithout(Mode);
+
+impl Defect for RebuildsWithout {
+    fn rebuild(&mut self, beneath: &mut Beneath, sources: Sources<'_>, _: &mut Events) -> Answer {
+        let mut others = sources.filter(|source| source.watch.mode != self.0);
+        beneath.backend.rebuild(&mut others, &mut Events::new())
+    }
+}
+
+/// Makes a new kernel object that other programs inherit.
+struct RebuildsInheritable;
+
+impl Defect for RebuildsInheritable {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        beneath.backend.rebuild(sources, events)?;
+        if let Some(own) = beneath.backend.descriptor() {
+            fcntl(own, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the kernel carry the number, and reports whatever token has that number now.
+#[derive(Default)]
+struct KnowsByNumber {
+    cookies: BTreeMap<Token, RawSource>,
+    current: BTreeMap<RawSource, Token>,
+}
+
+impl Defect for KnowsByNumber {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        self.cookies.insert(new.token, new.fd);
+        self.current.insert(new.fd, new.token);
+        Ok(())
+    }
+
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let current = |event: Event| {
+            let number = self.cookies.get(&event.token());
+            let token = number.and_then(|number| self.current.get(number));
+            Event::new(*token.unwrap_or(&event.token()), event.readiness())
+        };
+        news.into_iter().map(current).collect()
+    }
+}
+
+/// Says nothing of a closed descriptor, which the kernel keeps reporting.
+fn swallows_closed(readiness: Readiness, source: Registered) -> Readiness {
+    if is_closed(&source) { Readiness::empty() } else { readiness }
+}
+
+/// Calls a closed descriptor readable.
+fn closed_is_readable(readiness: Readiness, source: Registered) -> Readiness {
+    if is_closed(&source) { Readiness::READ } else { readiness }
+}
+
+/// Fails as a whole when one descriptor is closed, as select(2) does.
+struct FailsForOne;
+
+impl Defect for FailsForOne {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if beneath.sources.values().any(is_closed) {
+            return Err(Errno::EBADF.into());
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Looks at the closed descriptors alone when there are any.
+struct LooksAtClosedAlone;
+
+impl Defect for LooksAtClosedAlone {
+    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        if beneath.sources.values().any(is_closed) {
+            news.retain(|event| beneath.is_closed(event.token()));
+        }
+        news
+    }
+}
+
+/// Reports a closed descriptor each time, whatever its mode.
+struct RepeatsClosed;
+
+impl Defect for RepeatsClosed {
+    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        for closed in beneath.sources.values().filter(|source| is_closed(source)) {
+            if news.iter().all(|event| event.token() != closed.token) {
+                news.push(Event::new(closed.token, Readiness::ERROR));
+            }
+        }
+        news
+    }
+}
+
+rows! {
+    "CLOSE-1" closed_not_forgotten "answers EBADF when a closed source is unregistered"
+        poll RefusesToForgetClosed =>
+            mod_4_map_and_kernel_agree_after_a_descriptor_went
+            close_1_unregister_after_close
+            close_3_a_reused_number_inherits_no_interest
+            close_3_a_number_changes_hands_between_two_waits
+            close_4_a_duplicate_keeps_no_ghost
+            close_4_the_others_keep_their_state
+            close_4_a_ghost_does_not_make_it_spin
+            close_4_a_forked_holder_keeps_no_ghost
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            reg_12_no_call_leaks
+            close_4_a_new_kernel_object_watches_all_as_before
+            wait_12_without_descriptors_what_is_there_is_served
+            close_5_random_programs_that_close;
+    "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
+        poll LeavesTheReplaced::default() =>
+            close_2_unregister_after_the_number_was_reused;
+    "CLOSE-3" interest_inherited "adds to what a closed number was watched for"
+        poll InheritsInterests::default() =>
+            close_3_a_reused_number_inherits_no_interest;
+    "CLOSE-4" ghosts "does not rid the kernel of ghosts"
+        epoll KeepsGhosts =>
+            close_4_a_ghost_does_not_make_it_spin;
+    "CLOSE-4" known_by_number "lets the kernel carry the number"
+        epoll KnowsByNumber::default() =>
+            close_4_a_forked_holder_keeps_no_ghost
+            close_5_random_programs_that_close;
+    "CLOSE-4" edges_forgotten "makes a new kernel object without edge-triggered sources"
+        epoll RebuildsWithout(Mode::Edge) =>
+            close_4_a_duplicate_keeps_no_ghost
+            close_4_a_new_kernel_object_watches_all_as_before
+            close_5_random_programs_that_close;
+    "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
+        epoll RebuildsWithout(Mode::Level) =>
+            close_4_a_duplicate_keeps_no_ghost
+            close_5_random_programs_that_close;
+    "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
+        epoll RebuildsInheritable =>
+            close_4_a_new_kernel_object_watches_all_as_before;
+    "CLOSE-5" closed_swallowed "swallows POLLNVAL"
+        poll Tells(swallows_closed) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            wait_11_nor_who_has_closed_sources;
+    "CLOSE-5" closed_readable "tells POLLNVAL as READ"
+        poll Tells(closed_is_readable) =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            close_5_another_thread_closes_during_waits;
+    "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
+        poll FailsForOne =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            close_5_a_closed_one_shot_is_reported_once
+            wait_11_nor_who_has_closed_sources
+            close_5_another_thread_closes_during_waits
+            close_5_random_programs_that_close;
+    "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
+        poll LooksAtClosedAlone =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_another_thread_closes_during_waits
+            close_5_random_programs_that_close;
+    "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
+        poll RepeatsClosed =>
+            close_5_a_closed_one_shot_is_reported_once
+            wait_11_nor_who_has_closed_sources;
+    "CLOSE-5" files_by_number "keeps files by their numbers, whatever those are by now"
+        poll FilesBeside::new(&[SFlag::S_IFREG], true) =>
+            close_5_a_reused_number_is_not_ready_for_what_was;
+}

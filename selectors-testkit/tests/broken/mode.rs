@@ -1,0 +1,352 @@
+//! MODE: backends that report too often or too seldom.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use nix::errno::Errno;
+use selectors::backend::Registered;
+use selectors::{Event, Interest, Mode, Readiness, Token, Watch};
+
+use super::defect::{Answer, Beneath, Defect};
+use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
+use super::variants::{Declares, Refuses, Tells, Watches};
+
+fn takes(new: Registered, mode: Mode, r#for: Mode) -> Watch {
+    Watch::new(new.watch.interest, if new.watch.mode == mode { r#for } else { new.watch.mode })
+}
+
+fn refuses_exclusive(new: Registered) -> io::Result<()> {
+    if new.watch.mode == Mode::Exclusive { Err(Errno::EINVAL.into()) } else { Ok(()) }
+}
+
+fn says_nothing_of_exclusive(readiness: Readiness, source: Registered) -> Readiness {
+    if source.watch.mode == Mode::Exclusive { Readiness::empty() } else { readiness }
+}
+
+/// Minds one-shot mode by itself, and silences a source that fired but for some news.
+struct OneShot {
+    /// How often a source is reported.
+    times: usize,
+    /// What is reported of a source that has been reported that often.
+    but: Readiness,
+    fired: BTreeMap<Token, usize>,
+}
+
+impl OneShot {
+    fn reported(times: usize, but: Readiness) -> Self {
+        Self { times, but, fired: BTreeMap::new() }
+    }
+}
+
+impl Defect for OneShot {
+    fn asks(&mut self, new: Registered) -> Watch {
+        self.fired.remove(&new.token);
+        if new.watch.mode == Mode::OneShot {
+            self.fired.insert(new.token, 0);
+        }
+        takes(new, Mode::OneShot, Mode::Level)
+    }
+
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let left = |event: Event| match self.fired.get_mut(&event.token()) {
+            Some(times) if *times >= self.times => {
+                Event::new(event.token(), event.readiness() & self.but)
+            }
+            times => {
+                times.into_iter().for_each(|times| *times += 1);
+                event
+            }
+        };
+        news.into_iter().map(left).filter(|event| !event.readiness().is_empty()).collect()
+    }
+}
+
+/// Refuses to unregister a one-shot source that has fired: it thinks that it is gone.
+#[derive(Default)]
+struct ForgetsTheFired(Vec<Token>);
+
+impl Defect for ForgetsTheFired {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.0.retain(|&other| other != new.token);
+        beneath.modify(new)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        if self.0.contains(&old.token) {
+            return Err(Errno::ENOENT.into());
+        }
+        beneath.unregister(old)
+    }
+
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let tokens = news.iter().map(Event::token);
+        let one_shot = |token: &Token| beneath.watch(*token).is_ok_and(|w| w.mode == Mode::OneShot);
+        self.0.extend(tokens.filter(one_shot));
+        news
+    }
+}
+
+/// Arms a one-shot source for what it was armed for first.
+#[derive(Default)]
+struct ArmsTheOld(BTreeMap<Token, Watch>);
+
+impl Defect for ArmsTheOld {
+    fn asks(&mut self, new: Registered) -> Watch {
+        let first = *self.0.entry(new.token).or_insert(new.watch);
+        let one_shots = first.mode == Mode::OneShot && new.watch.mode == Mode::OneShot;
+        if one_shots && !new.watch.interest.contains(first.interest) { first } else { new.watch }
+    }
+}
+
+/// Silences of a one-shot source the direction that it has reported, and waits for the other.
+struct SilencesHalf;
+
+impl Defect for SilencesHalf {
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let both = Watch::new(Interest::READ | Interest::WRITE, Mode::OneShot);
+        for event in news.iter().filter(|event| !event.readiness().contains(Readiness::READ)) {
+            let source = beneath.source(event.token()).filter(|source| source.watch == both);
+            if let Some(mut rest) = source {
+                rest.watch.interest = Interest::READ;
+                let _ = beneath.modify(rest);
+            }
+        }
+        news
+    }
+}
+
+/// Does not look at what is ready already when an edge-triggered source is modified.
+#[derive(Default)]
+struct WaitsForTheNextEdge(Vec<Token>);
+
+impl Defect for WaitsForTheNextEdge {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let was_edge = beneath.watch(new.token)?.mode == Mode::Edge;
+        if new.watch.mode == Mode::Edge && was_edge {
+            self.0.push(new.token);
+        }
+        beneath.modify(new)
+    }
+
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        news.retain(|event| {
+            let place = self.0.iter().position(|&token| token == event.token());
+            place.map(|place| self.0.swap_remove(place)).is_none()
+        });
+        news
+    }
+}
+
+/// Has the kernel modify an exclusive source, which it refuses: epoll_ctl(2).
+struct ModifiesExclusive;
+
+impl Defect for ModifiesExclusive {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let old = beneath.watch(new.token)?;
+        if old.mode == Mode::Exclusive || new.watch.mode == Mode::Exclusive {
+            return Err(Errno::EINVAL.into());
+        }
+        beneath.modify(new)
+    }
+}
+
+/// Uses the mode of the last registration for all.
+struct HasOneMode;
+
+impl Defect for HasOneMode {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        let others: Vec<_> = beneath.sources.values().copied().collect();
+        for mut other in others.into_iter().filter(|other| other.fd != new.fd) {
+            other.watch.mode = new.watch.mode;
+            // Closed ones are left as they are.
+            let _ = beneath.modify(other);
+        }
+        Ok(())
+    }
+}
+
+rows! {
+    "MODE-1" level_is_edge "takes level for edge"
+        epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
+            reg_5_a_duplicate_is_a_source_of_its_own
+            mod_1_the_last_change_before_a_wait_counts
+            mod_4_a_refused_modify_changes_nothing
+            close_5_a_closed_descriptor_harms_no_other
+            ready_3_both_directions_are_one_event
+            ready_8_data_before_end_of_file
+            ready_11_files_go_with_other_sources
+            mode_1_level_repeats_until_drained
+            mode_2_one_shot_reports_once
+            mode_3_edge_reports_again_after_modify
+            mode_5_modes_mix
+            reg_5_a_duplicate_changes_without_its_twin
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            mod_3_rearming_reports_an_edge_again
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            close_5_another_thread_closes_during_waits
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            wait_12_without_descriptors_what_is_there_is_served
+            wait_9_select_into_replaces
+            wait_10_an_unregistered_source_has_no_key
+            proc_5_a_panic_leaves_the_selector_usable
+            [FILES RANDOM];
+    "MODE-2" one_shot_twice "reports a one-shot twice"
+        poll OneShot::reported(2, Readiness::empty()) =>
+            mod_3_a_fired_one_shot_is_armed_again
+            mod_3_there_and_back_arms_a_one_shot
+            close_5_a_closed_one_shot_is_reported_once
+            mode_2_one_shot_reports_once
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_can_be_unregistered
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            mode_5_modes_mix
+            ready_1_what_was_drained_of_many
+            mode_2_arming_with_a_new_interest
+            reg_5_a_duplicate_changes_without_its_twin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            proc_2_a_wake_hides_no_event
+            mode_6_both_directions_of_a_one_shot_wait_for_arming
+            wait_7_one_select_reports_all
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_a_forked_copy_changes_nothing
+            [FILES RANDOM];
+    "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
+        poll OneShot::reported(1, Readiness::empty()) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources
+            [FILES];
+    "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
+        poll OneShot::reported(1, Readiness::HANGUP) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources
+            [FILES RANDOM];
+    "MODE-2" errors_after "tells errors of a fired one-shot"
+        poll OneShot::reported(1, Readiness::ERROR) =>
+            close_5_a_closed_one_shot_is_reported_once
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too
+            mode_2_a_fired_one_shot_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_nor_who_has_closed_sources
+            [FILES RANDOM];
+    "MODE-2" fired_forgotten "does not unregister a fired one-shot"
+        poll ForgetsTheFired::default() =>
+            reg_2_an_empty_interest_parks
+            mode_2_a_fired_one_shot_can_be_unregistered
+            reg_5_a_duplicate_changes_without_its_twin
+            reg_9_its_peer_sees_the_end_at_once
+            reg_12_no_call_leaks
+            proc_2_a_wake_hides_no_event
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            proc_4_a_forked_copy_changes_nothing
+            [FILES RANDOM];
+    "MODE-2" arms_the_old "arms a one-shot for its first interest"
+        poll ArmsTheOld::default() =>
+            mode_2_arming_with_a_new_interest
+            [RANDOM];
+    "MODE-3" edge_is_level "takes edge for level"
+        epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
+            ready_13_a_selector_can_be_watched
+            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back
+            mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            mod_3_rearming_reports_an_edge_again
+            wait_7_one_select_reports_all
+            [FILES];
+    "MODE-3" edge_is_one_shot "takes edge for one-shot"
+        epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
+            mode_3_edge_reports_what_is_new
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            wait_12_without_descriptors_what_is_there_is_served
+            proc_7_a_signal_handler_may_wake
+            proc_1_a_wake_ends_a_wait
+            proc_2_many_wakes_are_one
+            proc_2_no_wake_is_lost
+            [RANDOM];
+    "MODE-3" next_edge "waits for the next edge after a modify"
+        epoll WaitsForTheNextEdge::default() =>
+            mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back
+            mod_3_rearming_reports_an_edge_again
+            mode_5_random_programs_of_all_modes
+            close_5_random_programs_that_close
+            [FILES];
+    "MODE-3" edge_declared "declares edge, and does not have it"
+        poll Declares(|c| c.edge = true) =>
+            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_again_after_modify
+            mode_3_edge_reports_again_after_there_and_back
+            mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            mod_3_rearming_reports_an_edge_again
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            [FILES];
+    "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
+        epoll ModifiesExclusive =>
+            mode_4_exclusive_can_be_modified
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were;
+    "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
+        epoll Refuses(refuses_exclusive) =>
+            mod_4_the_backend_goes_on_as_before
+            mode_4_exclusive_wakes_at_least_one
+            mode_4_exclusive_can_be_modified
+            mode_5_modes_mix
+            ready_1_what_came_and_went_between_two_waits
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            [FILES];
+    "MODE-4" none_wakes "wakes nobody for an exclusive listener"
+        epoll Tells(says_nothing_of_exclusive) =>
+            mod_4_the_backend_goes_on_as_before
+            mode_4_exclusive_wakes_at_least_one
+            mode_4_exclusive_can_be_modified
+            mode_5_modes_mix
+            ready_1_what_came_and_went_between_two_waits
+            reg_9_its_peer_sees_the_end_at_once
+            reg_9_flags_are_as_they_were
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            [FILES];
+    "MODE-5" one_mode "uses the last mode for all"
+        epoll HasOneMode =>
+            close_4_the_others_keep_their_state
+            mode_5_modes_mix
+            wait_11_who_has_nothing_to_report_sleeps
+            close_4_a_new_kernel_object_watches_all_as_before
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            [RANDOM];
+    "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
+        poll SilencesHalf =>
+            mode_2_one_shot_reports_once
+            mode_6_both_directions_of_a_one_shot_wait_for_arming
+            [RANDOM];
+}

@@ -1,0 +1,227 @@
+//! PROC: backends that are wrong where there is another thread, a signal handler or a child.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
+
+use selectors::backend::{Registered, Trigger};
+use selectors::{Event, Events, Interest, Mode, Token, Watch};
+use selectors_testkit::fixtures::unix_pair;
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::row::{RANDOM, Row, epoll, poll, rows};
+
+/// A waker of its own, with a defect.
+#[derive(Clone, Copy)]
+enum Wakes {
+    /// Another thread's wake is an error.
+    OnItsOwnThread,
+    /// Waking one that is gone is an error.
+    WhileItLives,
+    /// The second wake, the fourth and so on do nothing.
+    EverySecondTime,
+    /// A wake by the thread that waits, in the handler of a signal, does nothing.
+    NotWhereItWaits,
+}
+
+struct HasAWaker {
+    defect: Wakes,
+    channel: Option<(UnixStream, Token)>,
+    /// The thread that waits, while it does: no lock, which a handler could find taken.
+    waits: Arc<AtomicU64>,
+}
+
+/// A number for the calling thread.
+fn this_thread() -> u64 {
+    thread_local! {
+        static NUMBER: u64 = {
+            static NEXT: AtomicU64 = AtomicU64::new(1);
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        };
+    }
+    NUMBER.with(|number| *number)
+}
+
+impl HasAWaker {
+    fn new(defect: Wakes) -> Self {
+        Self { defect, channel: None, waits: Arc::default() }
+    }
+
+    fn empty(&self) {
+        let Some((reader, _)) = &self.channel else { return };
+        let mut bytes = [0; 64];
+        while matches!((&*reader).read(&mut bytes), Ok(count) if count > 0) {}
+    }
+}
+
+impl Defect for HasAWaker {
+    fn waker(&mut self, beneath: &mut Beneath, token: Token) -> io::Result<Option<Trigger>> {
+        let (reader, writer) = unix_pair()?;
+        let watch = Watch::new(Interest::READ, Mode::Level);
+        beneath.register(Registered::new(reader.as_raw_fd(), token, watch))?;
+        // What keeps the reading end open makes waking harmless when the selector is gone.
+        let alive = match self.defect {
+            Wakes::WhileItLives => None,
+            _ => Some(reader.try_clone()?),
+        };
+        self.channel = Some((reader, token));
+        let (home, defect) = (thread::current().id(), self.defect);
+        let wakes = AtomicUsize::new(0);
+        let waits = Arc::clone(&self.waits);
+        Ok(Some(Box::new(move || {
+            let second = wakes.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+            if matches!(defect, Wakes::EverySecondTime) && second {
+                return Ok(());
+            }
+            if matches!(defect, Wakes::OnItsOwnThread) && thread::current().id() != home {
+                return Err(ErrorKind::PermissionDenied.into());
+            }
+            let in_handler = waits.load(Ordering::Relaxed) == this_thread();
+            if matches!(defect, Wakes::NotWhereItWaits) && in_handler {
+                return Ok(());
+            }
+            let _alive = &alive;
+            (&writer).write_all(b"!")
+        })))
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        self.waits.store(this_thread(), Ordering::Relaxed);
+        let answer = beneath.wait(events, timeout);
+        self.waits.store(0, Ordering::Relaxed);
+        answer?;
+        let woken = self.channel.as_ref().is_some_and(|(_, token)| {
+            events.iter().skip(before).any(|event| event.token() == *token)
+        });
+        if woken {
+            self.empty();
+        }
+        Ok(())
+    }
+}
+
+/// The token of the waker is the highest.
+fn is_wake(event: &Event) -> bool {
+    event.token().to_bits() >> 32 == u64::from(u32::MAX)
+}
+
+/// Reports a wake and nothing beside it.
+struct DropsBesideAWake;
+
+impl Defect for DropsBesideAWake {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        if news.iter().any(is_wake) {
+            news.retain(is_wake);
+        }
+        news
+    }
+}
+
+/// Reports no wake to who does not block.
+struct WakesWhoBlocks;
+
+impl Defect for WakesWhoBlocks {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let all = timeout != NOW;
+        events.extend(beneath.news(timeout)?.into_iter().filter(|event| all || !is_wake(event)));
+        Ok(())
+    }
+}
+
+/// Serves the thread that filled it, and no other.
+#[derive(Default)]
+struct KnowsItsThread(BTreeMap<Token, ThreadId>);
+
+impl Defect for KnowsItsThread {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        self.0.insert(new.token, thread::current().id());
+        Ok(())
+    }
+
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        let here = thread::current().id();
+        news.retain(|event| self.0.get(&event.token()).is_none_or(|home| *home == here));
+        news
+    }
+}
+
+/// Goes on with the parent's kernel object after fork(2).
+struct KeepsTheObject;
+
+impl Defect for KeepsTheObject {
+    fn after_fork(&mut self, beneath: &mut Beneath) -> Answer {
+        for source in std::mem::take(&mut beneath.sources).into_values() {
+            beneath.backend.unregister(source.fd, source.token, source.watch)?;
+        }
+        Ok(())
+    }
+}
+
+/// Unregisters one by one when it is dropped, also in a forked child, which shares the kernel's
+/// table.
+struct UnregistersWhenDropped;
+
+impl Defect for UnregistersWhenDropped {
+    fn close(&mut self, beneath: &mut Beneath) {
+        let sources: Vec<_> = beneath.sources.values().copied().collect();
+        for source in sources {
+            let _ = beneath.unregister(source);
+        }
+    }
+}
+
+rows! {
+    "PROC-1" waker_gone "waking a selector that is gone is an error"
+        poll HasAWaker::new(Wakes::WhileItLives) =>
+            proc_1_a_waker_outlives_its_selector;
+    "PROC-1" no_look_at_wakes "does not look at wakes when it is not to block"
+        poll WakesWhoBlocks =>
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_7_a_signal_handler_may_wake
+            [RANDOM];
+    "PROC-2" lost_wakes "loses every second wake"
+        poll HasAWaker::new(Wakes::EverySecondTime) =>
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            wait_12_without_descriptors_what_is_there_is_served
+            proc_7_a_signal_handler_may_wake
+            proc_1_a_wake_ends_a_wait
+            proc_2_many_wakes_are_one
+            proc_2_no_wake_is_lost
+            [RANDOM];
+    "PROC-2" beside_a_wake "drops what is ready beside a wake"
+        poll DropsBesideAWake =>
+            proc_2_a_wake_hides_no_event
+            wait_12_without_descriptors_what_is_there_is_served
+            [RANDOM];
+    "PROC-3" own_thread "wakes from its own thread alone"
+        poll HasAWaker::new(Wakes::OnItsOwnThread) =>
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_6_a_selector_changes_threads
+            wait_2_without_sources_a_waker_ends_it
+            proc_1_a_wake_ends_a_wait
+            proc_2_no_wake_is_lost
+            proc_3_wakers_tokens_and_events_cross_threads;
+    "PROC-4" object_kept "goes on with the parent's kernel object after fork(2)"
+        epoll KeepsTheObject =>
+            proc_4_a_child_goes_on_by_itself;
+    "PROC-4" unregisters "unregisters one by one when it is dropped"
+        epoll UnregistersWhenDropped =>
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_forked_copy_changes_nothing;
+    "PROC-6" one_thread "serves the thread that filled it alone"
+        poll KnowsItsThread::default() =>
+            proc_6_a_selector_changes_threads;
+    "PROC-7" not_in_handlers "does not wake in the handler of a signal"
+        poll HasAWaker::new(Wakes::NotWhereItWaits) =>
+            proc_7_a_signal_handler_may_wake;
+}

@@ -1,0 +1,534 @@
+//! READY: backends that report something else than the kernel says.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
+use selectors::backend::{BorrowedSource, Registered};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use selectors_testkit::fixtures::{pipe, with_raw};
+use socket2::{SockRef, Type};
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::row::{FILES, RANDOM, Row, epoll, poll, rows, select};
+use super::variants::{Declares, FilesBeside, KeepsTheRest, Refuses, Tells, Watches, kind};
+
+const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
+const ASKABLE: Readiness = BOTH.union(Readiness::PRIORITY);
+
+/// Assumes that some sources are ready for something, without asking the kernel.
+struct Assumes(fn(Registered) -> Readiness);
+
+impl Defect for Assumes {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let assumed: Vec<_> = (beneath.sources.values())
+            .map(|source| (source.token, (self.0)(*source)))
+            .filter(|(_, readiness)| !readiness.is_empty())
+            .collect();
+        let mut news = beneath.news(if assumed.is_empty() { timeout } else { NOW })?;
+        for (token, readiness) in assumed {
+            match news.iter_mut().find(|event| event.token() == token) {
+                Some(event) => *event = Event::new(token, event.readiness() | readiness),
+                None => news.push(Event::new(token, readiness)),
+            }
+        }
+        events.extend(news);
+        Ok(())
+    }
+}
+
+fn every_pipe_is_readable(source: Registered) -> Readiness {
+    let asked = source.watch.interest.contains(Interest::READ);
+    if asked && kind(source.fd) == SFlag::S_IFIFO { Readiness::READ } else { Readiness::empty() }
+}
+
+fn whoever_may_write_can(source: Registered) -> Readiness {
+    let level = source.watch.mode == Mode::Level;
+    let asked = source.watch.interest.contains(Interest::WRITE);
+    if asked && level { Readiness::WRITE } else { Readiness::empty() }
+}
+
+/// Collects what is ready whenever it is called, and reports it when it is to wait.
+#[derive(Default)]
+struct CollectsEarly(Vec<Event>);
+
+impl Defect for CollectsEarly {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        if beneath.sources.values().all(|source| source.watch.mode == Mode::Level) {
+            self.0 = beneath.news(NOW)?;
+        }
+        beneath.register(new)
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let mut queue = std::mem::take(&mut self.0);
+        queue.retain(|event| beneath.sources.contains_key(&event.token()));
+        let news = beneath.news(if queue.is_empty() { timeout } else { NOW })?;
+        let is_new = |event: &Event| !queue.iter().any(|old| old.token() == event.token());
+        events.extend(news.into_iter().filter(is_new));
+        events.extend(queue);
+        Ok(())
+    }
+}
+
+/// Reports each direction as an event of its own, which it does not declare.
+struct SeparatesDirections;
+
+impl Defect for SeparatesDirections {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let separate = |event: Event| {
+            let parts = match event.readiness() {
+                both if both.contains(BOTH) => {
+                    vec![both - Readiness::WRITE, both - Readiness::READ]
+                }
+                one => vec![one],
+            };
+            parts.into_iter().map(move |part| Event::new(event.token(), part))
+        };
+        news.into_iter().flat_map(separate).collect()
+    }
+}
+
+/// Drops what has no direction.
+fn a_direction_is_needed(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.intersects(ASKABLE) { readiness } else { Readiness::empty() }
+}
+
+/// Says that an error can be read, and no more.
+fn error_is_read(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.contains(Readiness::ERROR) { Readiness::READ } else { readiness }
+}
+
+/// Does not say that a listener can accept.
+fn listeners_are_deaf(readiness: Readiness, source: Registered) -> Readiness {
+    let listens = with_raw(source.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
+    if listens { readiness - Readiness::READ } else { readiness }
+}
+
+/// Says of a connection that failed that it has ended.
+fn refusal_is_the_end(readiness: Readiness, source: Registered) -> Readiness {
+    let connected = with_raw(source.fd, |fd| SockRef::from(&fd).peer_addr().is_ok());
+    if readiness.contains(Readiness::ERROR | Readiness::HANGUP) && !connected {
+        Readiness::READ | Readiness::READ_CLOSED
+    } else {
+        readiness
+    }
+}
+
+/// Says that a new connection can be read.
+fn connected_is_readable(readiness: Readiness, source: Registered) -> Readiness {
+    let connected = with_raw(source.fd, |fd| {
+        let address = SockRef::from(&fd).peer_addr();
+        address.is_ok_and(|address| address.as_socket().is_some())
+    });
+    if connected && readiness == Readiness::WRITE {
+        Readiness::READ | Readiness::WRITE
+    } else {
+        readiness
+    }
+}
+
+/// Takes the end of one direction for that of both.
+fn half_close_is_hang_up(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.contains(Readiness::READ_CLOSED) {
+        readiness | Readiness::HANGUP
+    } else {
+        readiness
+    }
+}
+
+/// Takes an end for an error.
+fn end_is_error(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.intersects(Readiness::READ_CLOSED | Readiness::HANGUP) {
+        readiness | Readiness::ERROR
+    } else {
+        readiness
+    }
+}
+
+/// Takes data for the last that there will be, if there is space to write.
+fn data_is_the_end(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness == Readiness::READ | Readiness::WRITE {
+        readiness | Readiness::READ_CLOSED
+    } else {
+        readiness
+    }
+}
+
+/// Says nothing of an end-of-file: poll(2) leaves the two directions of a socket to READ.
+fn ends_are_silent(readiness: Readiness, source: Registered) -> Readiness {
+    let socket = kind(source.fd) == SFlag::S_IFSOCK;
+    if socket && readiness.contains(Readiness::READ_CLOSED) {
+        Readiness::empty()
+    } else {
+        readiness
+    }
+}
+
+/// Looks at hang-ups and errors for those who read, and not for those who write.
+fn writers_hear_no_hang_up(readiness: Readiness, source: Registered) -> Readiness {
+    if source.watch.interest == Interest::WRITE && !readiness.contains(Readiness::WRITE) {
+        Readiness::empty()
+    } else {
+        readiness
+    }
+}
+
+/// Looks at the space in a pipe alone, and not at its readers.
+fn pipes_have_space_or_not(readiness: Readiness, source: Registered) -> Readiness {
+    let pipe = kind(source.fd) == SFlag::S_IFIFO;
+    if pipe && readiness.contains(Readiness::ERROR) { Readiness::empty() } else { readiness }
+}
+
+/// Says nothing of a pipe whose writer is gone, once its data was read.
+fn ends_of_pipes_are_silent(readiness: Readiness, source: Registered) -> Readiness {
+    let pipe = kind(source.fd) == SFlag::S_IFIFO;
+    if pipe && readiness == Readiness::HANGUP { Readiness::empty() } else { readiness }
+}
+
+/// Reports a listener when a connection has come, and not again.
+fn level_listeners_are_edges(new: Registered) -> Watch {
+    let listens = with_raw(new.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
+    let mode = if listens && new.watch.mode == Mode::Level { Mode::Edge } else { new.watch.mode };
+    Watch::new(new.watch.interest, mode)
+}
+
+/// Reports the end of a source once, together with the data before it.
+#[derive(Default)]
+struct EndsOnce(BTreeSet<Token>);
+
+impl Defect for EndsOnce {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        let ended = Readiness::HANGUP | Readiness::READ_CLOSED;
+        news.retain(|event| {
+            !event.readiness().intersects(ended) || !self.0.contains(&event.token())
+        });
+        let with_data =
+            |event: &&Event| event.readiness().contains(Readiness::READ | Readiness::HANGUP);
+        self.0.extend(news.iter().filter(with_data).map(|event| event.token()));
+        news
+    }
+}
+
+/// Calls urgent data ordinary.
+fn urgent_is_read(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.contains(Readiness::PRIORITY) {
+        (readiness - Readiness::PRIORITY) | Readiness::READ
+    } else {
+        readiness
+    }
+}
+
+/// Calls ordinary data urgent.
+fn read_is_urgent(readiness: Readiness, _: Registered) -> Readiness {
+    if readiness.contains(Readiness::READ) { readiness | Readiness::PRIORITY } else { readiness }
+}
+
+/// Says that a datagram socket can be read when there are bytes in it.
+fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Readiness {
+    let empty = with_raw(source.fd, |fd| {
+        let socket = SockRef::from(&fd);
+        let datagrams = socket.r#type().is_ok_and(|r#type| r#type == Type::DGRAM);
+        datagrams && socket.peek(&mut [MaybeUninit::uninit()]).is_ok_and(|bytes| bytes == 0)
+    });
+    if empty { readiness - Readiness::READ } else { readiness }
+}
+
+fn refuse(condition: bool, error: Errno) -> io::Result<()> {
+    if condition { Err(error.into()) } else { Ok(()) }
+}
+
+fn no_regular_files(source: Registered) -> io::Result<()> {
+    refuse(kind(source.fd) == SFlag::S_IFREG, Errno::EPERM)
+}
+
+fn no_directories(source: Registered) -> io::Result<()> {
+    refuse(kind(source.fd) == SFlag::S_IFDIR, Errno::EPERM)
+}
+
+fn is_terminal(source: Registered) -> bool {
+    with_raw(source.fd, nix::unistd::isatty).unwrap_or(false)
+}
+
+fn no_null_device(source: Registered) -> io::Result<()> {
+    refuse(kind(source.fd) == SFlag::S_IFCHR && !is_terminal(source), Errno::EPERM)
+}
+
+fn no_terminals(source: Registered) -> io::Result<()> {
+    refuse(is_terminal(source), Errno::EINVAL)
+}
+
+/// Takes a fifo for a file of the file system, which is always ready.
+fn fifos_are_files(source: Registered) -> Readiness {
+    // A pipe has no path, but a name such as `pipe:[1234]`.
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", source.fd));
+    let named = path.is_ok_and(|path| path.is_absolute());
+    let fifo = kind(source.fd) == SFlag::S_IFIFO && named;
+    if fifo { Readiness::READ | Readiness::WRITE } else { Readiness::empty() }
+}
+
+/// Says nothing of a regular file that is at its end.
+fn files_end(readiness: Readiness, source: Registered) -> Readiness {
+    let ended = with_raw(source.fd, |fd| {
+        let at = nix::unistd::lseek(fd, 0, nix::unistd::Whence::SeekCur);
+        let status = nix::sys::stat::fstat(fd);
+        at.is_ok_and(|at| status.is_ok_and(|status| at >= status.st_size))
+    });
+    if kind(source.fd) == SFlag::S_IFREG && ended { readiness - Readiness::READ } else { readiness }
+}
+
+/// Gives a descriptor away that never becomes readable.
+struct HasAnotherDescriptor(Option<(OwnedFd, OwnedFd)>);
+
+impl Defect for HasAnotherDescriptor {
+    fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {
+        self.0.as_ref().map(|(reader, _)| reader.as_fd())
+    }
+}
+
+rows! {
+    "READY-1" idle_pipes "reports idle pipes"
+        poll Assumes(every_pipe_is_readable) =>
+            ready_1_idle_sources_are_silent
+            ready_2_unread_data_is_read
+            ready_12_a_fifo_behaves_as_a_pipe
+            ready_1_what_came_and_went_between_two_waits
+            [RANDOM];
+    "READY-1" collects_early "collects what is ready before it is to wait"
+        poll CollectsEarly::default() =>
+            close_5_a_closed_descriptor_harms_no_other
+            ready_1_what_came_and_went_between_two_waits
+            reg_5_a_duplicate_changes_without_its_twin
+            wait_8_descriptors_above_1024
+            [RANDOM];
+    "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
+        poll KeepsTheRest::beyond(40) =>
+            ready_1_what_was_drained_of_many
+            wait_7_one_select_reports_all
+            close_5_another_thread_closes_during_waits;
+    "READY-2" write_assumed "takes WRITE from the absence of an error"
+        poll Assumes(whoever_may_write_can) =>
+            ready_2_space_is_write_and_none_is_not
+            ready_12_a_fifo_behaves_as_a_pipe
+            ready_1_what_came_and_went_between_two_waits
+            wait_11_who_has_nothing_to_report_sleeps
+            [RANDOM];
+    "READY-3" two_events "two events for two directions"
+        poll SeparatesDirections =>
+            reg_9_what_came_and_went_between_two_waits
+            mod_1_the_next_select_uses_the_new_interest
+            mod_1_the_last_change_before_a_wait_counts
+            ready_3_both_directions_are_one_event
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_no_hint_where_nothing_happened
+            mode_2_one_shot_reports_once
+            mode_2_a_fired_one_shot_can_be_unregistered
+            mode_2_arming_with_a_new_interest
+            reg_9_flags_are_as_they_were
+            wait_8_the_last_bit_of_a_word
+            proc_6_a_selector_changes_threads
+            mode_6_both_directions_of_a_one_shot_wait_for_arming
+            wait_8_descriptors_above_1024
+            proc_4_a_forked_copy_changes_nothing
+            [FILES RANDOM];
+    "READY-4" error_is_read "tells an error as READ alone"
+        poll Tells(error_is_read) =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_writer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            close_5_another_thread_closes_during_waits
+            [RANDOM];
+    "READY-4" direction_needed "drops what has no direction"
+        poll Tells(a_direction_is_needed) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_pipe_reader_gone_wakes_full_writer
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file
+            wait_11_nor_who_has_closed_sources
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            [RANDOM];
+    "READY-5" deaf_listener "says nothing of pending connections"
+        poll Tells(listeners_are_deaf) =>
+            ready_5_a_pending_connection_is_read
+            ready_5_a_listener_stays_ready_until_all_are_accepted;
+    "READY-5" refusal_is_end "tells a refused connect as an end-of-file"
+        poll Tells(refusal_is_the_end) =>
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer;
+    "READY-5" connected_readable "tells a finished connect as READ"
+        poll Tells(connected_is_readable) =>
+            ready_5_a_finished_connect_is_write;
+    "READY-5" listeners_once "reports a listener once for each connection"
+        epoll Watches(level_listeners_are_edges) =>
+            ready_5_a_listener_stays_ready_until_all_are_accepted;
+    "READY-6" no_hang_up "drops HANGUP"
+        poll Tells(|r, _| r - Readiness::HANGUP) =>
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            [RANDOM];
+    "READY-6" no_read_closed "drops READ_CLOSED"
+        poll Tells(|r, _| r - Readiness::READ_CLOSED) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer;
+    "READY-6" no_error "drops ERROR"
+        poll Tells(|r, _| r - Readiness::ERROR) =>
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            wait_11_nor_who_has_closed_sources
+            [RANDOM];
+    "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
+        poll Tells(half_close_is_hang_up) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer;
+    "READY-6" end_is_error "tells an end as ERROR"
+        poll Tells(end_is_error) =>
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down;
+    "READY-6" data_is_end "tells data as READ_CLOSED"
+        poll Tells(data_is_the_end) =>
+            mod_1_the_next_select_uses_the_new_interest
+            mod_1_the_last_change_before_a_wait_counts
+            ready_3_both_directions_are_one_event
+            ready_6_no_hint_where_nothing_happened
+            mode_2_one_shot_reports_once
+            mode_2_arming_with_a_new_interest
+            wait_8_the_last_bit_of_a_word
+            mode_6_both_directions_of_a_one_shot_wait_for_arming
+            wait_8_descriptors_above_1024
+            [FILES];
+    "READY-6" silent_ends "says nothing of an end-of-file"
+        poll Tells(ends_are_silent) =>
+            reg_2_an_empty_interest_parks
+            reg_12_dropping_closes_everything
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_the_backend_tells_errors_as_they_are
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_8_data_before_end_of_file
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            mode_2_one_shot_is_silent_about_errors_too
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            [RANDOM];
+    "READY-6" undeclared_hints "tells hints that it does not declare"
+        poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
+            ready_4_the_backend_tells_errors_as_they_are
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader;
+    "READY-6" missing_hints "declares hints that it does not tell"
+        select Declares(|c| (c.hangup, c.read_closed, c.error) = (true, true, true)) =>
+            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_5_a_refused_connect_wakes
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_6_both_directions_shut_down
+            ready_6_a_reset_peer
+            ready_7_pipe_writer_gone_wakes_reader;
+    "READY-7" deaf_writers "tells hang-ups to readers alone"
+        poll Tells(writers_hear_no_hang_up) =>
+            ready_7_pipe_reader_gone_wakes_full_writer
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            [RANDOM];
+    "READY-7" space_alone "says nothing of a pipe without readers"
+        poll Tells(pipes_have_space_or_not) =>
+            ready_7_pipe_reader_gone_wakes_writer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            [RANDOM];
+    "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
+        select Declares(|c| c.write_hangup = true) =>
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            [RANDOM];
+    "READY-7" silent_pipes "says nothing of a pipe without writers"
+        poll Tells(ends_of_pipes_are_silent) =>
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_8_data_before_end_of_file
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            [RANDOM];
+    "READY-8" end_once "tells an end only with the data before it"
+        poll EndsOnce::default() =>
+            ready_8_data_before_end_of_file
+            ready_1_random_programs
+            mode_5_random_programs_of_all_modes;
+    "READY-9" urgent_is_read "tells PRIORITY as READ"
+        poll Tells(urgent_is_read) =>
+            ready_9_out_of_band_data_is_priority;
+    "READY-9" read_is_urgent "tells READ as PRIORITY"
+        poll Tells(read_is_urgent) =>
+            ready_9_out_of_band_data_is_priority;
+    "READY-10" empty_datagram "derives READ from the number of bytes"
+        poll Tells(empty_datagrams_are_nothing) =>
+            ready_10_an_empty_datagram_is_read;
+    "READY-11" no_files "refuses regular files with EPERM"
+        poll Refuses(no_regular_files) =>
+            reg_12_no_descriptor_is_leaked
+            reg_13_descriptors_are_close_on_exec
+            mod_4_a_file_keeps_its_state
+            close_5_a_closed_descriptor_harms_no_other
+            ready_11_a_regular_file_is_always_ready
+            ready_11_files_go_with_other_sources
+            reg_12_no_call_leaks
+            reg_12_nothing_is_closed_twice
+            wait_11_who_has_nothing_to_report_sleeps
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            close_4_a_new_kernel_object_watches_all_as_before
+            close_5_a_reused_number_is_not_ready_for_what_was
+            wait_12_without_descriptors_what_is_there_is_served
+            [RANDOM];
+    "READY-11" no_directories "refuses directories with EPERM"
+        poll Refuses(no_directories) =>
+            ready_11_a_directory_is_always_ready
+            reg_6_what_only_names_a_file_is_refused;
+    "READY-11" no_null_device "refuses the null device with EPERM"
+        poll Refuses(no_null_device) =>
+            ready_11_the_null_device_is_always_ready;
+    "READY-11" files_end "says nothing of a file at its end"
+        poll Tells(files_end) =>
+            ready_11_a_regular_file_is_always_ready;
+    "READY-12" no_terminals "refuses terminals"
+        poll Refuses(no_terminals) =>
+            ready_12_a_terminal_behaves_as_with_poll;
+    "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
+        poll Assumes(fifos_are_files) =>
+            ready_1_idle_sources_are_silent
+            ready_12_a_fifo_behaves_as_a_pipe;
+    "READY-13" another_descriptor "its descriptor never becomes readable"
+        epoll HasAnotherDescriptor(pipe().ok()) =>
+            reg_8_a_selector_does_not_watch_itself
+            ready_13_a_selector_can_be_watched
+            reg_2_parking_is_no_way_around;
+    "READY-13" files_beside "keeps files where its descriptor cannot show them"
+        epoll FilesBeside::new(&[SFlag::S_IFREG, SFlag::S_IFDIR], false) =>
+            ready_13_a_selector_can_be_watched
+            reg_6_what_only_names_a_file_is_refused
+            close_5_a_reused_number_is_not_ready_for_what_was;
+}

@@ -1,0 +1,485 @@
+//! REG: backends that keep the wrong books, or keep something open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::stat::SFlag;
+use selectors::backend::{BorrowedSource, RawSource, Registered};
+use selectors::{Event, Events, Readiness, Token};
+use selectors_testkit::fixtures::{is_open, pipe, with_raw};
+use socket2::SockRef;
+
+use super::defect::{Answer, Beneath, Defect, Timeout};
+use super::row::{FILES, RANDOM, Row, deferred, epoll, poll, rows};
+use super::variants::{Declares, Takes, Tells, file, kind};
+
+/// Takes sources for the same when they are the same open file.
+struct KnowsFilesByInode;
+
+impl Defect for KnowsFilesByInode {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        // Only sockets have an inode each.
+        let this = file(new.fd).filter(|_| kind(new.fd) == SFlag::S_IFSOCK);
+        if this.is_some() && beneath.sources.values().any(|other| file(other.fd) == this) {
+            return Err(Errno::EEXIST.into());
+        }
+        beneath.register(new)
+    }
+}
+
+/// Changes every duplicate of what is modified.
+struct ChangesTwins;
+
+impl Defect for ChangesTwins {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.modify(new)?;
+        let Some(this) = file(new.fd) else { return Ok(()) };
+        let is_twin = |other: &Registered| {
+            other.token != new.token
+                && other.watch.mode == new.watch.mode
+                && file(other.fd) == Some(this)
+        };
+        let twins: Vec<_> = beneath.sources.values().copied().filter(is_twin).collect();
+        twins
+            .into_iter()
+            .try_for_each(|twin| beneath.modify(Registered::new(twin.fd, twin.token, new.watch)))
+    }
+}
+
+/// As poll(2) does.
+fn closed(_: Registered, error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EBADF as i32)
+}
+
+/// What is open, and cannot be watched.
+fn names(source: Registered, _: &io::Error) -> bool {
+    is_open(source.fd)
+}
+
+/// Keeps watching for one direction of what it refused to watch.
+#[derive(Default)]
+struct LeavesHalf(Vec<Registered>);
+
+impl Defect for LeavesHalf {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new).inspect_err(|_| self.0.push(new))
+    }
+
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        let open = self.0.iter().filter(|left| is_open(left.fd));
+        news.extend(open.map(|left| Event::new(left.token, Readiness::WRITE)));
+        news
+    }
+}
+
+/// Removes from the middle of its array, and leaves the place of what moved there as it was.
+#[derive(Default)]
+struct LosesItsPlace {
+    array: Vec<Registered>,
+    places: BTreeMap<RawSource, usize>,
+}
+
+impl Defect for LosesItsPlace {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        self.places.insert(new.fd, self.array.len());
+        self.array.push(new);
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        let place = self.places.remove(&old.fd).filter(|&place| place < self.array.len());
+        place.map_or(Ok(()), |place| beneath.unregister(self.array.swap_remove(place)))
+    }
+}
+
+/// Goes on watching what was unregistered, and says nothing of it.
+#[derive(Default)]
+struct HidesTheUnregistered(BTreeMap<RawSource, Registered>);
+
+impl HidesTheUnregistered {
+    fn give_up(&mut self, beneath: &mut Beneath, given_up: impl Fn(RawSource) -> bool) {
+        self.0.retain(|&fd, &mut old| !given_up(fd) || beneath.unregister(old).is_err());
+    }
+}
+
+impl Defect for HidesTheUnregistered {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.give_up(beneath, |fd| fd == new.fd);
+        beneath.register(new)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        // As long as it is open, and the same file.
+        if !is_open(old.fd) {
+            return beneath.unregister(old);
+        }
+        self.0.insert(old.fd, old);
+        Ok(())
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.give_up(beneath, |fd| !is_open(fd));
+        let mut news = beneath.news(timeout)?;
+        news.retain(|event| self.0.values().all(|hidden| hidden.token != event.token()));
+        events.extend(news);
+        Ok(())
+    }
+}
+
+/// Holds the open file until the next wait.
+#[derive(Default)]
+struct HoldsTheUnregistered {
+    held: BTreeMap<Token, OwnedFd>,
+    gone: Vec<OwnedFd>,
+}
+
+impl Defect for HoldsTheUnregistered {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        self.held.insert(new.token, duplicate(new)?);
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        beneath.unregister(old)?;
+        self.gone.extend(self.held.remove(&old.token));
+        Ok(())
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.gone.clear();
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Makes what it watches non-blocking.
+struct SetsNonblocking;
+
+impl Defect for SetsNonblocking {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        with_raw(new.fd, |source| {
+            let flags = OFlag::from_bits_retain(fcntl(source, FcntlArg::F_GETFL)?);
+            fcntl(source, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))
+        })?;
+        Ok(())
+    }
+}
+
+/// Reports the token with which a descriptor was registered first.
+#[derive(Default)]
+struct TellsOldTokens(BTreeMap<RawSource, Token>);
+
+impl Defect for TellsOldTokens {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        self.0.entry(new.fd).or_insert(new.token);
+        Ok(())
+    }
+
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let first = |event: Event| {
+            let source = beneath.source(event.token());
+            let first = source.and_then(|source| self.0.get(&source.fd).copied());
+            Event::new(first.unwrap_or(event.token()), event.readiness())
+        };
+        news.into_iter().map(first).collect()
+    }
+}
+
+/// Keeps eight bits of a token's generation.
+struct CutsGenerations;
+
+impl Defect for CutsGenerations {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let cut = |event: Event| {
+            let token = Token::from_bits(event.token().to_bits() & 0xffff_ffff_0000_00ff);
+            Event::new(token, event.readiness())
+        };
+        news.into_iter().map(cut).collect()
+    }
+}
+
+/// What was leaked: closed by [`free_leaked`] in the end, so that other cases can go on.
+static LEAKED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+pub(crate) fn free_leaked() {
+    LEAKED.lock().unwrap().clear();
+}
+
+fn leak(fd: OwnedFd) {
+    LEAKED.lock().unwrap().push(fd);
+}
+
+fn duplicate(source: Registered) -> io::Result<OwnedFd> {
+    with_raw(source.fd, |source| source.try_clone_to_owned())
+}
+
+/// When a descriptor is leaked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaks {
+    /// One for each backend.
+    Made,
+    /// A duplicate of each source.
+    Registered,
+    Refused,
+    Modified,
+    Timed,
+}
+
+impl Leaks {
+    fn when_made() -> Self {
+        LEAKED.lock().unwrap().extend(pipe().map(|(reader, _)| reader));
+        Self::Made
+    }
+
+    fn leak_if(self, when: Self) -> Answer {
+        if self == when {
+            leak(pipe()?.0);
+        }
+        Ok(())
+    }
+}
+
+impl Defect for Leaks {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let answer = beneath.register(new);
+        if answer.is_err() {
+            self.leak_if(Self::Refused)?;
+        } else if *self == Self::Registered {
+            leak(duplicate(new)?);
+        }
+        answer
+    }
+
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.leak_if(Self::Modified)?;
+        beneath.modify(new)
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout.is_some_and(|timeout| !timeout.is_zero()) {
+            self.leak_if(Self::Timed)?;
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Closes a descriptor of its own when the last source leaves, and again when it is dropped. Only
+/// where a file, a pipe and a socket were watched at once: it could be anybody's by then.
+#[derive(Default)]
+struct ClosesTwice {
+    own: Option<RawFd>,
+    registered: usize,
+}
+
+impl Defect for ClosesTwice {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.register(new)?;
+        let kinds: BTreeSet<_> = beneath.sources.values().map(|source| kind(source.fd)).collect();
+        let all = [SFlag::S_IFREG, SFlag::S_IFIFO, SFlag::S_IFSOCK];
+        self.registered += 1;
+        if self.registered == 4 && all.iter().all(|kind| kinds.contains(kind)) {
+            self.own = Some(pipe()?.0.into_raw_fd());
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        beneath.unregister(old)?;
+        // What is left is the waker, and nothing else was ever there.
+        if beneath.sources.len() == 1 && self.registered == 4 {
+            self.own.iter().try_for_each(|&own| nix::unistd::close(own))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, _: &mut Beneath) {
+        let _ = self.own.map(nix::unistd::close);
+    }
+}
+
+/// Shuts down what it watches when it is dropped.
+struct ShutsDown;
+
+impl Defect for ShutsDown {
+    fn close(&mut self, beneath: &mut Beneath) {
+        for source in beneath.sources.values() {
+            let _ = with_raw(source.fd, |fd| SockRef::from(&fd).shutdown(Shutdown::Both));
+        }
+    }
+}
+
+/// Lets other programs inherit a descriptor.
+fn let_inherit(fd: Option<BorrowedSource<'_>>) {
+    let _ = fd.map(|fd| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())));
+}
+
+/// Opens a descriptor that other programs inherit.
+struct Inheritable(#[expect(dead_code, reason = "it is open")] Option<OwnedFd>);
+
+impl Inheritable {
+    fn new() -> Self {
+        let own = pipe().ok().map(|(reader, _)| reader);
+        let_inherit(own.as_ref().map(AsFd::as_fd));
+        Self(own)
+    }
+}
+
+impl Defect for Inheritable {}
+
+/// Makes its own descriptor one that other programs inherit.
+struct InheritableItself;
+
+impl Defect for InheritableItself {
+    fn descriptor<'a>(&'a self, beneath: &'a Beneath) -> Option<BorrowedSource<'a>> {
+        let own = beneath.backend.descriptor();
+        let_inherit(own);
+        own
+    }
+}
+
+/// Has no descriptor, although it declares that it can be watched.
+struct HasNoDescriptor;
+
+impl Defect for HasNoDescriptor {
+    fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {
+        None
+    }
+}
+
+rows! {
+    "REG-5" duplicate_refused "takes a duplicate for the file it knows"
+        poll KnowsFilesByInode =>
+            reg_5_a_duplicate_is_a_source_of_its_own
+            reg_5_a_duplicate_changes_without_its_twin
+            wait_7_one_select_reports_all
+            close_5_another_thread_closes_during_waits
+            wait_7_every_ready_source_gets_its_turn
+            [RANDOM];
+    "REG-5" twins "changes duplicates together"
+        poll ChangesTwins =>
+            reg_5_a_duplicate_changes_without_its_twin
+            [RANDOM];
+    "REG-6" closed_taken "takes a closed descriptor in"
+        poll Takes::what(closed) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_6_what_only_names_a_file_is_refused;
+    "REG-6" deferral_declared "declares deferred changes, and makes them at once"
+        poll Declares(|c| c.deferred = true) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_6_what_only_names_a_file_is_refused;
+    "REG-6" deferral_undeclared "defers its changes, and does not say so"
+        deferred Declares(|c| c.deferred = false) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_6_what_only_names_a_file_is_refused;
+    "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
+        deferred Tells(|r, _| r - Readiness::ERROR) =>
+            reg_6_a_closed_descriptor_is_refused
+            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_leaves_nothing_behind
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            ready_5_a_refused_connect_wakes
+            ready_6_a_reset_peer
+            ready_7_pipe_reader_gone_wakes_full_writer
+            wait_11_nor_who_has_closed_sources
+            reg_6_what_only_names_a_file_is_refused
+            [RANDOM];
+    "REG-6" names_taken "takes a descriptor in that only names a file"
+        poll Takes::what(names) =>
+            reg_6_what_only_names_a_file_is_refused;
+    "REG-7" half_left "leaves half of what it refused"
+        poll LeavesHalf::default() =>
+            reg_7_a_refusal_leaves_nothing_behind;
+    "REG-8" nesting_undeclared "has a descriptor, and does not declare nesting"
+        epoll Declares(|c| c.nesting = false) =>
+            reg_8_a_selector_does_not_watch_itself
+            ready_13_a_selector_can_be_watched;
+    "REG-8" no_descriptor "declares nesting, and has no descriptor"
+        epoll HasNoDescriptor =>
+            reg_8_a_selector_does_not_watch_itself
+            ready_13_a_selector_can_be_watched;
+    "REG-9" place_lost "forgets the wrong source after a removal"
+        poll LosesItsPlace::default() =>
+            reg_9_the_backend_forgets_what_was_unregistered
+            reg_9_what_came_and_went_between_two_waits
+            [RANDOM];
+    "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
+        poll HidesTheUnregistered::default() =>
+            reg_9_what_was_unregistered_does_not_make_it_spin
+            wait_11_who_has_nothing_to_report_sleeps
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            [FILES];
+    "REG-9" held "holds the open file until the next wait"
+        poll HoldsTheUnregistered::default() =>
+            reg_9_its_peer_sees_the_end_at_once;
+    "REG-9" nonblocking "makes its sources non-blocking"
+        poll SetsNonblocking =>
+            reg_9_flags_are_as_they_were;
+    "REG-10" old_token "tells the token that a descriptor had first"
+        poll TellsOldTokens::default() =>
+            reg_9_what_came_and_went_between_two_waits
+            reg_10_no_token_comes_twice
+            close_3_a_reused_number_inherits_no_interest
+            close_3_a_number_changes_hands_between_two_waits
+            close_4_a_duplicate_keeps_no_ghost
+            mode_2_a_fired_one_shot_can_be_unregistered
+            proc_2_a_wake_hides_no_event
+            wait_10_an_unregistered_source_has_no_key
+            [FILES RANDOM];
+    "REG-10" eight_bits "keeps eight bits of a generation"
+        poll CutsGenerations =>
+            reg_10_no_token_comes_twice;
+    "REG-12" leak "leaks a descriptor of its own"
+        poll Leaks::when_made() =>
+            reg_12_no_descriptor_is_leaked
+            reg_12_no_call_leaks;
+    "REG-12" leaked_duplicates "leaks a duplicate of each source"
+        poll Leaks::Registered =>
+            reg_12_dropping_closes_everything
+            reg_12_no_descriptor_is_leaked
+            reg_9_its_peer_sees_the_end_at_once
+            reg_12_no_call_leaks;
+    "REG-12" shut_down "shuts its sources down when it is dropped"
+        poll ShutsDown =>
+            reg_12_closing_hands_everything_back
+            ready_4_only_what_was_asked_for
+            ready_6_a_half_closed_peer
+            wait_2_without_a_timeout_a_signal_ends_it
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            proc_4_a_forked_copy_changes_nothing;
+    "REG-12" leaks_refused "leaks a descriptor when it refuses"
+        poll Leaks::Refused =>
+            reg_12_no_call_leaks;
+    "REG-12" leaks_modified "leaks a descriptor when it modifies"
+        poll Leaks::Modified =>
+            reg_12_no_call_leaks
+            wait_12_without_descriptors_what_is_there_is_served;
+    "REG-12" leaks_timed "leaks a descriptor when it waits for a time"
+        poll Leaks::Timed =>
+            reg_12_no_call_leaks
+            wait_12_without_descriptors_what_is_there_is_served;
+    "REG-12" closes_twice "closes a descriptor twice"
+        poll ClosesTwice::default() =>
+            reg_12_nothing_is_closed_twice;
+    "REG-13" inheritable "opens a descriptor that is not close-on-exec"
+        poll Inheritable::new() =>
+            reg_13_descriptors_are_close_on_exec;
+    "REG-13" inheritable_itself "its own descriptor is not close-on-exec"
+        epoll InheritableItself =>
+            reg_13_descriptors_are_close_on_exec
+            close_4_a_new_kernel_object_watches_all_as_before;
+}

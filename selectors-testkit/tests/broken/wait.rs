@@ -1,0 +1,388 @@
+//! WAIT: backends that wait for too long or too short, or lose events.
+
+use std::io::{self, ErrorKind};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use selectors::backend::Registered;
+use selectors::{Event, Events, Interest, Token, Watch};
+use selectors_testkit::fixtures::pipe;
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::modify::{Defers, watched_as_before};
+use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
+use super::variants::{KeepsTheRest, Refuses, Times, Watches};
+
+/// Returns at once when it is not to block, without asking the kernel.
+struct SkipsTheLook;
+
+impl Defect for SkipsTheLook {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout == NOW { Ok(()) } else { beneath.wait(events, timeout) }
+    }
+}
+
+/// Returns something at once when there is nothing to watch.
+struct WithoutSources(fn() -> Answer);
+
+impl Defect for WithoutSources {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if beneath.sources.is_empty() { (self.0)() } else { beneath.wait(events, timeout) }
+    }
+}
+
+fn millis(timeout: Timeout, rounded: fn(u128) -> u128) -> Timeout {
+    let millis = rounded(timeout?.as_nanos());
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+/// Panics where the clock cannot hold the sum.
+fn until_a_moment(timeout: Timeout) -> Timeout {
+    let now = Instant::now();
+    timeout.map(|timeout| (now + timeout).duration_since(now))
+}
+
+/// Answers EINVAL to long timeouts, as the kernels of NetBSD and OpenBSD do.
+struct RefusesLongTimeouts;
+
+impl Defect for RefusesLongTimeouts {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout.is_some_and(|timeout| timeout.as_secs() > 100_000_000) {
+            return Err(Errno::EINVAL.into());
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Goes by a clock that is twice as fast.
+struct HasAFastClock;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Defect for HasAFastClock {
+    fn now(&self) -> Instant {
+        let start = *START;
+        Instant::now() + start.elapsed()
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        beneath.wait(events, timeout.map(|timeout| timeout / 2))
+    }
+}
+
+/// Goes on by itself when a signal came, with the whole timeout.
+struct RetriesByItself;
+
+impl Defect for RetriesByItself {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        // Some end, lest a storm of signals keep it here.
+        for _ in 0..1000 {
+            match beneath.wait(events, timeout) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                answer => return answer,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes a signal for something else.
+struct TakesSignalsFor(fn() -> Answer);
+
+impl Defect for TakesSignalsFor {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        match beneath.wait(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => (self.0)(),
+            answer => answer,
+        }
+    }
+}
+
+/// Takes what is ready from the kernel after a signal, and drops it.
+#[derive(Default)]
+struct LosesEventsToSignals {
+    interrupted: bool,
+    lost: Vec<Token>,
+}
+
+impl Defect for LosesEventsToSignals {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let news = beneath.news(timeout);
+        let news = news.inspect_err(|error| {
+            self.interrupted |= error.kind() == ErrorKind::Interrupted;
+        })?;
+        if self.interrupted && !news.is_empty() {
+            self.interrupted = false;
+            self.lost.extend(news.iter().map(Event::token));
+        }
+        events.extend(news.into_iter().filter(|event| !self.lost.contains(&event.token())));
+        Ok(())
+    }
+}
+
+/// Reports the same first sources each time.
+struct StopsAt(usize);
+
+impl Defect for StopsAt {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        news.truncate(self.0);
+        news
+    }
+}
+
+/// Reports what goes beyond a batch of 64 a second time.
+struct RepeatsBatches;
+
+impl Defect for RepeatsBatches {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        news.extend_from_within(news.len().min(64)..);
+        news
+    }
+}
+
+/// Looks at all bits of a set but the last one.
+struct LosesTheLastBit;
+
+impl Defect for LosesTheLastBit {
+    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        // Those of the fixtures for CLOSE are higher.
+        let lost = |fd| fd % 64 == 63 && fd > 512 && fd < 4096;
+        let alone = beneath.sources.len() == 1;
+        let keep = |source: Registered| !alone || !lost(source.fd);
+        news.retain(|event| beneath.source(event.token()).is_none_or(keep));
+        news
+    }
+}
+
+/// Has no room for some descriptors. (Those of the fixtures for CLOSE are higher.)
+fn not_from_1024_to_2047(new: Registered) -> io::Result<()> {
+    if (1024..2048).contains(&new.fd) { Err(Errno::EINVAL.into()) } else { Ok(()) }
+}
+
+/// Begins each wait with an empty list.
+struct ClearsTheList;
+
+impl Defect for ClearsTheList {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        events.clear();
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Empties the list when a wait fails.
+struct ClearsTheListWhenItFails;
+
+impl Defect for ClearsTheListWhenItFails {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        beneath.wait(events, timeout).inspect_err(|_| events.clear())
+    }
+}
+
+/// Tells sources apart by their slots, and reports the first token that it saw with each.
+#[derive(Default)]
+struct KnowsBySlot(Vec<Event>);
+
+impl Defect for KnowsBySlot {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let slot = |event: &Event| event.token().to_bits() >> 32;
+        let first = |event: &Event| {
+            let old = self.0.iter().find(|old| slot(old) == slot(event));
+            Event::new(old.unwrap_or(event).token(), event.readiness())
+        };
+        let reported = news.iter().map(first).collect();
+        self.0.extend(news);
+        reported
+    }
+}
+
+/// Looks again and again instead of waiting.
+struct TurnsInside;
+
+impl Defect for TurnsInside {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let Some(timeout) = timeout else { return beneath.wait(events, None) };
+        let start = Instant::now();
+        loop {
+            let before = events.len();
+            beneath.wait(events, NOW)?;
+            if events.len() > before || start.elapsed() >= timeout {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Watches for READ, too, whatever is asked for.
+fn reads_too(mut new: Registered) -> Watch {
+    if new.watch.interest == Interest::WRITE {
+        new.watch.interest |= Interest::READ;
+    }
+    new.watch
+}
+
+/// Opens a descriptor for each wait.
+struct NeedsADescriptor;
+
+impl Defect for NeedsADescriptor {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let _helper = pipe()?;
+        beneath.wait(events, timeout)
+    }
+}
+
+rows! {
+    "WAIT-1" no_look "does not look when it is not to wait"
+        poll SkipsTheLook =>
+            wait_11_nor_who_has_closed_sources
+            proc_1_a_wait_of_no_time_sees_a_wake
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            proc_7_a_signal_handler_may_wake
+            wait_1_zero_reports_what_is_ready
+            [FILES RANDOM];
+    "WAIT-2" empty_at_once "returns at once without sources"
+        poll WithoutSources(|| Ok(())) =>
+            close_4_a_ghost_does_not_make_it_spin
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it
+            [FILES];
+    "WAIT-2" empty_refused "answers EINVAL without sources"
+        poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
+            reg_2_an_empty_interest_parks
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_9_unregister_gives_everything_back_once
+            reg_9_what_came_and_went_between_two_waits
+            close_1_unregister_after_close
+            close_2_unregister_after_the_number_was_reused
+            close_4_a_ghost_does_not_make_it_spin
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            mode_2_a_fired_one_shot_can_be_unregistered
+            reg_12_no_call_leaks
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
+            wait_8_the_last_bit_of_a_word
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            mod_3_rearming_reports_an_edge_again
+            close_5_a_reused_number_is_not_ready_for_what_was
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it
+            wait_8_descriptors_above_1024
+            proc_1_a_waker_outlives_its_selector
+            proc_4_a_forked_copy_changes_nothing
+            [FILES RANDOM];
+    "WAIT-2" none_is_zero "takes no timeout for zero"
+        poll Times(|timeout| timeout.or(NOW)) =>
+            wait_2_without_a_timeout_a_signal_ends_it;
+    "WAIT-2" none_is_a_moment "takes no timeout for a short one"
+        poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
+            wait_2_without_a_timeout_a_signal_ends_it;
+    "WAIT-3" rounds_down "rounds timeouts down"
+        poll Times(|timeout| millis(timeout, |nanos| nanos / 1_000_000)) =>
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin;
+    "WAIT-3" fast_clock "its clock is too fast"
+        poll HasAFastClock =>
+            wait_3_the_backend_waits_for_long
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            wait_2_without_sources_the_timeout_holds
+            wait_3_never_early
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin
+            wait_6_a_signal_does_not_end_the_wait;
+    "WAIT-3" a_moment_at_a_time "waits for 16 ms at most"
+        poll Times(|timeout| timeout.map(|timeout| timeout.min(Duration::from_millis(16)))) =>
+            wait_3_the_backend_waits_for_long;
+    "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
+        poll Times(|timeout| millis(timeout, |nanos| nanos.div_ceil(1_000_000))) =>
+            wait_4_the_grain_is_as_declared;
+    "WAIT-5" einval "answers EINVAL to long timeouts"
+        poll RefusesLongTimeouts =>
+            wait_5_no_timeout_is_too_long;
+    "WAIT-5" overflow "adds the timeout to the clock"
+        poll Times(until_a_moment) =>
+            wait_5_no_timeout_is_too_long;
+    "WAIT-6" retries "retries by itself after a signal"
+        poll RetriesByItself =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" early "returns early on EINTR"
+        poll TakesSignalsFor(|| Ok(())) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" fails "fails when a signal came"
+        poll TakesSignalsFor(|| Err(io::Error::other("interrupted"))) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            proc_7_a_signal_handler_may_wake
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_a_signal_does_not_end_the_wait
+            wait_6_no_event_is_lost
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
+    "WAIT-6" loses "loses what was ready when a signal came"
+        poll LosesEventsToSignals::default() =>
+            proc_7_a_signal_handler_may_wake
+            wait_6_no_event_is_lost;
+    "WAIT-7" first_64 "reports the first 64 each time"
+        poll StopsAt(64) =>
+            ready_1_what_was_drained_of_many
+            wait_7_one_select_reports_all
+            wait_7_every_ready_source_gets_its_turn;
+    "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
+        epoll RepeatsBatches =>
+            ready_1_what_was_drained_of_many
+            wait_7_one_select_reports_all;
+    "WAIT-7" rest_kept "reports 64 at a time, and the rest without asking again"
+        poll KeepsTheRest::beyond(64) =>
+            ready_1_what_was_drained_of_many
+            wait_7_one_select_reports_all;
+    "WAIT-8" bits "refuses descriptors from 1024"
+        poll Refuses(not_from_1024_to_2047) =>
+            wait_8_the_last_bit_of_a_word
+            wait_7_every_ready_source_gets_its_turn
+            wait_8_descriptors_above_1024;
+    "WAIT-8" last_bit "does not look at the last bit of its last word"
+        poll LosesTheLastBit =>
+            wait_8_the_last_bit_of_a_word;
+    "WAIT-9" cleared "clears the list before it waits"
+        poll ClearsTheList =>
+            wait_9_the_backend_appends;
+    "WAIT-9" cleared_on_failure "clears the list when a wait fails"
+        poll ClearsTheListWhenItFails =>
+            wait_9_the_backend_appends;
+    "WAIT-10" by_slot "knows sources by their slots"
+        poll KnowsBySlot::default() =>
+            reg_9_what_came_and_went_between_two_waits
+            reg_10_no_token_comes_twice
+            close_3_a_number_changes_hands_between_two_waits
+            mode_2_a_fired_one_shot_can_be_unregistered
+            proc_2_a_wake_hides_no_event
+            wait_10_an_unregistered_source_has_no_key
+            [FILES RANDOM];
+    "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
+        epoll Defers::unless(watched_as_before) =>
+            close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
+            close_5_a_reused_number_is_not_ready_for_what_was
+            close_5_random_programs_that_close
+            wait_10_an_unregistered_source_has_no_key;
+    "WAIT-11" turns_inside "looks again and again instead of waiting"
+        poll TurnsInside =>
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_the_backend_itself_sleeps
+            wait_11_nor_who_has_closed_sources;
+    "WAIT-11" reads_too "watches for READ whatever is asked for"
+        poll Watches(reads_too) =>
+            mod_1_the_backend_does_not_add_to_the_old_interest
+            wait_11_who_has_nothing_to_report_sleeps;
+    "WAIT-12" helper "opens a descriptor for each wait"
+        poll NeedsADescriptor =>
+            wait_12_without_descriptors_what_is_there_is_served;
+}
