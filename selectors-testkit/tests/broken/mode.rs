@@ -52,10 +52,11 @@ impl Defect for OneShot {
             Some(times) if *times >= self.times => {
                 Event::new(event.token(), event.readiness() & self.but)
             }
-            times => {
-                times.into_iter().for_each(|times| *times += 1);
+            Some(times) => {
+                *times += 1;
                 event
             }
+            None => event,
         };
         news.into_iter().map(left).filter(|event| !event.readiness().is_empty()).collect()
     }

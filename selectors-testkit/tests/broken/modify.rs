@@ -58,9 +58,8 @@ impl Defers {
         Self { nothing_to_do, asked: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
-    fn ask(&mut self, fd: RawSource, has: Has, wanted: Has) -> Answer {
+    fn ask(&mut self, fd: RawSource, has: Has, wanted: Has) {
         self.asked.entry(fd).or_insert((has, None)).1 = wanted;
-        Ok(())
     }
 
     /// What a source has been asked for last.
@@ -109,12 +108,14 @@ impl Defect for Defers {
     }
 
     fn register(&mut self, _: &mut Beneath, new: Registered) -> Answer {
-        self.ask(new.fd, None, Some(new))
+        self.ask(new.fd, None, Some(new));
+        Ok(())
     }
 
     fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         let old = self.last(beneath, new);
-        self.ask(new.fd, old, Some(new))
+        self.ask(new.fd, old, Some(new));
+        Ok(())
     }
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
@@ -122,10 +123,10 @@ impl Defect for Defers {
             self.asked.remove(&old.fd);
             return Ok(());
         }
-        match self.last(beneath, old) {
-            Some(last) => self.ask(old.fd, Some(last), None),
-            None => Ok(()),
+        if let Some(last) = self.last(beneath, old) {
+            self.ask(old.fd, Some(last), None);
         }
+        Ok(())
     }
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {

@@ -208,7 +208,7 @@ impl Defect for EndsOnce {
         });
         let with_data =
             |event: &&Event| event.readiness().contains(Readiness::READ | Readiness::HANGUP);
-        self.0.extend(news.iter().filter(with_data).map(|event| event.token()));
+        self.0.extend(news.iter().filter(with_data).map(Event::token));
         news
     }
 }
