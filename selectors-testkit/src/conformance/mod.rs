@@ -297,15 +297,18 @@ pub fn run_with<B: Backend + Send>(
     report
 }
 
-/// As [`run_with`], several cases at a time: most of them wait most of the time.
+/// As [`run_with`], the cases of these names, several at a time: most of them wait most of the
+/// time.
 #[doc(hidden)]
 pub fn run_side_by_side<B: Backend + Send>(
     new: impl Fn() -> io::Result<B> + Sync,
     patience: Duration,
     defect: Option<SelectorDefect>,
+    names: &[&str],
 ) -> Report {
     const WORKERS: usize = 16;
-    let (cases, next) = (all::<B>(), AtomicUsize::new(0));
+    let (mut cases, next) = (all::<B>(), AtomicUsize::new(0));
+    cases.retain(|(name, _)| names.contains(name));
     let outcomes = Mutex::new(Vec::new());
     let work = || {
         while let Some(&(name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {

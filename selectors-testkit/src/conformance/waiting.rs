@@ -1,5 +1,6 @@
 //! WAIT: how long a wait lasts, and what ends it.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
@@ -280,7 +281,8 @@ pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
         rounds += 1;
         let events = selector.select(case.long())?;
         case.expect_that(!events.is_empty(), "some of the ready sources", &events)?;
-        waiting.retain(|token| !events.iter().any(|event| event.token() == *token));
+        let reported: BTreeSet<_> = events.iter().map(Event::token).collect();
+        waiting.retain(|token| !reported.contains(token));
     }
     case.expect(&format!("the sources that had no turn in {rounds} waits"), waiting.len(), 0)
 }
