@@ -147,7 +147,9 @@ macro_rules! for_each_case {
             random:
                 ready_1_random_programs
                 mode_5_random_programs_of_all_modes
-                close_5_random_programs_that_close;
+                close_5_random_programs_that_close
+                proc_4_random_programs_that_fork
+                wait_12_random_programs_without_descriptors;
             waiting:
                 wait_1_zero_reports_what_is_ready
                 wait_2_without_sources_the_timeout_holds

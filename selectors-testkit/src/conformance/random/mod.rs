@@ -17,15 +17,20 @@ use std::time::Instant;
 use selectors::Backend;
 
 use super::{Case, Outcome, Stop};
+use crate::fixtures::report_of_forked_child;
 
+mod files;
 mod numbers;
+mod processes;
+mod waits;
 mod world;
 
 use numbers::Numbers;
 use world::{Terms, World};
 
-/// How many programs the suite runs of each kind.
+/// How many programs the suite runs of each kind, and of those that take a process of their own.
 const PROGRAMS: u64 = 24;
+const PROCESSES: u64 = 8;
 
 /// How many steps a program has.
 const STEPS: usize = 80;
@@ -50,10 +55,56 @@ struct Failure {
     steps: usize,
 }
 
+/// Ends a line of a failure that comes from another process, where lines can be of several lines.
+const END: char = '\u{1e}';
+
+impl Failure {
+    fn alone(stop: Stop) -> Self {
+        Self { why: why(stop), log: Vec::new(), steps: 0 }
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("{}{END}{}{END}", self.steps, self.why);
+        for line in &self.log {
+            text.push_str(line);
+            text.push(END);
+        }
+        text
+    }
+
+    fn from_text(text: &str) -> Self {
+        let mut lines = text.split_terminator(END).map(str::to_owned);
+        match lines.next().map(|steps| (steps.parse(), steps)) {
+            Some((Ok(steps), _)) => {
+                Self { steps, why: lines.next().unwrap_or_default(), log: lines.collect() }
+            }
+            // It ended otherwise.
+            unknown => {
+                let why = unknown.map_or_else(String::new, |(_, why)| why);
+                Self { why: format!("  {why}"), log: Vec::new(), steps: usize::MAX }
+            }
+        }
+    }
+}
+
+/// Runs a program, in a process of its own if it changes what is the process's.
 fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
+    if !terms.fork && !terms.limit {
+        return run_here(case, steps, terms);
+    }
+    let report = report_of_forked_child(|| {
+        run_here(case, steps, terms).map_err(|failure| failure.to_text())
+    });
+    match report {
+        Ok(report) => report.map_err(|text| Failure::from_text(&text)),
+        Err(error) => Err(Failure::alone(error.into())),
+    }
+}
+
+fn run_here<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
     let mut world = match World::new(case, terms) {
         Ok(world) => world,
-        Err(stop) => return Err(Failure { why: why(stop), log: Vec::new(), steps: 0 }),
+        Err(stop) => return Err(Failure::alone(stop)),
     };
     let mut taken = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -122,6 +173,7 @@ fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
         setting("SELECTORS_RANDOM_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let programs = match setting("SELECTORS_RANDOM_PROGRAMS") {
         Some(number) => number.parse().unwrap_or(u64::MAX),
+        None if terms.fork || terms.limit => PROCESSES,
         None => PROGRAMS,
     };
     for seed in first..first.saturating_add(programs) {
@@ -140,17 +192,27 @@ fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
 }
 
 pub(super) fn ready_1_random_programs<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    check(case, Terms { edge: false, close: false })
+    check(case, Terms::default())
 }
 
 pub(super) fn mode_5_random_programs_of_all_modes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let edge = case.backend()?.capabilities().edge;
-    check(case, Terms { edge, close: false })
+    check(case, Terms { modes: true, ..Terms::default() })
 }
 
 pub(super) fn close_5_random_programs_that_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let edge = case.backend()?.capabilities().edge;
-    check(case, Terms { edge, close: true })
+    check(case, Terms { modes: true, close: true, ..Terms::default() })
+}
+
+pub(super) fn proc_4_random_programs_that_fork<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    check(case, Terms { modes: true, close: true, fork: true, limit: false })
+}
+
+pub(super) fn wait_12_random_programs_without_descriptors<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    check(case, Terms { modes: true, limit: true, ..Terms::default() })
 }
 
 /// An answer of the world around a selector: a peer may be gone, full or empty.

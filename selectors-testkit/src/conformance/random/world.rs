@@ -1,91 +1,79 @@
 //! A selector, what it watches, and a model of what it is to report.
 
-use std::net::Shutdown;
-use std::time::{Duration, Instant};
-
 use selectors::backend::BorrowedSource;
-use selectors::{Backend, Capabilities, Interest, Mode, Readiness, Token, Waker};
+use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Waker};
 
-use super::super::{Case, NOW, Outcome, Stop, Subject};
+use super::super::{Case, Outcome, Stop, Subject};
+use super::files::{File, News, files};
 use super::{Step, quietly};
-use crate::fixtures::{
-    LooseDescriptor, OwnedSource, drain, fill, if_any, is_ready, pair, pipe, regular_file, send,
-};
+use crate::fixtures::{LooseDescriptor, OwnedSource, descriptor_limit, limit_descriptors};
 
-const INTERESTS: [Interest; 3] =
-    [Interest::READ, Interest::WRITE, Interest::READ.union(Interest::WRITE)];
+/// An empty one parks.
+const INTERESTS: [Interest; 4] =
+    [Interest::READ, Interest::WRITE, Interest::READ.union(Interest::WRITE), Interest::empty()];
 
 /// How many sources a program may have at a time.
 const SOURCES: usize = 10;
 
 /// What programs may do.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Terms {
-    /// Watch for edges.
-    pub(super) edge: bool,
+    /// Use every mode that there is, and not only level-triggered and one-shot ones.
+    pub(super) modes: bool,
     /// Close, and give away, the numbers of what is watched.
     pub(super) close: bool,
-}
-
-/// An open file that sources are duplicates of, and its other end.
-struct File {
-    name: &'static str,
-    ours: OwnedSource,
-    theirs: Option<OwnedSource>,
-    hung_up: bool,
+    /// Fork children.
+    pub(super) fork: bool,
+    /// Lower the limit on descriptors.
+    pub(super) limit: bool,
 }
 
 /// What the model knows of a source.
-struct Source {
-    token: Token,
+pub(super) struct Source {
+    pub(super) token: Token,
     number: LooseDescriptor,
-    file: usize,
-    interest: Interest,
-    mode: Mode,
+    pub(super) file: usize,
+    pub(super) interest: Interest,
+    pub(super) mode: Mode,
     /// A one-shot source that was reported.
-    fired: bool,
+    pub(super) fired: bool,
     /// Of an edge-triggered source: what has to be reported, if it is true.
-    news: Readiness,
+    pub(super) news: Readiness,
     /// Its descriptor was closed, or is another file's. Anything may be reported of it.
-    abused: bool,
+    pub(super) abused: bool,
 }
 
+type Watched<B> = Subject<BorrowedSource<'static>, (), B>;
+
 pub(super) struct World<'a, 'b, B> {
-    case: &'a Case<'b, B>,
+    pub(super) case: &'a Case<'b, B>,
     terms: Terms,
-    capabilities: Capabilities,
-    selector: Subject<BorrowedSource<'static>, (), B>,
-    waker: Option<Waker>,
-    woken: bool,
-    files: Vec<File>,
-    sources: Vec<Source>,
+    pub(super) capabilities: Capabilities,
+    pub(super) selector: Watched<B>,
+    pub(super) waker: Option<Waker>,
+    pub(super) woken: bool,
+    /// A list that waits use again.
+    pub(super) events: Events,
+    pub(super) files: Vec<File>,
+    pub(super) sources: Vec<Source>,
+    /// Tokens that are no more.
+    old: Vec<Token>,
     /// Numbers that no source has.
     free: Vec<LooseDescriptor>,
-    log: Vec<String>,
+    /// How many descriptors the process may have while the selector is called.
+    pub(super) limited: Option<u64>,
+    /// A child leaves the files alone, which are the parent's, too.
+    pub(super) is_child: bool,
+    pub(super) log: Vec<String>,
 }
 
 impl<'a, 'b, B: Backend> World<'a, 'b, B> {
     pub(super) fn new(case: &'a Case<'b, B>, terms: Terms) -> Result<Self, Stop> {
-        let mut files = Vec::new();
-        for name in ["a", "b", "c"] {
-            let (ours, theirs) = pair()?;
-            let (ours, theirs) = (ours.into(), Some(theirs.into()));
-            files.push(File { name, ours, theirs, hung_up: false });
-        }
-        if let Some((reader, writer)) = if_any(pipe())? {
-            files.push(File { name: "reader", ours: reader, theirs: Some(writer), hung_up: false });
-        }
-        if let Some((reader, writer)) = if_any(pipe())? {
-            files.push(File { name: "writer", ours: writer, theirs: Some(reader), hung_up: false });
-        }
-        if let Some(file) = if_any(regular_file())? {
-            files.push(File { name: "file", ours: file.into(), theirs: None, hung_up: false });
-        }
+        let files = files()?;
         let free = (0..SOURCES).map(|_| NUMBERS.take(&files[0].ours));
         let free = free.collect::<Result<_, _>>()?;
         let selector = case.selector()?;
         let capabilities = selector.capabilities();
-        let (sources, log) = (Vec::new(), Vec::new());
         Ok(Self {
             case,
             terms,
@@ -93,10 +81,14 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             selector,
             waker: None,
             woken: false,
+            events: Events::new(),
             files,
-            sources,
+            sources: Vec::new(),
+            old: Vec::new(),
             free,
-            log,
+            limited: None,
+            is_child: false,
+            log: Vec::new(),
         })
     }
 
@@ -104,7 +96,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         std::mem::take(&mut self.log)
     }
 
-    fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: String) {
         self.log.push(what);
     }
 
@@ -112,64 +104,136 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         let any = !self.sources.is_empty();
         let (source, file) = (usize::from(a), usize::from(a) % self.files.len());
         let source = source % self.sources.len().max(1);
-        match what % 32 {
-            0..=4 if self.sources.len() < SOURCES => self.register(file, b, c),
-            5..=8 if any => self.modify(source, b, c),
-            9..=10 if any => self.unregister(source, b),
-            11 if any && self.terms.close => self.abuse(source, b),
-            19..=20 => self.drain_peer(file),
-            22..=23 => self.wake(),
-            24..=31 => self.select(b),
-            what => {
-                match what {
-                    12..=15 => self.send(file),
-                    16..=17 => self.drain(file),
-                    18 => self.fill(file),
-                    21 if b % 4 == 0 => self.hang_up(file, c),
-                    _ => {}
-                }
-                Ok(())
-            }
+        match what % 64 {
+            0..=8 if self.sources.len() < SOURCES => self.register(file, b, c)?,
+            9..=15 if any => self.modify(source, b, c)?,
+            16..=18 if any => self.rearm(source)?,
+            19..=22 if any => self.unregister(source, b)?,
+            23..=24 if any && self.terms.close => self.abuse(source, b)?,
+            25 => self.use_old_tokens(b)?,
+            26 => self.register_wrongly(b, c)?,
+            27 if self.terms.fork && !self.is_child => self.fork(b, c)?,
+            28..=29 if self.terms.limit => self.limit(b)?,
+            30..=32 => self.wake()?,
+            33..=48 => self.select(b, c)?,
+            what if !self.is_child => self.act(what, file, b, c)?,
+            _ => {}
         }
+        let (seen, expected) = (self.selector.len(), self.sources.len());
+        self.case.expect("the number of sources", seen, expected)
+    }
+
+    /// Has something happen to a file.
+    fn act(&mut self, what: u8, at: usize, b: u8, c: u8) -> Outcome {
+        let file = &mut self.files[at];
+        let (news, note): News = match what {
+            49..=54 => file.send(),
+            55..=57 => file.drain(),
+            58..=59 => file.fill(),
+            60..=61 => file.drain_peer()?,
+            62 if b % 4 == 0 => file.hang_up(c % 2 == 0),
+            _ => return Ok(()),
+        };
+        self.note(note);
+        for source in self.sources.iter_mut().filter(|source| source.file == at) {
+            source.news |= news;
+        }
+        Ok(())
     }
 
     /// Everything leaves, and nothing is reported any more.
     pub(super) fn end(&mut self) -> Outcome {
-        self.select(0)?;
+        self.select(0, 2)?;
         while !self.sources.is_empty() {
             self.unregister(0, 1)?;
         }
-        self.select(1)
+        self.select(15, 2)
+    }
+
+    /// Calls the selector, within the limit on descriptors that there is.
+    pub(super) fn call<R>(&mut self, call: impl FnOnce(&mut Watched<B>) -> R) -> Result<R, Stop> {
+        let Some(limit) = self.limited else { return Ok(call(&mut self.selector)) };
+        limit_descriptors(limit)?;
+        let answer = call(&mut self.selector);
+        descriptor_limit()?;
+        Ok(answer)
+    }
+
+    /// Whether something new can be refused for want of descriptors.
+    fn may_be_refused(&self, at: usize, interest: Interest) -> bool {
+        self.limited.is_some() && self.sources[at].interest.is_empty() && !interest.is_empty()
+    }
+
+    fn interest(b: u8) -> Interest {
+        // Parked ones are rarer.
+        INTERESTS[usize::from(b % 10) / 3]
     }
 
     fn mode(&self, number: u8) -> Mode {
-        match number % 4 {
-            0 | 1 => Mode::Level,
-            2 if self.terms.edge => Mode::Edge,
+        match number % 8 {
+            0..=2 => Mode::Level,
+            3 if self.terms.modes && self.capabilities.exclusive => Mode::Exclusive,
+            4..=5 if self.terms.modes && self.capabilities.edge => Mode::Edge,
             _ => Mode::OneShot,
         }
     }
 
     fn register(&mut self, file: usize, b: u8, c: u8) -> Outcome {
+        // What is deferred is refused later, when nothing is known of it any more.
+        if self.limited.is_some() && self.capabilities.deferred {
+            return Ok(());
+        }
         let Some(number) = self.free.pop() else { return Ok(()) };
-        let (interest, mode) = (INTERESTS[usize::from(b) % 3], self.mode(c));
+        let (interest, mode) = (Self::interest(b), self.mode(c));
         let name = self.files[file].name;
         self.note(format!("  register a duplicate of {name} for {interest:?}, {mode:?}"));
         number.replace(&self.files[file].ours)?;
-        let token = self.selector.register_with(number.borrow(), interest, (), mode)?;
-        let news = Readiness::from(interest);
+        let fd = number.borrow();
+        let answer = self.call(|selector| selector.register_with(fd, interest, (), mode))?;
+        if answer.is_err() && self.limited.is_some() {
+            self.free.push(number);
+            return Ok(());
+        }
+        let (token, news) = (answer?, Readiness::from(interest));
         let (fired, abused) = (false, false);
         self.sources.push(Source { token, number, file, interest, mode, fired, news, abused });
         Ok(())
     }
 
+    /// Registers what is registered already, or closed.
+    fn register_wrongly(&mut self, b: u8, c: u8) -> Outcome {
+        let (interest, mode) = (Self::interest(b), self.mode(c));
+        if let Some(source) = self.sources.get(usize::from(c) % SOURCES) {
+            let (fd, token) = (source.number.borrow(), source.token);
+            self.note(format!("  register the descriptor of {token:?} again, for {interest:?}"));
+            let answer = self.selector.register_with(fd, interest, (), mode);
+            let answer = answer.map_err(|refused| refused.error);
+            let refused =
+                matches!(answer, Err(Error::AlreadyRegistered { token: of, .. }) if of == token);
+            return self.case.expect_that(refused, "AlreadyRegistered", answer);
+        }
+        let Some(number) = self.free.last() else { return Ok(()) };
+        if self.capabilities.deferred && !interest.is_empty() {
+            return Ok(());
+        }
+        quietly(number.close());
+        let answer = self.selector.register_with(number.borrow(), interest, (), mode);
+        self.note(format!("  register a closed descriptor for {interest:?}, {mode:?}"));
+        self.case.expect_that(answer.is_err(), "a refusal", answer.map_err(|refused| refused.error))
+    }
+
     fn modify(&mut self, at: usize, b: u8, c: u8) -> Outcome {
-        let (interest, mode) = (INTERESTS[usize::from(b) % 3], self.mode(c));
+        let (interest, mode) = (Self::interest(b), self.mode(c));
+        let may_be_refused = self.may_be_refused(at, interest);
+        if may_be_refused && self.capabilities.deferred {
+            return Ok(());
+        }
         let name = self.name(at);
         self.note(format!("  modify {name} to {interest:?}, {mode:?}"));
+        let token = self.sources[at].token;
+        let answer = self.call(|selector| selector.modify_with(token, interest, mode))?;
         let source = &mut self.sources[at];
-        let answer = self.selector.modify_with(source.token, interest, mode);
-        if source.abused && answer.is_err() {
+        if answer.is_err() && (source.abused || may_be_refused) {
             return Ok(());
         }
         answer?;
@@ -180,17 +244,49 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         Ok(())
     }
 
+    fn rearm(&mut self, at: usize) -> Outcome {
+        let name = self.name(at);
+        self.note(format!("  rearm {name}"));
+        let token = self.sources[at].token;
+        let answer = self.call(|selector| selector.rearm(token))?;
+        let source = &mut self.sources[at];
+        if answer.is_err() && source.abused {
+            return Ok(());
+        }
+        answer?;
+        (source.news, source.fired) = (Readiness::from(source.interest), false);
+        Ok(())
+    }
+
     fn unregister(&mut self, at: usize, b: u8) -> Outcome {
         let name = self.name(at);
         let Source { token, number, .. } = self.sources.swap_remove(at);
         self.note(format!("  unregister {name}"));
-        let unregistered = self.selector.unregister(token);
+        let unregistered = self.call(|selector| selector.unregister(token).map(drop))?;
+        self.old.push(token);
         // Closed as soon as it may be, or when the number is used again.
         if b % 2 == 0 {
             quietly(number.close());
         }
         self.free.insert(0, number);
-        unregistered?;
+        Ok(unregistered?)
+    }
+
+    fn use_old_tokens(&mut self, b: u8) -> Outcome {
+        let Some(&token) = self.old.get(usize::from(b) % self.old.len().max(1)) else {
+            return Ok(());
+        };
+        self.note(format!("  use {token:?}, which was unregistered"));
+        self.case.expect("whether it is known", self.selector.contains(token), false)?;
+        let answers = [
+            ("modify", self.selector.modify(token, Interest::READ)),
+            ("rearm", self.selector.rearm(token)),
+            ("unregister", self.selector.unregister(token).map(drop)),
+        ];
+        for (call, answer) in answers {
+            let refused = matches!(answer, Err(Error::NotRegistered { .. }));
+            self.case.expect_that(refused, &format!("NotRegistered of {call}"), answer)?;
+        }
         Ok(())
     }
 
@@ -211,163 +307,27 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         Ok(())
     }
 
-    fn name(&self, at: usize) -> String {
+    pub(super) fn name(&self, at: usize) -> String {
         let source = &self.sources[at];
         format!("{:?} ({})", source.token, self.files[source.file].name)
     }
 
-    /// Something may have become ready for this.
-    fn has_news(&mut self, file: usize, news: Readiness) {
-        for source in self.sources.iter_mut().filter(|source| source.file == file) {
-            source.news |= news;
+    /// Whether there is a waker, once there can be.
+    pub(super) fn get_waker(&mut self) -> Result<bool, Stop> {
+        if self.capabilities.waker && self.waker.is_none() {
+            self.waker = Some(self.selector.waker()?);
         }
-    }
-
-    fn send(&mut self, file: usize) {
-        let File { name, theirs, .. } = &self.files[file];
-        let note = format!("  send a byte to {name}");
-        let sent = theirs.as_ref().is_some_and(|theirs| send(theirs, b"x").is_ok());
-        self.note(note);
-        if sent {
-            self.has_news(file, Readiness::READ);
-        }
-    }
-
-    fn drain(&mut self, file: usize) {
-        let File { name, ours, theirs, .. } = &self.files[file];
-        // A file has no other end, and may block.
-        if theirs.is_some() {
-            quietly(drain(ours));
-        }
-        self.note(format!("  drain {name}"));
-    }
-
-    fn fill(&mut self, file: usize) {
-        let File { name, ours, theirs, .. } = &self.files[file];
-        if theirs.is_some() {
-            quietly(fill(ours));
-        }
-        self.note(format!("  fill {name}"));
-    }
-
-    fn drain_peer(&mut self, file: usize) -> Outcome {
-        let File { name, ours, theirs, .. } = &self.files[file];
-        let note = format!("  drain the other end of {name}");
-        let Some(theirs) = theirs else { return Ok(()) };
-        let full = !is_ready(ours, Interest::WRITE, 0)?;
-        quietly(drain(theirs));
-        let has_room = full && is_ready(ours, Interest::WRITE, 0)?;
-        self.note(note);
-        if has_room {
-            self.has_news(file, Readiness::WRITE);
-        }
-        Ok(())
-    }
-
-    fn hang_up(&mut self, at: usize, c: u8) {
-        let file = &mut self.files[at];
-        let name = file.name;
-        let Some(theirs) = &file.theirs else { return };
-        if c % 2 == 0 && socket2::SockRef::from(theirs).shutdown(Shutdown::Write).is_ok() {
-            self.note(format!("  the other end of {name} sends no more"));
-            self.has_news(at, Readiness::READ);
-            return;
-        }
-        (file.theirs, file.hung_up) = (None, true);
-        self.note(format!("  close the other end of {name}"));
-        self.has_news(at, Readiness::READ | Readiness::WRITE);
+        Ok(self.waker.is_some())
     }
 
     fn wake(&mut self) -> Outcome {
-        if !self.capabilities.waker {
+        if !self.get_waker()? {
             return Ok(());
         }
         self.note("  wake it".to_owned());
-        if self.waker.is_none() {
-            self.waker = Some(self.selector.waker()?);
-        }
-        if let Some(waker) = &self.waker {
-            waker.wake()?;
+        if let Some(waker) = self.waker.clone() {
+            self.call(|_| waker.wake())??;
             self.woken = true;
-        }
-        Ok(())
-    }
-
-    /// What is true of a source: what it is ready for, of what it is watched for.
-    fn truth(&self, source: &Source) -> Result<Readiness, Stop> {
-        let ours = &self.files[source.file].ours;
-        let mut truth = Readiness::empty();
-        for interest in [Interest::READ, Interest::WRITE] {
-            if source.interest.contains(interest) && is_ready(ours, interest, 0)? {
-                truth |= Readiness::from(interest);
-            }
-        }
-        Ok(truth)
-    }
-
-    /// The least and the most that is to be reported of a source, where that is known.
-    fn bounds(&self, source: &Source) -> Result<Option<(Readiness, Readiness)>, Stop> {
-        if source.abused {
-            return Ok(None);
-        }
-        let truth = if source.fired { Readiness::empty() } else { self.truth(source)? };
-        let mut least = truth;
-        if source.mode == Mode::Edge {
-            least &= source.news;
-        }
-        if self.files[source.file].hung_up && !self.capabilities.write_hangup {
-            least -= Readiness::WRITE;
-        }
-        Ok(Some((least, truth)))
-    }
-
-    fn select(&mut self, b: u8) -> Outcome {
-        let bounds: Vec<_> =
-            self.sources.iter().map(|source| self.bounds(source)).collect::<Result<_, _>>()?;
-        let must = bounds.iter().flatten().any(|(least, _)| !least.is_empty()) || self.woken;
-        let may =
-            must || bounds.iter().any(|bounds| bounds.is_none_or(|(_, most)| !most.is_empty()));
-        let timeout = match b % 4 {
-            0 if must => self.case.long(),
-            1 if must => None,
-            2 if !may => Some(Duration::from_micros(u64::from(b))),
-            _ => NOW,
-        };
-        self.note(format!("  select({timeout:?})"));
-        let start = Instant::now();
-        let events = self.selector.select(timeout)?;
-        let waited = start.elapsed();
-        self.case.expect("whether it was woken", events.woken(), self.woken)?;
-        self.woken = false;
-        let askable = Readiness::READ | Readiness::WRITE | Readiness::PRIORITY;
-        for (at, bounds) in bounds.into_iter().enumerate() {
-            let token = self.sources[at].token;
-            let mut of_it = events.iter().filter(|event| event.token() == token);
-            let seen = of_it.next().map_or(Readiness::empty(), |event| event.readiness() & askable);
-            let name = self.name(at);
-            self.case.expect_that(
-                of_it.next().is_none(),
-                &format!("one event of {name}"),
-                &events,
-            )?;
-            if let Some((least, most)) = bounds {
-                let what = if least == most {
-                    format!("{most:?} of {name}")
-                } else {
-                    format!("at least {least:?}, and at most {most:?}, of {name}")
-                };
-                self.case.expect_that(seen.contains(least) && most.contains(seen), &what, seen)?;
-            }
-            let source = &mut self.sources[at];
-            source.fired |= source.mode == Mode::OneShot && !seen.is_empty();
-            source.news = Readiness::empty();
-        }
-        let known = |token| self.sources.iter().any(|source| source.token == token);
-        for event in &events {
-            self.case.expect_that(known(event.token()), "events of registered sources", event)?;
-        }
-        if let Some(timeout) = timeout.filter(|_| events.is_empty() && !events.woken()) {
-            self.case.expect_that(waited >= timeout, "a wait as long as its timeout", waited)?;
         }
         Ok(())
     }
