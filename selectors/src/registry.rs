@@ -250,6 +250,13 @@ impl<F, T> Registry<F, T> {
         })
     }
 
+    /// Takes note that the backend does not have a source.
+    pub(crate) fn forget(&mut self, token: Token) {
+        if let Some(entry) = self.get_mut(token) {
+            entry.state = State::Unwatched;
+        }
+    }
+
     /// Takes note that the backend has none of the one-shot sources that had fired.
     pub(crate) fn forget_fired(&mut self) {
         for (_, entry) in self.iter_mut().filter(|(_, entry)| entry.state == State::Fired) {

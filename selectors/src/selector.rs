@@ -793,12 +793,20 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.wake = None;
         self.ghosts = Ghosts::default();
         self.registry.forget_fired();
+        let mut closed = Vec::new();
         for Registered { fd, token, watch } in self.registry.armed() {
+            // The number of one that was closed may be the new kernel object's.
+            let is_ours = self.backend.owns(fd);
             match register_raw(&mut self.backend, fd, token, watch) {
-                Err(error) if is_open(fd) => return Err(Error::os("register", fd, error)),
-                // What is closed is not reported.
-                _ => {}
+                Ok(()) => {}
+                Err(error) if is_open(fd) && !is_ours => {
+                    return Err(Error::os("register", fd, error));
+                }
+                Err(_) => closed.push(token),
             }
+        }
+        for token in closed {
+            self.registry.forget(token);
         }
         self.generation = generation;
         Ok(())

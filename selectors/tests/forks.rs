@@ -2,13 +2,14 @@
 #![cfg(unix)]
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use selectors::{AnySelector, BackendKind, Error, Interest, Mode};
+use selectors::{AnySelector, BackendKind, Error, Event, Interest, Mode};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -111,5 +112,26 @@ fn proc_4_after_fork_makes_the_child_whole() {
         let events = selector.select(LONG).unwrap();
         assert_eq!(events.len(), 1, "{kind}: what the child wrote, and nothing that it changed");
         assert!(!events.woken(), "{kind}");
+    }
+}
+
+#[test]
+fn proc_4_a_source_that_the_child_closed_can_be_unregistered() {
+    for kind in BackendKind::available() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (closed, _its_peer) = UnixStream::pair().unwrap();
+        let mut selector = AnySelector::new(kind).unwrap();
+        let token = selector.register(&ours, Interest::READ, ()).unwrap();
+        let gone = selector.register(&closed, Interest::READ, ()).unwrap();
+        theirs.write_all(b"x").unwrap();
+        let fine = in_child(|| {
+            nix::unistd::close(closed.as_raw_fd()).unwrap();
+            selector.after_fork().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [token], "{kind}");
+            selector.unregister(gone).unwrap();
+            assert_eq!(selector.len(), 1);
+        });
+        assert!(fine, "{kind}");
     }
 }

@@ -145,7 +145,12 @@ pub(super) fn close_4_a_new_kernel_object_watches_all_as_before<B: Backend>(
     selector.register(borrow(&parked), Interest::empty(), "parked")?;
     send(&parked_peer, b"x")?;
     send(&fired_peer, b"x")?;
-    selector.register_with(borrow(&fired), Interest::READ, "fired", Mode::OneShot)?;
+    let once = Mode::OneShot;
+    let mut fired = vec![selector.register_with(borrow(&fired), read, "fired", once)?];
+    let fired_file = if_any(regular_file())?;
+    if let Some(file) = &fired_file {
+        fired.push(selector.register_with(borrow(file), read, "fired file", once)?);
+    }
     selector.select(case.long())?;
     case.did("closed a duplicate that was registered, unregistered it, and made the file ready");
     let loose = LooseDescriptor::duplicate(&alive)?;
@@ -177,6 +182,18 @@ pub(super) fn close_4_a_new_kernel_object_watches_all_as_before<B: Backend>(
         all.retain(|&token| token != edge);
     }
     case.because(forgets, case.expect_tokens(&selector.select(NOW)?, &all))?;
+    case.did("armed those that had fired");
+    for &token in &fired {
+        selector.rearm(token)?;
+    }
+    let before = all.clone();
+    all.extend(&fired);
+    case.because(forgets, case.expect_tokens(&selector.select(NOW)?, &all))?;
+    case.because(forgets, case.expect_tokens(&selector.select(NOW)?, &before))?;
+    for token in fired {
+        selector.unregister(token)?;
+    }
+    case.expect_tokens(&selector.select(NOW)?, &before)?;
     drop(duplicate(&alive)?);
     Ok(())
 }

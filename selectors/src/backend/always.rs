@@ -45,6 +45,11 @@ pub(super) struct AlwaysReady {
     armed: usize,
 }
 
+/// There is no urgent data in a file.
+fn can_be_ready(watch: Watch) -> bool {
+    watch.interest.intersects(Interest::READ | Interest::WRITE)
+}
+
 impl AlwaysReady {
     /// Whether there is no source.
     #[inline]
@@ -123,12 +128,27 @@ impl AlwaysReady {
         (self.sources[place].token == token).then_some(place)
     }
 
+    /// Removes the one-shot sources that were reported, as a new kernel object has none of those.
+    pub(super) fn forget_fired(&mut self) {
+        let index = &mut self.index;
+        self.sources.retain(|source| {
+            let one_shot = source.watch.mode == Mode::OneShot && can_be_ready(source.watch);
+            let fired = one_shot && !source.armed;
+            if fired {
+                index.remove(source.fd);
+            }
+            !fired
+        });
+        for (place, source) in self.sources.iter().enumerate() {
+            self.index.insert(source.fd, place);
+        }
+    }
+
     fn arm(&mut self, place: usize, watch: Watch) {
         let source = &mut self.sources[place];
         self.armed -= usize::from(source.armed);
         source.watch = watch;
-        // There is no urgent data in a file.
-        source.armed = watch.interest.intersects(Interest::READ | Interest::WRITE);
+        source.armed = can_be_ready(watch);
         self.armed += usize::from(source.armed);
     }
 }

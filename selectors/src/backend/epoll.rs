@@ -356,6 +356,7 @@ impl Backend for Epoll {
             let _ = delete(front, self.instance.as_raw_fd());
         }
         let old = mem::replace(&mut self.instance, new);
+        self.always.forget_fired();
         self.fine = Sets::default();
         wait_for_rest(&old, &mut events.list);
         Ok(())

@@ -445,7 +445,7 @@ impl<T> Core<T> {
                     let (token, watch) = (source.token, slot.state().watch());
                     match watch_raw(backend, changer.as_deref_mut(), source.fd, token, watch) {
                         Ok(keeper) => source.keeper = keeper,
-                        Err(error) if is_open(source.fd) => {
+                        Err(error) if is_open(source.fd) && !backend.owns(source.fd) => {
                             return Err(Error::os("register", source.fd, error));
                         }
                         // What is closed is not reported.

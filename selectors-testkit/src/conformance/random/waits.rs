@@ -49,7 +49,9 @@ impl<B: Backend> World<'_, '_, B> {
         if source.mode == Mode::Edge {
             least &= source.news;
         }
-        if self.files[source.file].hung_up && !self.capabilities.write_hangup {
+        // At the limit poll(2) gives way to select(2), which sees no hang-up.
+        let sees_hang_ups = self.capabilities.write_hangup && self.limited.is_none();
+        if self.files[source.file].hung_up && !sees_hang_ups {
             least -= Readiness::WRITE;
         }
         Ok(Some((least, truth)))
