@@ -199,8 +199,7 @@ rows! {
             close_4_a_ghost_does_not_make_it_spin;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
         epoll KnowsByNumber::default() =>
-            close_4_a_forked_holder_keeps_no_ghost
-            close_5_random_programs_that_close;
+            close_4_a_forked_holder_keeps_no_ghost;
     "CLOSE-4" edges_forgotten "makes a new kernel object without edge-triggered sources"
         epoll RebuildsWithout(Mode::Edge) =>
             close_4_a_duplicate_keeps_no_ghost

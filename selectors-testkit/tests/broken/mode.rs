@@ -218,6 +218,7 @@ rows! {
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
             proc_4_a_forked_copy_changes_nothing
+            close_4_a_new_kernel_object_watches_all_as_before
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
@@ -254,6 +255,7 @@ rows! {
             proc_2_a_wake_hides_no_event
             reg_2_the_kernel_does_not_watch_what_is_parked
             proc_4_a_forked_copy_changes_nothing
+            close_4_a_new_kernel_object_watches_all_as_before
             [FILES RANDOM];
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll ArmsTheOld::default() =>

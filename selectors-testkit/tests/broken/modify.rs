@@ -185,6 +185,7 @@ rows! {
             ready_5_a_listener_stays_ready_until_all_are_accepted
             wait_12_without_descriptors_what_is_there_is_served
             proc_4_a_forked_copy_changes_nothing
+            close_4_a_new_kernel_object_watches_all_as_before
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -198,6 +199,7 @@ rows! {
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
+            close_4_a_new_kernel_object_watches_all_as_before
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>

@@ -213,7 +213,8 @@ rows! {
             proc_3_wakers_tokens_and_events_cross_threads;
     "PROC-4" object_kept "goes on with the parent's kernel object after fork(2)"
         epoll KeepsTheObject =>
-            proc_4_a_child_goes_on_by_itself;
+            proc_4_a_child_goes_on_by_itself
+            proc_4_random_programs_that_fork;
     "PROC-4" unregisters "unregisters one by one when it is dropped"
         epoll UnregistersWhenDropped =>
             proc_4_a_child_is_told_that_it_is_one

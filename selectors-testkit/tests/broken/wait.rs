@@ -384,5 +384,6 @@ rows! {
             wait_11_who_has_nothing_to_report_sleeps;
     "WAIT-12" helper "opens a descriptor for each wait"
         poll NeedsADescriptor =>
-            wait_12_without_descriptors_what_is_there_is_served;
+            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_random_programs_without_descriptors;
 }

@@ -30,7 +30,7 @@ use world::{Terms, World};
 
 /// How many programs the suite runs of each kind, and of those that take a process of their own.
 const PROGRAMS: u64 = 24;
-const PROCESSES: u64 = 8;
+const PROCESSES: u64 = 4;
 
 /// How many steps a program has.
 const STEPS: usize = 80;

@@ -78,7 +78,7 @@ impl<B: Backend> World<'_, '_, B> {
                 let waker = self.waker.clone();
                 thread::scope(|scope| {
                     let other = scope.spawn(move || waker.map_or(Ok(()), |waker| waker.wake()));
-                    let events = self.wait_for(None, c)?;
+                    let events = self.wait_for(self.case.long(), c)?;
                     other.join().map_err(|_| Stop::panicked("a panic of Waker::wake"))??;
                     Ok(events)
                 })
@@ -90,7 +90,7 @@ impl<B: Backend> World<'_, '_, B> {
                 self.selector.set_interruptible(end == End::Signal);
                 let timeout = match end {
                     End::DespiteSignals(timeout) => Some(timeout),
-                    _ => None,
+                    _ => self.case.long(),
                 };
                 let events = self.wait_for(timeout, c);
                 self.selector.set_interruptible(false);
@@ -129,8 +129,8 @@ impl<B: Backend> World<'_, '_, B> {
         let end = self.end_of_wait(must, may, b)?;
         self.note(match end {
             End::Any(timeout) => format!("  select({timeout:?})"),
-            End::Wake => "  select(None), and a thread wakes it".to_owned(),
-            End::Signal => "  select(None), and a signal interrupts it".to_owned(),
+            End::Wake => "  select, and a thread wakes it".to_owned(),
+            End::Signal => "  select, and a signal interrupts it".to_owned(),
             End::DespiteSignals(timeout) => format!("  select({timeout:?}), while signals come"),
         });
         let start = Instant::now();
