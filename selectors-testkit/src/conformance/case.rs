@@ -107,6 +107,14 @@ impl<B: Backend> Case<'_, B> {
         Ok(Subject::new(Counting::new(self.backend()?), self.defect))
     }
 
+    /// A selector whose backend reports a ghost, until so many rebuilds have failed.
+    pub(crate) fn with_ghost<F, T>(
+        &self,
+        failures: usize,
+    ) -> Result<Subject<F, T, Counting<B>>, Stop> {
+        Ok(Subject::new(Counting::with_ghost(self.backend()?, failures), self.defect))
+    }
+
     /// Lets no other case run until this one is over. For those that fork: a child has copies of
     /// whatever is open, so what another case closes would not be gone. And for those that look
     /// at all descriptors of the process.

@@ -136,6 +136,7 @@ macro_rules! for_each_case {
                 wait_7_one_select_reports_all;
             closing:
                 close_4_a_new_kernel_object_watches_all_as_before
+                wait_9_a_failed_rebuild_loses_nothing
                 close_5_another_thread_closes_during_waits
                 close_5_a_reused_number_is_not_ready_for_what_was;
             forks:

@@ -197,3 +197,37 @@ pub(super) fn close_4_a_new_kernel_object_watches_all_as_before<B: Backend>(
     drop(duplicate(&alive)?);
     Ok(())
 }
+
+pub(super) fn wait_9_a_failed_rebuild_loses_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    const FAILURES: usize = 3;
+    const LOST: &str = "making a new kernel object fails, and the failure is passed on, or what was \
+                        taken from the old one is dropped";
+    let [(level, level_peer), (once, once_peer), (idle, _idle_peer)] = [pair()?, pair()?, pair()?];
+    let mut selector = case.with_ghost::<BorrowedSource<'_>, ()>(FAILURES)?;
+    let capabilities = selector.capabilities();
+    let waker = if capabilities.waker { Some(selector.waker()?) } else { None };
+    let level = selector.register(borrow(&level), Interest::READ, ())?;
+    let mode = Mode::OneShot;
+    let once = selector.register_with(borrow(&once), Interest::READ, (), mode)?;
+    selector.register(borrow(&idle), Interest::READ, ())?;
+    send(&level_peer, b"x")?;
+    send(&once_peer, b"x")?;
+    waker.as_ref().map_or(Ok(()), selectors::Waker::wake)?;
+    case.did("had the backend report what nobody watches; making a new kernel object failed");
+    let first = case.because(LOST, selector.select(case.long()).map_err(Into::into))?;
+    case.because(LOST, case.expect_tokens(&first, &[level, once]))?;
+    case.because(LOST, case.expect("whether it was woken", first.woken(), waker.is_some()))?;
+    // Each failure may be followed by as many waits as there are sources.
+    for _ in 0..10 * FAILURES {
+        let events = case.because(LOST, selector.select(NOW).map_err(Into::into))?;
+        case.because(LOST, case.only(&events, level).map(drop))?;
+        case.expect("whether it was woken again", events.woken(), false)?;
+    }
+    let tries = selector.backend().calls().rebuild;
+    case.expect("how often a new kernel object was tried", tries, FAILURES + 1)?;
+    case.did("went on with the new one");
+    selector.rearm(once)?;
+    case.expect_tokens(&selector.select(case.long())?, &[level, once])?;
+    selector.unregister(level)?;
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])
+}

@@ -1,11 +1,13 @@
-//! A backend that counts the calls made of the one beneath it.
+//! A backend that counts the calls made of the one beneath it, and can have a ghost.
 
 use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
-use selectors::{Events, Token, Watch};
+use selectors::{Event, Events, Readiness, Token, Watch};
+
+use super::NOW;
 
 /// How often each call was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,16 +16,33 @@ pub(crate) struct Calls {
     pub(crate) modify: usize,
     pub(crate) unregister: usize,
     pub(crate) wait: usize,
+    pub(crate) rebuild: usize,
+}
+
+/// What a ghost is reported as: no selector makes this token.
+const GHOST: Token = Token::from_bits(0x7777_7777_7777_7777);
+
+thread_local! {
+    /// Whether a rebuild has failed on this thread.
+    pub(super) static REBUILD_FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
 pub(crate) struct Counting<B> {
     backend: B,
     calls: Cell<Calls>,
+    /// A ghost is reported by every wait, until a rebuild has failed so often and one more is made.
+    ghost: Option<usize>,
 }
 
 impl<B> Counting<B> {
     pub(crate) fn new(backend: B) -> Self {
-        Self { backend, calls: Cell::default() }
+        Self { backend, calls: Cell::default(), ghost: None }
+    }
+
+    /// Has a ghost, which is there until a rebuild has failed so many times.
+    pub(crate) fn with_ghost(backend: B, failures: usize) -> Self {
+        REBUILD_FAILED.set(false);
+        Self { ghost: Some(failures), ..Self::new(backend) }
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -64,7 +83,12 @@ impl<B: Backend> Backend for Counting<B> {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.count(|calls| &mut calls.wait);
-        self.backend.wait(events, timeout)
+        if self.ghost.is_none() {
+            return self.backend.wait(events, timeout);
+        }
+        self.backend.wait(events, NOW)?;
+        events.push(Event::new(GHOST, Readiness::READ));
+        Ok(())
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
@@ -88,6 +112,14 @@ impl<B: Backend> Backend for Counting<B> {
         sources: &mut dyn Iterator<Item = Registered>,
         events: &mut Events,
     ) -> io::Result<()> {
+        self.count(|calls| &mut calls.rebuild);
+        if let Some(failures) = self.ghost.filter(|&failures| failures > 0) {
+            self.ghost = Some(failures - 1);
+            REBUILD_FAILED.set(true);
+            // No memory.
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.ghost = None;
         self.backend.rebuild(sources, events)
     }
 

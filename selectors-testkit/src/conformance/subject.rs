@@ -10,6 +10,8 @@ use selectors::{
     SelectorKeyMut, Token,
 };
 
+use super::counting::REBUILD_FAILED;
+
 /// What can be wrong with a selector, whatever its backend.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,10 @@ pub enum SelectorDefect {
     Appends,
     /// It leaves the list of events as it was when nothing came.
     LeavesTheList,
+    /// It fails when the backend cannot be rebuilt.
+    FailsWithTheRebuild,
+    /// It drops what came beside a ghost when the backend cannot be rebuilt.
+    DropsWithTheRebuild,
 }
 
 pub(crate) struct Subject<F, T, B> {
@@ -156,6 +162,13 @@ impl<F, T, B: Backend> Subject<F, T, B> {
 
     pub(crate) fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
         let mut events = self.selector.select(timeout)?;
+        let rebuild_failed = REBUILD_FAILED.replace(false);
+        if rebuild_failed && self.has(SelectorDefect::FailsWithTheRebuild) {
+            return Err(Error::Closed);
+        }
+        if rebuild_failed && self.has(SelectorDefect::DropsWithTheRebuild) {
+            events.clear();
+        }
         if !self.handled.is_empty() {
             let known = std::mem::take(&mut events);
             let told = |event: &selectors::Event| !self.handled.contains(&event.token());
