@@ -41,6 +41,9 @@ pub(super) struct Source {
     pub(super) news: Readiness,
     /// Its descriptor was closed, or is another file's. Anything may be reported of it.
     pub(super) abused: bool,
+    /// It was parked when its number was another file's: a kernel that watches open files may go
+    /// on watching the old one under the same token.
+    pub(super) haunted: bool,
 }
 
 type Watched<B> = Subject<BorrowedSource<'static>, (), B>;
@@ -195,8 +198,17 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             return Ok(());
         }
         let (token, news) = (answer?, Readiness::from(interest));
-        let (fired, abused) = (false, false);
-        self.sources.push(Source { token, number, file, interest, mode, fired, news, abused });
+        self.sources.push(Source {
+            token,
+            number,
+            file,
+            interest,
+            mode,
+            fired: false,
+            news,
+            abused: false,
+            haunted: false,
+        });
         Ok(())
     }
 
@@ -237,6 +249,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             return Ok(());
         }
         answer?;
+        source.haunted |= source.abused && interest.is_empty();
         if (interest, mode) != (source.interest, source.mode) {
             source.news = Readiness::from(interest);
         }
