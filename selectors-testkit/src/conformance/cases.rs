@@ -118,6 +118,7 @@ macro_rules! for_each_case {
             processor:
                 wait_11_who_has_nothing_to_report_sleeps
                 wait_11_the_backend_itself_sleeps
+                wait_11_a_long_wait_is_one
                 wait_11_nor_who_has_closed_sources;
             second_paths:
                 ready_5_a_listener_stays_ready_until_all_are_accepted

@@ -1,6 +1,7 @@
 //! WAIT-11: with nothing to report no processor time is spent.
 
 use std::net::Shutdown;
+use std::thread;
 use std::time::Duration;
 
 use selectors::backend::BorrowedSource;
@@ -112,6 +113,38 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
         &what,
         spent,
     )
+}
+
+pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    // What milliseconds in 32 bits, and jiffies, cannot hold; and no end at all.
+    let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+    for timeout in [minutes(36), minutes(60 * 24 * 30), minutes(60 * 24 * 60), None] {
+        let (ours, theirs) = pair()?;
+        let mut selector = case.counting()?;
+        let mode = Mode::OneShot;
+        let token = selector.register_with(borrow(&ours), Interest::READ, (), mode)?;
+        case.did(format!("waited for {timeout:?}, until another thread wrote after {IDLE:?}"));
+        let before = processor_time()?;
+        let events = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(IDLE);
+                send(&theirs, b"x")
+            });
+            selector.select(timeout)
+        })?;
+        let spent = processor_time()?.saturating_sub(before);
+        case.only(&events, token)?;
+        let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}");
+        case.expect_or(
+            "the timeout does not fit into the kernel's type, or becomes zero, and the wait looks \
+             again and again",
+            spent < LITTLE,
+            &what,
+            spent,
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn wait_11_nor_who_has_closed_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -256,6 +256,12 @@ pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> 
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("HANGUP", event.readiness().contains(Readiness::HANGUP), false)?;
         case.expect("ERROR", event.readiness().contains(Readiness::ERROR), false)?;
+        let both = Interest::READ | Interest::WRITE;
+        selector.modify(token, both)?;
+        case.did("modified it to READ and WRITE");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        let seen = event.readiness() & Readiness::from(both);
+        case.expect("its directions", seen, both.into())?;
     }
     Ok(())
 }

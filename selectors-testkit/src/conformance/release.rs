@@ -25,7 +25,13 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
         case.long().map_or(u16::MAX, |long| u16::try_from(long.as_millis()).unwrap_or(u16::MAX));
     let other = |interest| if interest == BOTH { Interest::READ } else { BOTH };
     for mode in modes(case)? {
-        for what in ["at once", "after a wait", "after it was modified", "after it was reported"] {
+        for what in [
+            "at once",
+            "after a wait",
+            "right after it was modified",
+            "after it was modified",
+            "after it was reported",
+        ] {
             for (name, ours, theirs) in byte_pairs()? {
                 let mut selector = case.selector()?;
                 case.did(format!("registered a {name} ({mode:?}), and unregistered it {what}"));
@@ -33,6 +39,10 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
                 let token = selector.register_with(ours, Interest::READ, (), mode)?;
                 match what {
                     "after a wait" => drop(selector.select(NOW)?),
+                    "right after it was modified" => {
+                        selector.select(NOW)?;
+                        selector.modify(token, other(Interest::READ))?;
+                    }
                     "after it was modified" => {
                         selector.select(NOW)?;
                         selector.modify(token, other(Interest::READ))?;

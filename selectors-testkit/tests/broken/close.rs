@@ -1,17 +1,17 @@
 //! CLOSE: backends that do not see that a descriptor is closed, or another file's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::SFlag;
 use selectors::backend::{RawSource, Registered};
-use selectors::{Event, Events, Interest, Mode, Readiness, Token};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::defect::{Answer, Beneath, Defect, Sources, Timeout};
 use super::row::{Row, epoll, poll, rows};
-use super::variants::{FilesBeside, Tells, file, is_closed};
+use super::variants::{FilesBeside, Tells, file, is_closed, kind};
 
 /// Passes the kernel's answer on when it unregisters what was closed.
 struct RefusesToForgetClosed;
@@ -172,6 +172,56 @@ impl Defect for RepeatsClosed {
     }
 }
 
+/// Makes a new kernel object without the files that are always ready.
+struct RebuildsWithoutFiles;
+
+impl Defect for RebuildsWithoutFiles {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        beneath.backend.rebuild(sources, events)?;
+        for file in beneath.sources.values().filter(|source| kind(source.fd) == SFlag::S_IFREG) {
+            let _ = beneath.backend.unregister(file.fd, file.token, file.watch);
+        }
+        Ok(())
+    }
+}
+
+/// Makes a new kernel object that watches one-shot sources that have fired.
+#[derive(Default)]
+struct RebuildsArmed(BTreeSet<Token>);
+
+impl Defect for RebuildsArmed {
+    fn asks(&mut self, new: Registered) -> Watch {
+        self.0.remove(&new.token);
+        new.watch
+    }
+
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let tokens = news.iter().map(Event::token);
+        let one_shot = |token: &Token| beneath.watch(*token).is_ok_and(|w| w.mode == Mode::OneShot);
+        self.0.extend(tokens.filter(one_shot));
+        news
+    }
+
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        beneath.backend.rebuild(sources, events)?;
+        let fired: Vec<_> = self.0.iter().filter_map(|&token| beneath.source(token)).collect();
+        for source in fired {
+            let _ = beneath.register(source);
+        }
+        Ok(())
+    }
+}
+
 rows! {
     "CLOSE-1" closed_not_forgotten "answers EBADF when a closed source is unregistered"
         poll RefusesToForgetClosed =>
@@ -208,10 +258,18 @@ rows! {
     "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
             close_4_a_duplicate_keeps_no_ghost
-            close_5_random_programs_that_close;
+            close_5_random_programs_that_close
+            wait_9_a_failed_rebuild_loses_nothing;
     "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
         epoll RebuildsInheritable =>
             close_4_a_new_kernel_object_watches_all_as_before;
+    "CLOSE-4" files_forgotten "makes a new kernel object without regular files"
+        epoll RebuildsWithoutFiles =>
+            close_4_a_new_kernel_object_watches_all_as_before;
+    "CLOSE-4" fired_armed "makes a new kernel object that watches what has fired"
+        epoll RebuildsArmed::default() =>
+            close_4_a_new_kernel_object_watches_all_as_before
+            wait_9_a_failed_rebuild_loses_nothing;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
         poll Tells(swallows_closed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin

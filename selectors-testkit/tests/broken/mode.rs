@@ -193,6 +193,7 @@ rows! {
             wait_9_select_into_replaces
             wait_10_an_unregistered_source_has_no_key
             proc_5_a_panic_leaves_the_selector_usable
+            wait_9_a_failed_rebuild_loses_nothing
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
@@ -219,6 +220,7 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             proc_4_a_forked_copy_changes_nothing
             close_4_a_new_kernel_object_watches_all_as_before
+            wait_9_a_failed_rebuild_loses_nothing
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
@@ -346,6 +348,7 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
+            wait_9_a_failed_rebuild_loses_nothing
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>

@@ -186,6 +186,8 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             proc_4_a_forked_copy_changes_nothing
             close_4_a_new_kernel_object_watches_all_as_before
+            ready_6_a_half_closed_peer
+            wait_9_a_failed_rebuild_loses_nothing
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -200,6 +202,7 @@ rows! {
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
             close_4_a_new_kernel_object_watches_all_as_before
+            wait_9_a_failed_rebuild_loses_nothing
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>

@@ -24,6 +24,8 @@ enum Wakes {
     WhileItLives,
     /// The second wake, the fourth and so on do nothing.
     EverySecondTime,
+    /// The second wake, the fourth and so on are errors.
+    FailsEverySecondTime,
     /// A wake by the thread that waits, in the handler of a signal, does nothing.
     NotWhereItWaits,
 }
@@ -76,6 +78,9 @@ impl Defect for HasAWaker {
             let second = wakes.fetch_add(1, Ordering::Relaxed) % 2 == 1;
             if matches!(defect, Wakes::EverySecondTime) && second {
                 return Ok(());
+            }
+            if matches!(defect, Wakes::FailsEverySecondTime) && second {
+                return Err(ErrorKind::WouldBlock.into());
             }
             if matches!(defect, Wakes::OnItsOwnThread) && thread::current().id() != home {
                 return Err(ErrorKind::PermissionDenied.into());
@@ -184,6 +189,7 @@ rows! {
         poll WakesWhoBlocks =>
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_7_a_signal_handler_may_wake
+            wait_9_a_failed_rebuild_loses_nothing
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
@@ -198,10 +204,24 @@ rows! {
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost
             [RANDOM];
+    "PROC-2" failing_wakes "fails to wake every second time"
+        poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
+            proc_2_no_wake_is_lost
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_2_a_wake_hides_no_event
+            proc_2_a_list_forgets_its_wake
+            proc_4_a_child_is_told_that_it_is_one
+            proc_4_a_child_goes_on_by_itself
+            wait_12_without_descriptors_what_is_there_is_served
+            proc_7_a_signal_handler_may_wake
+            proc_1_a_wake_ends_a_wait
+            proc_2_many_wakes_are_one;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             proc_2_a_wake_hides_no_event
             wait_12_without_descriptors_what_is_there_is_served
+            wait_9_a_failed_rebuild_loses_nothing
             [RANDOM];
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>

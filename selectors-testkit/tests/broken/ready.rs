@@ -289,6 +289,12 @@ impl Defect for HasAnotherDescriptor {
     }
 }
 
+/// Takes a socket whose peer sends no more for one that cannot be written to.
+fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
+    let half = readiness.contains(Readiness::READ_CLOSED);
+    if half { readiness - Readiness::WRITE } else { readiness }
+}
+
 rows! {
     "READY-1" idle_pipes "reports idle pipes"
         poll Assumes(every_pipe_is_readable) =>
@@ -334,6 +340,7 @@ rows! {
             mode_6_both_directions_of_a_one_shot_wait_for_arming
             wait_8_descriptors_above_1024
             proc_4_a_forked_copy_changes_nothing
+            ready_6_a_half_closed_peer
             [FILES RANDOM];
     "READY-4" error_is_read "tells an error as READ alone"
         poll Tells(error_is_read) =>
@@ -401,6 +408,9 @@ rows! {
         poll Tells(half_close_is_hang_up) =>
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer;
+    "READY-6" half_closed_full "reports no WRITE of a half-closed peer"
+        poll Tells(half_closed_is_full) =>
+            ready_6_a_half_closed_peer;
     "READY-6" end_is_error "tells an end as ERROR"
         poll Tells(end_is_error) =>
             ready_6_a_half_closed_peer

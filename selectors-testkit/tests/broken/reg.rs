@@ -14,7 +14,7 @@ use selectors::{Event, Events, Readiness, Token};
 use selectors_testkit::fixtures::{is_open, pipe, with_raw};
 use socket2::SockRef;
 
-use super::defect::{Answer, Beneath, Defect, Timeout};
+use super::defect::{Answer, Beneath, Defect, Sources, Timeout};
 use super::row::{FILES, RANDOM, Row, deferred, epoll, poll, rows};
 use super::variants::{Declares, Takes, Tells, file, kind};
 
@@ -231,6 +231,7 @@ enum Leaks {
     Refused,
     Modified,
     Timed,
+    Rebuilt,
 }
 
 impl Leaks {
@@ -268,6 +269,16 @@ impl Defect for Leaks {
             self.leak_if(Self::Timed)?;
         }
         beneath.wait(events, timeout)
+    }
+
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        self.leak_if(Self::Rebuilt)?;
+        beneath.backend.rebuild(sources, events)
     }
 }
 
@@ -354,6 +365,38 @@ impl Defect for HasNoDescriptor {
     }
 }
 
+/// Unregisters every duplicate of what is unregistered.
+struct RemovesTwins;
+
+impl Defect for RemovesTwins {
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        let this = file(old.fd).filter(|_| kind(old.fd) == SFlag::S_IFSOCK);
+        beneath.unregister(old)?;
+        let is_twin = |other: &&Registered| this.is_some() && file(other.fd) == this;
+        for twin in beneath.sources.values().filter(is_twin) {
+            let _ = beneath.backend.unregister(twin.fd, twin.token, twin.watch);
+        }
+        Ok(())
+    }
+}
+
+/// Holds an open file from a change until the next wait.
+#[derive(Default)]
+struct HoldsTheModified(Vec<OwnedFd>);
+
+impl Defect for HoldsTheModified {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        beneath.modify(new)?;
+        self.0.extend(duplicate(new));
+        Ok(())
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.0.clear();
+        beneath.wait(events, timeout)
+    }
+}
+
 rows! {
     "REG-5" duplicate_refused "takes a duplicate for the file it knows"
         poll KnowsFilesByInode =>
@@ -367,6 +410,10 @@ rows! {
         poll ChangesTwins =>
             reg_5_a_duplicate_changes_without_its_twin
             [RANDOM];
+    "REG-5" twins_removed "unregisters duplicates together"
+        poll RemovesTwins =>
+            reg_5_a_duplicate_is_a_source_of_its_own
+            reg_5_a_duplicate_changes_without_its_twin;
     "REG-6" closed_taken "takes a closed descriptor in"
         poll Takes::what(closed) =>
             reg_6_a_closed_descriptor_is_refused
@@ -425,6 +472,9 @@ rows! {
     "REG-9" held "holds the open file until the next wait"
         poll HoldsTheUnregistered::default() =>
             reg_9_its_peer_sees_the_end_at_once;
+    "REG-9" held_modified "holds an open file that is modified until the next wait"
+        poll HoldsTheModified::default() =>
+            reg_9_its_peer_sees_the_end_at_once;
     "REG-9" nonblocking "makes its sources non-blocking"
         poll SetsNonblocking =>
             reg_9_flags_are_as_they_were;
@@ -472,6 +522,9 @@ rows! {
         poll Leaks::Timed =>
             reg_12_no_call_leaks
             wait_12_without_descriptors_what_is_there_is_served;
+    "REG-12" leaks_rebuilt "leaks a descriptor when it makes a new kernel object"
+        epoll Leaks::Rebuilt =>
+            reg_12_no_call_leaks;
     "REG-12" closes_twice "closes a descriptor twice"
         poll ClosesTwice::default() =>
             reg_12_nothing_is_closed_twice;

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use selectors::backend::Registered;
-use selectors::{Event, Events, Interest, Token, Watch};
-use selectors_testkit::fixtures::pipe;
+use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use selectors_testkit::fixtures::{pipe, with_raw};
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::modify::{Defers, watched_as_before};
@@ -231,6 +232,64 @@ impl Defect for NeedsADescriptor {
     }
 }
 
+/// Takes a batch of exactly 64 for a part of what is ready, and reports it with what comes next.
+struct RepeatsFullBatches;
+
+impl Defect for RepeatsFullBatches {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        if news.len() == 64 {
+            news.extend_from_within(..);
+        }
+        news
+    }
+}
+
+/// Watches for the end of what the peer sends (POLLRDHUP), also for who wants to write alone.
+struct EndsForWriters;
+
+impl EndsForWriters {
+    fn has_ended(source: &&Registered) -> bool {
+        // The name is not everywhere, and so nix does not know it.
+        let end = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        source.watch == Watch::new(Interest::WRITE, Mode::Level)
+            && with_raw(source.fd, |fd| {
+                let mut fds = [PollFd::new(fd, end)];
+                nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+            })
+    }
+}
+
+impl Defect for EndsForWriters {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let ended = beneath.sources.values().filter(Self::has_ended).map(|source| source.token);
+        let mut ended: Vec<_> = ended.collect();
+        let news = beneath.news(if ended.is_empty() { timeout } else { NOW })?;
+        ended.retain(|&token| news.iter().all(|event| event.token() != token));
+        events.extend(news);
+        events.extend(ended.into_iter().map(|token| Event::new(token, Readiness::READ_CLOSED)));
+        Ok(())
+    }
+}
+
+/// Takes what 32 bits of microseconds cannot hold for zero.
+fn micros(timeout: Timeout) -> Timeout {
+    let long = |timeout: &Duration| timeout.as_micros() > u128::from(i32::MAX.cast_unsigned());
+    timeout.map(|timeout| if long(&timeout) { Duration::ZERO } else { timeout })
+}
+
+/// Looks again and again instead of waiting, when it need not come back.
+struct TurnsForEver;
+
+impl Defect for TurnsForEver {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        while timeout.is_none() && events.len() == before {
+            beneath.wait(events, NOW)?;
+        }
+        if timeout.is_none() { Ok(()) } else { beneath.wait(events, timeout) }
+    }
+}
+
 rows! {
     "WAIT-1" no_look "does not look when it is not to wait"
         poll SkipsTheLook =>
@@ -240,6 +299,7 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             proc_7_a_signal_handler_may_wake
             wait_1_zero_reports_what_is_ready
+            wait_9_a_failed_rebuild_loses_nothing
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
@@ -277,7 +337,8 @@ rows! {
             [FILES RANDOM];
     "WAIT-2" none_is_zero "takes no timeout for zero"
         poll Times(|timeout| timeout.or(NOW)) =>
-            wait_2_without_a_timeout_a_signal_ends_it;
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_11_a_long_wait_is_one;
     "WAIT-2" none_is_a_moment "takes no timeout for a short one"
         poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
             wait_2_without_a_timeout_a_signal_ends_it;
@@ -340,6 +401,9 @@ rows! {
         epoll RepeatsBatches =>
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all;
+    "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
+        epoll RepeatsFullBatches =>
+            wait_7_one_select_reports_all;
     "WAIT-7" rest_kept "reports 64 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(64) =>
             ready_1_what_was_drained_of_many
@@ -377,11 +441,22 @@ rows! {
         poll TurnsInside =>
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_the_backend_itself_sleeps
-            wait_11_nor_who_has_closed_sources;
+            wait_11_nor_who_has_closed_sources
+            wait_11_a_long_wait_is_one;
     "WAIT-11" reads_too "watches for READ whatever is asked for"
         poll Watches(reads_too) =>
             mod_1_the_backend_does_not_add_to_the_old_interest
             wait_11_who_has_nothing_to_report_sleeps;
+    "WAIT-11" ends_for_writers "watches for the end of READ whatever is asked for"
+        poll EndsForWriters =>
+            wait_11_who_has_nothing_to_report_sleeps;
+    "WAIT-11" long_is_zero "takes a timeout of more than 35 minutes for zero"
+        poll Times(micros) =>
+            wait_11_a_long_wait_is_one;
+    "WAIT-11" turns_for_ever "looks again and again when there is no timeout"
+        poll TurnsForEver =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_11_a_long_wait_is_one;
     "WAIT-12" helper "opens a descriptor for each wait"
         poll NeedsADescriptor =>
             wait_12_without_descriptors_what_is_there_is_served

@@ -162,7 +162,9 @@ impl<B: Backend> World<'_, '_, B> {
         let name = self.name(at);
         let mut of_it = events.iter().filter(|event| event.token() == token);
         let seen = of_it.next().map_or(Readiness::empty(), |event| event.readiness());
-        let twice = of_it.next().is_some() && !self.sources[at].haunted;
+        let Source { abused, haunted, .. } = self.sources[at];
+        let may_be_twice = haunted || abused && self.capabilities.deferred;
+        let twice = of_it.next().is_some() && !may_be_twice;
         self.case.expect_that(!twice, &format!("one event of {name}"), events)?;
         let hints = seen - ASKABLE;
         let seen = seen & ASKABLE;

@@ -134,7 +134,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             55..=57 => file.drain(),
             58..=59 => file.fill(),
             60..=61 => file.drain_peer()?,
-            62 if b % 4 == 0 => file.hang_up(c % 2 == 0),
+            62 if b % 2 == 0 => file.hang_up(c % 2 == 0),
             _ => return Ok(()),
         };
         self.note(note);
