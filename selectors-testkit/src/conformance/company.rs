@@ -4,6 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::fixtures::descriptor_limit;
+
+/// How many descriptors are enough for cases that run side by side. With fewer, one would be given
+/// numbers that another has closed and goes on using.
+const ENOUGH: u64 = 1024;
+
 /// The cases that run in this process.
 struct Company {
     running: Mutex<Running>,
@@ -74,9 +80,11 @@ impl Progress {
         Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
 
-    /// Lets the case run beside others.
+    /// Lets the case run beside others, where there are descriptors enough for several.
     pub(crate) fn join(&self) {
-        self.enter(Stay::Together);
+        static MANY: LazyLock<bool> =
+            LazyLock::new(|| descriptor_limit().is_ok_and(|limit| limit >= ENOUGH));
+        self.enter(if *MANY { Stay::Together } else { Stay::Alone });
     }
 
     /// Waits until no other case runs, and keeps others out.

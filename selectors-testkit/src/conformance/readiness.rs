@@ -473,12 +473,18 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSo
     selector.unregister(token)?;
     let capabilities = selector.capabilities();
     if capabilities.edge {
-        case.did("registered it edge-triggered, and modified it after it was reported");
+        let again = "an edge-triggered source is ready for good: it is to be reported once after \
+                     it is registered, once after each modify, and not in between";
+        case.did("registered it edge-triggered");
         let token = selector.register_with(file, Interest::READ, (), Mode::Edge)?;
-        for interest in [BOTH, Interest::READ] {
-            case.only(&selector.select(case.long())?, token)?;
-            case.expect_tokens(&selector.select(NOW)?, &[])?;
-            selector.modify(token, interest)?;
+        for interest in [Some(BOTH), Some(Interest::READ), None] {
+            case.because(again, case.only(&selector.select(case.long())?, token))?;
+            case.did("waited again, after it was reported");
+            case.because(again, case.expect_tokens(&selector.select(NOW)?, &[]))?;
+            if let Some(interest) = interest {
+                case.did(format!("modified it to {interest:?}: it is to be reported once more"));
+                selector.modify(token, interest)?;
+            }
         }
         selector.unregister(token)?;
     }
