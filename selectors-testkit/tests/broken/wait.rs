@@ -248,7 +248,7 @@ impl Defect for RepeatsFullBatches {
 struct EndsForWriters;
 
 impl EndsForWriters {
-    fn has_ended(source: &&Registered) -> bool {
+    fn has_ended(source: Registered) -> bool {
         // The name is not everywhere, and so nix does not know it.
         let end = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
         source.watch == Watch::new(Interest::WRITE, Mode::Level)
@@ -261,8 +261,9 @@ impl EndsForWriters {
 
 impl Defect for EndsForWriters {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
-        let ended = beneath.sources.values().filter(Self::has_ended).map(|source| source.token);
-        let mut ended: Vec<_> = ended.collect();
+        let sources = beneath.sources.values().copied();
+        let ended = sources.filter(|&source| Self::has_ended(source));
+        let mut ended: Vec<_> = ended.map(|source| source.token).collect();
         let news = beneath.news(if ended.is_empty() { timeout } else { NOW })?;
         ended.retain(|&token| news.iter().all(|event| event.token() != token));
         events.extend(news);
@@ -273,8 +274,8 @@ impl Defect for EndsForWriters {
 
 /// Takes what 32 bits of microseconds cannot hold for zero.
 fn micros(timeout: Timeout) -> Timeout {
-    let long = |timeout: &Duration| timeout.as_micros() > u128::from(i32::MAX.cast_unsigned());
-    timeout.map(|timeout| if long(&timeout) { Duration::ZERO } else { timeout })
+    let micros = |timeout: Duration| i32::try_from(timeout.as_micros());
+    timeout.map(|timeout| micros(timeout).map_or(Duration::ZERO, |_| timeout))
 }
 
 /// Looks again and again instead of waiting, when it need not come back.

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use selectors::{Backend, Events, Interest, Mode, Readiness};
+use selectors::{Backend, Event, Events, Interest, Mode, Readiness};
 
 use super::super::{NOW, Outcome, Stop};
 use super::world::{Source, World};
@@ -161,7 +161,7 @@ impl<B: Backend> World<'_, '_, B> {
         let token = self.sources[at].token;
         let name = self.name(at);
         let mut of_it = events.iter().filter(|event| event.token() == token);
-        let seen = of_it.next().map_or(Readiness::empty(), |event| event.readiness());
+        let seen = of_it.next().map_or(Readiness::empty(), Event::readiness);
         let Source { abused, haunted, .. } = self.sources[at];
         let may_be_twice = haunted || abused && self.capabilities.deferred;
         let twice = of_it.next().is_some() && !may_be_twice;

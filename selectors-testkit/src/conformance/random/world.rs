@@ -17,6 +17,7 @@ const SOURCES: usize = 10;
 
 /// What programs may do.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each goes with any of the others")]
 pub(super) struct Terms {
     /// Use every mode that there is, and not only level-triggered and one-shot ones.
     pub(super) modes: bool,
