@@ -442,7 +442,10 @@ impl<B: Backend> Backend for Deferred<B> {
     ) -> io::Result<()> {
         let Self { backend, refused, .. } = self;
         let mut watched = sources.filter(|source| !refused.contains_key(&source.token));
-        backend.rebuild(&mut watched, events)
+        backend.rebuild(&mut watched, events)?;
+        // One-shot sources that were reported are registered anew when they are armed.
+        refused.retain(|_, refused| refused.armed || refused.mode != Mode::OneShot);
+        Ok(())
     }
 
     fn after_fork(&mut self) -> io::Result<()> {
