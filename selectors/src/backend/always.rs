@@ -129,6 +129,7 @@ impl AlwaysReady {
     }
 
     /// Removes the one-shot sources that were reported, as a new kernel object has none of those.
+    #[cfg_attr(not(epoll), allow(dead_code, reason = "kqueue is never rebuilt"))]
     pub(super) fn forget_fired(&mut self) {
         let index = &mut self.index;
         self.sources.retain(|source| {

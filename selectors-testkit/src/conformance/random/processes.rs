@@ -93,7 +93,9 @@ impl<B: Backend> World<'_, '_, B> {
         let free = number_of(&duplicate(&self.files[0].ours)?);
         // An emulation of a kernel is subject to the limit itself, as no kernel is.
         let emulated = cfg!(any(feature = "kqueue", feature = "devpoll"));
-        let limit = if emulated || b % 2 == 0 { u64::try_from(free).unwrap_or(0) } else { 0 };
+        #[allow(clippy::useless_conversion, reason = "a number is a u64 on Windows alone")]
+        let free = u64::try_from(free).unwrap_or(0);
+        let limit = if emulated || b % 2 == 0 { free } else { 0 };
         self.note(format!("  lower the limit on descriptors to {limit}"));
         self.limited = Some(limit);
         Ok(())

@@ -84,7 +84,7 @@ impl<B: Backend> World<'_, '_, B> {
                 })
             }
             End::Signal | End::DespiteSignals(_) => {
-                let Some(storm) = if_any(signal_storm(Duration::from_micros(50)))? else {
+                let Some(_storm) = if_any(signal_storm(Duration::from_micros(50)))? else {
                     return self.wait_for(NOW, c);
                 };
                 self.selector.set_interruptible(end == End::Signal);
@@ -94,7 +94,6 @@ impl<B: Backend> World<'_, '_, B> {
                 };
                 let events = self.wait_for(timeout, c);
                 self.selector.set_interruptible(false);
-                drop(storm);
                 let events = events?;
                 let interrupted = events.interrupted();
                 self.case.expect("whether it was interrupted", interrupted, end == End::Signal)?;
