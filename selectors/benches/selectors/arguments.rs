@@ -13,7 +13,7 @@ A WORKLOAD is the beginning of the name of one, or several of them; without any,
 
     --short       few rounds: done in two minutes, and noisy
     --list        prints the names of the workloads
-    --out FOLDER  where to put results.csv, machine.txt and scaling.svg [target/bench]
+    --out FOLDER  where to put results.csv and machine.txt [target/bench]
     --help        prints this
 
     --count CONTENDER OPERATION TIMES

@@ -1,13 +1,15 @@
-//! One operation, so many times and nothing else, for a tool that counts instructions:
-//! `.ci/instructions`.
+//! One operation of a workload, so many times and nothing else, for a tool that counts
+//! instructions: `.ci/instructions`.
 
 use std::hint::black_box;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::contenders::{Contender, Wakes, Want, everyone, wrong};
+use super::contenders::{Contender, Mode, Wakes, Want, everyone, wrong};
 use super::sources::{Counters, Silent};
+use super::workloads::changes::{CHANGING, Change};
+use super::workloads::dispatch::look;
+use super::workloads::wake::wake_often;
 
 /// What a contender is to do, and its name.
 type Job<'a> = (&'static str, Box<dyn FnOnce() -> io::Result<()> + 'a>);
@@ -16,7 +18,7 @@ type Job<'a> = (&'static str, Box<dyn FnOnce() -> io::Result<()> + 'a>);
 ///
 /// What comes before and after takes the same instructions however many times it is.
 pub(crate) fn run(contender: &str, operation: &str, times: u64) -> io::Result<()> {
-    let (counters, silent) = (Counters::new(200)?, Silent::new(1)?);
+    let (counters, silent) = (Counters::new(200)?, Silent::new(CHANGING)?);
     let jobs = if operation == "wake" {
         everyone!(waking(times) for
             BareEpoll, OursEpoll, OursPoll, OursSelect, OursAny, Mio, PollingLevel, Popol)
@@ -36,7 +38,7 @@ fn waking<C: Wakes<'static>>(times: u64) -> Job<'static> {
         let mut contender = C::new()?;
         let waker = contender.waker()?;
         C::wake(&waker)?;
-        (0..times).try_for_each(|_| C::wake(&waker))
+        wake_often::<C>(&waker, times)
     };
     (C::NAME, Box::new(job))
 }
@@ -62,45 +64,26 @@ fn wait<'a, C: Contender<'a>>(counters: &'a Counters, ready: usize, times: u64) 
         contender.register(source, Want::Read, data)?;
     }
     counters.make_ready(ready)?;
+    let (timeout, mut sum) = (black_box(Some(Duration::ZERO)), 0);
     for _ in 0..WARM_UP + times {
-        if C::EDGE {
+        if C::MODE == Mode::Edge {
             counters.make_ready(ready)?;
         }
-        let mut sum = 0;
-        contender.wait(Some(Duration::ZERO), |fd, data| {
-            sum ^= *data ^ u64::from(fd.as_raw_fd().unsigned_abs());
-        })?;
-        black_box(sum);
+        look(&mut contender, timeout, &mut sum)?;
     }
+    black_box(sum);
     Ok(())
 }
 
-/// Changes one source and nothing else.
+/// Changes [`CHANGING`] sources that often.
 fn change<'a, C: Contender<'a>>(silent: &'a Silent, change: &str, times: u64) -> io::Result<()> {
+    let change = match change {
+        "modify" => Change::Modify,
+        "modify-to-same" => Change::ModifyToSame,
+        "register-unregister" => Change::RegisterUnregister,
+        other => return Err(wrong(&format!("there is no operation {other}"))),
+    };
     let mut contender = C::new()?;
-    for source in silent.iter() {
-        let key = contender.register(source, Want::Read, 0)?;
-        match change {
-            "modify" => {
-                for _ in 0..times {
-                    contender.modify(key, Want::ReadWrite)?;
-                    contender.flush()?;
-                    contender.modify(key, Want::Read)?;
-                    contender.flush()?;
-                }
-            }
-            "modify-to-same" => {
-                (0..times).try_for_each(|_| contender.modify(key, Want::Read))?;
-            }
-            "register-unregister" => {
-                contender.unregister(key)?;
-                for _ in 0..times {
-                    let key = contender.register(source, Want::Read, 0)?;
-                    contender.unregister(key)?;
-                }
-            }
-            other => return Err(wrong(&format!("there is no operation {other}"))),
-        }
-    }
-    Ok(())
+    let keys = change.prepare(&mut contender, silent)?;
+    (0..2 + times).try_for_each(|nth| change.make(&mut contender, silent, &keys, nth))
 }

@@ -9,7 +9,6 @@ mod machine;
 mod measure;
 mod report;
 mod sources;
-mod svg;
 mod workloads;
 
 use std::path::{Path, PathBuf};
@@ -101,8 +100,5 @@ fn default_folder() -> PathBuf {
 fn save(folder: &Path, report: &Report, machine: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("results.csv"), report.csv())?;
-    if let Some(picture) = svg::draw(&report.measured) {
-        fs::write(folder.join("scaling.svg"), picture)?;
-    }
     fs::write(folder.join("machine.txt"), machine)
 }

@@ -84,6 +84,8 @@ pub(crate) struct Outcome {
     pub(crate) value: Spread,
     /// To the base, where a ratio says something: not to nothing or less.
     pub(crate) ratio: Option<Spread>,
+    /// Likewise to bare epoll, for those who are compared with something nearer to them.
+    pub(crate) of_epoll: Option<Spread>,
 }
 
 /// Lets all rows take their turns, round by round, each round in another order.
@@ -108,15 +110,16 @@ pub(crate) fn compare(
             values[at].push(turn.value());
         }
     }
-    let base = |row: &Row<'_>| {
-        let found = rows.iter().position(|other| other.name == row.base);
-        found.map(|at| &values[at])
+    let to = |own: &[f64], base: &str| {
+        let at = rows.iter().position(|other| other.name == base)?;
+        ratio(own, &values[at])
     };
     let outcomes = rows.iter().zip(&values).map(|(row, own)| Outcome {
         name: row.name,
         base: row.base,
         value: Spread::of(own.clone()),
-        ratio: base(row).and_then(|base| ratio(own, base)),
+        ratio: to(own, row.base),
+        of_epoll: to(own, "bare epoll"),
     });
     Ok(outcomes.collect())
 }

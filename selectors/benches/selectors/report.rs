@@ -13,8 +13,6 @@ pub(crate) struct Point {
     pub(crate) parameters: String,
     pub(crate) unit: &'static str,
     pub(crate) pace: Pace,
-    /// How many are registered and ready, where that is a point of the scaling curves.
-    pub(crate) sources: Option<(usize, usize)>,
 }
 
 /// What was measured at one point.
@@ -22,7 +20,6 @@ pub(crate) struct Measured {
     pub(crate) workload: &'static str,
     pub(crate) parameters: String,
     pub(crate) unit: &'static str,
-    pub(crate) sources: Option<(usize, usize)>,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -74,10 +71,10 @@ impl Report {
     }
 
     pub(crate) fn measure(&mut self, point: Point, mut rows: Vec<Row<'_>>) -> io::Result<()> {
-        let Point { parameters, unit, pace, sources } = point;
+        let Point { parameters, unit, pace } = point;
         let outcomes = compare(self.settings, pace, &mut rows)
             .map_err(|error| io::Error::new(error.kind(), format!("{parameters}: {error}")))?;
-        let measured = Measured { workload: self.workload, parameters, unit, sources, outcomes };
+        let measured = Measured { workload: self.workload, parameters, unit, outcomes };
         if self.settings.smoke {
             println!("{} works", measured.parameters);
         } else {
@@ -90,17 +87,19 @@ impl Report {
     /// All of it, one row for each contender at each point.
     pub(crate) fn csv(&self) -> String {
         let mut csv = "workload,parameters,contender,unit,low,median,high,\
-                       base,ratio low,ratio median,ratio high\n"
+                       base,ratio low,ratio median,ratio high,\
+                       epoll low,epoll median,epoll high\n"
             .to_owned();
         let number = |value: f64| format!("{value:.4}");
         let spread = |Spread { low, median, high }| [low, median, high].map(number).join(",");
         for Measured { workload, parameters, unit, outcomes, .. } in &self.measured {
-            for Outcome { name, base, value, ratio } in outcomes {
+            for Outcome { name, base, value, ratio, of_epoll } in outcomes {
                 let value = spread(*value);
-                let ratio = ratio.map_or_else(|| ",,".to_owned(), spread);
+                let [ratio, of_epoll] =
+                    [ratio, of_epoll].map(|it| it.map_or_else(|| ",,".to_owned(), spread));
                 _ = writeln!(
                     csv,
-                    "{workload},\"{parameters}\",\"{name}\",{unit},{value},\"{base}\",{ratio}"
+                    "{workload},\"{parameters}\",\"{name}\",{unit},{value},\"{base}\",{ratio},{of_epoll}"
                 );
             }
         }
@@ -117,7 +116,7 @@ impl Measured {
             "  {:<20} {:>10} {:>21} {:>9} {:>15}",
             "contender", "median", "quartiles", "ratio", "quartiles"
         );
-        for Outcome { name, base, value, ratio } in outcomes {
+        for Outcome { name, base, value, ratio, .. } in outcomes {
             let Spread { low, median, high } = *value;
             let quartiles = format!("{} … {}", short(low), short(high));
             _ = write!(table, "  {name:<20} {:>10} {quartiles:>21}", short(median));

@@ -1,7 +1,8 @@
-//! A loop over epoll_wait(2), level-triggered, with a slab of file objects and data: what the
+//! A loop over epoll_wait(2) in each of its modes, with a slab of file objects and data: what the
 //! others are measured against.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,69 +11,76 @@ use libc::epoll_event;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use slab::Slab;
 
-use super::{Contender, ROOM, Wakes, Want, sys, wrong};
+use super::{
+    Contender, Edge, Level, Mode, OneShot, ROOM, Source, Trigger, Wakes, Want, sys, wrong,
+};
 
 /// With timeouts in milliseconds.
-pub(crate) type BareEpoll<'a> = Bare<'a, false, false>;
+pub(crate) type BareEpoll<'a> = Bare<'a, Level, false>;
 /// With epoll_pwait2(2) and its timeouts in nanoseconds.
-pub(crate) type BareEpollFine<'a> = Bare<'a, true, false>;
-/// Edge-triggered.
-pub(crate) type BareEpollEdge<'a> = Bare<'a, false, true>;
+pub(crate) type BareEpollFine<'a> = Bare<'a, Level, true>;
+pub(crate) type BareEpollOneShot<'a> = Bare<'a, OneShot, false>;
+pub(crate) type BareEpollEdge<'a> = Bare<'a, Edge, false>;
 
-pub(crate) struct Bare<'a, const FINE: bool, const EDGE: bool> {
+pub(crate) struct Bare<'a, T, const FINE: bool> {
     epoll: OwnedFd,
+    /// Room for events, which the kernel fills: nothing else writes to it.
     buffer: Vec<epoll_event>,
-    sources: Slab<(BorrowedFd<'a>, u64)>,
-    waker: Option<Arc<EventFd>>,
+    sources: Slab<Source<'a>>,
+    trigger: PhantomData<T>,
 }
 
-const NO_EVENT: epoll_event = epoll_event { events: 0, u64: 0 };
 /// What the events of the waker carry.
 const WAKER: u64 = u64::MAX;
 
+#[inline]
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
-fn event(want: Want, edge: bool, key: usize) -> epoll_event {
+fn event(want: Want, mode: Mode, key: u64) -> epoll_event {
     let write = if want.writes() { libc::EPOLLOUT } else { 0 };
-    let edge = if edge { libc::EPOLLET } else { 0 };
-    epoll_event { events: (libc::EPOLLIN | write | edge) as u32, u64: key as u64 }
+    let mode = match mode {
+        Mode::Level => 0,
+        Mode::OneShot => libc::EPOLLONESHOT,
+        Mode::Edge => libc::EPOLLET,
+    };
+    epoll_event { events: (libc::EPOLLIN | write | mode) as u32, u64: key }
 }
 
-impl<'a, const FINE: bool, const EDGE: bool> Contender<'a> for Bare<'a, FINE, EDGE> {
-    const NAME: &'static str = match (FINE, EDGE) {
-        (true, _) => "bare epoll_pwait2",
-        (_, true) => "bare epoll, edge",
-        _ => "bare epoll",
-    };
-    const EDGE: bool = EDGE;
+impl<'a, T: Trigger, const FINE: bool> Contender<'a> for Bare<'a, T, FINE> {
+    const NAME: &'static str = if FINE { "bare epoll_pwait2" } else { T::MODE.base() };
+    const MODE: Mode = T::MODE;
     type Key = usize;
 
     fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: sys::epoll_create()?,
-            buffer: vec![NO_EVENT; ROOM],
+            buffer: Vec::with_capacity(ROOM),
             sources: Slab::new(),
-            waker: None,
+            trigger: PhantomData,
         })
     }
 
     fn register(&mut self, fd: BorrowedFd<'a>, want: Want, data: u64) -> io::Result<usize> {
-        let key = self.sources.insert((fd, data));
-        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd, event(want, EDGE, key))?;
+        let key = self.sources.insert(Source { fd, want, data });
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd, event(want, T::MODE, key as u64))?;
         Ok(key)
     }
 
     fn modify(&mut self, key: usize, want: Want) -> io::Result<()> {
-        let (fd, _) = self.sources[key];
-        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, fd, event(want, EDGE, key))
+        let source = &mut self.sources[key];
+        source.want = want;
+        let event = event(want, T::MODE, key as u64);
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, source.fd, event)
     }
 
     fn set_data(&mut self, key: usize, data: u64) {
-        self.sources[key].1 = data;
+        self.sources[key].data = data;
     }
 
     fn unregister(&mut self, key: usize) -> io::Result<(BorrowedFd<'a>, u64)> {
-        let (fd, data) = self.sources.remove(key);
-        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_DEL, fd, NO_EVENT)?;
+        let Source { fd, data, .. } = self.sources.remove(key);
+        // The kernel does not read the event.
+        let unused = event(Want::Read, T::MODE, 0);
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_DEL, fd, unused)?;
         Ok((fd, data))
     }
 
@@ -82,28 +90,33 @@ impl<'a, const FINE: bool, const EDGE: bool> Contender<'a> for Bare<'a, FINE, ED
         timeout: Option<Duration>,
         mut each: impl FnMut(BorrowedFd<'a>, &mut u64),
     ) -> io::Result<usize> {
-        let count = if FINE {
-            sys::epoll_pwait2(&self.epoll, &mut self.buffer, timeout)?
+        if FINE {
+            sys::epoll_pwait2(&self.epoll, &mut self.buffer, timeout)?;
         } else {
-            sys::epoll_wait(&self.epoll, &mut self.buffer, timeout)?
-        };
-        for event in &self.buffer[..count] {
-            let key = usize::try_from(event.u64).unwrap_or(usize::MAX);
-            let Some((fd, data)) = self.sources.get_mut(key) else { continue };
-            each(*fd, data);
+            sys::epoll_wait(&self.epoll, &mut self.buffer, timeout)?;
         }
-        Ok(count)
+        for ready in &self.buffer {
+            let key = ready.u64;
+            let place = usize::try_from(key).unwrap_or(usize::MAX);
+            let Some(source) = self.sources.get_mut(place) else { continue };
+            each(source.fd, &mut source.data);
+            if T::MODE == Mode::OneShot {
+                let event = event(source.want, T::MODE, key);
+                sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, source.fd, event)?;
+            }
+        }
+        Ok(self.buffer.len())
     }
 }
 
-impl<'a, const FINE: bool, const EDGE: bool> Wakes<'a> for Bare<'a, FINE, EDGE> {
+impl<'a, T: Trigger> Wakes<'a> for Bare<'a, T, false> {
     type Waker = Arc<EventFd>;
 
     fn waker(&mut self) -> io::Result<Arc<EventFd>> {
         let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let event = epoll_event { u64: WAKER, ..event(Want::Read, false, 0) };
+        // No wake but the next makes it ready again, so that nobody need read it.
+        let event = event(Want::Read, Mode::Edge, WAKER);
         sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, waker.as_fd(), event)?;
-        self.waker = Some(Arc::clone(&waker));
         Ok(waker)
     }
 
@@ -114,11 +127,8 @@ impl<'a, const FINE: bool, const EDGE: bool> Wakes<'a> for Bare<'a, FINE, EDGE> 
 
     #[inline]
     fn sleep(&mut self) -> io::Result<()> {
-        let count = sys::epoll_wait(&self.epoll, &mut self.buffer, None)?;
-        let woken = self.buffer[..count].iter().any(|event| event.u64 == WAKER);
-        match &self.waker {
-            Some(waker) if woken => Ok(waker.read().map(drop)?),
-            _ => Err(wrong("the wait ended for nothing")),
-        }
+        sys::epoll_wait(&self.epoll, &mut self.buffer, None)?;
+        let woken = self.buffer.iter().any(|event| event.u64 == WAKER);
+        if woken { Ok(()) } else { Err(wrong("the wait ended for nothing")) }
     }
 }

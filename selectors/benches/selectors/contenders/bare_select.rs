@@ -12,6 +12,8 @@ use super::{Contender, Want, sys};
 pub(crate) struct BareSelect<'a> {
     wanted: [Vec<c_ulong>; 2],
     ready: [Vec<c_ulong>; 2],
+    /// How many are watched for WRITE: the kernel gets a set for it only if there is one.
+    writers: usize,
     /// By descriptor.
     sources: Vec<Option<(BorrowedFd<'a>, u64)>>,
 }
@@ -20,7 +22,10 @@ const BITS: usize = c_ulong::BITS as usize;
 
 impl BareSelect<'_> {
     fn set(&mut self, key: usize, want: Option<Want>) {
+        let wrote =
+            self.wanted[1].get(key / BITS).is_some_and(|word| word >> (key % BITS) & 1 == 1);
         let wants = [want.is_some(), want.is_some_and(Want::writes)];
+        self.writers = self.writers + usize::from(wants[1]) - usize::from(wrote);
         for (set, wanted) in self.wanted.iter_mut().zip(wants) {
             let word = key / BITS;
             if word >= set.len() {
@@ -73,21 +78,26 @@ impl<'a> Contender<'a> for BareSelect<'a> {
         timeout: Option<Duration>,
         mut each: impl FnMut(BorrowedFd<'a>, &mut u64),
     ) -> io::Result<usize> {
-        for (ready, wanted) in self.ready.iter_mut().zip(&self.wanted) {
-            ready.clone_from(wanted);
-        }
+        let [wanted_read, wanted_write] = &self.wanted;
         let [read, write] = &mut self.ready;
-        let mut left = sys::select(read, write, timeout)?;
+        read.clone_from(wanted_read);
+        let writes = self.writers > 0;
+        if writes {
+            write.clone_from(wanted_write);
+        }
+        let mut left = sys::select(read, writes.then_some(write), timeout)?;
         let mut count = 0;
-        for (word, (read, write)) in read.iter().zip(&*write).enumerate() {
+        for (word, &read) in read.iter().enumerate() {
             if left == 0 {
                 break;
             }
+            let write = if writes { write[word] } else { 0 };
             let mut bits = read | write;
-            left = left.saturating_sub((read.count_ones() + write.count_ones()) as usize);
             while bits != 0 {
+                let mask = bits & bits.wrapping_neg();
                 let key = word * BITS + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
+                bits ^= mask;
+                left -= usize::from(read & mask != 0) + usize::from(write & mask != 0);
                 if let Some((fd, data)) = &mut self.sources[key] {
                     count += 1;
                     each(*fd, data);

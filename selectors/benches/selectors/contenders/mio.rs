@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::{Contender, ROOM, Wakes, Want, wrong};
+use super::{Contender, Mode, ROOM, Wakes, Want, wrong};
 
 pub(crate) struct Mio<'a> {
     poll: Poll,
@@ -27,7 +27,7 @@ fn interest(want: Want) -> Interest {
 
 impl<'a> Contender<'a> for Mio<'a> {
     const NAME: &'static str = "mio";
-    const EDGE: bool = true;
+    const MODE: Mode = Mode::Edge;
     type Key = usize;
 
     fn new() -> io::Result<Self> {

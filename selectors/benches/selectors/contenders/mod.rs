@@ -15,19 +15,63 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub(crate) use bare_epoll::{BareEpoll, BareEpollEdge, BareEpollFine};
+use super::measure::{Row, Turn};
+
+pub(crate) use bare_epoll::{BareEpoll, BareEpollEdge, BareEpollFine, BareEpollOneShot};
 pub(crate) use bare_poll::BarePoll;
 pub(crate) use bare_select::BareSelect;
 pub(crate) use mio::Mio;
 pub(crate) use ours::{
-    OursAllocating, OursAny, OursDeferred, OursEpoll, OursPoll, OursSelect, OursSpinning,
+    OursAllocating, OursAny, OursDeferred, OursEdge, OursEpoll, OursOneShot, OursPoll, OursSelect,
+    OursSpinning,
 };
-pub(crate) use polling::{PollingLevel, PollingOneShot};
+pub(crate) use polling::{PollingEdge, PollingLevel, PollingOneShot};
 pub(crate) use popol::Popol;
 pub(crate) use shared::{File, MioShared, OursShared, OursSharedPoll, PollingShared, Shares};
 
 /// How many events one wait returns at most, for those who must be told.
 const ROOM: usize = 1024;
+
+/// When a source is reported again that was reported once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As long as it is ready.
+    Level,
+    /// When it has been armed again, which each wait does after each event.
+    OneShot,
+    /// When there is news of it.
+    Edge,
+}
+
+impl Mode {
+    /// Whom one with this mode is compared with.
+    const fn base(self) -> &'static str {
+        match self {
+            Self::Level => "bare epoll",
+            Self::OneShot => "bare epoll, one-shot",
+            Self::Edge => "bare epoll, edge",
+        }
+    }
+}
+
+/// A [`Mode`] as a type.
+pub(crate) trait Trigger {
+    const MODE: Mode;
+}
+
+pub(crate) struct Level;
+pub(crate) struct OneShot;
+pub(crate) struct Edge;
+
+impl Trigger for Level {
+    const MODE: Mode = Mode::Level;
+}
+impl Trigger for OneShot {
+    const MODE: Mode = Mode::OneShot;
+}
+impl Trigger for Edge {
+    const MODE: Mode = Mode::Edge;
+}
 
 /// What a source is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +86,22 @@ impl Want {
     }
 }
 
+/// What stands in a slab beside a library that keeps neither file object nor data.
+struct Source<'a> {
+    fd: BorrowedFd<'a>,
+    want: Want,
+    data: u64,
+}
+
 /// Something that waits for many sources, and knows the file object and the data of each.
 ///
 /// Where a library keeps neither, a slab beside it does, as its documentation has it.
 pub(crate) trait Contender<'a>: Sized {
     /// As the tables call it.
     const NAME: &'static str;
-    /// Whom it is compared with.
-    const BASE: &'static str = "bare epoll";
-    /// Whether a source is reported but once until there is news of it.
-    const EDGE: bool = false;
+    const MODE: Mode = Mode::Level;
+    /// Whom it is compared with: who works in the same mode.
+    const BASE: &'static str = Self::MODE.base();
 
     /// How a source is named.
     type Key: Copy;
@@ -91,6 +141,23 @@ pub(crate) trait Wakes<'a>: Contender<'a> {
     fn sleep(&mut self) -> io::Result<()>;
 }
 
+/// One wait as a program has it: in a function that is not inlined.
+#[inline(never)]
+pub(crate) fn wait<'a, C: Contender<'a>>(
+    contender: &mut C,
+    timeout: Option<Duration>,
+    each: impl FnMut(BorrowedFd<'a>, &mut u64),
+) -> io::Result<usize> {
+    contender.wait(timeout, each)
+}
+
+impl<'a> Row<'a> {
+    /// The row of a contender.
+    pub(crate) fn of<C: Contender<'a>>(turn: impl FnMut(u64) -> io::Result<Turn> + 'a) -> Self {
+        Self { name: C::NAME, base: C::BASE, turn: Box::new(turn) }
+    }
+}
+
 /// The error of a benchmark that went wrong.
 pub(crate) fn wrong(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
@@ -100,8 +167,10 @@ pub(crate) fn wrong(what: &str) -> io::Error {
 macro_rules! everyone {
     ($row:ident $arguments:tt) => {
         everyone!($row $arguments for
-            BareEpoll, BarePoll, BareSelect, OursEpoll, OursPoll, OursSelect, OursAny, Mio,
-            PollingLevel, PollingOneShot, Popol)
+            BareEpoll, OursEpoll, OursAny, PollingLevel, Popol,
+            BarePoll, OursPoll, BareSelect, OursSelect,
+            BareEpollOneShot, OursOneShot, PollingOneShot,
+            BareEpollEdge, OursEdge, Mio, PollingEdge)
     };
     ($row:ident $arguments:tt for $($contender:ident),+ $(,)?) => {
         vec![$($row::<$crate::platform::contenders::$contender> $arguments),+]

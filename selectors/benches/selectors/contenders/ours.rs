@@ -11,9 +11,11 @@ use selectors::{
     Result, SelectSelector, Selector, Token, Waker,
 };
 
-use super::{Contender, Wakes, Want, wrong};
+use super::{Contender, Mode, Wakes, Want, wrong};
 
 pub(crate) type OursEpoll<'a> = Ours<'a, Epoll>;
+pub(crate) type OursOneShot<'a> = Ours<'a, OneShot>;
+pub(crate) type OursEdge<'a> = Ours<'a, Edge>;
 pub(crate) type OursPoll<'a> = Ours<'a, Poll>;
 pub(crate) type OursSelect<'a> = Ours<'a, Select>;
 pub(crate) type OursAny<'a> = Ours<'a, Any>;
@@ -32,7 +34,8 @@ type Opened<'a, W> = Selector<BorrowedFd<'a>, u64, <W as Way>::Backend>;
 /// One way to use selectors.
 pub(crate) trait Way: Sized {
     const NAME: &'static str;
-    const BASE: &'static str = "bare epoll";
+    const MODE: Mode = Mode::Level;
+    const BASE: &'static str = Self::MODE.base();
     /// Whether each wait returns a new list of events.
     const ALLOCATES: bool = false;
     /// For how long to look before blocking.
@@ -50,6 +53,26 @@ pub(crate) trait Way: Sized {
 pub(crate) struct Epoll;
 impl Way for Epoll {
     const NAME: &'static str = "selectors epoll";
+    type Backend = backend::Epoll;
+    fn open<'a>() -> Result<Opened<'a, Self>> {
+        EpollSelector::new()
+    }
+}
+
+pub(crate) struct OneShot;
+impl Way for OneShot {
+    const NAME: &'static str = "selectors one-shot";
+    const MODE: Mode = Mode::OneShot;
+    type Backend = backend::Epoll;
+    fn open<'a>() -> Result<Opened<'a, Self>> {
+        EpollSelector::new()
+    }
+}
+
+pub(crate) struct Edge;
+impl Way for Edge {
+    const NAME: &'static str = "selectors edge";
+    const MODE: Mode = Mode::Edge;
     type Backend = backend::Epoll;
     fn open<'a>() -> Result<Opened<'a, Self>> {
         EpollSelector::new()
@@ -112,10 +135,20 @@ impl Way for Allocating {
 pub(crate) struct Spinning;
 impl Way for Spinning {
     const NAME: &'static str = "selectors, spinning";
+    const BASE: &'static str = Epoll::NAME;
     const SPIN: Duration = Duration::from_micros(50);
     type Backend = backend::Epoll;
     fn open<'a>() -> Result<Opened<'a, Self>> {
         EpollSelector::new()
+    }
+}
+
+/// The library's name of a mode.
+const fn mode(mode: Mode) -> selectors::Mode {
+    match mode {
+        Mode::Level => selectors::Mode::Level,
+        Mode::OneShot => selectors::Mode::OneShot,
+        Mode::Edge => selectors::Mode::Edge,
     }
 }
 
@@ -125,6 +158,7 @@ fn interest(want: Want) -> Interest {
 
 impl<'a, W: Way> Contender<'a> for Ours<'a, W> {
     const NAME: &'static str = W::NAME;
+    const MODE: Mode = W::MODE;
     const BASE: &'static str = W::BASE;
     type Key = Token;
 
@@ -135,7 +169,7 @@ impl<'a, W: Way> Contender<'a> for Ours<'a, W> {
     }
 
     fn register(&mut self, fd: BorrowedFd<'a>, want: Want, data: u64) -> io::Result<Token> {
-        Ok(self.selector.register(fd, interest(want), data)?)
+        Ok(self.selector.register_with(fd, interest(want), data, mode(W::MODE))?)
     }
 
     fn modify(&mut self, key: Token, want: Want) -> io::Result<()> {
@@ -170,6 +204,9 @@ impl<'a, W: Way> Contender<'a> for Ours<'a, W> {
         for event in &self.events {
             let Some(key) = self.selector.get_mut(event.token()) else { continue };
             each(*key.fileobj, key.data);
+            if W::MODE == Mode::OneShot {
+                self.selector.rearm(event.token())?;
+            }
         }
         Ok(self.events.len())
     }

@@ -1,8 +1,9 @@
-//! polling, level-triggered and in its default mode, one-shot, where a source is armed again
-//! after each event.
+//! polling in each of its modes. In its default mode, one-shot, a source is armed again after each
+//! event.
 #![expect(unsafe_code, reason = "polling's `add` is unsafe")]
 
 use std::io;
+use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -11,34 +12,39 @@ use std::time::Duration;
 use polling::{Event, Events, PollMode, Poller};
 use slab::Slab;
 
-use super::{Contender, ROOM, Wakes, Want, wrong};
+use super::{Contender, Edge, Level, Mode, OneShot, ROOM, Source, Trigger, Wakes, Want, wrong};
 
-pub(crate) type PollingLevel<'a> = Polling<'a, false>;
-pub(crate) type PollingOneShot<'a> = Polling<'a, true>;
+pub(crate) type PollingLevel<'a> = Polling<'a, Level>;
+pub(crate) type PollingOneShot<'a> = Polling<'a, OneShot>;
+pub(crate) type PollingEdge<'a> = Polling<'a, Edge>;
 
-pub(crate) struct Polling<'a, const ONE_SHOT: bool> {
+pub(crate) struct Polling<'a, T> {
     // Dropped before what it watches, which lives for 'a.
     poller: Arc<Poller>,
     events: Events,
     sources: Slab<Source<'a>>,
-}
-
-struct Source<'a> {
-    fd: BorrowedFd<'a>,
-    want: Want,
-    data: u64,
+    trigger: PhantomData<T>,
 }
 
 fn event(key: usize, want: Want) -> Event {
     if want.writes() { Event::all(key) } else { Event::readable(key) }
 }
 
-impl<const ONE_SHOT: bool> Polling<'_, ONE_SHOT> {
-    const MODE: PollMode = if ONE_SHOT { PollMode::Oneshot } else { PollMode::Level };
+impl<T: Trigger> Polling<'_, T> {
+    const POLL_MODE: PollMode = match T::MODE {
+        Mode::Level => PollMode::Level,
+        Mode::OneShot => PollMode::Oneshot,
+        Mode::Edge => PollMode::Edge,
+    };
 }
 
-impl<'a, const ONE_SHOT: bool> Contender<'a> for Polling<'a, ONE_SHOT> {
-    const NAME: &'static str = if ONE_SHOT { "polling one-shot" } else { "polling level" };
+impl<'a, T: Trigger> Contender<'a> for Polling<'a, T> {
+    const NAME: &'static str = match T::MODE {
+        Mode::Level => "polling level",
+        Mode::OneShot => "polling one-shot",
+        Mode::Edge => "polling edge",
+    };
+    const MODE: Mode = T::MODE;
     type Key = usize;
 
     fn new() -> io::Result<Self> {
@@ -46,20 +52,21 @@ impl<'a, const ONE_SHOT: bool> Contender<'a> for Polling<'a, ONE_SHOT> {
             poller: Arc::new(Poller::new()?),
             events: Events::with_capacity(NonZeroUsize::new(ROOM).unwrap_or(NonZeroUsize::MIN)),
             sources: Slab::new(),
+            trigger: PhantomData,
         })
     }
 
     fn register(&mut self, fd: BorrowedFd<'a>, want: Want, data: u64) -> io::Result<usize> {
         let key = self.sources.insert(Source { fd, want, data });
         // SAFETY: `fd` is open for 'a, which the poller does not outlive.
-        unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event(key, want), Self::MODE)? };
+        unsafe { self.poller.add_with_mode(fd.as_raw_fd(), event(key, want), Self::POLL_MODE)? };
         Ok(key)
     }
 
     fn modify(&mut self, key: usize, want: Want) -> io::Result<()> {
         let source = &mut self.sources[key];
         source.want = want;
-        self.poller.modify_with_mode(source.fd, event(key, want), Self::MODE)
+        self.poller.modify_with_mode(source.fd, event(key, want), Self::POLL_MODE)
     }
 
     fn set_data(&mut self, key: usize, data: u64) {
@@ -85,7 +92,7 @@ impl<'a, const ONE_SHOT: bool> Contender<'a> for Polling<'a, ONE_SHOT> {
             let Some(source) = self.sources.get_mut(ready.key) else { continue };
             count += 1;
             each(source.fd, &mut source.data);
-            if ONE_SHOT {
+            if T::MODE == Mode::OneShot {
                 self.poller.modify(source.fd, event(ready.key, source.want))?;
             }
         }
@@ -93,7 +100,7 @@ impl<'a, const ONE_SHOT: bool> Contender<'a> for Polling<'a, ONE_SHOT> {
     }
 }
 
-impl<'a, const ONE_SHOT: bool> Wakes<'a> for Polling<'a, ONE_SHOT> {
+impl<'a, T: Trigger> Wakes<'a> for Polling<'a, T> {
     type Waker = Arc<Poller>;
 
     fn waker(&mut self) -> io::Result<Arc<Poller>> {

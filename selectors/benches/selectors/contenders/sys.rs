@@ -45,17 +45,21 @@ pub(super) fn epoll_ctl(
     count(answer).map(drop)
 }
 
+/// Replaces what is in `buffer` by no more events than it has capacity for.
 #[inline]
 pub(super) fn epoll_wait(
     epoll: &OwnedFd,
-    buffer: &mut [epoll_event],
+    buffer: &mut Vec<epoll_event>,
     timeout: Option<Duration>,
-) -> io::Result<usize> {
-    let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+) -> io::Result<()> {
+    buffer.clear();
+    let (epoll, events) = (epoll.as_raw_fd(), buffer.as_mut_ptr());
+    let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
     // SAFETY: `buffer` has room for `room` events.
-    count(unsafe {
-        libc::epoll_wait(epoll.as_raw_fd(), buffer.as_mut_ptr(), room, millis(timeout))
-    })
+    let count = count(unsafe { libc::epoll_wait(epoll, events, room, millis(timeout)) })?;
+    // SAFETY: the kernel has written so many, which are no more than there is room for.
+    unsafe { buffer.set_len(count) };
+    Ok(())
 }
 
 /// The kernel's timespec, which is the same for all processors.
@@ -68,9 +72,10 @@ struct Timespec {
 #[inline]
 pub(super) fn epoll_pwait2(
     epoll: &OwnedFd,
-    buffer: &mut [epoll_event],
+    buffer: &mut Vec<epoll_event>,
     timeout: Option<Duration>,
-) -> io::Result<usize> {
+) -> io::Result<()> {
+    buffer.clear();
     let timeout = timeout.map(|timeout| Timespec {
         seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         nanos: timeout.subsec_nanos().into(),
@@ -78,13 +83,16 @@ pub(super) fn epoll_pwait2(
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // As wide as the C type long.
     let (epoll, events) = (epoll.as_raw_fd() as isize, buffer.as_mut_ptr());
+    let room = buffer.capacity();
     let no_mask = ptr::null::<libc::sigset_t>();
-    // SAFETY: `buffer` has room for as many events as is said; `timeout` is null or outlives
+    // SAFETY: `buffer` has room for `room` events; `timeout` is null or outlives
     // the call; a null mask changes none.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_epoll_pwait2, epoll, events, buffer.len(), timeout, no_mask, 0)
-    };
-    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+    let answer =
+        unsafe { libc::syscall(libc::SYS_epoll_pwait2, epoll, events, room, timeout, no_mask, 0) };
+    let count = usize::try_from(answer).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written so many, which are no more than there is room for.
+    unsafe { buffer.set_len(count) };
+    Ok(())
 }
 
 #[inline]
@@ -94,22 +102,24 @@ pub(super) fn poll(fds: &mut [pollfd], timeout: Option<Duration>) -> io::Result<
     count(unsafe { libc::poll(fds.as_mut_ptr(), length, millis(timeout)) })
 }
 
-/// select(2) over sets of any length, which Linux takes.
+/// select(2) over sets of any length, which Linux takes. Without a `write` set the kernel is
+/// spared it.
 #[inline]
 pub(super) fn select(
     read: &mut [c_ulong],
-    write: &mut [c_ulong],
+    write: Option<&mut [c_ulong]>,
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
-    assert_eq!(read.len(), write.len());
+    assert!(write.as_ref().is_none_or(|write| write.len() == read.len()));
     let bits = c_int::try_from(read.len() * c_ulong::BITS as usize).unwrap_or(c_int::MAX);
     let mut time = timeout.map(|timeout| {
         let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
         libc::timeval { tv_sec, tv_usec }
     });
     let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
-    let (read, write) = (read.as_mut_ptr().cast(), write.as_mut_ptr().cast());
-    // SAFETY: the kernel goes no further than `bits`, which is what the sets hold; `time` is
-    // null or outlives the call.
+    let write = write.map_or(ptr::null_mut(), |write| write.as_mut_ptr().cast());
+    let read = read.as_mut_ptr().cast();
+    // SAFETY: the kernel goes no further than `bits`, which is what the sets hold; both
+    // `write` and `time` are null or outlive the call.
     count(unsafe { libc::select(bits, read, write, ptr::null_mut(), time) })
 }

@@ -5,12 +5,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use crate::platform::contenders::{Contender, Want, everyone, wrong};
+use crate::platform::contenders::{Contender, Want, everyone, wait, wrong};
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    for pairs in report.scale(&[100, 1_000, 10_000]) {
+    for pairs in report.scale(&[100, 1_000]) {
         for (active, writes) in [(1, 100), (100, 1_000)] {
             if active > pairs {
                 continue;
@@ -19,7 +19,6 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
                 parameters: format!("{pairs} pairs, {active} active, {writes} writes"),
                 unit: "ns/write",
                 pace: Pace::Timed,
-                sources: None,
             };
             if report.affords(&point, 2 * pairs) {
                 let pairs = pairs_of(pairs)?;
@@ -42,11 +41,7 @@ fn pairs_of(count: usize) -> io::Result<Vec<Pair>> {
 }
 
 fn row<'a, C: Contender<'a> + 'a>(pairs: &'a [Pair], active: usize, writes: usize) -> Row<'a> {
-    Row {
-        name: C::NAME,
-        base: C::BASE,
-        turn: Box::new(move |iterations| turn::<C>(pairs, active, writes, iterations)),
-    }
+    Row::of::<C>(move |iterations| turn::<C>(pairs, active, writes, iterations))
 }
 
 fn turn<'a, C: Contender<'a>>(
@@ -79,7 +74,7 @@ fn chain<'a, C: Contender<'a>>(
     let (mut written, mut read) = (active, 0);
     while read < writes {
         let mut failed = None;
-        contender.wait(None, |_, &mut place| {
+        wait(contender, None, |_, &mut place| {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             let mut step = || {
                 let mut buffer = [0; 1];

@@ -8,11 +8,11 @@ use crate::platform::report::{Point, Report};
 use crate::platform::sources::{Counters, Silent};
 
 /// How many sources change before the changes that were put off are made.
-const CHANGING: usize = 100;
+pub(crate) const CHANGING: usize = 100;
 
 /// What is done to a source.
 #[derive(Debug, Clone, Copy)]
-enum Change {
+pub(crate) enum Change {
     RegisterUnregister,
     /// Another interest each time.
     Modify,
@@ -24,26 +24,76 @@ enum Change {
 }
 
 impl Change {
-    const ALL: [(Self, &'static str); 5] = [
+    pub(crate) const ALL: [(Self, &'static str); 5] = [
         (Self::RegisterUnregister, "register and unregister"),
         (Self::Modify, "modify"),
         (Self::ModifyToSame, "modify to the same"),
         (Self::Toggle, "WRITE on and off"),
         (Self::Data, "change the data"),
     ];
+
+    /// Registers what is to change already, if anything is.
+    pub(crate) fn prepare<'a, C: Contender<'a>>(
+        self,
+        contender: &mut C,
+        changing: &'a Silent,
+    ) -> io::Result<Vec<C::Key>> {
+        let mut keys = Vec::with_capacity(CHANGING);
+        if !matches!(self, Self::RegisterUnregister) {
+            for (source, data) in changing.iter().zip(0..) {
+                keys.push(contender.register(source, Want::Read, data)?);
+            }
+        }
+        contender.flush()?;
+        Ok(keys)
+    }
+
+    /// Changes each source, for the `nth` time.
+    #[inline(never)]
+    pub(crate) fn make<'a, C: Contender<'a>>(
+        self,
+        contender: &mut C,
+        changing: &'a Silent,
+        keys: &[C::Key],
+        nth: u64,
+    ) -> io::Result<()> {
+        let wants = [Want::Read, Want::ReadWrite];
+        match self {
+            Self::RegisterUnregister => {
+                for (source, data) in changing.iter().zip(0..) {
+                    let key = contender.register(source, Want::Read, data)?;
+                    contender.unregister(key)?;
+                }
+            }
+            Self::Modify => {
+                let want = wants[usize::from(nth % 2 == 0)];
+                keys.iter().try_for_each(|&key| contender.modify(key, want))?;
+            }
+            Self::ModifyToSame => {
+                keys.iter().try_for_each(|&key| contender.modify(key, Want::Read))?;
+            }
+            Self::Toggle => {
+                for &key in keys {
+                    contender.modify(key, Want::ReadWrite)?;
+                    contender.modify(key, Want::Read)?;
+                }
+            }
+            Self::Data => keys.iter().for_each(|&key| contender.set_data(key, nth)),
+        }
+        contender.flush()
+    }
 }
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
     Report::remark(&format!(
         "Who puts changes off makes them once for every {CHANGING} sources; all others at once."
     ));
-    for others in report.scale(&[0, 1_000, 10_000]) {
+    for others in report.scale(&[0, 1_000]) {
         for (change, name) in Change::ALL {
             let point = Point {
                 parameters: format!("{name}, beside {others}"),
                 unit: "ns/change",
                 pace: Pace::Timed,
-                sources: None,
             };
             if !report.affords(&point, others + 2 * CHANGING) {
                 continue;
@@ -62,12 +112,7 @@ fn row<'a, C: Contender<'a> + 'a>(
     changing: &'a Silent,
     change: Change,
 ) -> Row<'a> {
-    Row {
-        name: C::NAME,
-        // The cost of a call that the others need not make.
-        base: "bare epoll",
-        turn: Box::new(move |iterations| turn::<C>(others, changing, change, iterations)),
-    }
+    Row::of::<C>(move |iterations| turn::<C>(others, changing, change, iterations))
 }
 
 fn turn<'a, C: Contender<'a>>(
@@ -80,39 +125,10 @@ fn turn<'a, C: Contender<'a>>(
     for (source, data) in others.iter().zip(0..) {
         contender.register(source, Want::Read, data)?;
     }
-    let mut keys = Vec::with_capacity(CHANGING);
-    if !matches!(change, Change::RegisterUnregister) {
-        for (source, data) in changing.iter().zip(0..) {
-            keys.push(contender.register(source, Want::Read, data)?);
-        }
-    }
-    contender.flush()?;
-    let mut round = |nth: u64| {
-        let wants = [Want::Read, Want::ReadWrite];
-        match change {
-            Change::RegisterUnregister => {
-                for (source, data) in changing.iter().zip(0..) {
-                    let key = contender.register(source, Want::Read, data)?;
-                    contender.unregister(key)?;
-                }
-            }
-            Change::Modify => {
-                let want = wants[usize::from(nth % 2 == 0)];
-                keys.iter().try_for_each(|&key| contender.modify(key, want))?;
-            }
-            Change::ModifyToSame => {
-                keys.iter().try_for_each(|&key| contender.modify(key, Want::Read))?;
-            }
-            Change::Toggle => {
-                for &key in &keys {
-                    contender.modify(key, Want::ReadWrite)?;
-                    contender.modify(key, Want::Read)?;
-                }
-            }
-            Change::Data => keys.iter().for_each(|&key| contender.set_data(key, nth)),
-        }
-        contender.flush()
-    };
+    let keys = change.prepare(&mut contender, changing)?;
+    let mut times = 0..;
+    let mut round =
+        |_| times.next().map_or(Ok(()), |nth| change.make(&mut contender, changing, &keys, nth));
     (0..2).try_for_each(&mut round)?;
     let start = Worked::start()?;
     (0..iterations).try_for_each(&mut round)?;

@@ -2,33 +2,33 @@
 
 use std::io;
 
-use crate::platform::contenders::{Contender, Want, everyone, wrong};
+use crate::platform::contenders::{Contender, Want, everyone, wait, wrong};
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 use crate::platform::sources::{Counters, drain};
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    for registered in report.scale(&[10, 1_000]) {
-        for ready in [1, 10, 100].into_iter().filter(|&ready| ready <= registered) {
+    for registered in report.scale(&[1, 10, 100, 1_000, 10_000]) {
+        let mut some = vec![1, 100, registered];
+        some.retain(|&ready| ready <= registered);
+        some.dedup();
+        for ready in some {
             let point = Point {
                 parameters: format!("{registered} registered, {ready} written to"),
                 unit: "ns/event",
                 pace: Pace::Timed,
-                sources: None,
             };
-            let sources = Counters::new(registered)?;
-            report.measure(point, everyone!(row(&sources, ready)))?;
+            if report.affords(&point, registered) {
+                let sources = Counters::new(registered)?;
+                report.measure(point, everyone!(row(&sources, ready)))?;
+            }
         }
     }
     Ok(())
 }
 
 fn row<'a, C: Contender<'a> + 'a>(sources: &'a Counters, ready: usize) -> Row<'a> {
-    Row {
-        name: C::NAME,
-        base: C::BASE,
-        turn: Box::new(move |iterations| turn::<C>(sources, ready, iterations)),
-    }
+    Row::of::<C>(move |iterations| turn::<C>(sources, ready, iterations))
 }
 
 fn turn<'a, C: Contender<'a>>(
@@ -46,7 +46,7 @@ fn turn<'a, C: Contender<'a>>(
         let mut seen = 0;
         // Some have room for few at first.
         while seen < ready {
-            seen += contender.wait(None, |source, data| {
+            seen += wait(&mut contender, None, |source, data| {
                 *data += 1;
                 if let Err(error) = drain(source) {
                     drained = Err(error);

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Instant;
 
-use crate::platform::contenders::{BareEpoll, Contender, Want, everyone, wrong};
+use crate::platform::contenders::{BareEpoll, Contender, Want, everyone, wait, wrong};
 use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 
@@ -19,7 +19,6 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
             parameters: format!("{count} connections"),
             unit: "ns/message",
             pace: Pace::Timed,
-            sources: None,
         };
         if report.affords(&point, 2 * count) {
             let connections = connect(count)?;
@@ -50,11 +49,7 @@ fn connect(count: usize) -> io::Result<Connections> {
 }
 
 fn row<'a, C: Contender<'a> + 'a>(connections: &'a Connections) -> Row<'a> {
-    Row {
-        name: C::NAME,
-        base: "bare epoll",
-        turn: Box::new(move |iterations| turn::<C>(connections, iterations)),
-    }
+    Row::of::<C>(move |iterations| turn::<C>(connections, iterations))
 }
 
 /// So many messages for each connection.
@@ -124,7 +119,7 @@ fn on_each<'a, C: Contender<'a>>(
     mut each: impl FnMut(usize) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut done = Ok(());
-    contender.wait(None, |_, place| {
+    wait(contender, None, |_, place| {
         if done.is_ok() {
             done = each(usize::try_from(*place).unwrap_or(usize::MAX));
         }

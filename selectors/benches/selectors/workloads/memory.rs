@@ -19,13 +19,12 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
         "File object and data, {FILE_OBJECT_AND_DATA} bytes, are not counted; what a selector \
          without sources needs is not, either."
     ));
-    for registered in report.scale(&[1_000, 10_000]) {
+    for registered in report.scale(&[10_000]) {
         for (name, peak) in [("settled", false), ("at its peak", true)] {
             let point = Point {
                 parameters: format!("{registered} registered, {name}"),
                 unit: "bytes/source",
                 pace: Pace::Fixed(1),
-                sources: None,
             };
             if report.affords(&point, registered) {
                 let sources = Counters::new(registered)?;
@@ -39,7 +38,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
 }
 
 fn row<'a, C: Contender<'a> + 'a>(sources: &'a Counters, peak: bool) -> Row<'a> {
-    Row { name: C::NAME, base: C::BASE, turn: Box::new(move |_| turn::<C>(sources, peak)) }
+    Row::of::<C>(move |_| turn::<C>(sources, peak))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody needs that much")]

@@ -1,8 +1,8 @@
 //! What the contenders are asked to do: one file for each kind of work.
 
 mod chain;
-mod changes;
-mod dispatch;
+pub(crate) mod changes;
+pub(crate) mod dispatch;
 mod drain;
 mod echo;
 mod memory;
@@ -10,7 +10,7 @@ mod ping_pong;
 mod shared;
 mod start_up;
 mod timeouts;
-mod wake;
+pub(crate) mod wake;
 
 use std::io;
 

@@ -10,17 +10,13 @@ use std::time::Instant;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::platform::contenders::{Contender, Want, everyone, wrong};
+use crate::platform::contenders::{Contender, Want, everyone, wait, wrong};
 use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    let point = Point {
-        parameters: "two threads".to_owned(),
-        unit: "ns/round trip",
-        pace: Pace::Timed,
-        sources: None,
-    };
+    let point =
+        Point { parameters: "two threads".to_owned(), unit: "ns/round trip", pace: Pace::Timed };
     let (ours, theirs) = UnixStream::pair()?;
     let mut rows = everyone!(row(&ours, &theirs));
     rows.extend(everyone!(row(&ours, &theirs) for OursSpinning));
@@ -87,7 +83,7 @@ fn stay_on(nth: usize) -> io::Result<()> {
 
 /// Waits for a message and reads it.
 fn receive<'a, C: Contender<'a>>(contender: &mut C, mut stream: &UnixStream) -> io::Result<()> {
-    let seen = contender.wait(None, |_, data| *data += 1)?;
+    let seen = wait(contender, None, |_, data| *data += 1)?;
     let count = stream.read(&mut [0; 16])?;
     if (seen, count) == (1, 1) { Ok(()) } else { Err(wrong(&format!("{seen} events"))) }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
         (What::Wait, "wait without blocking, nothing ready", "ns/wait"),
         (What::ArmAndWait, "arm a ready source and wait for it", "ns/round"),
     ] {
-        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed, sources: None };
+        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed };
         let rows = everyone!(row(what) for OursShared, OursSharedPoll, PollingShared, MioShared);
         report.measure(point, rows)?;
     }

@@ -17,7 +17,6 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
             parameters: format!("after {timeout:?}"),
             unit: "ns late",
             pace: Pace::Fixed(3),
-            sources: None,
         };
         let mut rows = everyone!(row(&source, timeout));
         rows.extend(everyone!(row(&source, timeout) for BareEpollFine));

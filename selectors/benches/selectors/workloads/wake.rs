@@ -22,9 +22,10 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
         (Moment::Before, "before the wait", "ns/wake and wait"),
         (Moment::Blocked, "two threads wake each other", "ns/round trip"),
     ] {
-        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed, sources: None };
+        let point = Point { parameters: name.to_owned(), unit, pace: Pace::Timed };
         let rows = everyone!(row(moment) for
-            BareEpoll, OursEpoll, OursPoll, OursSelect, OursAny, Mio, PollingLevel, Popol);
+            BareEpoll, OursEpoll, OursPoll, OursSelect, OursAny, BareEpollEdge,
+            Mio, PollingLevel, Popol);
         report.measure(point, rows)?;
     }
     Ok(())
@@ -36,8 +37,13 @@ fn row<C: Wakes<'static>>(moment: Moment) -> Row<'static> {
         Moment::Before => before::<C>,
         Moment::Blocked => blocked::<C>,
     };
-    // There is no other loop with a waker.
-    Row { name: C::NAME, base: "bare epoll", turn: Box::new(turn) }
+    Row::of::<C>(turn)
+}
+
+/// Wakes so many times.
+#[inline(never)]
+pub(crate) fn wake_often<C: Wakes<'static>>(waker: &C::Waker, times: u64) -> io::Result<()> {
+    (0..times).try_for_each(|_| C::wake(waker))
 }
 
 fn pending<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
@@ -45,7 +51,7 @@ fn pending<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     let waker = contender.waker()?;
     C::wake(&waker)?;
     let start = Worked::start()?;
-    (0..iterations).try_for_each(|_| C::wake(&waker))?;
+    wake_often::<C>(&waker, iterations)?;
     let elapsed = start.elapsed()?;
     contender.sleep()?;
     Ok(Turn::timed(elapsed, iterations))
