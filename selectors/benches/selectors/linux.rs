@@ -4,6 +4,7 @@
 mod allocator;
 mod arguments;
 mod contenders;
+mod cores;
 mod instructions;
 mod machine;
 mod measure;

@@ -28,6 +28,7 @@ pub(crate) use ours::{
 pub(crate) use polling::{PollingEdge, PollingLevel, PollingOneShot};
 pub(crate) use popol::Popol;
 pub(crate) use shared::{File, MioShared, OursShared, OursSharedPoll, PollingShared, Shares};
+pub(crate) use sys::borrow;
 
 /// How many events one wait returns at most, for those who must be told.
 const ROOM: usize = 1024;

@@ -123,3 +123,9 @@ pub(super) fn select(
     // `write` and `time` are null or outlive the call.
     count(unsafe { libc::select(bits, read, write, ptr::null_mut(), time) })
 }
+
+/// A descriptor whose owner outlives its registration, but not, for the compiler, all of 'a.
+pub(crate) fn borrow<'a>(source: &impl AsRawFd) -> BorrowedFd<'a> {
+    // SAFETY: open now, and whoever calls this unregisters it before it is closed.
+    unsafe { BorrowedFd::borrow_raw(source.as_raw_fd()) }
+}

@@ -1,5 +1,6 @@
 //! What the contenders are asked to do: one file for each kind of work.
 
+mod accepts;
 mod chain;
 pub(crate) mod changes;
 pub(crate) mod dispatch;
@@ -7,10 +8,13 @@ mod drain;
 mod echo;
 mod memory;
 mod ping_pong;
+mod proxy;
+mod requests;
 mod shared;
 mod start_up;
 mod timeouts;
 pub(crate) mod wake;
+mod workers;
 
 use std::io;
 
@@ -25,11 +29,16 @@ pub(crate) const ALL: &[(&str, Workload)] = &[
     ("drain", drain::run),
     ("changes", changes::run),
     ("chain", chain::run),
+    ("requests", requests::run),
+    ("proxy", proxy::run),
+    ("accepts", accepts::run),
     ("ping-pong", ping_pong::run),
     ("echo", echo::run),
     ("wake", wake::run),
+    ("workers", workers::run),
     ("shared", shared::run),
     ("memory", memory::run),
     ("timeouts", timeouts::run),
+    ("expired", timeouts::run_expired),
     ("start-up", start_up::run),
 ];

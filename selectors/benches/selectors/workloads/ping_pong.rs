@@ -1,5 +1,5 @@
-//! Two threads that answer each other, each with a selector and, where there are two, a core of its
-//! own: else the measure would be of where the system happens to put them.
+//! Two threads that answer each other, each with a selector and kept on a core: else the measure
+//! would be of where the system happens to put them.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -7,39 +7,54 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-
 use crate::platform::contenders::{Contender, Want, everyone, wait, wrong};
+use crate::platform::cores::{Load, stay_on};
 use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 
+/// Where the two threads run.
+type Cores = [usize; 2];
+
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    let point =
-        Point { parameters: "two threads".to_owned(), unit: "ns/round trip", pace: Pace::Timed };
     let (ours, theirs) = UnixStream::pair()?;
-    let mut rows = everyone!(row(&ours, &theirs));
-    rows.extend(everyone!(row(&ours, &theirs) for OursSpinning));
-    report.measure(point, rows)
+    let mut rows = everyone!(row(&ours, &theirs, [0, 1]));
+    rows.extend(everyone!(row(&ours, &theirs, [0, 1]) for OursSpinning));
+    report.measure(point("a core each"), rows)?;
+    for (name, cores, loaded) in [
+        ("both on one core", [0, 0], false),
+        ("a core each, and on each a busy loop of nice 10", [0, 1], true),
+    ] {
+        let load = if loaded { Some(Load::start()?) } else { None };
+        let rows = everyone!(row(&ours, &theirs, cores) for BareEpoll, OursEpoll, OursSpinning,
+            PollingLevel, BareEpollEdge, Mio);
+        report.measure(point(name), rows)?;
+        drop(load);
+    }
+    Ok(())
 }
 
-fn row<'a, C: Contender<'a> + 'a>(ours: &'a UnixStream, theirs: &'a UnixStream) -> Row<'a> {
-    Row {
-        name: C::NAME,
-        base: C::BASE,
-        turn: Box::new(move |iterations| turn::<C>(ours, theirs, iterations)),
-    }
+fn point(parameters: &str) -> Point {
+    Point { parameters: parameters.to_owned(), unit: "ns/round trip", pace: Pace::Timed }
+}
+
+fn row<'a, C: Contender<'a> + 'a>(
+    ours: &'a UnixStream,
+    theirs: &'a UnixStream,
+    cores: Cores,
+) -> Row<'a> {
+    Row::of::<C>(move |iterations| turn::<C>(ours, theirs, cores, iterations))
 }
 
 fn turn<'a, C: Contender<'a>>(
     ours: &'a UnixStream,
     theirs: &'a UnixStream,
+    [here, there]: Cores,
     iterations: u64,
 ) -> io::Result<Turn> {
     const WARM_UP: u64 = 10;
     thread::scope(|scope| {
         let other = scope.spawn(move || {
-            stay_on(1)?;
+            stay_on(there)?;
             let mut contender = C::new()?;
             contender.register(theirs.as_fd(), Want::Read, 0)?;
             for _ in 0..iterations + WARM_UP {
@@ -50,7 +65,7 @@ fn turn<'a, C: Contender<'a>>(
             io::Result::Ok(())
         });
         let one = scope.spawn(move || {
-            stay_on(0)?;
+            stay_on(here)?;
             let mut contender = C::new()?;
             contender.register(ours.as_fd(), Want::Read, 0)?;
             let mut round = || {
@@ -68,17 +83,6 @@ fn turn<'a, C: Contender<'a>>(
         other.join().map_err(panicked)??;
         Ok(Turn::timed(elapsed, iterations))
     })
-}
-
-/// Keeps this thread on one of the cores that it may use.
-fn stay_on(nth: usize) -> io::Result<()> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this)?;
-    let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true));
-    let Some(core) = cores.nth(nth) else { return Ok(()) };
-    let mut set = CpuSet::new();
-    set.set(core)?;
-    Ok(sched_setaffinity(this, &set)?)
 }
 
 /// Waits for a message and reads it.

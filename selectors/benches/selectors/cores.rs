@@ -1,0 +1,68 @@
+//! Which core a thread runs on, and what else runs there.
+#![expect(unsafe_code, reason = "nobody has a safe setpriority(2)")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// The cores that this process may use.
+fn allowed() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true)).collect())
+}
+
+/// Keeps this thread on one of the cores that it may use, if there are so many.
+pub(crate) fn stay_on(nth: usize) -> io::Result<()> {
+    let Some(&core) = allowed()?.get(nth) else { return Ok(()) };
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// Makes this thread nicer to others.
+fn be_nice(by: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes numbers alone; on Linux 0 is the thread that calls.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, by) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A thread on each core that never rests and gives way to others, until this is dropped.
+pub(crate) struct Load {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Load {
+    pub(crate) fn start() -> io::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let threads = (0..allowed()?.len()).map(|core| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                stay_on(core)?;
+                be_nice(10)?;
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+                Ok(())
+            })
+        });
+        Ok(Self { threads: threads.collect(), over })
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            if !matches!(thread.join(), Ok(Ok(()))) {
+                eprintln!("a thread that was to load a core did not");
+            }
+        }
+    }
+}
