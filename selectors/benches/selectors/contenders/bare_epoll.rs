@@ -27,6 +27,8 @@ pub(crate) struct Bare<'a, T, const FINE: bool> {
     /// Room for events, which the kernel fills: nothing else writes to it.
     buffer: Vec<epoll_event>,
     sources: Slab<Source<'a>>,
+    /// A wake is lost when its waker is dropped before the wait ends.
+    waker: Option<Arc<EventFd>>,
     trigger: PhantomData<T>,
 }
 
@@ -55,6 +57,7 @@ impl<'a, T: Trigger, const FINE: bool> Contender<'a> for Bare<'a, T, FINE> {
             epoll: sys::epoll_create()?,
             buffer: Vec::with_capacity(ROOM),
             sources: Slab::new(),
+            waker: None,
             trigger: PhantomData,
         })
     }
@@ -117,6 +120,7 @@ impl<'a, T: Trigger> Wakes<'a> for Bare<'a, T, false> {
         // No wake but the next makes it ready again, so that nobody need read it.
         let event = event(Want::Read, Mode::Edge, WAKER);
         sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, waker.as_fd(), event)?;
+        self.waker = Some(Arc::clone(&waker));
         Ok(waker)
     }
 
