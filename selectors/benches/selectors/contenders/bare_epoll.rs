@@ -11,9 +11,10 @@ use libc::epoll_event;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use slab::Slab;
 
-use super::{
-    Contender, Edge, Level, Mode, OneShot, ROOM, Source, Trigger, Wakes, Want, sys, wrong,
-};
+use super::{Contender, Edge, Level, Mode, OneShot, Source, Trigger, Wakes, Want, sys, wrong};
+
+/// For how many events there is room at first, as in selectors: doubled whenever it was full.
+const FIRST_ROOM: usize = 64;
 
 /// With timeouts in milliseconds.
 pub(crate) type BareEpoll<'a> = Bare<'a, Level, false>;
@@ -55,7 +56,7 @@ impl<'a, T: Trigger, const FINE: bool> Contender<'a> for Bare<'a, T, FINE> {
     fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: sys::epoll_create()?,
-            buffer: Vec::with_capacity(ROOM),
+            buffer: Vec::with_capacity(FIRST_ROOM),
             sources: Slab::new(),
             waker: None,
             trigger: PhantomData,
@@ -108,7 +109,11 @@ impl<'a, T: Trigger, const FINE: bool> Contender<'a> for Bare<'a, T, FINE> {
                 sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, source.fd, event)?;
             }
         }
-        Ok(self.buffer.len())
+        let count = self.buffer.len();
+        if count == self.buffer.capacity() {
+            self.buffer.reserve(count);
+        }
+        Ok(count)
     }
 }
 

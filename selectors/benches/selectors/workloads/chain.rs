@@ -77,7 +77,8 @@ fn chain<'a, C: Contender<'a>>(
         wait(contender, None, |_, &mut place| {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             let mut step = || {
-                let mut buffer = [0; 1];
+                // All there is, or who is edge-triggered is not told of the rest.
+                let mut buffer = [0; 128];
                 let count = (&pairs[place].0).read(&mut buffer)?;
                 read += count;
                 let more = count.min(writes - written);

@@ -14,7 +14,7 @@ use crate::platform::report::{Point, Report};
 const WORKERS: usize = 2;
 
 /// How long a job is: some microseconds.
-const STEPS: u64 = 2_000;
+const STEPS: u64 = 10_000;
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
     let point = Point {
