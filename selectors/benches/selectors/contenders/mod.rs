@@ -117,7 +117,7 @@ pub(crate) trait Contender<'a>: Sized {
 
     fn unregister(&mut self, key: Self::Key) -> io::Result<(BorrowedFd<'a>, u64)>;
 
-    /// Makes the changes that were put off, if they were.
+    /// Makes deferred changes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 use crate::platform::sources::{Counters, Silent};
 
-/// How many sources change before the changes that were put off are made.
+/// How many sources change before deferred changes are made.
 pub(crate) const CHANGING: usize = 100;
 
 /// What is done to a source.
@@ -86,7 +86,7 @@ impl Change {
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
     Report::remark(&format!(
-        "Who puts changes off makes them once for every {CHANGING} sources; all others at once."
+        "Who defers changes makes them once for every {CHANGING} sources; all others at once."
     ));
     for others in report.scale(&[0, 1_000]) {
         for (change, name) in Change::ALL {

@@ -1,5 +1,6 @@
 //! Changes by one thread while another waits, an added source until it is seen, and the waits.
 
+use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,6 +66,12 @@ fn ready() -> io::Result<File> {
     Ok(Arc::new(EventFd::from_value_and_flags(1, flags)?.into()))
 }
 
+/// One wait as a program has it: in a function that is not inlined.
+#[inline(never)]
+fn wait_for<C: Shares>(waiter: &mut C, timeout: Option<Duration>) -> io::Result<usize> {
+    waiter.wait(timeout)
+}
+
 /// Runs `work` beside a thread that waits until it is over, and counts the events in `seen`.
 fn beside_a_waiter<C: Shares>(
     work: impl FnOnce(&C::Changer, &AtomicU64) -> io::Result<Duration>,
@@ -74,7 +81,7 @@ fn beside_a_waiter<C: Shares>(
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             while !over.load(Ordering::Acquire) {
-                let count = waiter.wait(None)?;
+                let count = wait_for(&mut waiter, None)?;
                 seen.fetch_add(count as u64, Ordering::Release);
             }
             io::Result::Ok(())
@@ -148,7 +155,8 @@ fn add_to_event<C: Shares>(iterations: u64) -> io::Result<Turn> {
 
 fn wait<C: Shares>(iterations: u64) -> io::Result<Turn> {
     let (mut waiter, _changer) = C::new()?;
-    let mut round = |_| waiter.wait(Some(Duration::ZERO)).map(drop);
+    let timeout = black_box(Some(Duration::ZERO));
+    let mut round = |_| wait_for(&mut waiter, timeout).map(drop);
     (0..3).try_for_each(&mut round)?;
     let start = Worked::start()?;
     (0..iterations).try_for_each(&mut round)?;
@@ -158,10 +166,10 @@ fn wait<C: Shares>(iterations: u64) -> io::Result<Turn> {
 fn arm_and_wait<C: Shares>(iterations: u64) -> io::Result<Turn> {
     let (mut waiter, changer) = C::new()?;
     let handle = C::add(&changer, ready()?, false)?;
-    waiter.wait(None)?;
+    wait_for(&mut waiter, None)?;
     let mut round = |_| {
         C::modify(&changer, &handle, false)?;
-        match waiter.wait(None)? {
+        match wait_for(&mut waiter, None)? {
             1 => Ok(()),
             _ => Err(wrong("the wait ended for nothing")),
         }
