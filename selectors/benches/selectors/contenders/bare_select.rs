@@ -93,11 +93,13 @@ impl<'a> Contender<'a> for BareSelect<'a> {
             }
             let write = if writes { write[word] } else { 0 };
             let mut bits = read | write;
+            if bits == 0 {
+                continue;
+            }
+            left = left.saturating_sub((read.count_ones() + write.count_ones()) as usize);
             while bits != 0 {
-                let mask = bits & bits.wrapping_neg();
                 let key = word * BITS + bits.trailing_zeros() as usize;
-                bits ^= mask;
-                left -= usize::from(read & mask != 0) + usize::from(write & mask != 0);
+                bits &= bits - 1;
                 if let Some((fd, data)) = &mut self.sources[key] {
                     count += 1;
                     each(*fd, data);
