@@ -38,7 +38,12 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
 }
 
 fn row<'a, C: Contender<'a> + 'a>(sources: &'a Counters, peak: bool) -> Row<'a> {
-    Row::of::<C>(move |_| turn::<C>(sources, peak))
+    // It is the same each time.
+    let mut known = None;
+    Row::of::<C>(move |_| match known {
+        Some(turn) => Ok(turn),
+        None => Ok(*known.insert(turn::<C>(sources, peak)?)),
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody needs that much")]
