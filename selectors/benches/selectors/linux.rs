@@ -53,7 +53,7 @@ fn settings(task: &Measure) -> Settings {
         // `cargo test --all-targets` runs it too, so that it does not rot.
         Measure { bench: false, .. } => (1, Duration::ZERO),
         Measure { short: true, .. } => (5, Duration::from_millis(1)),
-        _ => (25, Duration::from_millis(4)),
+        _ => (31, Duration::from_millis(4)),
     };
     Settings { rounds, turn, smoke: !task.bench }
 }
