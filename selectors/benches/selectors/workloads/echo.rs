@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::platform::contenders::{BareEpoll, Contender, Want, everyone, wait, wrong};
+use crate::platform::cores::stay_on;
 use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 
@@ -58,37 +59,47 @@ fn turn<'a, C: Contender<'a>>(connections: &'a Connections, messages: u64) -> io
     let expected = messages * clients.len() as u64;
     thread::scope(|scope| {
         let server = scope.spawn(move || {
+            stay_on(1)?;
             let mut contender = C::new()?;
             echo(&mut contender, servers, expected)
         });
-        let mut client = BareEpoll::new()?;
-        for (stream, data) in clients.iter().zip(0..) {
-            client.register(stream.as_fd(), Want::Read, data)?;
-        }
-        let mut to_send = vec![messages - 1; clients.len()];
-        let start = Instant::now();
-        for mut stream in clients {
-            stream.write_all(&MESSAGE)?;
-        }
-        let mut received = 0;
-        while received < expected {
-            on_each(&mut client, |place| {
-                let mut stream = &clients[place];
-                if stream.read(&mut [0; 2 * MESSAGE.len()])? != MESSAGE.len() {
-                    return Err(wrong("a message came in pieces"));
-                }
-                received += 1;
-                if to_send[place] > 0 {
-                    to_send[place] -= 1;
-                    stream.write_all(&MESSAGE)?;
-                }
-                Ok(())
-            })?;
-        }
-        let elapsed = start.elapsed();
+        let client = scope.spawn(move || {
+            stay_on(0)?;
+            talk(clients, messages)
+        });
+        let elapsed = client.join().map_err(|_| wrong("the client panicked"))??;
         server.join().map_err(|_| wrong("the server panicked"))??;
         Ok(Turn::timed(elapsed, expected))
     })
+}
+
+/// Sends so many messages on each connection, each when the one before it has come back.
+fn talk(clients: &[TcpStream], messages: u64) -> io::Result<Duration> {
+    let mut client = BareEpoll::new()?;
+    for (stream, data) in clients.iter().zip(0..) {
+        client.register(stream.as_fd(), Want::Read, data)?;
+    }
+    let mut to_send = vec![messages - 1; clients.len()];
+    let start = Instant::now();
+    for mut stream in clients {
+        stream.write_all(&MESSAGE)?;
+    }
+    let (mut received, expected) = (0, messages * clients.len() as u64);
+    while received < expected {
+        on_each(&mut client, |place| {
+            let mut stream = &clients[place];
+            if stream.read(&mut [0; 2 * MESSAGE.len()])? != MESSAGE.len() {
+                return Err(wrong("a message came in pieces"));
+            }
+            received += 1;
+            if to_send[place] > 0 {
+                to_send[place] -= 1;
+                stream.write_all(&MESSAGE)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(start.elapsed())
 }
 
 /// Sends back what comes in, until so many messages have been.

@@ -1,10 +1,12 @@
 //! Waking from another thread: one that waits, one that does not, and one that is woken already.
 
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
 use crate::platform::contenders::{Wakes, everyone, wrong};
+use crate::platform::cores::stay_on;
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 
@@ -70,34 +72,46 @@ fn before<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     Ok(Turn::timed(start.elapsed()?, iterations))
 }
 
+/// Each of the two threads has a core of its own, where there are two.
 fn blocked<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     const WARM_UP: u64 = 10;
-    let (send, receive) = std::sync::mpsc::channel();
-    let mut ours = C::new()?;
-    let waker = ours.waker()?;
+    let (to_other, from_one) = channel();
+    let (to_one, from_other) = channel();
     thread::scope(|scope| {
         let other = scope.spawn(move || {
-            let mut theirs = C::new()?;
-            send.send(theirs.waker()?).map_err(|_| wrong("nobody is there to wake"))?;
+            stay_on(1)?;
+            let (mut contender, waker) = meet::<C>(&to_one, &from_one)?;
             (0..iterations + WARM_UP).try_for_each(|_| {
-                theirs.sleep()?;
+                contender.sleep()?;
                 C::wake(&waker)
-            })?;
-            io::Result::Ok(())
+            })
         });
-        let waker = receive.recv().map_err(|_| wrong("there is no other waker"))?;
-        let mut round = |_| {
-            C::wake(&waker)?;
-            ours.sleep()
-        };
-        (0..WARM_UP).try_for_each(&mut round)?;
-        let start = Instant::now();
-        (0..iterations).try_for_each(&mut round)?;
-        let elapsed = start.elapsed();
-        match other.join() {
-            Ok(answer) => answer?,
-            Err(_) => return Err(wrong("the other thread panicked")),
-        }
+        let one = scope.spawn(move || {
+            stay_on(0)?;
+            let (mut contender, waker) = meet::<C>(&to_other, &from_other)?;
+            let mut round = |_| {
+                C::wake(&waker)?;
+                contender.sleep()
+            };
+            (0..WARM_UP).try_for_each(&mut round)?;
+            let start = Instant::now();
+            (0..iterations).try_for_each(&mut round)?;
+            io::Result::Ok(start.elapsed())
+        });
+        let panicked = |_| wrong("a thread panicked");
+        let elapsed = one.join().map_err(panicked)??;
+        other.join().map_err(panicked)??;
         Ok(Turn::timed(elapsed, iterations))
     })
+}
+
+/// A contender, and the waker of the other thread, which gets that of this one.
+fn meet<C: Wakes<'static>>(
+    sender: &Sender<C::Waker>,
+    receiver: &Receiver<C::Waker>,
+) -> io::Result<(C, C::Waker)> {
+    let mut contender = C::new()?;
+    sender.send(contender.waker()?).map_err(|_| wrong("nobody is there to wake"))?;
+    let other = receiver.recv().map_err(|_| wrong("there is no other waker"))?;
+    Ok((contender, other))
 }
