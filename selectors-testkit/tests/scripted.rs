@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use selectors::{Capabilities, Error, Event, Interest, Mode, Readiness, Selector, Token};
-use selectors_testkit::fixtures::{PairStream, pair};
+use selectors_testkit::fixtures::{PairStream, number_of, pair};
 use selectors_testkit::scripted::{Call, Script, Scripted};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -169,6 +169,28 @@ fn capabilities_can_be_withheld() -> io::Result<()> {
     assert!(selector.register(ours, Interest::PRIORITY, ()).is_err());
     assert!(matches!(selector.waker(), Err(Error::Unsupported { .. })));
     assert!(!selector.capabilities().nesting, "it has no descriptor");
+    Ok(())
+}
+
+#[test]
+fn wait_8_a_descriptor_above_the_limit_is_refused() -> io::Result<()> {
+    let (ours, _theirs) = pair()?;
+    let fd = number_of(&ours);
+    for limit in [fd - 1, fd, fd + 1] {
+        let max_descriptor = Some(limit);
+        let capabilities = Capabilities { max_descriptor, ..Capabilities::default() };
+        let (backend, script) = Scripted::with_capabilities(capabilities);
+        let mut selector = Selector::with_backend(backend);
+        match selector.register(&ours, Interest::READ, ()).map_err(Error::from) {
+            Ok(_) => assert!(fd <= limit, "{fd} is above {limit}"),
+            Err(Error::DescriptorOutOfRange { fd: refused, limit: said, .. }) => {
+                assert_eq!((refused, said), (fd, limit));
+                assert!(fd > limit, "{fd} is not above {limit}");
+                assert_eq!(script.calls(), [], "the backend was asked");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
     Ok(())
 }
 
