@@ -224,6 +224,16 @@ fn a_wait_that_a_signal_interrupts_makes_the_changes_once() -> io::Result<()> {
 }
 
 #[test]
+fn proc_1_a_backend_with_a_way_to_be_woken_is_woken_that_way() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let waker = scene.selector.waker()?;
+    assert_eq!(scene.script.calls(), [], "no channel is watched");
+    waker.wake()?;
+    assert!(scene.selector.select(NOW)?.woken());
+    Ok(())
+}
+
+#[test]
 fn flushing_makes_the_changes_without_a_wait() -> io::Result<()> {
     let mut scene = Scene::new();
     let (ours, _theirs) = pair()?;
