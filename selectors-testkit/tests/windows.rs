@@ -32,6 +32,7 @@ const LACKING: &[&str] = &[
     "wait_11_a_long_wait_is_one",
     "wait_11_nor_who_has_closed_sources",
     "wait_8_the_last_bit_of_a_word",
+    "reg_9_descriptor_zero_stays_when_another_leaves",
     "reg_6_what_only_names_a_file_is_refused",
     "close_5_a_reused_number_is_not_ready_for_what_was",
     "proc_4_a_child_is_told_that_it_is_one",

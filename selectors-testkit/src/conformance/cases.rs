@@ -127,6 +127,10 @@ macro_rules! for_each_case {
                 proc_2_a_list_forgets_its_wake
                 wait_8_the_last_bit_of_a_word
                 proc_6_a_selector_changes_threads;
+            combinations:
+                reg_9_descriptor_zero_stays_when_another_leaves
+                ready_3_urgent_data_beside_the_rest
+                mode_2_a_fired_one_shot_that_is_closed_stays_silent;
             parking:
                 reg_2_the_kernel_does_not_watch_what_is_parked
                 reg_2_a_hang_up_does_not_reach_what_is_parked

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use selectors::backend::{AsSource, BorrowedSource};
-use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
+use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
 use super::{Case, NOW, Outcome, Stop, Subject};
@@ -240,7 +240,12 @@ pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
 pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+    let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
+    if case.backend()?.capabilities().priority {
+        let urgent = Interest::PRIORITY;
+        interests.extend([urgent, Interest::WRITE | urgent, Interest::all()]);
+    }
+    for interest in interests {
         let (ours, _theirs) = pair()?;
         let (second, _second_peer) = pair()?;
         let (other, mut other_peer) = pair()?;
@@ -264,8 +269,8 @@ pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
         other_peer.write_all(b"x")?;
         for _ in 0..3 {
             let events = selector.select(case.long())?;
-            let lives = events.iter().any(|event| event.token() == live);
-            case.expect("whether the other source is reported", lives, true)?;
+            let found = events.iter().find(|event| event.token() == live).map(Event::readiness);
+            case.expect("what the other source is ready for", found, Some(Readiness::READ))?;
             for event in &events {
                 let known = event.token() == live || gone.contains(&event.token());
                 case.expect_that(known, "only these sources", event)?;

@@ -27,6 +27,7 @@ mod case;
 mod cases;
 mod close;
 mod closing;
+mod combinations;
 mod company;
 mod counting;
 mod for_ever;

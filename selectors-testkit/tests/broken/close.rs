@@ -281,6 +281,7 @@ rows! {
             close_5_another_thread_closes_during_waits;
     "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
         poll FailsForOne =>
+            mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
@@ -295,6 +296,7 @@ rows! {
             close_5_random_programs_that_close;
     "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
         poll RepeatsClosed =>
+            mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_5_a_closed_one_shot_is_reported_once
             wait_11_nor_who_has_closed_sources;
     "CLOSE-5" files_by_number "keeps files by their numbers, whatever those are by now"

@@ -197,6 +197,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
+            mode_2_a_fired_one_shot_that_is_closed_stays_silent
             mod_3_a_fired_one_shot_is_armed_again
             mod_3_there_and_back_arms_a_one_shot
             close_5_a_closed_one_shot_is_reported_once
@@ -240,6 +241,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" errors_after "tells errors of a fired one-shot"
         poll OneShot::reported(1, Readiness::ERROR) =>
+            mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_5_a_closed_one_shot_is_reported_once
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too

@@ -178,6 +178,7 @@ rows! {
             mode_5_random_programs_of_all_modes;
     "MOD-1" modified_late "modifies after the next wait"
         poll ModifiesLate::default() =>
+            reg_9_descriptor_zero_stays_when_another_leaves
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_backend_does_not_add_to_the_old_interest
             mod_1_the_last_change_before_a_wait_counts

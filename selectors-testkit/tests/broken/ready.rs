@@ -295,6 +295,12 @@ fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
     if half { readiness - Readiness::WRITE } else { readiness }
 }
 
+/// Loses urgent data that comes with another direction, and that direction.
+fn in_one_set(readiness: Readiness, _: Registered) -> Readiness {
+    let two = Readiness::WRITE | Readiness::PRIORITY;
+    if readiness.contains(two) { readiness - two } else { readiness }
+}
+
 rows! {
     "READY-1" idle_pipes "reports idle pipes"
         poll Assumes(every_pipe_is_readable) =>
@@ -324,6 +330,8 @@ rows! {
             [RANDOM];
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
+            reg_9_descriptor_zero_stays_when_another_leaves
+            ready_3_urgent_data_beside_the_rest
             reg_9_what_came_and_went_between_two_waits
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts
@@ -342,6 +350,9 @@ rows! {
             proc_4_a_forked_copy_changes_nothing
             ready_6_a_half_closed_peer
             [FILES RANDOM];
+    "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
+        poll Tells(in_one_set) =>
+            ready_3_urgent_data_beside_the_rest;
     "READY-4" error_is_read "tells an error as READ alone"
         poll Tells(error_is_read) =>
             close_5_a_closed_descriptor_harms_no_other
@@ -418,6 +429,7 @@ rows! {
             ready_6_both_directions_shut_down;
     "READY-6" data_is_end "tells data as READ_CLOSED"
         poll Tells(data_is_the_end) =>
+            reg_9_descriptor_zero_stays_when_another_leaves
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts
             ready_3_both_directions_are_one_event
@@ -491,6 +503,7 @@ rows! {
             mode_5_random_programs_of_all_modes;
     "READY-9" urgent_is_read "tells PRIORITY as READ"
         poll Tells(urgent_is_read) =>
+            ready_3_urgent_data_beside_the_rest
             ready_9_out_of_band_data_is_priority;
     "READY-9" read_is_urgent "tells READ as PRIORITY"
         poll Tells(read_is_urgent) =>

@@ -51,6 +51,19 @@ impl Defect for ChangesTwins {
     }
 }
 
+/// Takes 0 for no descriptor when it looks for what has moved.
+struct LosesZero;
+
+impl Defect for LosesZero {
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        let zero = beneath.sources.values().copied().find(|other| other.fd == 0);
+        if let Some(zero) = zero.filter(|zero| zero.token != old.token) {
+            beneath.unregister(zero)?;
+        }
+        beneath.unregister(old)
+    }
+}
+
 /// As poll(2) does.
 fn closed(_: Registered, error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EBADF as i32)
@@ -458,6 +471,9 @@ rows! {
         epoll HasNoDescriptor =>
             reg_8_a_selector_does_not_watch_itself
             ready_13_a_selector_can_be_watched;
+    "REG-9" zero_lost "loses descriptor 0 when another source leaves"
+        poll LosesZero =>
+            reg_9_descriptor_zero_stays_when_another_leaves;
     "REG-9" place_lost "forgets the wrong source after a removal"
         poll LosesItsPlace::default() =>
             reg_9_the_backend_forgets_what_was_unregistered

@@ -1,0 +1,105 @@
+//! REG-9, READY-3, MODE-2: what goes wrong only when two things come together.
+
+use std::time::{Duration, Instant};
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Interest, Mode, Readiness};
+
+use super::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{
+    LooseDescriptor, OwnedSource, at_zero, borrow, drain, out_of_band, pair,
+    report_of_forked_child, send, tcp_pair,
+};
+
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
+
+/// Within what time the last of several bytes arrives.
+const STEPS: Duration = Duration::from_secs(1);
+
+/// Watches descriptor 0, in each mode of two, while another source comes and goes.
+fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let (other, _other_peer) = pair()?;
+    let zero = at_zero(&ours)?;
+    for mode in [Mode::Level, Mode::OneShot] {
+        let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+        let first = selector.register(borrow(&other), Interest::READ, ())?;
+        let token = selector.register_with(zero, Interest::READ, (), mode)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        send(&theirs, b"x")?;
+        case.only(&selector.select(case.long())?, token)?;
+        selector.unregister(first)?;
+        selector.modify(token, BOTH)?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::from(BOTH))?;
+        drain(&ours)?;
+        selector.modify(token, Interest::READ)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        selector.unregister(token)?;
+    }
+    Ok(())
+}
+
+pub(super) fn reg_9_descriptor_zero_stays_when_another_leaves<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    case.did("in a forked child: watched descriptor 0, and unregistered another source");
+    let report = report_of_forked_child(|| {
+        serve_zero(case).map_err(|stop| match stop {
+            Stop::Broken(why, _) | Stop::NotRun(why) => why,
+            Stop::Later => "  it cannot be alone".to_owned(),
+        })
+    })?;
+    case.because(
+        "a number that is negated to silence it, or tested for being positive: 0 is a descriptor",
+        report.map_err(Stop::broken),
+    )
+}
+
+pub(super) fn ready_3_urgent_data_beside_the_rest<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let urgent = Interest::PRIORITY;
+    for interest in [Interest::READ | urgent, Interest::WRITE | urgent, BOTH | urgent] {
+        let (ours, theirs) = tcp_pair()?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered a TCP socket for {interest:?}"));
+        let answer = selector.register(&ours, interest, ()).map_err(Into::into);
+        let declared = selector.capabilities().priority;
+        let Some(token) = case.declared_or_refused(declared, answer)? else { return Ok(()) };
+        case.did("sent it a byte, and one out of band");
+        send(&theirs, b"x")?;
+        out_of_band(&theirs)?;
+        // They may arrive one after the other.
+        let (start, expected) = (Instant::now(), Readiness::from(interest));
+        let mut event = case.only(&selector.select(case.long())?, token)?;
+        while event.readiness() != expected && start.elapsed() < STEPS {
+            std::thread::yield_now();
+            event = case.only(&selector.select(case.long())?, token)?;
+        }
+        case.expect("its readiness", event.readiness(), expected)?;
+    }
+    Ok(())
+}
+
+pub(super) fn mode_2_a_fired_one_shot_that_is_closed_stays_silent<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let (other, _other_peer) = pair()?;
+    let fired = LooseDescriptor::duplicate(OwnedSource::from(ours))?;
+    let level = LooseDescriptor::duplicate(OwnedSource::from(other))?;
+    let mut selector = case.selector()?;
+    case.did("let a one-shot source fire, and closed it and another source");
+    let silent = selector.register_with(fired.borrow(), Interest::READ, (), Mode::OneShot)?;
+    let gone = selector.register(level.borrow(), Interest::READ, ())?;
+    send(&theirs, b"x")?;
+    case.only(&selector.select(case.long())?, silent)?;
+    fired.close()?;
+    level.close()?;
+    for _ in 0..3 {
+        let events = selector.select(NOW)?;
+        let wrong = events.iter().find(|event| event.token() != gone);
+        case.expect_that(wrong.is_none(), "nothing of what has fired", wrong)?;
+    }
+    Ok(())
+}
