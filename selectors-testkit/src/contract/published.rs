@@ -1,0 +1,90 @@
+//! The published contract, made from the rules and from what the backends declare.
+
+use std::fmt::Write;
+
+use selectors::backend::Backend;
+use selectors::{AnySelector, BackendKind, Capabilities};
+
+use super::RULES;
+
+/// The published contract, made from the rules and from what the backends here declare.
+fn published() -> String {
+    let mut page = include_str!("introduction.md").to_owned();
+    let groups: [(&str, &str); 8] = [
+        ("REG", "Registry"),
+        ("MOD", "Modify"),
+        ("CLOSE", "Descriptors that go away"),
+        ("READY", "Readiness"),
+        ("MODE", "Trigger modes"),
+        ("WAIT", "Waiting"),
+        ("PROC", "Threads and processes"),
+        ("SHARED", "Shared selectors"),
+    ];
+    for (group, title) in groups {
+        write!(page, "\n## {title}\n\n| rule | promise | why |\n|---|---|---|\n").unwrap();
+        for rule in RULES.iter().filter(|rule| rule.id.starts_with(&format!("{group}-"))) {
+            writeln!(page, "| {} | {} | {} |", rule.id, rule.text, rule.reason).unwrap();
+        }
+    }
+    page += include_str!("optional.md");
+    page += &optional_parts();
+    page
+}
+
+type Row<'a> = (&'a str, &'a dyn Fn(&Capabilities) -> String);
+
+/// A row for each optional part, a column for each backend that this system has.
+fn optional_parts() -> String {
+    let kinds = BackendKind::available();
+    let declared: Vec<Capabilities> = kinds
+        .iter()
+        .map(|&kind| AnySelector::<std::fs::File>::new(kind).unwrap().backend().capabilities())
+        .collect();
+    let yes = |has: bool| if has { "yes" } else { "" }.to_owned();
+    let rows: [Row<'_>; 11] = [
+        ("`edge`", &|c| yes(c.edge)),
+        ("`exclusive`", &|c| yes(c.exclusive)),
+        ("`priority`", &|c| yes(c.priority)),
+        ("`read_closed`", &|c| yes(c.read_closed)),
+        ("`hangup`", &|c| yes(c.hangup)),
+        ("`error`", &|c| yes(c.error)),
+        ("`write_hangup`", &|c| yes(c.write_hangup)),
+        ("`nesting`", &|c| yes(c.nesting)),
+        ("`waker`", &|c| yes(c.waker)),
+        ("`timeout_grain`", &|c| format!("{:?}", c.timeout_grain)),
+        ("`max_descriptor`", &|c| {
+            c.max_descriptor.map_or("none".to_owned(), |limit| limit.to_string())
+        }),
+    ];
+    let mut table = String::from("\n| |");
+    for kind in &kinds {
+        write!(table, " {kind} |").unwrap();
+    }
+    table += "\n|---|";
+    table += &"---|".repeat(kinds.len());
+    table += "\n";
+    for (name, cell) in rows {
+        write!(table, "| {name} |").unwrap();
+        for capabilities in &declared {
+            write!(table, " {} |", cell(capabilities)).unwrap();
+        }
+        table += "\n";
+    }
+    table
+}
+
+/// Run with `BLESS=1` to write it anew.
+#[test]
+fn the_published_contract_is_true() {
+    let published = published();
+    // What an old kernel, or an emulated one, declares is not what is published.
+    if !published.contains("| `timeout_grain` | 1ns |") {
+        println!("not run: no epoll_pwait2(2) here");
+        return;
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/CONTRACT.md"), &published).unwrap();
+    } else {
+        assert_eq!(include_str!("../../CONTRACT.md"), published, "run with BLESS=1");
+    }
+}
