@@ -14,24 +14,21 @@ macro_rules! for_each_case {
             registry:
                 reg_1_the_key_is_as_given
                 reg_2_an_empty_interest_parks
-                reg_3_unknown_bits_are_refused
                 reg_4_a_descriptor_is_registered_once
                 reg_5_a_duplicate_is_a_source_of_its_own
-                reg_6_a_closed_descriptor_is_refused
-                reg_6_a_negative_descriptor_stays_away_from_the_backend
-                reg_7_file_object_and_data_come_back
-                reg_7_a_refusal_leaves_nothing_behind
-                reg_8_a_selector_does_not_watch_itself
                 reg_9_unregister_gives_everything_back_once
                 reg_9_the_backend_forgets_what_was_unregistered
                 reg_9_what_was_unregistered_does_not_make_it_spin
                 reg_9_what_came_and_went_between_two_waits
                 reg_10_no_token_comes_twice
-                reg_11_every_view_agrees
-                reg_12_closing_hands_everything_back
-                reg_12_dropping_closes_everything
-                reg_12_no_descriptor_is_leaked
-                reg_13_descriptors_are_close_on_exec;
+                reg_11_every_view_agrees;
+            refusals:
+                reg_3_unknown_bits_are_refused
+                reg_6_a_closed_descriptor_is_refused
+                reg_6_a_negative_descriptor_stays_away_from_the_backend
+                reg_7_file_object_and_data_come_back
+                reg_7_a_refusal_leaves_nothing_behind
+                reg_8_a_selector_does_not_watch_itself;
             modify:
                 mod_1_the_next_select_uses_the_new_interest
                 mod_1_the_backend_does_not_add_to_the_old_interest
@@ -65,7 +62,8 @@ macro_rules! for_each_case {
                 ready_3_both_directions_are_one_event
                 ready_4_only_what_was_asked_for
                 ready_4_an_error_wakes_whatever_was_asked_for
-                ready_4_the_backend_tells_errors_as_they_are
+                ready_4_the_backend_tells_errors_as_they_are;
+            peers:
                 ready_5_a_pending_connection_is_read
                 ready_5_a_finished_connect_is_write
                 ready_5_a_refused_connect_wakes
@@ -78,7 +76,8 @@ macro_rules! for_each_case {
                 ready_7_pipe_reader_gone_wakes_writer
                 ready_7_pipe_reader_gone_wakes_full_writer
                 ready_7_a_hang_up_wakes_who_waits_for_write
-                ready_8_data_before_end_of_file
+                ready_8_data_before_end_of_file;
+            kinds:
                 ready_9_out_of_band_data_is_priority
                 ready_10_an_empty_datagram_is_read
                 ready_11_a_regular_file_is_always_ready
@@ -109,8 +108,12 @@ macro_rules! for_each_case {
             release:
                 reg_9_its_peer_sees_the_end_at_once
                 reg_9_flags_are_as_they_were
+                reg_12_closing_hands_everything_back
+                reg_12_dropping_closes_everything
+                reg_12_no_descriptor_is_leaked
                 reg_12_no_call_leaks
-                reg_12_nothing_is_closed_twice;
+                reg_12_nothing_is_closed_twice
+                reg_13_descriptors_are_close_on_exec;
             for_ever:
                 wait_2_without_a_timeout_a_source_ends_it
                 wait_2_without_a_timeout_a_signal_ends_it

@@ -7,12 +7,10 @@ use selectors::backend::{AsSource, BorrowedSource};
 use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
-use super::{Case, NOW, Outcome, Stop, Subject};
+use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, borrow, forked_holder, if_any, pair, regular_file,
 };
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 /// Long enough for a ghost to show, short enough to wait for it in vain.
 const SHORT: Duration = Duration::from_millis(20);

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};
 
-use super::{Case, NOW, Outcome, Stop};
+use super::{BOTH, Case, NOW, Outcome, Stop};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, at_zero, borrow, drain, out_of_band, pair,
     report_of_forked_child, send, tcp_pair,
 };
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 /// Within what time the last of several bytes arrives.
 const STEPS: Duration = Duration::from_secs(1);

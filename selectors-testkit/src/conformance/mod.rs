@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use selectors::Backend;
+use selectors::{Backend, Interest};
 
 use crate::contract;
 use crate::fixtures::name_if_aborted;
@@ -32,13 +32,16 @@ mod company;
 mod counting;
 mod for_ever;
 mod forks;
+mod kinds;
 mod limits;
 mod modes;
 mod modify;
 mod parking;
+mod peers;
 mod processor;
 pub mod random;
 mod readiness;
+mod refusals;
 mod registry;
 mod release;
 mod second_paths;
@@ -63,6 +66,8 @@ pub use tally::{Tally, expect_all_run};
 
 /// No time at all: for what is to be silent.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
+
+const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 

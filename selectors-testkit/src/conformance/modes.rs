@@ -7,12 +7,10 @@ use selectors::backend::AsSource;
 use selectors::{Backend, Interest, Mode, Readiness, Token};
 
 use super::streams::stream_pairs;
-use super::{Case, NOW, Outcome, Stop, Subject};
+use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
     drain, fill, if_any, listener_with_pending, pair, pipe, receive, reset, tcp_pair,
 };
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 /// Long enough for a spin to show.
 const SHORT: Duration = Duration::from_millis(20);

@@ -5,10 +5,8 @@ use std::io::Write;
 use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::streams::stream_pairs;
-use super::{Case, NOW, Outcome};
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{LooseDescriptor, borrow, number_of, pair, regular_file};
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 pub(super) fn mod_1_the_next_select_uses_the_new_interest<B: Backend>(
     case: &mut Case<'_, B>,

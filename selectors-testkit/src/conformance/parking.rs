@@ -7,12 +7,10 @@ use selectors::{Backend, Error, Interest, Mode, Readiness, Token};
 
 use super::as_of_now::modes;
 use super::streams::all_pairs;
-use super::{Case, NOW, Outcome};
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     borrow, closed_number, drain, if_any, pair, path_only, regular_file, send, with_raw,
 };
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 /// Long enough for a spin to show.
 const SHORT: Duration = Duration::from_millis(5);

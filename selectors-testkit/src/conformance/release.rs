@@ -1,6 +1,6 @@
-//! REG-9, REG-12: what the kernel, and what the process, still holds.
+//! REG-9, REG-12, REG-13: what the kernel, the process and its children still hold.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use selectors::backend::BorrowedSource;
@@ -8,13 +8,12 @@ use selectors::{Backend, Interest, Mode, Token, Watch};
 
 use super::as_of_now::modes;
 use super::streams::byte_pairs;
-use super::{Case, NOW, Outcome};
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    LooseDescriptor, OwnedSource, borrow, drain, duplicate, flags, if_any, is_ready,
-    open_descriptors, pair, pipe, receive, regular_file, send, with_raw,
+    LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, flags, if_any,
+    inheritable_descriptors, is_close_on_exec, is_ready, open_descriptors, pair, pipe, receive,
+    regular_file, send, with_raw,
 };
-
-const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 const HELD: &str = "the kernel, or a duplicate that the backend made, keeps the open file: a request \
                     that is under way has to be cancelled, and its end awaited, before `unregister` \
@@ -213,4 +212,101 @@ pub(super) fn reg_12_nothing_is_closed_twice<B: Backend>(case: &mut Case<'_, B>)
     selector.select(NOW)?;
     drop(selector);
     case.expect("the number of those that it closed", canaries.gone(), 0)
+}
+
+pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut selector = case.selector()?;
+    let mut peers = Vec::new();
+    case.did("registered five sockets, unregistered one, and closed the selector");
+    let mut tokens = Vec::new();
+    for number in 0..5 {
+        let (ours, theirs) = pair()?;
+        tokens.push(selector.register(ours, Interest::READ, number)?);
+        peers.push(theirs);
+    }
+    selector.unregister(tokens[2])?;
+    let mut back: Vec<(PairStream, i32)> = selector.close();
+    back.sort_by_key(|(_, number)| *number);
+    let numbers: Vec<_> = back.iter().map(|(_, number)| *number).collect();
+    case.expect("the data handed back", numbers, vec![0, 1, 3, 4])?;
+    for (ours, number) in &mut back {
+        ours.write_all(b"x")?;
+        let index = usize::try_from(*number).unwrap_or(0);
+        let mut byte = [0];
+        peers[index].read_exact(&mut byte)?;
+    }
+    Ok(())
+}
+
+pub(super) fn reg_12_dropping_closes_everything<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let mut selector = case.selector()?;
+    case.did("registered a socket and dropped the selector");
+    selector.register(ours, Interest::READ, ())?;
+    drop(selector);
+    // A program that another thread has just started may have a copy for a moment.
+    let mut witness = case.selector()?;
+    witness.register(theirs.try_clone()?, Interest::READ, ())?;
+    case.expect("the number of events at the peer", witness.select(case.long())?.len(), 1)?;
+    let end = theirs.read(&mut [0]).map_err(|error| error.kind());
+    case.expect("what the peer reads", end, Ok::<_, ErrorKind>(0))
+}
+
+const ROUNDS: usize = 200;
+
+pub(super) fn reg_12_no_descriptor_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ours, _theirs) = pair()?;
+    let file = if_any(regular_file())?;
+    case.did(format!("made, used, and dropped or closed {ROUNDS} selectors with a waker"));
+    let before = open_descriptors();
+    for round in 0..ROUNDS {
+        let mut selector = case.selector()?;
+        selector.register(borrow(&ours), Interest::WRITE, ())?;
+        if let Some(file) = &file {
+            let file = selector.register(borrow(file), Interest::READ, ())?;
+            selector.select(NOW)?;
+            selector.unregister(file)?;
+        }
+        let _waker = selector.waker();
+        selector.select(NOW)?;
+        if round % 2 == 0 {
+            selector.close();
+        }
+    }
+    let more = open_descriptors().saturating_sub(before);
+    // Threads of other tests may open some meanwhile.
+    case.expect_that(more < ROUNDS / 2, "about as many open descriptors as before", more)
+}
+
+pub(super) fn reg_13_descriptors_are_close_on_exec<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let mut leaked = Vec::new();
+    case.did("made a selector with a waker, a regular file and a socket");
+    // Threads of other tests may have such a descriptor for a moment: only what is there every
+    // time counts.
+    for _ in 0..5 {
+        let before = inheritable_descriptors();
+        let (ours, _theirs) = pair()?;
+        let mut selector = case.selector()?;
+        let _waker = selector.waker();
+        selector.register(OwnedSource::from(ours), Interest::READ, ())?;
+        if let Some(file) = if_any(regular_file())? {
+            selector.register(duplicate(&file)?, Interest::READ, ())?;
+        }
+        let pipe = if_any(pipe())?;
+        if let Some((reader, _)) = &pipe {
+            selector.register(duplicate(reader)?, Interest::READ, ())?;
+        }
+        selector.select(NOW)?;
+        if let Some(own) = selector.backend().descriptor() {
+            case.expect("whether its descriptor is close-on-exec", is_close_on_exec(own)?, true)?;
+        }
+        let after = inheritable_descriptors();
+        leaked = after.into_iter().filter(|fd| !before.contains(fd)).collect();
+        if leaked.is_empty() {
+            return Ok(());
+        }
+    }
+    case.expect("the descriptors another program would inherit", leaked, Vec::new())
 }

@@ -1,0 +1,202 @@
+//! REG-3, REG-6 to REG-8: what is refused, and what a refusal leaves.
+
+use std::io::Write;
+
+use selectors::backend::AsSource;
+use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Watch};
+
+use super::{BOTH, Case, NOW, Outcome, Subject};
+use crate::fixtures::{
+    HIGHEST, LooseDescriptor, NOT_OPEN, closed_number, impossible_numbers, number_of, pair,
+    with_raw,
+};
+
+pub(super) fn reg_3_unknown_bits_are_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for bits in [0x80, 0x81, 0x08] {
+        refuses_interest(case, Interest::from_bits_retain(bits))?;
+    }
+    Ok(())
+}
+
+fn refuses_interest<B: Backend>(case: &mut Case<'_, B>, bad: Interest) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let mut selector = case.counting()?;
+    case.did(format!("registered a socket for {bad:?}"));
+    let refused = selector.register(&ours, bad, "data");
+    let Err(refused) = refused else { return case.expect("the answer", "a token", "a refusal") };
+    case.expect_that(
+        matches!(refused.error, Error::InvalidInterest { .. }),
+        "Error::InvalidInterest",
+        &refused.error,
+    )?;
+    case.expect("calls of the backend's register", selector.backend().calls().register, 0)?;
+    case.expect("the number of sources", selector.len(), 0)?;
+    case.did("registered it for READ, and modified it likewise");
+    let token = selector.register(refused.fileobj, Interest::READ, refused.data)?;
+    let refused = selector.modify(token, bad);
+    case.expect_that(
+        matches!(refused, Err(Error::InvalidInterest { .. })),
+        "Error::InvalidInterest",
+        &refused,
+    )?;
+    case.expect("calls of the backend's modify", selector.backend().calls().modify, 0)?;
+    case.expect("the events", selector.get(token).map(|key| key.events), Some(Interest::READ))?;
+    theirs.write_all(b"x")?;
+    let events = selector.select(case.long())?;
+    case.only(&events, token).map(drop)
+}
+
+pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let bad = Some(NOT_OPEN);
+    let Capabilities { deferred, max_descriptor, .. } = case.backend()?.capabilities();
+    let limit = max_descriptor.unwrap_or(HIGHEST);
+    // A set of bits as long as the highest number would be is no good idea.
+    for number in [closed_number()?, HIGHEST].into_iter().filter(|&number| number <= limit) {
+        case.did(format!("registered descriptor {number}, which is closed"));
+        let mut backend = case.backend()?;
+        let (token, watch) = (Token::from_bits(1), Watch::new(BOTH, Mode::Level));
+        let refused = with_raw(number, |fd| backend.register(fd, token, watch));
+        let errno = refused.map_err(|error| error.raw_os_error());
+        case.expect("the backend's answer", errno, if deferred { Ok(()) } else { Err(bad) })?;
+        if deferred {
+            case.did("waited");
+            let mut events = Events::new();
+            backend.wait(&mut events, case.long())?;
+            let event = case.only(&events, token)?;
+            case.expect("what it says", event.readiness(), Readiness::ERROR)?;
+        }
+        with_raw(number, |fd| {
+            let mut selector = case.selector()?;
+            match selector.register(fd, BOTH, ()) {
+                Ok(token) => {
+                    case.expect("whether its changes are deferred", deferred, true)?;
+                    is_an_error(case, &mut selector, token)
+                }
+                Err(refused) => {
+                    case.expect("whether its changes are deferred", deferred, false)?;
+                    let errno = std::io::Error::from(refused.error).raw_os_error();
+                    case.expect("the errno", errno, bad)
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// What becomes of a closed descriptor whose registration was deferred: every wait reports an
+/// error of it, until it is unregistered.
+fn is_an_error<F: AsSource, B: Backend>(
+    case: &mut Case<'_, B>,
+    selector: &mut Subject<F, (), B>,
+    token: Token,
+) -> Outcome {
+    for _ in 0..2 {
+        case.did("waited without a limit");
+        let event = case.only(&selector.select(case.long())?, token)?;
+        let wakes = Readiness::READ | Readiness::WRITE | Readiness::ERROR;
+        case.expect("what it is", event.readiness(), wakes)?;
+    }
+    case.did("unregistered it");
+    selector.unregister(token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let numbers = impossible_numbers();
+    if numbers.is_empty() {
+        return Err(case.cannot_run("any number can be a source's"));
+    }
+    for number in numbers {
+        case.did(format!("registered descriptor {number}"));
+        with_raw(number, |fd| {
+            let mut selector = case.counting()?;
+            let Err(refused) = selector.register(fd, BOTH, ()) else {
+                return case.expect("the answer", "a token", "a refusal");
+            };
+            let errno = std::io::Error::from(refused.error).raw_os_error();
+            case.expect("the errno", errno, Some(NOT_OPEN))?;
+            case.expect("calls of the backend's register", selector.backend().calls().register, 0)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn reg_7_file_object_and_data_come_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let number = closed_number()?;
+    case.did(format!("registered descriptor {number}, which is closed, with data"));
+    with_raw(number, |fd| {
+        let mut selector = case.selector()?;
+        let deferred = selector.capabilities().deferred;
+        let answer = selector.register(fd, BOTH, vec![1, 2, 3]);
+        case.expect("whether it was accepted, by the capability", answer.is_ok(), deferred)?;
+        let (fileobj, data) = match answer {
+            Err(refused) => (refused.fileobj, refused.data),
+            Ok(token) => {
+                case.did("waited, and unregistered it");
+                case.only(&selector.select(case.long())?, token)?;
+                selector.unregister(token)?
+            }
+        };
+        case.expect("the file object's descriptor", number_of(&fileobj), number)?;
+        case.expect("the data", data, vec![1, 2, 3])?;
+        case.expect("the number of sources", selector.len(), 0)?;
+        let token = selector.token_of(&fd);
+        case.expect("the token of the refused descriptor", token, None)
+    })
+}
+
+pub(super) fn reg_7_a_refusal_leaves_nothing_behind<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = pair()?;
+    let loose = LooseDescriptor::duplicate(&ours)?;
+    loose.close()?;
+    let mut backend = case.backend()?;
+    case.did("had the backend refuse a closed descriptor for READ and WRITE");
+    let watch = Watch::new(BOTH, Mode::Level);
+    let token = Token::from_bits(1);
+    let answer = backend.register(loose.borrow(), token, watch);
+    let deferred = backend.capabilities().deferred;
+    case.expect("whether it was accepted, by the capability", answer.is_ok(), deferred)?;
+    let mut events = Events::new();
+    if deferred {
+        case.did("waited, and unregistered it");
+        backend.wait(&mut events, case.long())?;
+        case.only(&events, token)?;
+        backend.unregister(loose.number(), token, watch)?;
+        events.clear();
+    }
+    case.did("gave its number to a writable socket");
+    loose.replace(&ours)?;
+    backend.wait(&mut events, NOW)?;
+    case.expect_tokens(&events, &[])?;
+    case.did("registered that number for READ, and again after unregistering it");
+    let reading = Watch::new(Interest::READ, Mode::Level);
+    for token in [2, 3].map(Token::from_bits) {
+        backend.register(loose.borrow(), token, reading)?;
+        backend.wait(&mut events, NOW)?;
+        case.expect_tokens(&events, &[])?;
+        backend.unregister(loose.number(), token, reading)?;
+    }
+    Ok(())
+}
+
+pub(super) fn reg_8_a_selector_does_not_watch_itself<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let mut selector = case.selector()?;
+    let nesting = selector.capabilities().nesting;
+    let own = selector.backend().descriptor().map(|own| number_of(&own));
+    case.expect("whether there is a descriptor, by the capability", own.is_some(), nesting)?;
+    let Some(own) = own else { return Ok(()) };
+    case.did("registered the selector's own descriptor with it");
+    with_raw(own, |fd| {
+        let refused = selector.register(fd, Interest::READ, ()).map_err(|refused| refused.error);
+        case.expect_that(
+            matches!(refused, Err(Error::Unsupported { .. })),
+            "Error::Unsupported",
+            &refused,
+        )?;
+        case.expect("the number of sources", selector.len(), 0)
+    })
+}
