@@ -107,13 +107,13 @@ macro_rules! shared_conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! test_each_shared_case {
-    ($new:expr; $($case:ident)+) => {
-        $(
+    ($new:expr; $($module:ident: $($case:ident)+;)+) => {
+        $($(
             #[test]
             fn $case() {
                 $crate::conformance::check_shared(::core::stringify!($case), $new);
             }
-        )+
+        )+)+
     };
 }
 

@@ -1,0 +1,92 @@
+//! The list of the cases for shared selectors, and what runs them.
+
+use std::io;
+use std::time::Duration;
+
+use selectors::Backend;
+
+use crate::conformance::{PATIENCE, Report, Run, attempt_here, outcome_of, report_not_run};
+
+/// Hands the list of the cases for shared selectors to a macro, after `$before`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_shared_case {
+    ($then:path, $($before:tt)*) => {
+        $then! {
+            $($before)*
+            changes:
+                shared_1_registering_is_effective_in_the_wait
+                shared_1_modifying_is_effective_in_the_wait
+                shared_1_a_token_modifies_its_own_source_alone
+                shared_1_parking_and_unregistering_are_effective_in_the_wait
+                shared_1_a_refusal_is_returned_to_the_caller
+                shared_5_changes_do_not_wait_for_a_busy_waiter
+                shared_5_changes_do_not_end_the_select;
+            gone:
+                shared_2_what_was_unregistered_is_not_reported
+                shared_2_what_was_unregistered_does_not_end_waits
+                shared_2_the_file_is_closed_at_once
+                shared_3_a_token_finds_its_own_data_or_none
+                shared_3_data_goes_in_the_next_wait;
+            arming:
+                shared_4_no_arming_is_lost
+                shared_4_a_one_shot_is_reported_once_for_each_arming
+                shared_4_a_one_shot_that_fired_does_not_end_waits;
+            as_ever:
+                shared_6_files_and_edges_are_as_ever
+                shared_6_a_panic_leaves_the_selector_usable
+                shared_6_handles_outlive_the_selector
+                shared_6_a_forked_child_changes_nothing
+                shared_6_a_forked_child_can_go_on;
+        }
+    };
+}
+
+macro_rules! list {
+    ($($module:ident: $($case:ident)+;)+) => {
+        /// The names of the cases for shared selectors, rule by rule.
+        pub const SHARED_CASES: &[&str] = &[$($(stringify!($case)),+),+];
+
+        fn all<B: Backend + Send + 'static>() -> Vec<(&'static str, Run<B>)> {
+            vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
+        }
+    };
+}
+
+for_each_shared_case!(list,);
+
+/// Runs the case for shared selectors of this name, as one test of a harness.
+///
+/// # Panics
+///
+/// If the backend is wrong, with what there is to say about it, and if there is no such case.
+pub fn check_shared<B: Backend + Send + 'static>(
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+) {
+    report_not_run(name, outcome_of(all::<B>(), name, new, PATIENCE));
+}
+
+/// Runs every case for shared selectors over backends that `new` makes, waiting for no longer than
+/// `patience` for what must come.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use std::time::Duration;
+///
+/// let patience = Duration::from_secs(20);
+/// let report = selectors_testkit::conformance::run_shared(Poll::new, patience);
+/// assert!(report.failed.is_empty(), "{report}");
+/// ```
+pub fn run_shared<B: Backend + Send + 'static>(
+    new: impl Fn() -> io::Result<B>,
+    patience: Duration,
+) -> Report {
+    let mut report = Report::default();
+    for (name, case) in all::<B>() {
+        report.add(name, attempt_here(name, &new, patience, None, (case, true)));
+    }
+    report
+}

@@ -1,0 +1,119 @@
+//! SHARED-2, SHARED-3: what was unregistered, and its data.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use selectors::{Backend, Events, Interest, Mode};
+
+use super::{SHORT, counted, during_a_wait, idle, ready, selector};
+use crate::conformance::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{drain, is_ready};
+
+pub(super) fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
+    case.did("unregistered a ready source in another thread, and waited");
+    for mode in [Mode::Level, Mode::OneShot] {
+        let (ours, _theirs) = ready()?;
+        let source = selector.registrar().register_with(ours, Interest::READ, 1, mode)?;
+        let token = source.token();
+        case.only(&selector.select(case.long())?, token)?;
+        let gone = thread::spawn(move || source.into_inner()).join();
+        let gone = gone.map_err(|_| Stop::broken("  the thread panicked"))?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.expect("its data", selector.get(token), None)?;
+        case.expect("the bytes in the file that came back", drain(&gone)?, 1)?;
+    }
+    Ok(())
+}
+
+pub(super) fn shared_2_what_was_unregistered_does_not_end_waits<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some((mut selector, waits)) = counted::<B, u32>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    case.did("unregistered a ready source, which something else keeps open, and waited for 20 ms");
+    let (ours, _theirs) = ready()?;
+    let ours = Arc::new(ours);
+    drop(registrar.register(Arc::clone(&ours), Interest::READ, 1)?);
+    let before = waits.load(Ordering::Relaxed);
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+    let calls = waits.load(Ordering::Relaxed) - before;
+    case.expect_that(calls <= 10, "at most 10 calls of the backend's wait", calls)
+}
+
+pub(super) fn shared_2_the_file_is_closed_at_once<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
+    let (registrar, waker) = (selector.registrar(), selector.waker());
+    case.did("dropped a source in another thread while waiting, and read from its peer");
+    let (ours, theirs) = idle()?;
+    let source = registrar.register(ours, Interest::READ, 1)?;
+    let (end, _) = during_a_wait(case, &mut selector, move || {
+        drop(source);
+        let end = is_ready(&theirs, Interest::READ, 10_000)?;
+        waker.wake()?;
+        Ok(end)
+    })?;
+    case.expect("whether the peer sees the end", end, true)
+}
+
+pub(super) fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let over = AtomicBool::new(false);
+    case.did("registered and dropped ready sources in another thread, a thousand times");
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| -> Result<Vec<_>, Stop> {
+            let mut tokens = Vec::new();
+            let (mut ours, _theirs) = ready()?;
+            for number in 0..1_000 {
+                let source = registrar.register(ours, Interest::READ, number)?;
+                tokens.push(source.token());
+                ours = source.into_inner();
+            }
+            over.store(true, Ordering::Release);
+            registrar.waker().wake()?;
+            Ok(tokens)
+        });
+        let mut seen = Vec::new();
+        let mut events = Events::new();
+        while !over.load(Ordering::Acquire) && !thread.is_finished() {
+            selector.select_into(&mut events, case.long())?;
+            for event in &events {
+                seen.extend(selector.get(event.token()).map(|&number| (event.token(), number)));
+            }
+        }
+        let tokens = thread.join().map_err(|_| Stop::broken("  the thread panicked"))??;
+        for (token, number) in seen {
+            case.expect("the token of the data", token, tokens[number as usize])?;
+        }
+        let mut distinct = tokens.clone();
+        distinct.sort();
+        distinct.dedup();
+        case.expect("the number of different tokens", distinct.len(), tokens.len())?;
+        let alive = tokens.iter().filter(|&&token| selector.get(token).is_some()).count();
+        case.expect("the number of tokens that still find something", alive, 0)
+    })
+}
+
+pub(super) fn shared_3_data_goes_in_the_next_wait<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, Arc<()>>(case)? else { return Ok(()) };
+    let data = Arc::new(());
+    let (ours, _theirs) = ready()?;
+    let source = selector.registrar().register(ours, Interest::READ, Arc::clone(&data))?;
+    case.only(&selector.select(case.long())?, source.token())?;
+    case.did("borrowed the data, dropped the source, and waited without blocking");
+    let borrowed = selector.get(source.token());
+    drop(source);
+    case.expect("whether the data is still there", borrowed, Some(&data))?;
+    selector.select(NOW)?;
+    case.expect("the number of owners of the data", Arc::strong_count(&data), 1)
+}
