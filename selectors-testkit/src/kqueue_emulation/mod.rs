@@ -60,9 +60,13 @@ use selectors_sys::kqueue::{Count, EV_ERROR, EV_RECEIPT, kevent as Event, timesp
 use queue::Queue;
 
 mod descriptor;
+mod epoll;
+mod filters;
 mod knote;
 mod process;
 mod queue;
+mod reports;
+mod watch;
 
 /// The kernel that the emulation follows where they differ: FreeBSD and NetBSD as they were
 /// recorded, macOS as the published source of XNU (11417) has it.

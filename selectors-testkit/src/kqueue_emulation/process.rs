@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use nix::libc;
 
-use super::queue::{Queue, beacon, watches};
+use super::epoll::{beacon, watches};
+use super::queue::Queue;
 
 /// The queues of one process, by descriptor. One that was closed stays until its number is
 /// another's.
