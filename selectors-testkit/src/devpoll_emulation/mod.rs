@@ -3,7 +3,7 @@
 //! With the feature `devpoll` this crate exports the C symbols `devpoll_open`, `devpoll_write`,
 //! `devpoll_ioctl` and `devpoll_close` on Linux, for `selectors-sys` to find. They do what the
 //! manual page, poll(4D), and the driver of illumos (`devpoll.c`) say, unpleasant rules included,
-//! with Linux's error numbers: `selectors-testkit/tests/devpoll_driver.rs` tries them rule by rule.
+//! with Linux's error numbers: `selectors-testkit/tests/devpoll_driver/` tries them rule by rule.
 //! Where a system may do one thing or another, the environment variable
 //! `SELECTORS_DEVPOLL_FLAVOR` chooses: see [`Flavor`]. What drivers seldom do can be provoked:
 //! [`next_writes`], [`limit_entries`], [`refuse_to_open`].

@@ -1,0 +1,52 @@
+//! /dev/poll itself, rule by rule: on illumos and Solaris the kernel's, on Linux the emulation, or
+//! what `SELECTORS_DEVPOLL_LIB` names.
+//!
+//! *Man* is poll(4D). *Driver* is `devpoll.c` of illumos, and what only that says is asked of
+//! it and of the emulation alone.
+#![cfg(any(target_os = "linux", target_os = "illumos", target_os = "solaris"))]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+
+use selectors_testkit::fixtures::LooseDescriptor;
+
+mod closing;
+mod device;
+mod owner;
+#[cfg(all(target_os = "linux", not(external_devpoll)))]
+mod provoked;
+mod set;
+mod waiting;
+
+use device::{Device, entry};
+
+/// Whether it is the driver whose source was read, or what goes by that.
+const SOURCE_KNOWN: bool = cfg!(not(target_os = "solaris"));
+
+/// Whether the driver is the common one of 2011, which Solaris has.
+fn is_solaris() -> bool {
+    #[cfg(all(target_os = "linux", not(external_devpoll)))]
+    {
+        use selectors_testkit::devpoll_emulation::Flavor;
+        Flavor::current() == Flavor::Solaris
+    }
+    #[cfg(not(all(target_os = "linux", not(external_devpoll))))]
+    {
+        cfg!(target_os = "solaris")
+    }
+}
+
+fn number(fd: impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
+}
+
+/// The same open file under another number.
+fn loose(fd: impl AsFd) -> LooseDescriptor {
+    LooseDescriptor::duplicate(fd).unwrap()
+}
+
+/// Another descriptor of the same device.
+fn loose_device(device: &Device) -> Device {
+    // SAFETY: it is open.
+    let fd = unsafe { BorrowedFd::borrow_raw(device.0) };
+    Device(fd.try_clone_to_owned().unwrap().into_raw_fd())
+}

@@ -1,0 +1,140 @@
+//! The descriptor of a device: its processes, its number, and a device that watches another.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::io::Write as _;
+use std::mem;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, POLLERR, POLLIN, POLLOUT, POLLREMOVE};
+use selectors_testkit::fixtures::{in_forked_child, is_close_on_exec, regular_file, unix_pair};
+
+use super::{Device, entry, is_solaris, loose_device, number};
+
+#[test]
+fn another_process_is_kept_out() {
+    // Man: a child inherits the descriptor, and is told EACCES.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let fd = number(&ours);
+    let device = Device::open();
+    device.add(&ours, POLLOUT);
+    let fine = in_forked_child(|| {
+        assert_eq!(device.write(&[(fd, POLLREMOVE)]), Err(Errno::EACCES));
+        assert_eq!(device.poll(1, 0), Err(Errno::EACCES));
+        assert_eq!(device.poll(1, -1), Err(Errno::EACCES));
+        let mut asked = entry(fd, 0);
+        // SAFETY: `asked` is ours to be written.
+        let answer =
+            unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
+        assert_eq!(Errno::result(answer), Err(Errno::EACCES));
+        // Man: it should close that one and open its own.
+        let own = Device::open();
+        own.write(&[(fd, POLLOUT)]).unwrap();
+        assert_eq!(own.ready(), [(fd, POLLOUT)]);
+        drop(device);
+    });
+    assert!(fine.unwrap());
+}
+
+#[test]
+fn closing_in_a_child_changes_nothing_in_the_parent() {
+    let (ours, _theirs) = unix_pair().unwrap();
+    let mut slot = Some(Device::open());
+    slot.as_ref().unwrap().add(&ours, POLLOUT);
+    assert!(in_forked_child(|| drop(slot.take())).unwrap());
+    assert_eq!(slot.unwrap().ready(), [(number(&ours), POLLOUT)]);
+}
+
+#[test]
+fn a_device_belongs_to_who_uses_it_first_or_opened_it() {
+    // Driver: opening it is not using it, since 2015. Before, it is what counts.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let fd = number(&ours);
+    let device = Device::open();
+    let fine = in_forked_child(|| {
+        if is_solaris() {
+            assert_eq!(device.write(&[(fd, POLLOUT)]), Err(Errno::EACCES));
+            return;
+        }
+        device.write(&[(fd, POLLOUT)]).unwrap();
+        assert_eq!(device.ready(), [(fd, POLLOUT)]);
+    });
+    assert!(fine.unwrap());
+    if is_solaris() {
+        assert_eq!(device.poll(1, 0), Ok(vec![]));
+        return;
+    }
+    assert_eq!(device.poll(1, 0), Err(Errno::EACCES));
+    assert_eq!(device.write(&[(fd, POLLREMOVE)]), Err(Errno::EACCES));
+}
+
+/// What poll(2) says of a descriptor.
+fn polled(fd: RawFd) -> PollFlags {
+    // SAFETY: nothing is done with it but to ask.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut one = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut one, PollTimeout::ZERO).unwrap();
+    one[0].revents().unwrap()
+}
+
+#[test]
+fn polling_a_device_results_in_an_error() {
+    // Man: POLLERR, whatever is in its set.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let inner = Device::open();
+    assert_eq!(polled(inner.0), PollFlags::POLLERR);
+    inner.add(&ours, POLLOUT);
+    assert_eq!(polled(inner.0), PollFlags::POLLERR);
+    let outer = Device::open();
+    outer.write(&[(inner.0, POLLIN | POLLOUT)]).unwrap();
+    assert_eq!(outer.ready(), [(inner.0, POLLERR)]);
+    assert_eq!(inner.ready(), [(number(&ours), POLLOUT)]);
+}
+
+#[test]
+fn a_number_of_a_closed_device_is_whose_it_is_next() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let device = Device::open();
+    device.add(&ours, POLLIN);
+    // Another file gets the number behind the device's back, and everything goes to that.
+    let mut file = tempfile();
+    // SAFETY: both are open, and ours.
+    let same = unsafe { nix::unistd::dup2_raw(&file, device.0) }.unwrap();
+    assert!(device.write(&[(number(&ours), POLLIN)]).is_ok());
+    file.flush().unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 8, "an entry, as bytes");
+    assert_eq!(device.poll(1, 0), Err(Errno::ENOTTY));
+    mem::forget(device);
+    drop(same);
+    let other = Device::open();
+    assert_eq!(other.ready(), [], "a new device is empty, whatever its number");
+}
+
+fn tempfile() -> File {
+    let file = regular_file().unwrap();
+    file.set_len(0).unwrap();
+    file
+}
+
+#[test]
+fn a_device_goes_by_its_file_and_not_by_its_number() {
+    let (ours, _theirs) = unix_pair().unwrap();
+    let device = Device::open();
+    device.add(&ours, POLLOUT);
+    let twin = loose_device(&device);
+    assert_eq!(twin.ready(), [(number(&ours), POLLOUT)]);
+    // SAFETY: it is nobody else's, and is closed once.
+    drop(unsafe { OwnedFd::from_raw_fd(twin.0) });
+    mem::forget(twin);
+    assert_eq!(device.ready(), [(number(&ours), POLLOUT)]);
+}
+
+#[test]
+fn it_is_opened_close_on_exec_on_request() {
+    let device = Device::open();
+    // SAFETY: it is open.
+    assert!(is_close_on_exec(unsafe { BorrowedFd::borrow_raw(device.0) }).unwrap());
+}

@@ -1,0 +1,166 @@
+//! What a wait reports, and when it ends.
+
+use std::io::Write as _;
+use std::mem;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use selectors_sys::devpoll::{self as sys, POLLIN, POLLOUT, POLLREMOVE};
+use selectors_testkit::fixtures::{drain, pipe, regular_file, signal_storm, unix_pair};
+
+use super::{Device, SOURCE_KNOWN, is_solaris, loose_device, number};
+
+#[test]
+fn without_room_the_set_is_not_looked_at() {
+    // Driver: then the call only sleeps.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let device = Device::open();
+    device.add(&ours, POLLOUT);
+    assert_eq!(device.poll_into(&mut [], 0, 0), Ok(0));
+    let start = Instant::now();
+    assert_eq!(device.poll_into(&mut [], 0, 20), Ok(0));
+    assert!(start.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn timeouts_are_milliseconds_and_at_least_a_tick() {
+    // Man: dp_timeout is in milliseconds. Driver: a positive one is a tick at least.
+    let device = Device::open();
+    assert_eq!(device.poll(1, 0), Ok(vec![]));
+    for millis in [1, 25] {
+        let start = Instant::now();
+        assert_eq!(device.poll(1, millis), Ok(vec![]));
+        let tick = if cfg!(target_os = "linux") { 10 } else { 1 };
+        let least = u64::try_from(millis).unwrap().max(tick);
+        assert!(start.elapsed() >= Duration::from_millis(least));
+    }
+    if !is_solaris() {
+        // Driver, since 2015: only -1 is for ever. Another negative one is a moment that has passed.
+        assert_eq!(device.poll(1, -2), Ok(vec![]));
+    }
+}
+
+#[test]
+fn a_signal_ends_a_wait_but_no_look() {
+    // Man: EINTR. Driver: with a timeout of zero no signal is looked for.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let device = Device::open();
+    device.add(&ours, POLLIN);
+    let storm = signal_storm(Duration::from_millis(1)).unwrap();
+    assert_eq!(device.poll(1, 20_000), Err(Errno::EINTR));
+    assert_eq!(device.poll_into(&mut [], 0, 20_000), Err(Errno::EINTR));
+    for _ in 0..1_000 {
+        assert_eq!(device.poll(1, 0), Ok(vec![]));
+    }
+    drop(storm);
+}
+
+#[test]
+fn a_search_goes_round_in_a_circle() {
+    // Driver: it goes on where the last one that filled its list has stopped, by number.
+    let pairs: Vec<_> = (0..5).map(|_| unix_pair().unwrap()).collect();
+    let mut numbers: Vec<_> = pairs.iter().map(|(ours, _)| number(ours)).collect();
+    numbers.sort_unstable();
+    let device = Device::open();
+    for &fd in &numbers {
+        device.write(&[(fd, POLLOUT)]).unwrap();
+    }
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        seen.extend(device.poll(2, -1).unwrap().iter().map(|(fd, _)| *fd));
+    }
+    if SOURCE_KNOWN {
+        let circle: Vec<_> = numbers.iter().copied().cycle().take(10).collect();
+        assert_eq!(seen, circle);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, numbers, "none starves");
+}
+
+#[test]
+fn a_file_is_always_ready() {
+    let file = regular_file().unwrap();
+    let device = Device::open();
+    device.add(&file, POLLIN | POLLOUT);
+    assert_eq!(device.ready(), [(number(&file), POLLIN | POLLOUT)]);
+}
+
+#[test]
+fn a_pipe_without_a_peer_tells_of_it_unasked() {
+    let (reader, writer) = pipe().unwrap();
+    drop(writer);
+    let device = Device::open();
+    device.add(&reader, 0);
+    let ready = device.poll(1, 20_000).unwrap();
+    assert_eq!(ready.len(), 1);
+    assert_ne!(ready[0].1 & sys::POLLHUP, 0);
+}
+
+#[test]
+fn a_change_reaches_who_waits() {
+    // Driver: whoever waits looks at what was added, since 2015. Before, it is added when the wait
+    // has ended.
+    let (ours, _theirs) = unix_pair().unwrap();
+    let fd = number(&ours);
+    let device = &Device::open();
+    device.write(&[(fd, POLLREMOVE)]).unwrap();
+    std::thread::scope(|scope| {
+        let timeout = if is_solaris() { 50 } else { 20_000 };
+        let waiting = scope.spawn(move || device.poll(4, timeout));
+        device.write(&[(fd, POLLOUT)]).unwrap();
+        let ready = waiting.join().unwrap().unwrap();
+        assert!(ready == [(fd, POLLOUT)] || is_solaris() && ready.is_empty(), "{ready:?}");
+    });
+    assert_eq!(device.ready(), [(fd, POLLOUT)]);
+}
+
+#[test]
+fn who_waits_goes_on_with_the_device_that_it_asked() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    let (idle, mut idle_peer) = unix_pair().unwrap();
+    for _ in 0..20 {
+        let device = Device::open();
+        device.add(&ours, POLLIN);
+        let other = Device::open();
+        other.add(&idle, POLLIN);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| device.poll(4, 20_000));
+            // The number becomes the other device's before or during the wait.
+            // SAFETY: the number is open.
+            let end = unsafe { BorrowedFd::borrow_raw(other.0) };
+            // SAFETY: the number is ours to give away.
+            let same = unsafe { nix::unistd::dup2_raw(end, device.0) }.unwrap();
+            theirs.write_all(b"x").unwrap();
+            idle_peer.write_all(b"x").unwrap();
+            let ready = waiting.join().unwrap().unwrap();
+            let either = [[(number(&ours), POLLIN)], [(number(&idle), POLLIN)]];
+            assert!(either.iter().any(|one| ready == one), "{ready:?}");
+            mem::forget(same);
+        });
+        drain(&ours).unwrap();
+        drain(&idle).unwrap();
+    }
+}
+
+#[test]
+fn a_device_can_be_closed_while_somebody_waits() {
+    let (ours, mut theirs) = unix_pair().unwrap();
+    for _ in 0..20 {
+        let device = Device::open();
+        device.add(&ours, POLLIN);
+        let twin = loose_device(&device);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| device.poll(4, 20_000));
+            drop(twin);
+            theirs.write_all(b"x").unwrap();
+            match waiting.join().unwrap() {
+                Ok(ready) => assert_eq!(ready, [(number(&ours), POLLIN)]),
+                // The emulation takes any close for the last one, if it comes before the wait.
+                Err(error) => assert!(cfg!(target_os = "linux") && error == Errno::ENOTTY),
+            }
+        });
+        drain(&ours).unwrap();
+    }
+}
