@@ -9,14 +9,15 @@ use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{
     AnySelector, Backend, BackendKind, Error, Event, Events, Interest, Mode, Readiness, Selector,
-    Token,
+    SharedSelector, Token,
 };
 use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
 
-use crate::injection::{Call, FOR_EVER, Fault, failing};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
+const NONE: Fault = Fault::new(Call::EpollWait, Errno::EIO).times(0);
 
 type Subject<B> = Selector<OwnedSource, (), B>;
 
@@ -149,6 +150,138 @@ fn mod_4_modifying_fails() -> io::Result<()> {
     Ok(())
 }
 
+/// Every pair of modes of which one is exclusive.
+fn exchanges() -> impl Iterator<Item = (Mode, Mode)> {
+    let others = [Mode::Level, Mode::OneShot, Mode::Edge];
+    let pairs =
+        others.into_iter().flat_map(|mode| [(mode, Mode::Exclusive), (Mode::Exclusive, mode)]);
+    pairs.chain([(Mode::Exclusive, Mode::Exclusive)])
+}
+
+/// Neither the new watch nor the old one can be added: each wait tries again.
+fn exchange_fails<B: Backend>(
+    backend: B,
+    (from, to): (Mode, Mode),
+    times: u32,
+) -> io::Result<(Subject<B>, Token, UnixStream)> {
+    let (mut selector, token, peer) = with_source(backend)?;
+    selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+    selector.modify_with(token, Interest::READ, from)?;
+    let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
+    let (result, injected) = failing(fault, || selector.modify_with(token, Interest::WRITE, to));
+    assert_failed(result, fault.errno);
+    assert_eq!(injected, 2);
+    let key = selector.get(token).expect("it is registered");
+    assert_eq!((key.events, key.mode), (Interest::READ, from));
+    Ok((selector, token, peer))
+}
+
+#[test]
+fn mod_4_what_cannot_be_restored_is_watched_again() -> io::Result<()> {
+    for modes in exchanges() {
+        for timeout in [NOW, LONG, None] {
+            let (mut selector, token, mut peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+            peer.write_all(b"x")?;
+            let events = selector.select(timeout)?;
+            assert_eq!(tokens(&events), [token], "{modes:?}");
+            assert!(!events.iter().any(|event| event.readiness().contains(Readiness::ERROR)));
+            let again = matches!(modes.0, Mode::Level | Mode::Exclusive);
+            assert_eq!(selector.select(NOW)?.len(), usize::from(again), "{modes:?}");
+        }
+        let (mut selector, token, _peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+        let before = calls();
+        failing(NONE, || selector.select(Some(Duration::from_millis(20)))).0?;
+        assert!(calls() - before < 10, "{modes:?}: it turns");
+        selector.modify_with(token, Interest::WRITE, modes.1)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        selector.unregister(token)?;
+        assert!(selector.select(NOW)?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn mod_4_what_cannot_be_watched_is_an_error() -> io::Result<()> {
+    let for_ever = Fault::new(Call::EpollAdd, Errno::ENOSPC).times(FOR_EVER);
+    for modes in exchanges() {
+        let (mut selector, token, _peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+        let (events, _) = failing(for_ever, || selector.select(None));
+        let events: Vec<_> = events?.iter().copied().collect();
+        assert_eq!(events.len(), 1, "{modes:?}");
+        assert_eq!(events[0].token(), token);
+        assert!(events[0].readiness().contains(Readiness::ERROR | Readiness::READ));
+        let again = matches!(modes.0, Mode::Level | Mode::Exclusive);
+        let (events, injected) =
+            failing(for_ever, || selector.select(Some(Duration::from_millis(20))));
+        assert_eq!(events?.len(), usize::from(again), "{modes:?}");
+        assert_eq!(injected, u32::from(again), "{modes:?}");
+        assert_failed(
+            failing(for_ever, || selector.modify(token, Interest::READ | Interest::WRITE)).0,
+            Errno::ENOSPC,
+        );
+        selector.modify(token, Interest::READ | Interest::WRITE)?;
+        let events: Vec<_> = selector.select(LONG)?.iter().copied().collect();
+        assert_eq!(events.iter().map(Event::readiness).collect::<Vec<_>>(), [Readiness::WRITE]);
+    }
+    Ok(())
+}
+
+/// What has been reported once stays silent, though the kernel has armed it.
+#[test]
+fn mode_2_what_is_restored_does_not_fire_again() -> io::Result<()> {
+    for (times, lost) in [(1, false), (2, true)] {
+        let (mut selector, token, mut peer) = with_source(Epoll::new()?)?;
+        selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+        selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+        peer.write_all(b"x")?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
+        let (result, injected) =
+            failing(fault, || selector.modify_with(token, Interest::READ, Mode::Exclusive));
+        assert_failed(result, Errno::ENOMEM);
+        assert_eq!(injected, times);
+        for _ in 0..3 {
+            assert!(selector.select(NOW)?.is_empty(), "{lost}");
+        }
+        selector.rearm(token)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    }
+    Ok(())
+}
+
+/// From another thread, too.
+#[test]
+fn mod_4_what_another_thread_cannot_restore_is_watched_again() -> io::Result<()> {
+    for (from, to) in exchanges() {
+        for times in [1, 2, 3, 4] {
+            let (ours, mut theirs) = unix_pair()?;
+            let mut selector: SharedSelector = SharedSelector::with_backend(Epoll::new()?)?;
+            let registrar = selector.registrar();
+            let mode = Mode::Exclusive;
+            let source =
+                registrar.register_with(OwnedSource::from(ours), Interest::READ, (), mode)?;
+            source.modify_with(Interest::READ, from)?;
+            let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
+            let (result, injected) = failing(fault, || source.modify_with(Interest::WRITE, to));
+            assert_failed(result, Errno::ENOMEM);
+            assert!(injected > 0);
+            theirs.write_all(b"x")?;
+            let events = selector.select(LONG)?;
+            assert_eq!(events.len(), 1, "{from:?} to {to:?}, {times} times");
+            assert!(events.iter().all(Event::is_readable));
+            // Lost once more, and given up.
+            source.modify_with(Interest::READ, from)?;
+            let (result, _) = failing(fault.times(4), || source.modify_with(Interest::WRITE, to));
+            assert_failed(result, Errno::ENOMEM);
+            let _open = source.into_inner();
+            assert!(selector.select(NOW)?.is_empty());
+            let rebuilt = failing(NONE, || selector.select(Some(Duration::from_millis(5))));
+            assert!(rebuilt.0?.is_empty());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn mod_4_parking_and_unparking_fail() -> io::Result<()> {
     let (mut selector, token, mut peer) = with_source(Epoll::new()?)?;
@@ -207,7 +340,7 @@ fn reg_9_unregistering_what_is_always_ready_fails() -> io::Result<()> {
     let (mut selector, _, _peer) = with_source(Epoll::new()?)?;
     let file = selector.register(null_device()?.into(), Interest::READ, ())?;
     assert_eq!(tokens(&selector.select(NOW)?), [file]);
-    let fault = Fault::new(Call::EpollDelete, Errno::ENOMEM).times(3);
+    let fault = Fault::new(Call::EpollModify, Errno::ENOMEM).times(3);
     let (result, injected) = failing(fault, || {
         let result = selector.unregister(file);
         (result, selector.select(Some(Duration::from_millis(20))))

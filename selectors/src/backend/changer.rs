@@ -41,7 +41,8 @@ pub trait Changer: Send {
         watch: Watch,
     ) -> io::Result<bool>;
 
-    /// As [`Backend::modify`](super::Backend::modify).
+    /// As [`Backend::modify`](super::Backend::modify). Called for no source that is, or is to be, in
+    /// [`Mode::Exclusive`](crate::Mode::Exclusive): the backend modifies those.
     ///
     /// # Errors
     ///

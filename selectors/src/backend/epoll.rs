@@ -18,8 +18,10 @@ use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 mod changer;
+mod exchange;
 
 use changer::EpollChanger;
+use exchange::Lost;
 
 /// A selector over epoll(7): Linux and Android.
 #[doc(alias = "epoll")]
@@ -64,6 +66,9 @@ const BEACON: Token = Token::reserved(1);
 ///   kernels lack it, and sandboxes kill who calls it.
 /// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
 ///   ready. Each wait asks fstat(2) whether it is still the same file.
+/// - [`Mode::Exclusive`] is set and taken back by deleting and adding the source, as epoll_ctl(2)
+///   requires. If the kernel then has no memory to add it, neither as it is to be nor as it was,
+///   each wait tries again, and reports the source as an ERROR for as long as that fails.
 /// - A descriptor that was closed while registered and lives on in a duplicate keeps being
 ///   reported by the kernel, though it was unregistered. When that is noticed, the sources move to a
 ///   new epoll instance. If that fails, it is tried again in later waits, which meanwhile look once
@@ -79,11 +84,14 @@ pub struct Epoll {
     /// found any.
     room: usize,
     always: AlwaysReady,
-    /// Always readable, and watched for as long as an always-ready source is to be reported, so
-    /// that waits end at once, also those of an epoll instance that watches this one. Made with
-    /// the first such source and kept.
+    /// What is neither always ready nor watched: see [`exchange`](Self::exchange).
+    lost: Lost,
+    /// Always readable, and watched for READ for as long as there is something to report that the
+    /// kernel does not report, so that waits end at once, also those of an epoll instance that
+    /// watches this one. Made when the first such source may come and kept, watched for nothing
+    /// meanwhile: to watch it for READ then takes no memory that could be lacking.
     beacon: Option<EventFd>,
-    /// Whether the beacon is watched.
+    /// Whether the beacon is watched for READ.
     beaconing: bool,
     /// Room for waits with fine timeouts.
     fine: Sets,
@@ -112,6 +120,7 @@ impl Epoll {
             front: OnceLock::new(),
             room: Events::LEAST_ROOM,
             always: AlwaysReady::default(),
+            lost: Lost::default(),
             beacon: None,
             beaconing: false,
             fine: Sets::default(),
@@ -129,31 +138,37 @@ impl Epoll {
     }
 
     /// Whether the kernel may not have a source, or may have something else under its number: there
-    /// is a beacon from the first always-ready source on.
+    /// is a beacon from the first source on of which that may be true.
     #[inline]
     fn has_special(&self) -> bool {
         self.beacon.is_some()
     }
 
-    /// Watches or stops watching the beacon, as the always-ready sources need.
+    /// Watches the beacon for READ or for nothing, as what the kernel does not report needs.
     fn keep_beacon(&mut self) -> nix::Result<()> {
-        if self.always.is_armed() == self.beaconing {
-            return Ok(());
+        let needed = self.always.is_armed() || self.lost.is_armed();
+        if needed != self.beaconing {
+            let watch = if needed { ALWAYS } else { NEVER };
+            match &self.beacon {
+                Some(beacon) => {
+                    let number = beacon.as_raw_fd();
+                    control(&self.instance, sys::EPOLL_CTL_MOD, number, BEACON, watch)?;
+                }
+                None => self.make_beacon(watch)?,
+            }
+            self.beaconing = needed;
         }
-        let beacon = match &self.beacon {
-            Some(beacon) => beacon,
-            None => self.beacon.insert(EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?),
-        };
-        if self.beaconing {
-            delete(&self.instance, beacon.as_raw_fd())?;
-        } else {
-            add(&self.instance, beacon.as_raw_fd(), BEACON, ALWAYS)?;
-        }
-        self.beaconing = !self.beaconing;
         Ok(())
     }
 
-    /// Modifies a source that is always ready, or is to be exclusive or no longer.
+    fn make_beacon(&mut self, watch: Watch) -> nix::Result<()> {
+        let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
+        add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
+        self.beacon = Some(beacon);
+        Ok(())
+    }
+
+    /// Modifies a source that is not the kernel's, or is to be exclusive or no longer.
     #[cold]
     fn modify_special(
         &mut self,
@@ -171,24 +186,17 @@ impl Epoll {
             // The source was closed, and its number has become one of ours.
             return Err(Errno::EBADF.into());
         }
-        if old.mode != Mode::Exclusive && new.mode != Mode::Exclusive {
+        let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
+        if !exclusive && !self.lost.contains(token) {
             return Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?);
         }
-        if new.mode == Mode::Exclusive && new.interest.contains(Interest::PRIORITY) {
-            // What the kernel is going to refuse need not be undone.
-            return Err(Errno::EINVAL.into());
-        }
-        delete_raw(&self.instance, fd)?;
-        Ok(add(&self.instance, fd, token, new).inspect_err(|_| {
-            // It was there a moment ago; if it is gone, so is the old watch.
-            let _ = add(&self.instance, fd, token, old);
-        })?)
+        Ok(self.exchange(fd, token, old, new)?)
     }
 
-    /// Forgets a source that is always ready. Whether the kernel does not have it.
+    /// Forgets a source that is not the kernel's. Whether the kernel does not have it.
     #[cold]
     fn unregister_special(&mut self, fd: RawSource, token: Token) -> bool {
-        if self.always.remove(fd, token) {
+        if self.always.remove(fd, token) || self.lost.remove(token) {
             // If the beacon stays, it ends one more wait, which tries again.
             let _ = self.keep_beacon();
             return true;
@@ -197,11 +205,14 @@ impl Epoll {
         self.owns(fd)
     }
 
-    /// Puts the always-ready sources in the place of the beacon.
+    /// Puts what the kernel does not report in the place of the beacon.
     #[cold]
-    fn report_always_ready(&mut self, events: &mut Events) {
+    fn report_special(&mut self, events: &mut Events) {
         events.list.retain(|event| event.token() != BEACON);
         self.always.report(events);
+        if self.lost.is_armed() {
+            self.restore(events);
+        }
         // If the beacon stays, it ends one more wait, which tries again.
         let _ = self.keep_beacon();
     }
@@ -301,7 +312,7 @@ impl Backend for Epoll {
         }
         self.room = Events::LEAST_ROOM.max(2 * (events.list.len() - before));
         if self.beaconing {
-            self.report_always_ready(events);
+            self.report_special(events);
         }
         Ok(())
     }
@@ -347,8 +358,9 @@ impl Backend for Epoll {
         for source in later {
             self.copy(&new, source)?;
         }
-        if let Some(beacon) = self.beacon.as_ref().filter(|_| self.beaconing) {
-            add(&new, beacon.as_raw_fd(), BEACON, ALWAYS)?;
+        if let Some(beacon) = &self.beacon {
+            let watch = if self.beaconing { ALWAYS } else { NEVER };
+            add(&new, beacon.as_raw_fd(), BEACON, watch)?;
         }
         if let Some(front) = self.front.get() {
             add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
@@ -404,6 +416,9 @@ const NANOS_PER_MILLI: u32 = 1_000_000;
 
 /// How the beacon is watched, and the instance by its front.
 const ALWAYS: Watch = Watch::new(Interest::READ, Mode::Level);
+
+/// How the beacon is watched while it is not needed.
+const NEVER: Watch = Watch::new(Interest::empty(), Mode::Level);
 
 fn create() -> nix::Result<OwnedFd> {
     // SAFETY: takes a number and returns a descriptor or -1.

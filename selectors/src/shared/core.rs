@@ -241,7 +241,7 @@ impl<T> Core<T> {
     ) -> Result<()> {
         self.check_fork()?;
         let mut changes = lock(&self.changes);
-        let Source { fd, keeper, .. } = *changes.source(token)?;
+        let Source { fd, mut keeper, .. } = *changes.source(token)?;
         let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
         let old = slot.state();
         let new = watch(old.watch());
@@ -249,6 +249,12 @@ impl<T> Core<T> {
             return Ok(());
         }
         check(&self.capabilities, fd, new)?;
+        let exclusive = old.watch().mode == Mode::Exclusive || new.mode == Mode::Exclusive;
+        if keeper == Keeper::Kernel && exclusive {
+            // Whatever comes of it, the backend knows.
+            keeper = Keeper::Backend;
+            changes.source(token)?.keeper = keeper;
+        }
         // Armed before the kernel is, or an event that comes at once would be dropped.
         let old = slot.arm(new);
         let replaced = source.is_some_and(|source| backend::raw(source) != fd);

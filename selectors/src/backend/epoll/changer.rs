@@ -6,9 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use selectors_sys::epoll as sys;
 
-use super::{add, control, delete, delete_raw};
+use super::{add, control, delete};
 use crate::backend::{BorrowedSource, Changer, RawSource};
-use crate::{Mode, Token, Watch};
+use crate::{Token, Watch};
 
 /// A duplicate of the instance's descriptor.
 #[derive(Debug)]
@@ -34,14 +34,8 @@ impl Changer for EpollChanger {
         }
     }
 
-    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        if old.mode != Mode::Exclusive && new.mode != Mode::Exclusive {
-            return Ok(control(&self.0, sys::EPOLL_CTL_MOD, fd, token, new)?);
-        }
-        delete_raw(&self.0, fd)?;
-        Ok(add(&self.0, fd, token, new).inspect_err(|_| {
-            let _ = add(&self.0, fd, token, old);
-        })?)
+    fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
+        Ok(control(&self.0, sys::EPOLL_CTL_MOD, fd, token, new)?)
     }
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {

@@ -1,0 +1,95 @@
+//! EPOLL_CTL_DEL and EPOLL_CTL_ADD where EPOLL_CTL_MOD is forbidden: for EPOLLEXCLUSIVE.
+
+use nix::errno::Errno;
+
+use super::{BEACON, Epoll, NEVER, add, delete_raw, wait_for_rest};
+use crate::backend::{RawSource, Registered};
+use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+
+/// Sources that the kernel has lost, with what they are to be watched for.
+#[derive(Debug, Default)]
+pub(super) struct Lost(Vec<(Registered, Armed)>);
+
+/// Whether a source is to be watched again, and reported until that succeeds.
+type Armed = bool;
+
+impl Lost {
+    pub(super) fn is_armed(&self) -> bool {
+        self.0.iter().any(|&(_, armed)| armed)
+    }
+
+    pub(super) fn contains(&self, token: Token) -> bool {
+        self.0.iter().any(|(lost, _)| lost.token == token)
+    }
+
+    /// Forgets a source, if it is one of these.
+    pub(super) fn remove(&mut self, token: Token) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(lost, _)| lost.token != token);
+        self.0.len() < before
+    }
+}
+
+impl Epoll {
+    /// Watches a source for `new` instead of `old`, which it has been watched for unless it was
+    /// lost. What the kernel will add neither as `new` nor as `old` is lost.
+    pub(super) fn exchange(
+        &mut self,
+        fd: RawSource,
+        token: Token,
+        old: Watch,
+        new: Watch,
+    ) -> nix::Result<()> {
+        if new.mode == Mode::Exclusive && new.interest.contains(Interest::PRIORITY) {
+            // What the kernel is going to refuse need not be undone.
+            return Err(Errno::EINVAL);
+        }
+        if self.lost.contains(token) {
+            add(&self.instance, fd, token, new)?;
+            self.lost.remove(token);
+            // If the beacon stays, it ends one more wait, which tries again.
+            let _ = self.keep_beacon();
+            return Ok(());
+        }
+        // What is lost needs it, and when it is lost it may be too late.
+        if self.beacon.is_none() {
+            self.make_beacon(NEVER)?;
+        }
+        delete_raw(&self.instance, fd)?;
+        add(&self.instance, fd, token, new).inspect_err(|_| {
+            match add(&self.instance, fd, token, old) {
+                // It was there a moment ago; if it is gone, so is the old watch.
+                Ok(()) | Err(Errno::EBADF) => {}
+                Err(_) => {
+                    self.lost.0.push((Registered::new(fd, token, old), true));
+                    let _ = self.keep_beacon();
+                }
+            }
+        })
+    }
+
+    /// Watches what was lost. What the kernel still refuses is an ERROR, in the modes that report
+    /// once, once.
+    pub(super) fn restore(&mut self, events: &mut Events) {
+        let Self { instance, lost, .. } = self;
+        let mut restored = false;
+        lost.0.retain_mut(|(source, armed)| {
+            if !*armed {
+                return true;
+            }
+            if add(instance, source.fd, source.token, source.watch).is_ok() {
+                restored = true;
+                return false;
+            }
+            events.push(Event::new(source.token, Readiness::ERROR));
+            *armed = !matches!(source.watch.mode, Mode::OneShot | Mode::Edge);
+            true
+        });
+        if restored {
+            // This wait has not asked for them.
+            events.mark_repeats();
+            wait_for_rest(instance, &mut events.list);
+            events.list.retain(|event| event.token() != BEACON);
+        }
+    }
+}
