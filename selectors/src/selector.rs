@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{
     self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
-    check_open, fork, is_open, is_plausible, register_raw,
+    check_open, fork, generation, is_open, is_plausible, register_raw,
 };
 use crate::event::Flags;
 use crate::registry::{Entry, Registry, State};
@@ -165,7 +165,19 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Whether this process may use the selector.
     #[inline]
     pub(crate) fn check_fork(&self) -> Result<()> {
-        if self.generation == fork::generation() { Ok(()) } else { Err(Error::Forked) }
+        if fork::is_ours(self.generation) { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// When the generation has changed: whether this process may use the selector, whose wakers are
+    /// looked after if it may.
+    #[cold]
+    fn take_note(&mut self) -> Result<()> {
+        self.check_fork()?;
+        self.generation = fork::generation();
+        if self.wake.as_ref().is_some_and(Wake::is_broken) {
+            self.mend_wake();
+        }
+        Ok(())
     }
 
     /// Watches `fileobj` for `interest`, level-triggered, and owns it and `data` until it is
@@ -584,7 +596,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
-        self.check_fork()?;
+        if self.generation != fork::generation() {
+            self.take_note()?;
+        }
         let waits = timeout != NOW;
         // Looking first, where that is cheap, spares the kernel a timer and us the clock.
         let looks =
@@ -603,8 +617,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Decides when a wait that may block looks first without blocking.
     fn set_looks(&mut self) {
         let spins = !self.spin.limit.is_zero();
-        // A channel that is broken is replaced after a look, before the wait.
-        self.looks_before_ever = spins || self.wake.as_ref().is_some_and(Wake::is_broken);
+        self.looks_before_ever = spins;
         // A signal handler that runs in a look that does not block would go unnoticed.
         self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
@@ -612,9 +625,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Busy-polls for as long as the selector is to spin, and then waits.
     #[inline(never)]
     fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        if self.wake.as_ref().is_some_and(Wake::is_broken) {
-            self.mend_wake();
-        }
         let mut now = self.backend.now();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
         if self.spin.is_due() {
@@ -705,8 +715,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
             events.flags |= Flags::WOKEN;
         }
+        self.note_broken_wake();
+    }
+
+    /// Has the next wait replace a channel that is broken.
+    fn note_broken_wake(&mut self) {
         if self.wake.as_ref().is_some_and(Wake::is_broken) {
-            self.set_looks();
+            self.generation = generation::other(fork::generation());
         }
     }
 
@@ -718,7 +733,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             // If it fails, wakes go on failing, and the next wait tries again.
             let _ = wake.mend(backend, taken);
         }
-        self.set_looks();
+        self.note_broken_wake();
     }
 
     /// Rids the kernel of what it watches beside the registered sources. If that fails, as many
@@ -782,7 +797,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn after_fork(&mut self) -> Result<()> {
         let generation = fork::watch();
-        if self.generation == generation {
+        if fork::is_ours(self.generation) {
             return Ok(());
         }
         let failed = |error: io::Error| match error.kind() {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{
-    Backend, Capabilities, Channel, RawSource, Registered, Trigger, fork, preserve_errno, raw,
+    Backend, Capabilities, Channel, RawSource, Registered, Trigger, fork, generation,
+    preserve_errno, raw,
 };
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
@@ -22,7 +23,7 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 /// a write(2) to an eventfd (Linux, Android), a change of the backend's own (`EVFILT_USER`), or a
 /// write(2) to a socket pair: on Windows two sockets that are connected over the loopback
 /// interface, and to nobody else. A channel that breaks, because somebody shut it down or closed
-/// it, is replaced when the selector next waits.
+/// it, is replaced when the selector next waits, with whatever timeout.
 ///
 /// # Examples
 ///
@@ -116,8 +117,8 @@ impl Waker {
     /// # Errors
     ///
     /// [`Error::Forked`] in a child of fork(2), where the waker is the parent's: it wakes nobody.
-    /// [`Error::Os`] when the channel is broken. The wake is not sent then, and the next call
-    /// tries again.
+    /// [`Error::Os`] when the channel is broken. The next wait that begins replaces it, and is then
+    /// ended by this wake; one that has begun goes on. The next call tries again.
     ///
     /// # Examples
     ///
@@ -135,7 +136,7 @@ impl Waker {
     #[inline]
     pub fn wake(&self) -> Result<()> {
         let shared = &*self.0;
-        if shared.generation != fork::generation() {
+        if !fork::is_ours(shared.generation) {
             return Err(Error::Forked);
         }
         // A read-modify-write and no plain load: it must not read a state that the selector has
@@ -150,7 +151,9 @@ impl Waker {
             return Err(Error::os("wake", None, io::ErrorKind::BrokenPipe.into()));
         }
         if let Err(error) = preserve_errno(|| shared.sender.send()) {
-            shared.broken.store(true, Ordering::Relaxed);
+            if !shared.broken.swap(true, Ordering::Relaxed) {
+                generation::waker_failed();
+            }
             return Err(Error::os("wake", None, error));
         }
         // Unless the selector has reported it already. Who asks before this is done sends, too.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
-use selectors::{Backend, Error, Selector, Waker};
-use selectors_testkit::fixtures::{OwnedSource, open_descriptors};
+use selectors::{Backend, Error, Interest, Selector, Waker};
+use selectors_testkit::fixtures::{OwnedSource, open_descriptors, unix_pair};
 
 use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
@@ -106,9 +106,10 @@ fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> 
             assert!(selector.select(LONG)?.woken());
             assert!(!selector.select(NOW)?.woken());
         }
-        // And without another wake.
+        // And without another wake: what could not be sent is, once the channel was replaced.
         let (result, _) = failing(Fault::new(Call::Write, errno_of), || waker.wake());
         assert!(result.is_err());
+        assert!(selector.select(NOW)?.woken());
         assert!(!selector.select(NOW)?.woken());
         works(&mut selector, &waker)?;
     }
@@ -177,10 +178,10 @@ fn not_replaced<B: Backend>(
     breaks(&mut selector)?;
     // Nobody is promised a wake that does not come.
     assert!(matches!(waker.wake(), Err(Error::Os { .. })));
-    assert!(!selector.select(NOW)?.woken());
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    assert!(!failing(none_left, || selector.select(NOW)).0?.woken());
     assert!(waker.wake().is_err());
     // Nothing turns, and each wait tries again.
-    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
     let before = calls();
     let (events, injected) =
         failing(none_left, || selector.select(Some(Duration::from_millis(50))));
@@ -200,6 +201,49 @@ fn not_replaced<B: Backend>(
     })?;
     assert!(woken);
     works(&mut selector, &waker)
+}
+
+/// Waits that do not block replace a broken channel, too, and each makes a few calls at most while
+/// that fails.
+fn replaced_without_blocking<B: Backend>(
+    new: impl Fn() -> io::Result<B>,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let (ours, _theirs) = unix_pair()?;
+    selector.register(ours.into(), Interest::WRITE, ())?;
+    let waker = selector.waker()?;
+    let (broken, injected) = failing(Fault::new(Call::Write, Errno::EBADF), || waker.wake());
+    assert!(broken.is_err() && injected == 1);
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    let before = calls();
+    let (_, injected) = failing(none_left, || {
+        for _ in 0..10 {
+            assert_eq!(selector.select(timeout).map(|events| events.len()).ok(), Some(1));
+        }
+    });
+    assert_eq!(injected, 10);
+    assert!(calls() - before < 60);
+    assert!(waker.wake().is_err());
+    assert_eq!(selector.select(timeout)?.len(), 1);
+    // It works, and nothing is replaced any more.
+    waker.wake()?;
+    let (events, injected) = failing(none_left, || selector.select(timeout));
+    assert!(events?.woken());
+    assert_eq!(injected, 0);
+    assert!(!selector.select(timeout)?.woken());
+    Ok(())
+}
+
+#[test]
+fn proc_7_a_broken_channel_is_replaced_without_blocking() -> io::Result<()> {
+    for timeout in [NOW, LONG, None] {
+        replaced_without_blocking(Epoll::new, timeout)?;
+        replaced_without_blocking(Poll::new, timeout)?;
+        replaced_without_blocking(Select::new, timeout)?;
+        replaced_without_blocking(|| Epoll::new().map(Deferred::new), timeout)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,20 +1,11 @@
 //! Whether this process is a child that inherited a selector: fork(2).
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use selectors_sys::fork as sys;
 
-/// Incremented in every child, by a handler of pthread_atfork(3).
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
-/// The generation of this process. What was made under another one was inherited from a parent.
-///
-/// A raw clone(2), or glibc's `_Fork`, runs no handlers and is not noticed.
-#[inline]
-pub(crate) fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
-}
+use super::generation::forked;
+pub(crate) use super::generation::{generation, is_ours};
 
 /// As [`generation`], which counts from the first call of this function.
 pub(crate) fn watch() -> u32 {
@@ -28,5 +19,5 @@ pub(crate) fn watch() -> u32 {
 }
 
 extern "C" fn count() {
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+    forked();
 }

@@ -30,6 +30,8 @@ pub(crate) use source::{
 
 // Whether the process is a child that inherited a selector.
 
+pub(crate) mod generation;
+
 #[cfg(unix)]
 pub(crate) mod fork;
 #[cfg(windows)]

@@ -122,7 +122,7 @@ impl<T> Core<T> {
     /// Refuses what was inherited by a child of fork(2), before it touches a lock.
     #[inline]
     pub(super) fn check_fork(&self) -> Result<()> {
-        let ours = self.generation.load(Ordering::Relaxed) == fork::generation();
+        let ours = fork::is_ours(self.generation.load(Ordering::Relaxed));
         if ours { Ok(()) } else { Err(Error::Forked) }
     }
 
@@ -424,7 +424,7 @@ impl<T> Core<T> {
         new_wakes: impl FnOnce(&mut DynBackend) -> Result<(Waker, Waker)>,
     ) -> Result<()> {
         let generation = fork::watch();
-        if self.generation.load(Ordering::Relaxed) == generation {
+        if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
             return Ok(());
         }
         // Another thread of the parent had it, and will never give it back here.

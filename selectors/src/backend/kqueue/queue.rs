@@ -34,7 +34,7 @@ impl Queue {
     }
 
     fn is_inherited(&self) -> bool {
-        self.generation != fork::generation()
+        !fork::is_ours(self.generation)
     }
 
     /// The number, if it means the queue: EBADF in a forked child.
