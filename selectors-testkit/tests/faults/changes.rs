@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use selectors::{
     AnySelector, Backend, BackendKind, Error, Event, Events, Interest, Mode, Readiness, Selector,
     SharedSelector, Token,
 };
-use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
+use selectors_testkit::fixtures::{
+    LooseDescriptor, OwnedSource, null_device, regular_file, unix_pair,
+};
 
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
@@ -100,6 +103,7 @@ fn reg_7_registering_what_is_always_ready_fails() -> io::Result<()> {
             refused(Epoll::new()?, null_device()?, mode, Fault::new(Call::Eventfd, errno))?;
         }
     }
+    refused(Epoll::new()?, null_device()?, Mode::Level, Fault::new(Call::Fstat, Errno::ENOMEM))?;
     for errno in [Errno::ENOMEM, Errno::ENOSPC] {
         // The first is that of the file itself.
         let beacon = Fault::new(Call::EpollAdd, errno).after(1);
@@ -503,4 +507,22 @@ fn wait_12_the_default_backend_stays() {
     }
     let refused = Fault::new(Call::EpollCreate, Errno::EPERM).times(FOR_EVER);
     assert_eq!(failing(refused, BackendKind::default).0, BackendKind::Poll);
+}
+
+/// A file of which fstat(2) says nothing at first is identified as soon as it does.
+#[test]
+fn close_5_a_file_is_identified_later() -> io::Result<()> {
+    let mut selector: Selector<BorrowedFd<'_>, (), _> = Selector::with_backend(Epoll::new()?);
+    let file = LooseDescriptor::duplicate(&null_device()?)?;
+    let borrowed = file.borrow();
+    let fault = Fault::new(Call::Fstat, Errno::EOVERFLOW);
+    let (token, injected) = failing(fault, || selector.register(borrowed, Interest::READ, ()));
+    let token = token.map_err(|refused| refused.error)?;
+    assert_eq!(injected, 1);
+    assert_eq!(tokens(&selector.select(NOW)?), [token]);
+    file.replace(&regular_file()?)?;
+    let events = selector.select(NOW)?;
+    assert!(events.iter().all(|event| event.readiness().contains(Readiness::ERROR)));
+    assert_eq!(tokens(&events), [token]);
+    Ok(())
 }

@@ -13,7 +13,7 @@ use selectors_testkit::fixtures::{
     LooseDescriptor, borrow, drain, is_ready, null_device, unix_pair,
 };
 
-use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -271,6 +271,50 @@ fn close_4_each_wait_of_a_rebuild_fails() -> io::Result<()> {
         assert!(places >= 2, "{errno} has met {places} waits");
     }
     Ok(())
+}
+
+/// The pause between two looks fails, too, while nothing can be rebuilt: nothing turns.
+#[test]
+fn wait_11_the_pause_of_a_ghost_fails() -> io::Result<()> {
+    let never = Fault::new(Call::EpollCreate, Errno::EMFILE).times(FOR_EVER);
+    for errno in [Errno::EINTR, Errno::ENOMEM, Errno::EPERM, Errno::ENOSYS] {
+        for times in [1, 3, FOR_EVER] {
+            // Every signal is an interruption: an unending storm of them may take its time.
+            if errno == Errno::EINTR && times == FOR_EVER {
+                continue;
+            }
+            let sources = Sources::new()?;
+            let mut scene = Scene::new(Epoll::new()?, &sources)?;
+            scene.first_wait(never)?;
+            scene.silence()?;
+            let pause = Fault::new(Call::Select, errno).times(times);
+            let before = calls();
+            let wait = Some(Duration::from_millis(100));
+            let (events, injected) = failing_both([never, pause], || scene.selector.select(wait));
+            assert!(events?.is_empty() && injected > 1);
+            let made = calls() - before;
+            assert!(made < 1500, "{errno}, {times} times: {made} calls in {wait:?}");
+            scene.is_whole(pause)?;
+        }
+    }
+    Ok(())
+}
+
+/// On request a signal ends the pause and with it the wait.
+#[test]
+fn wait_6_the_pause_of_a_ghost_is_interrupted() -> io::Result<()> {
+    let never = Fault::new(Call::EpollCreate, Errno::EMFILE).times(FOR_EVER);
+    let sources = Sources::new()?;
+    let mut scene = Scene::new(Epoll::new()?, &sources)?;
+    scene.first_wait(never)?;
+    scene.silence()?;
+    scene.selector.set_interruptible(true);
+    let pause = Fault::new(Call::Select, Errno::EINTR);
+    let (events, injected) = failing_both([never, pause], || scene.selector.select(None));
+    let events = events?;
+    assert!(events.is_empty() && events.interrupted());
+    assert!(injected >= 1);
+    scene.is_whole(pause)
 }
 
 const NONE: Fault = Fault::new(Call::EpollWait, Errno::EIO).times(0);

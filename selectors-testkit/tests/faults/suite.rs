@@ -224,7 +224,7 @@ fn helpers_of_epoll_fail() {
         (Call::Fstat, Errno::ENOMEM),
         (Call::Select, Errno::ENOMEM),
     ];
-    // What fstat(2) did not say of a file at first is not compared later.
+    // A wait in which fstat(2) says nothing takes an open number for what it was.
     run(Epoll::new, &faults, &["close_5_a_reused_number_is_not_ready_for_what_was"]);
 }
 

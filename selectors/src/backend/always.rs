@@ -6,6 +6,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
 use super::{RawSource, borrow, is_open};
@@ -18,7 +19,7 @@ struct Source {
     token: Token,
     watch: Watch,
     armed: bool,
-    /// What it was when it was registered, if fstat(2) could say.
+    /// What it was when it was registered, or when fstat(2) could first say.
     identity: Option<Identity>,
 }
 
@@ -63,9 +64,28 @@ impl AlwaysReady {
         self.armed > 0
     }
 
-    pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) {
+    /// Takes in a source.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for fstat(2), without which another file could be taken for this one.
+    pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
         // SAFETY: nothing is done with it but to ask what it is.
-        let identity = identity(unsafe { borrow(fd) }).ok();
+        match identity(unsafe { borrow(fd) }) {
+            Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
+            // Or too large a file for a process of 32 bits, or a server that cannot be reached.
+            identity => self.insert_as(identity.ok(), fd, token, watch),
+        }
+        Ok(())
+    }
+
+    /// Takes in a source that is to be identified when it is reported first.
+    #[cfg(kqueue)]
+    pub(super) fn insert_unidentified(&mut self, fd: RawSource, token: Token, watch: Watch) {
+        self.insert_as(None, fd, token, watch);
+    }
+
+    fn insert_as(&mut self, identity: Option<Identity>, fd: RawSource, token: Token, watch: Watch) {
         let place = self.sources.len();
         self.index.insert(fd, place);
         self.sources.push(Source { fd, token, watch, armed: false, identity });
@@ -103,7 +123,7 @@ impl AlwaysReady {
         for source in self.sources.iter_mut().filter(|source| source.armed) {
             // SAFETY: nothing is done with it but to ask what it is.
             let lost = match identity(unsafe { borrow(source.fd) }) {
-                Ok(now) => source.identity.is_some_and(|then| then != now),
+                Ok(now) => *source.identity.get_or_insert(now) != now,
                 // No memory, or a file system that cannot be reached.
                 Err(_) => !is_open(source.fd),
             };

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -91,8 +92,15 @@ pub(crate) fn is_named_pipe(source: BorrowedSource<'_>) -> io::Result<bool> {
 
 /// Sleeps, or returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
 pub(crate) fn pause(duration: Duration) -> io::Result<()> {
-    Sets::default().select(Some(duration))?;
-    Ok(())
+    match Sets::default().select(Some(duration)) {
+        Err(Errno::EINTR) => Err(Errno::EINTR.into()),
+        // A sandbox may refuse the call.
+        Err(_) => {
+            thread::sleep(duration);
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Runs what may be called by a signal handler, after which `errno` is what it was.

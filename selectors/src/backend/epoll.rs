@@ -259,7 +259,7 @@ impl Backend for Epoll {
         match add(&self.instance, fd, token, watch) {
             // The kernel would not watch it because it never blocks.
             Err(Errno::EPERM) => {
-                self.always.insert(fd, token, watch);
+                self.always.insert(fd, token, watch)?;
                 Ok(self.keep_beacon().inspect_err(|_| {
                     self.always.remove(fd, token);
                 })?)

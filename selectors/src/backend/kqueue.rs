@@ -190,7 +190,7 @@ impl Kqueue {
     }
 
     fn insert_always(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.always.insert(fd, token, watch);
+        self.always.insert(fd, token, watch)?;
         self.keep_beacon().inspect_err(|_| {
             self.always.remove(fd, token);
         })
@@ -284,7 +284,7 @@ impl Kqueue {
                 continue;
             };
             if !self.always.contains(fd, token) {
-                self.always.insert(fd, token, BOTH);
+                self.always.insert_unidentified(fd, token, BOTH);
                 self.tokens.remove(fd);
                 // The filter of the other direction may be left. What cannot be removed is gone.
                 let _ = self.change(fd, token, Some(BOTH), None);
