@@ -147,18 +147,26 @@ impl Waker {
         if state & SENT != 0 {
             return Ok(());
         }
+        shared.send(state)
+    }
+}
+
+impl Shared {
+    /// Sends the wake that was asked for, in this `state`.
+    #[inline(never)]
+    fn send(&self, state: u64) -> Result<()> {
         if state & UNWATCHED != 0 {
             return Err(Error::os("wake", None, io::ErrorKind::BrokenPipe.into()));
         }
-        if let Err(error) = preserve_errno(|| shared.sender.send()) {
-            if !shared.broken.swap(true, Ordering::Relaxed) {
+        if let Err(error) = preserve_errno(|| self.sender.send()) {
+            if !self.broken.swap(true, Ordering::Relaxed) {
                 generation::waker_failed();
             }
             return Err(Error::os("wake", None, error));
         }
         // Unless the selector has reported it already. Who asks before this is done sends, too.
         let sent = state | SENT;
-        let _ = shared.state.compare_exchange(state, sent, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.state.compare_exchange(state, sent, Ordering::AcqRel, Ordering::Relaxed);
         Ok(())
     }
 }

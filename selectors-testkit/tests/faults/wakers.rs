@@ -217,7 +217,7 @@ fn replaced_without_blocking<B: Backend>(
     assert!(broken.is_err() && injected == 1);
     let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
     let before = calls();
-    let (_, injected) = failing(none_left, || {
+    let ((), injected) = failing(none_left, || {
         for _ in 0..10 {
             assert_eq!(selector.select(timeout).map(|events| events.len()).ok(), Some(1));
         }

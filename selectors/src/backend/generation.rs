@@ -22,8 +22,7 @@ pub(crate) fn generation() -> u32 {
 /// A raw clone(2), or glibc's `_Fork`, runs no handlers and is not noticed.
 #[inline]
 pub(crate) fn is_ours(generation: u32) -> bool {
-    let now = self::generation();
-    generation == now || (generation ^ now) < FORK
+    (generation ^ self::generation()) < FORK
 }
 
 /// A generation of the same process that is not the current one.
@@ -39,6 +38,7 @@ pub(crate) fn forked() {
 
 /// Has every selector look after its wakers in its next wait. A signal handler may call it.
 #[cold]
+#[inline(never)]
 pub(crate) fn waker_failed() {
     let next = |now: u32| Some(now & !(FORK - 1) | now.wrapping_add(1) & (FORK - 1));
     // It never fails.
