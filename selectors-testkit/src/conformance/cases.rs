@@ -146,6 +146,7 @@ macro_rules! for_each_case {
                 close_4_a_new_kernel_object_watches_all_as_before
                 wait_9_a_failed_rebuild_loses_nothing
                 close_5_another_thread_closes_during_waits
+                close_5_what_is_closed_during_a_wait_is_not_ready
                 close_5_a_reused_number_is_not_ready_for_what_was;
             forks:
                 proc_4_a_child_is_told_that_it_is_one

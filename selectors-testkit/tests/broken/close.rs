@@ -134,6 +134,25 @@ fn closed_is_readable(readiness: Readiness, source: Registered) -> Readiness {
     if is_closed(&source) { Readiness::READ } else { readiness }
 }
 
+/// Calls what was closed since the last wait ready, and an ERROR only from the next one on.
+#[derive(Default)]
+struct ClosedIsReadyOnce(BTreeSet<Token>);
+
+impl Defect for ClosedIsReadyOnce {
+    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let report = |event: Event| {
+            let token = event.token();
+            match beneath.source(token).filter(is_closed) {
+                Some(source) if self.0.insert(token) => {
+                    Event::new(token, source.watch.interest.into())
+                }
+                _ => event,
+            }
+        };
+        news.into_iter().map(report).collect()
+    }
+}
+
 /// Fails as a whole when one descriptor is closed, as select(2) does.
 struct FailsForOne;
 
@@ -278,7 +297,14 @@ rows! {
         poll Tells(closed_is_readable) =>
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
-            close_5_another_thread_closes_during_waits;
+            close_5_another_thread_closes_during_waits
+            close_5_what_is_closed_during_a_wait_is_not_ready;
+    "CLOSE-5" closed_ready_once "reports what was closed during a wait as ready"
+        poll ClosedIsReadyOnce::default() =>
+            close_5_a_closed_descriptor_harms_no_other
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            close_5_another_thread_closes_during_waits
+            close_5_what_is_closed_during_a_wait_is_not_ready;
     "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
         poll FailsForOne =>
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
@@ -293,6 +319,7 @@ rows! {
         poll LooksAtClosedAlone =>
             close_5_a_closed_descriptor_harms_no_other
             close_5_another_thread_closes_during_waits
+            close_5_what_is_closed_during_a_wait_is_not_ready
             close_5_random_programs_that_close;
     "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
         poll RepeatsClosed =>

@@ -364,6 +364,7 @@ rows! {
             ready_7_pipe_reader_gone_wakes_full_writer
             mode_2_one_shot_is_silent_about_hang_ups_too
             close_5_another_thread_closes_during_waits
+            close_5_what_is_closed_during_a_wait_is_not_ready
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Tells(a_direction_is_needed) =>

@@ -53,7 +53,9 @@ impl<F, T> SelectSelector<F, T> {
 ///   READ.
 /// - One closed descriptor makes select(2) fail as a whole with EBADF. Every descriptor is then
 ///   checked by fcntl(2); a closed one is reported as an ERROR and left out of the call for the
-///   others, which is made again for as long as other threads close descriptors meanwhile.
+///   others, which is made again for as long as other threads close descriptors meanwhile. One
+///   that is closed while select(2) waits is reported as ready by the kernel, so fcntl(2) is asked
+///   of every descriptor that is ready for all that it is watched for.
 #[derive(Debug, Default)]
 pub struct Select {
     wanted: Sets,
@@ -125,6 +127,9 @@ impl Select {
     fn report_one(&mut self, fd: usize, readiness: Readiness, events: &mut Events) {
         let place = RawSource::try_from(fd).ok().and_then(|fd| self.index.get(fd));
         if let Some(source) = place.and_then(|place| self.sources.get(place)) {
+            // The kernel reports what was closed while it waited as ready, for all that was asked.
+            let closed = readiness == source.watch.interest.into() && !is_open(source.fd);
+            let readiness = if closed { Readiness::ERROR } else { readiness };
             events.push(Event::new(source.token, readiness));
             if source.watch.mode == Mode::OneShot {
                 self.wanted.set(source.fd, Interest::empty());
