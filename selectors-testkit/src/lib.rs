@@ -44,6 +44,7 @@
 //!   test an event loop without a kernel.
 //! - `kqueue_emulation`, with the feature `kqueue` on Linux: kqueue(2) over epoll(7).
 //! - `devpoll_emulation`, with the feature `devpoll` on Linux: /dev/poll over poll(2).
+//! - `emulated_faults`, with either: makes calls of the emulations fail.
 #![deny(unsafe_code)]
 #![allow(
     clippy::missing_const_for_thread_local,
@@ -55,6 +56,11 @@ pub mod contract;
 #[cfg(all(target_os = "linux", feature = "devpoll", not(external_devpoll)))]
 #[expect(unsafe_code, reason = "what a device does, done with system calls")]
 pub mod devpoll_emulation;
+#[cfg(any(
+    all(target_os = "linux", feature = "devpoll", not(external_devpoll)),
+    all(target_os = "linux", feature = "kqueue", not(external_kqueue))
+))]
+pub mod emulated_faults;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
 pub mod fixtures;
 #[cfg(all(target_os = "linux", feature = "kqueue", not(external_kqueue)))]

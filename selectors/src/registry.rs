@@ -300,8 +300,6 @@ impl<F, T> Registry<F, T> {
                     filtered.ghost = true;
                     Readiness::empty()
                 }
-                // A `modify` that was refused may have armed it.
-                Some(entry) if entry.state == State::Fired && !merge => Readiness::empty(),
                 Some(entry) => entry.mask(event.readiness()),
                 None => {
                     filtered.woken |= event.token() == Token::WAKER;
@@ -513,17 +511,6 @@ mod tests {
         assert_eq!(registry.get(token).unwrap().state, State::Armed, "nothing was reported");
         registry.filter(&mut events(&[(token, Readiness::READ)]), 0, false);
         assert_eq!(registry.get(token).unwrap().state, State::Fired);
-    }
-
-    #[test]
-    fn rule_mod_4_a_reported_one_shot_that_the_kernel_has_armed_is_silent() {
-        let mut registry = Registry::new();
-        let token = registry.add(1, Watch::new(Interest::READ, Mode::OneShot), (), ());
-        for (merge, reported) in [(false, 1), (false, 0), (true, 0)] {
-            let mut list = events(&[(token, Readiness::READ)]);
-            registry.filter(&mut list, 0, merge);
-            assert_eq!(list.len(), reported);
-        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ use nix::errno::Errno;
 use nix::libc;
 use selectors_sys::devpoll::{DEV_POLL, DP_ISPOLLED, DP_POLL, dvpoll, nfds_t, pollfd};
 
+use crate::emulated_faults::{Inside, Step, check};
 use device::Device;
 
 mod closing;
@@ -209,12 +210,14 @@ pub unsafe extern "C" fn devpoll_open(path: *const c_char, flags: c_int) -> c_in
     if let Some(errno) = REFUSAL.get() {
         return fail(Errno::from_raw(errno));
     }
-    Device::open(flags).unwrap_or_else(fail)
+    let _inside = Inside::enter();
+    check(Step::Open).and_then(|()| Device::open(flags)).unwrap_or_else(fail)
 }
 
 /// close(2): of a device, or what the C library does.
 #[unsafe(no_mangle)]
 pub extern "C" fn devpoll_close(fd: c_int) -> c_int {
+    let _inside = Inside::enter();
     let device = Device::find(fd);
     // SAFETY: takes a number; whose it is, is the caller's business.
     let answer = unsafe { libc::close(fd) };
@@ -235,8 +238,10 @@ pub unsafe extern "C" fn devpoll_write(fd: c_int, buffer: *const c_void, size: u
         return unsafe { libc::write(fd, buffer, size) };
     };
     count_call(|calls| &mut calls.write);
+    let _inside = Inside::enter();
     // SAFETY: the caller's promise.
-    match unsafe { write(device, buffer.cast(), size) } {
+    let written = || unsafe { write(device, buffer.cast(), size) };
+    match check(Step::Write).and_then(|()| written()) {
         Ok(bytes) => isize::try_from(bytes).unwrap_or(isize::MAX),
         Err(error) => fail(error) as isize,
     }
@@ -294,9 +299,12 @@ pub unsafe extern "C" fn devpoll_ioctl(fd: c_int, request: c_int, argument: *mut
         return c_int::try_from(answer).unwrap_or(-1);
     };
     count_call(|calls| &mut calls.ioctl);
+    let _inside = Inside::enter();
     let answer = device.enter().and_then(|()| match request {
-        // SAFETY: the caller's promise.
-        DP_POLL => unsafe { poll(device, argument.cast()) },
+        DP_POLL => check(Step::DeviceWait).and_then(|()| {
+            // SAFETY: the caller's promise.
+            unsafe { poll(device, argument.cast()) }
+        }),
         // SAFETY: the caller's promise.
         DP_ISPOLLED => unsafe { is_polled(device, argument.cast()) },
         _ => Err(Errno::EINVAL),

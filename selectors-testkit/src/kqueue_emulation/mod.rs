@@ -57,6 +57,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use selectors_sys::kqueue::{Count, EV_ERROR, EV_RECEIPT, kevent as Event, timespec};
 
+use crate::emulated_faults::{Inside, Step, check};
 use queue::Queue;
 
 mod descriptor;
@@ -144,7 +145,8 @@ pub fn refuse_devices(errno: Option<i32>) {
 /// kqueue(2): a new queue. Unlike the real one its descriptor is close-on-exec from the start.
 #[unsafe(no_mangle)]
 pub extern "C" fn kqueue() -> c_int {
-    Queue::create().unwrap_or_else(fail)
+    let _inside = Inside::enter();
+    check(Step::Queue).and_then(|()| Queue::create()).unwrap_or_else(fail)
 }
 
 /// kevent(2): changes filters, then reports events.
@@ -163,6 +165,7 @@ pub unsafe extern "C" fn kevent(
     timeout: *const timespec,
 ) -> c_int {
     CALLS.set(CALLS.get() + 1);
+    let _inside = Inside::enter();
     let Some(queue) = Queue::find(kq) else { return fail(Errno::EBADF) };
     let mut errors = 0;
     let room = usize::try_from(nevents).unwrap_or(0);
@@ -171,7 +174,7 @@ pub unsafe extern "C" fn kevent(
         let change = unsafe { changelist.add(at) };
         // SAFETY: as above. Events written below never get ahead of the changes read.
         let mut change = unsafe { change.read() };
-        let result = queue.apply(&change);
+        let result = check(Step::Change).and_then(|()| queue.apply(&change));
         if result.is_ok() && change.flags & EV_RECEIPT == 0 {
             continue;
         }
@@ -203,7 +206,7 @@ pub unsafe extern "C" fn kevent(
         // SAFETY: as above.
         unsafe { place.write(event) };
     };
-    match queue.wait(room, deadline, write) {
+    match check(Step::QueueWait).and_then(|()| queue.wait(room, deadline, write)) {
         Ok(count) => c_int::try_from(count).unwrap_or(c_int::MAX),
         Err(error) => fail(error),
     }

@@ -16,7 +16,7 @@ use selectors_testkit::fixtures::{
     LooseDescriptor, OwnedSource, null_device, regular_file, unix_pair,
 };
 
-use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
@@ -230,25 +230,28 @@ fn mod_4_what_cannot_be_watched_is_an_error() -> io::Result<()> {
     Ok(())
 }
 
-/// What has been reported once stays silent, though the kernel has armed it.
+/// Where descriptors have run out as well, the wait that finds something else has it back.
 #[test]
-fn mode_2_what_is_restored_does_not_fire_again() -> io::Result<()> {
-    for (times, lost) in [(1, false), (2, true)] {
-        let (mut selector, token, mut peer) = with_source(Epoll::new()?)?;
-        selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
-        selector.modify_with(token, Interest::READ, Mode::OneShot)?;
-        peer.write_all(b"x")?;
-        assert_eq!(tokens(&selector.select(LONG)?), [token]);
-        let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
-        let (result, injected) =
-            failing(fault, || selector.modify_with(token, Interest::READ, Mode::Exclusive));
+fn mod_4_what_is_lost_without_descriptors_is_watched_again() -> io::Result<()> {
+    for modes in exchanges() {
+        let (mut selector, other, mut other_peer) = with_source(Epoll::new()?)?;
+        let (ours, mut theirs) = unix_pair()?;
+        let token = selector.register_with(ours.into(), Interest::READ, (), modes.0)?;
+        let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+        let lost = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(2);
+        let (result, injected) = failing_both([none_left, lost], || {
+            selector.modify_with(token, Interest::WRITE, modes.1)
+        });
         assert_failed(result, Errno::ENOMEM);
-        assert_eq!(injected, times);
-        for _ in 0..3 {
-            assert!(selector.select(NOW)?.is_empty(), "{lost}");
-        }
-        selector.rearm(token)?;
-        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        assert_eq!(injected, 4);
+        theirs.write_all(b"x")?;
+        other_peer.write_all(b"x")?;
+        let (events, _) = failing(none_left, || selector.select(LONG));
+        let mut tokens = tokens(&events?);
+        tokens.sort();
+        assert_eq!(tokens, [other, token], "{modes:?}");
+        selector.unregister(token)?;
+        assert_eq!(selector.select(LONG)?.len(), 1);
     }
     Ok(())
 }

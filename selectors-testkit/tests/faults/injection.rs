@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+#[cfg(any(feature = "devpoll", feature = "kqueue"))]
+use selectors_testkit::emulated_faults::{self, Step};
 
 /// A system call that the library makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub(crate) enum Call {
     Fcntl,
     Fstat,
     Dup,
+    /// A step of an emulated kernel.
+    #[cfg(any(feature = "devpoll", feature = "kqueue"))]
+    Emulated(Step),
 }
 
 /// Which calls fail, and how.
@@ -63,6 +68,8 @@ impl Fault {
 thread_local! {
     static FAULTS: Cell<[Option<Fault>; 2]> = const { Cell::new([None; 2]) };
     static WITHIN: Cell<bool> = const { Cell::new(false) };
+    /// Whether an emulated kernel is at work, whose own calls are not the library's.
+    static EMULATING: Cell<bool> = const { Cell::new(false) };
     static INJECTED: Cell<u32> = const { Cell::new(0) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
@@ -113,6 +120,20 @@ fn failing_as<R>(faults: [Option<Fault>; 2], act: impl FnOnce() -> R) -> (R, u32
     (result, injected() - before)
 }
 
+/// Has the emulated kernels ask which of their steps fail.
+#[cfg(any(feature = "devpoll", feature = "kqueue"))]
+pub(crate) fn ask_for_emulated_faults() {
+    emulated_faults::ask(emulated_faults::Faults {
+        step: |step| fault(Call::Emulated(step)).map(|errno| errno as i32),
+        inside: |inside| EMULATING.set(inside),
+    });
+}
+
+/// Whether a call of the C library's is to fail, and how.
+fn fault_of_library(call: Call) -> Option<Errno> {
+    if EMULATING.get() { None } else { fault(call) }
+}
+
 /// Whether a call is to fail, and how.
 fn fault(call: Call) -> Option<Errno> {
     if !WITHIN.get() {
@@ -154,7 +175,7 @@ macro_rules! interpose {
         unsafe extern "C" fn $name($($argument: $type),*) -> $result {
             static REAL: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
             let call: Option<Call> = $call;
-            if let Some(errno) = call.and_then(fault) {
+            if let Some(errno) = call.and_then(fault_of_library) {
                 errno.set();
                 return -1;
             }

@@ -4,27 +4,41 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+#[cfg(feature = "devpoll")]
+use selectors::backend::Devpoll;
+#[cfg(feature = "kqueue")]
+use selectors::backend::Kqueue;
 use selectors::backend::{
     Backend, BorrowedSource, Capabilities, Change, Changer, Deferred, Epoll, Poll, RawSource,
     Registered, Select, Trigger,
 };
 use selectors::{Events, Token, Watch};
 use selectors_testkit::conformance;
+#[cfg(any(feature = "devpoll", feature = "kqueue"))]
+use selectors_testkit::emulated_faults::Step;
 
+#[cfg(any(feature = "devpoll", feature = "kqueue"))]
+use crate::injection::ask_for_emulated_faults;
 use crate::injection::{Call, Fault, injected, set, within};
 
 /// A backend that repeats what has failed because of the fault: it has to be as if that had not
 /// been tried.
 struct Faulty<B>(B);
 
+/// Does something again for as long as it fails because of the fault.
+fn repeat<R>(mut act: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        let before = injected();
+        match within(&mut act) {
+            Err(_) if injected() > before => {}
+            result => return result,
+        }
+    }
+}
+
 impl<B: Backend> Faulty<B> {
     fn again<R>(&mut self, mut act: impl FnMut(&mut B) -> io::Result<R>) -> io::Result<R> {
-        let before = injected();
-        let result = within(|| act(&mut self.0));
-        match result {
-            Err(_) if injected() > before => act(&mut self.0),
-            result => result,
-        }
+        repeat(|| act(&mut self.0))
     }
 }
 
@@ -110,12 +124,7 @@ impl FaultyChanger {
         &mut self,
         mut act: impl FnMut(&mut dyn Changer) -> io::Result<R>,
     ) -> io::Result<R> {
-        let before = injected();
-        let result = within(|| act(&mut *self.0));
-        match result {
-            Err(_) if injected() > before => act(&mut *self.0),
-            result => result,
-        }
+        repeat(|| act(&mut *self.0))
     }
 }
 
@@ -138,7 +147,7 @@ impl Changer for FaultyChanger {
     }
 }
 
-/// Runs a suite once for each of `faults` and for each of the first calls. Every backend that a
+/// Runs a suite for each of `faults`, of each of the first calls, and of three in a row. Every backend that a
 /// case makes has its fault. `except` are the cases that may fail: they expect of one wait what
 /// comes in the next one.
 fn run_each(
@@ -146,10 +155,11 @@ fn run_each(
     except: &[&str],
     suite: impl Fn(Fault) -> conformance::Report,
 ) {
+    let mut failed = Vec::new();
     for &(call, errno) in faults {
         let mut total = 0;
-        for skip in 0..3 {
-            let fault = Fault::new(call, errno).after(skip);
+        for (skip, times) in [(0, 1), (1, 1), (2, 1), (0, 3)] {
+            let fault = Fault::new(call, errno).after(skip).times(times);
             let before = injected();
             let mut report = suite(fault);
             set(None);
@@ -157,11 +167,14 @@ fn run_each(
             // Processor time is measured where fewer others run.
             let excepted = |name: &str| except.contains(&name) || name.starts_with("wait_11_");
             report.failed.retain(|(name, _)| !excepted(name));
-            assert!(report.failed.is_empty(), "{fault:?}: {report}");
+            if !report.failed.is_empty() {
+                failed.push(format!("{fault:?}: {report}"));
+            }
         }
         assert!(total > 0, "{call:?} is never made");
         println!("{call:?} has failed {total} times with {errno}");
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// A backend that has its fault.
@@ -280,4 +293,42 @@ fn calls_of_shared_selectors_fail() {
     run_shared(Epoll::new, &faults);
     run_shared(Poll::new, &[(Call::Poll, Errno::EINTR), (Call::Fcntl, Errno::EBADF)]);
     run_shared(Select::new, &[(Call::Select, Errno::EINTR), (Call::Fcntl, Errno::EBADF)]);
+}
+
+#[cfg(feature = "kqueue")]
+#[test]
+fn kqueue_fails() {
+    ask_for_emulated_faults();
+    let faults = [
+        (Call::Emulated(Step::Change), Errno::ENOMEM),
+        (Call::Emulated(Step::QueueWait), Errno::EINTR),
+        (Call::Emulated(Step::QueueWait), Errno::ENOMEM),
+        // Not EBADF, which the standard library takes for a double close.
+        (Call::Fcntl, Errno::ENOMEM),
+        (Call::Fstat, Errno::ENOMEM),
+        (Call::Eventfd, Errno::EMFILE),
+    ];
+    // What a full list has left is reported by the next wait.
+    run(Kqueue::new, &faults, &["wait_7_one_select_reports_all"]);
+    run(|| Kqueue::new().map(Deferred::new), &faults[..3], &[]);
+    run_shared(Kqueue::new, &faults[..3]);
+}
+
+#[cfg(feature = "devpoll")]
+#[test]
+fn devpoll_fails() {
+    ask_for_emulated_faults();
+    let faults = [
+        (Call::Emulated(Step::Write), Errno::EINTR),
+        (Call::Emulated(Step::Write), Errno::ENOMEM),
+        (Call::Emulated(Step::DeviceWait), Errno::EINTR),
+        (Call::Emulated(Step::DeviceWait), Errno::ENOMEM),
+        // Not EBADF, which the standard library takes for a double close.
+        (Call::Fcntl, Errno::ENOMEM),
+        (Call::Eventfd, Errno::EMFILE),
+    ];
+    // What a full list has left is reported by the next wait.
+    run(Devpoll::new, &faults, &["wait_7_one_select_reports_all"]);
+    run(|| Devpoll::new().map(Deferred::new), &faults[..4], &[]);
+    run_shared(Devpoll::new, &faults[..4]);
 }

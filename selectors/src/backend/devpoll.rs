@@ -213,8 +213,13 @@ impl Devpoll {
         events: &mut Events,
         mut timeout: Option<Duration>,
     ) -> nix::Result<()> {
+        let first = events.len();
         loop {
-            let count = self.wait_once(timeout)?;
+            let count = match self.wait_once(timeout) {
+                // This does not block, and the rest is to be reported as well.
+                Err(Errno::EINTR) if events.len() > first => continue,
+                answer => answer?,
+            };
             let before = events.len();
             self.take(count, events);
             // A list that is full of what was reported already has come round the circle.

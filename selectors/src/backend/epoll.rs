@@ -93,6 +93,11 @@ pub struct Epoll {
     beacon: Option<EventFd>,
     /// Whether the beacon is watched for READ.
     beaconing: bool,
+    /// Whether the kernel may not have a source, or may have something else under its number: from
+    /// the first source on of which that may be true.
+    has_special: bool,
+    /// Whether a wait has to see to the beacon, or to what the kernel does not report.
+    sees_to_special: bool,
     /// Room for waits with fine timeouts.
     fine: Sets,
 }
@@ -123,6 +128,8 @@ impl Epoll {
             lost: Lost::default(),
             beacon: None,
             beaconing: false,
+            has_special: false,
+            sees_to_special: false,
             fine: Sets::default(),
         })
     }
@@ -137,16 +144,11 @@ impl Epoll {
         front.unwrap_or(&self.instance).as_fd()
     }
 
-    /// Whether the kernel may not have a source, or may have something else under its number: there
-    /// is a beacon from the first source on of which that may be true.
-    #[inline]
-    fn has_special(&self) -> bool {
-        self.beacon.is_some()
-    }
-
     /// Watches the beacon for READ or for nothing, as what the kernel does not report needs.
     fn keep_beacon(&mut self) -> nix::Result<()> {
         let needed = self.always.is_armed() || self.lost.is_armed();
+        self.has_special |= needed;
+        self.sees_to_special = needed || self.beaconing;
         if needed != self.beaconing {
             let watch = if needed { ALWAYS } else { NEVER };
             match &self.beacon {
@@ -157,6 +159,7 @@ impl Epoll {
                 None => self.make_beacon(watch)?,
             }
             self.beaconing = needed;
+            self.sees_to_special = needed;
         }
         Ok(())
     }
@@ -165,6 +168,7 @@ impl Epoll {
         let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
         add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
         self.beacon = Some(beacon);
+        self.has_special = true;
         Ok(())
     }
 
@@ -278,7 +282,7 @@ impl Backend for Epoll {
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
         // EPOLL_CTL_MOD fails with EINVAL for EPOLLEXCLUSIVE, old or new: epoll_ctl(2).
         let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
-        if self.has_special() || exclusive {
+        if self.has_special || exclusive {
             return self.modify_special(fd, token, old, new);
         }
         Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
@@ -286,7 +290,7 @@ impl Backend for Epoll {
 
     #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, _watch: Watch) -> io::Result<()> {
-        if self.has_special() && self.unregister_special(fd, token) {
+        if self.has_special && self.unregister_special(fd, token) {
             return Ok(());
         }
         Ok(delete(&self.instance, fd)?)
@@ -311,7 +315,7 @@ impl Backend for Epoll {
             wait_for_rest(&self.instance, &mut events.list);
         }
         self.room = Events::LEAST_ROOM.max(2 * (events.list.len() - before));
-        if self.beaconing {
+        if self.sees_to_special {
             self.report_special(events);
         }
         Ok(())

@@ -269,7 +269,13 @@ impl Kqueue {
             // One of the two events of a source may not have fitted. Events that come twice are
             // merged.
             self.buffer = vec![no_event(); 2 * count];
-            count = self.call(Some(Duration::ZERO)).unwrap_or(0);
+            count = loop {
+                match self.call(Some(Duration::ZERO)) {
+                    Err(Errno::EINTR) => {}
+                    // The next wait reports what this one has not.
+                    answer => break answer.unwrap_or(0),
+                }
+            };
         }
     }
 

@@ -51,9 +51,14 @@ impl Epoll {
             let _ = self.keep_beacon();
             return Ok(());
         }
-        // What is lost needs it, and when it is lost it may be too late.
-        if self.beacon.is_none() {
-            self.make_beacon(NEVER)?;
+        // What is lost needs it, and when it is lost it may be too late. Where descriptors have run
+        // out, a wait that something else ends has to do.
+        match self.beacon {
+            Some(_) => {}
+            None => self.make_beacon(NEVER).or_else(|error| match error {
+                Errno::EMFILE | Errno::ENFILE => Ok(()),
+                error => Err(error),
+            })?,
         }
         delete_raw(&self.instance, fd)?;
         add(&self.instance, fd, token, new).inspect_err(|_| {
