@@ -1,6 +1,7 @@
 //! The selector: register, modify, unregister, select, get.
 
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::backend::{
@@ -13,8 +14,8 @@ use crate::spin::Spin;
 use crate::timeout::{Deadline, ghost_pause};
 use crate::waker::Wake;
 use crate::{
-    Error, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut, Token,
-    Waker, Watch,
+    Error, Event, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut,
+    Token, Waker, Watch,
 };
 
 /// Waits for readiness on many sources and owns them while they are registered.
@@ -103,6 +104,8 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     backend: B,
     capabilities: Capabilities,
     registry: Registry<F, T>,
+    /// The list of the last `select` that found nothing, for the next one.
+    room: Vec<Event>,
     wake: Option<Wake>,
     interruptible: bool,
     spin: Spin,
@@ -114,6 +117,9 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     generation: u32,
     ghosts: Ghosts,
 }
+
+/// Not to wait at all.
+const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// What the kernel reports without its being registered, and could not be stopped from reporting.
 #[derive(Debug, Default)]
@@ -149,6 +155,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             capabilities,
             backend,
             registry: Registry::new(),
+            room: Vec::new(),
             wake: None,
             interruptible: false,
             spin: Spin::default(),
@@ -499,9 +506,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
-        let mut events = Events::with_capacity(Events::LEAST_ROOM);
-        self.select_into(&mut events, timeout)?;
-        Ok(events)
+        let mut events = Events { list: mem::take(&mut self.room), ..Events::new() };
+        let waited = self.select_into(&mut events, timeout);
+        if events.list.is_empty() {
+            self.room = mem::take(&mut events.list);
+        }
+        waited.map(|()| events)
     }
 
     /// As [`select`](Self::select), until a moment instead of for a duration. `None` waits without
@@ -530,9 +540,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn select_until(&mut self, deadline: Option<Instant>) -> Result<Events> {
-        let mut events = Events::with_capacity(Events::LEAST_ROOM);
-        self.select_into_until(&mut events, deadline)?;
-        Ok(events)
+        self.select(self.left_until(deadline))
     }
 
     /// As [`select_until`](Self::select_until), into a list that you keep: see
@@ -562,9 +570,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         events: &mut Events,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let now = || self.backend.now();
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now()));
-        self.select_into(events, timeout)
+        self.select_into(events, self.left_until(deadline))
+    }
+
+    fn left_until(&self, deadline: Option<Instant>) -> Option<Duration> {
+        deadline.map(|deadline| deadline.saturating_duration_since(self.backend.now()))
     }
 
     /// As [`select`](Self::select), into a list that you keep: what it held is replaced, its
@@ -594,23 +604,16 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     #[inline]
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
         if self.generation != fork::generation() {
             self.take_note()?;
         }
-        let waits = timeout != NOW;
-        // Looking first, where that is cheap, spares the kernel a timer and us the clock.
-        let looks =
-            if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
-        if waits && !looks && timeout.is_some() {
-            return self.wait_on(events, timeout);
-        }
-        let first = if waits && !looks { None } else { NOW };
-        if self.wait_once(events, first)? || !waits {
-            Ok(())
-        } else {
-            self.wait_on(events, timeout)
+        // The same call each time, for a timeout that is known there, so that little is kept
+        // meanwhile.
+        match timeout {
+            NOW => self.wait_once(events, NOW).map(drop),
+            None if !self.looks_before_ever && self.wait_once(events, None)? => Ok(()),
+            _ => self.wait_on(events, timeout),
         }
     }
 
@@ -622,16 +625,23 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
 
-    /// Busy-polls for as long as the selector is to spin, and then waits.
+    /// Looks, where that is worth it, busy-polls for as long as the selector is to spin, and then
+    /// waits.
     #[inline(never)]
     fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        // Looking first, where that is cheap, spares the kernel a timer and us the clock.
+        let looks =
+            if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
+        if looks && self.wait_once(events, NOW)? {
+            return Ok(());
+        }
         let mut now = self.backend.now();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
         if self.spin.is_due() {
             let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
             let (start, mut took, mut found) = (now, Duration::ZERO, false);
             while !found && took < limit {
-                found = self.wait_once(events, Some(Duration::ZERO))?;
+                found = self.wait_once(events, NOW)?;
                 now = self.backend.now();
                 took = now.saturating_duration_since(start);
             }
@@ -652,10 +662,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ) -> Result<()> {
         while !self.wait_once(events, timeout)? {
             timeout = deadline.remaining(|| self.backend.now());
-            if timeout == Some(Duration::ZERO) {
+            if timeout == NOW {
                 break;
             }
-            if std::mem::take(&mut self.ghosts.seen)
+            if mem::take(&mut self.ghosts.seen)
                 && backend::pause(ghost_pause(timeout)).is_err()
                 && self.interruptible
             {
@@ -670,35 +680,38 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
-        if let Err(error) = self.backend.wait(events, timeout) {
-            self.failed(events, error)?;
+        match self.backend.wait(events, timeout) {
+            Ok(()) if events.is_empty() => Ok(false),
+            Ok(()) => Ok(self.settle(events)),
+            Err(error) => self.failed(events, error),
         }
-        if events.is_empty() {
-            return Ok(events.interrupted());
-        }
-        // Events of one source may have to become one, however usual each is.
-        let merge = self.capabilities.separate_directions | !events.flags.is_empty();
-        let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
-        if usual < events.len() {
-            self.filter(events, usual, merge);
-        }
-        Ok(events.has_events())
     }
 
     /// An interruption is no failure: it ends the wait on request, and otherwise the wait goes on.
     #[cold]
-    fn failed(&self, events: &mut Events, error: io::Error) -> Result<()> {
+    #[inline(never)]
+    fn failed(&mut self, events: &mut Events, error: io::Error) -> Result<bool> {
         if error.kind() != io::ErrorKind::Interrupted {
             events.clear();
             return Err(Error::os("wait", None, error));
         }
         events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        Ok(())
+        Ok(if events.is_empty() { self.interruptible } else { self.settle(events) })
     }
 
-    /// Turns raw events into what the user sees, except the first `usual` ones, which need no
-    /// adjustment.
-    fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) {
+    /// Turns raw events into what the user sees. Returns whether there are any.
+    #[inline]
+    fn settle(&mut self, events: &mut Events) -> bool {
+        // Events of one source may have to become one, however usual each is.
+        let merge = self.capabilities.separate_directions | !events.flags.is_empty();
+        let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
+        usual == events.len() || self.filter(events, usual, merge)
+    }
+
+    /// As [`settle`](Self::settle), except that the first `usual` events need no adjustment.
+    #[cold]
+    #[inline(never)]
+    fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) -> bool {
         let filtered = self.registry.filter(events, usual, merge);
         events.flags.remove(Flags::REPEATS);
         if filtered.woken {
@@ -707,6 +720,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if filtered.ghost {
             self.rebuild(events);
         }
+        events.has_events()
     }
 
     fn take_wake(&mut self, events: &mut Events) {

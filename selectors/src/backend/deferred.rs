@@ -339,6 +339,7 @@ impl<B: Backend> Deferred<B> {
     }
 
     /// Waits where sources were refused, or may be.
+    #[inline(never)]
     fn wait_and_report(
         &mut self,
         events: &mut Events,
@@ -411,7 +412,8 @@ impl<B: Backend> Backend for Deferred<B> {
         Ok(())
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         if self.changes.is_empty() && self.refused.is_empty() {
             return self.backend.wait(events, timeout);
