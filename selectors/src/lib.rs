@@ -49,6 +49,7 @@ pub mod guide;
 
 mod error;
 mod event;
+mod ghosts;
 mod index;
 mod interest;
 mod key;

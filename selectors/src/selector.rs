@@ -9,9 +9,10 @@ use crate::backend::{
     check_open, fork, generation, is_open, is_plausible, register_raw,
 };
 use crate::event::Flags;
+use crate::ghosts::Ghosts;
 use crate::registry::{Entry, Registry, State};
 use crate::spin::Spin;
-use crate::timeout::{Deadline, ghost_pause};
+use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{
     Error, Event, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut,
@@ -120,15 +121,6 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
 
 /// Not to wait at all.
 const NOW: Option<Duration> = Some(Duration::ZERO);
-
-/// What the kernel reports without its being registered, and could not be stopped from reporting.
-#[derive(Debug, Default)]
-struct Ghosts {
-    /// How many waits that see one pass before rebuilding is tried again.
-    patience: usize,
-    /// Whether the last wait saw one.
-    seen: bool,
-}
 
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// A selector over a backend of your own, or one made by hand.
@@ -665,10 +657,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             if timeout == NOW {
                 break;
             }
-            if mem::take(&mut self.ghosts.seen)
-                && backend::pause(ghost_pause(timeout)).is_err()
-                && self.interruptible
-            {
+            if self.ghosts.pause(timeout).is_err() && self.interruptible {
                 events.flags |= Flags::INTERRUPTED;
                 break;
             }
@@ -750,13 +739,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.note_broken_wake();
     }
 
-    /// Rids the kernel of what it watches beside the registered sources. If that fails, as many
-    /// waits as it took calls pass before it is tried again, so that it at most doubles their cost.
+    /// Rids the kernel of what it watches beside the registered sources.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
-        if self.ghosts.patience > 0 {
-            self.ghosts.patience -= 1;
-            self.ghosts.seen = true;
+        if !self.ghosts.are_due() {
             return;
         }
         let first = events.len();
@@ -771,8 +757,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if rebuilt.is_ok() {
             self.registry.forget_fired();
         } else {
-            self.ghosts.patience = calls;
-            self.ghosts.seen = true;
+            self.ghosts.stay(calls);
         }
     }
 

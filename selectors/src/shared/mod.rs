@@ -21,7 +21,8 @@ use crate::backend::{
     self, Backend, BorrowedSource, Capabilities, DefaultBackend, OwnedSource, RawSource,
 };
 use crate::event::Flags;
-use crate::timeout::{Deadline, ghost_pause};
+use crate::ghosts::Ghosts;
+use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{BackendKind, Error, Event, Events, Mode, Readiness, Result, Token, Waker};
 
@@ -119,10 +120,7 @@ pub struct SharedSelector<T = ()> {
     interruptible: bool,
     /// How many calls in a row have ended early and reported nothing.
     idle: u32,
-    /// How many waits with ghosts pass before it is tried again to get rid of them.
-    patience: usize,
-    /// Whether the last wait had a ghost that could not be got rid of.
-    ghost: bool,
+    ghosts: Ghosts,
 }
 
 /// What changes bring the waiter back with, and on top of it what users have.
@@ -217,8 +215,7 @@ impl<T> SharedSelector<T> {
             places: Vec::new(),
             interruptible: false,
             idle: 0,
-            patience: 0,
-            ghost: false,
+            ghosts: Ghosts::default(),
         })
     }
 
@@ -300,10 +297,7 @@ impl<T> SharedSelector<T> {
         let mut remaining = deadline.remaining(|| self.core.now());
         while remaining != NOW && !self.wait_once(events, remaining)? {
             remaining = deadline.remaining(|| self.core.now());
-            if std::mem::take(&mut self.ghost)
-                && backend::pause(ghost_pause(remaining)).is_err()
-                && self.interruptible
-            {
+            if self.ghosts.pause(remaining).is_err() && self.interruptible {
                 events.flags |= Flags::INTERRUPTED;
                 break;
             }
@@ -442,15 +436,12 @@ impl<T> SharedSelector<T> {
     /// Rids the kernel of what it watches beside the registered sources: see `Selector::rebuild`.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
-        if self.patience > 0 {
-            self.patience -= 1;
-            self.ghost = true;
+        if !self.ghosts.are_due() {
             return;
         }
         let first = events.len();
         if let Err(calls) = self.core.rebuild(self.wake.registered(), events) {
-            self.patience = calls;
-            self.ghost = true;
+            self.ghosts.stay(calls);
         }
         // What the old kernel object had still to report: the new one reports all but the edges.
         let rest = events.list.split_off(first);
