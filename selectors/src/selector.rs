@@ -4,15 +4,16 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
+mod wait;
+
+use self::wait::NOW;
 use crate::backend::{
     self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
-    check_open, fork, generation, is_open, is_plausible, register_raw,
+    check_open, fork, is_open, is_plausible, register_raw,
 };
-use crate::event::Flags;
 use crate::ghosts::Ghosts;
 use crate::registry::{Entry, Registry, State};
 use crate::spin::Spin;
-use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{
     Error, Event, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut,
@@ -119,9 +120,6 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     ghosts: Ghosts,
 }
 
-/// Not to wait at all.
-const NOW: Option<Duration> = Some(Duration::ZERO);
-
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// A selector over a backend of your own, or one made by hand.
     ///
@@ -165,18 +163,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[inline]
     pub(crate) fn check_fork(&self) -> Result<()> {
         if fork::is_ours(self.generation) { Ok(()) } else { Err(Error::Forked) }
-    }
-
-    /// When the generation has changed: whether this process may use the selector, whose wakers are
-    /// looked after if it may.
-    #[cold]
-    fn take_note(&mut self) -> Result<()> {
-        self.check_fork()?;
-        self.generation = fork::generation();
-        if self.wake.as_ref().is_some_and(Wake::is_broken) {
-            self.mend_wake();
-        }
-        Ok(())
     }
 
     /// Watches `fileobj` for `interest`, level-triggered, and owns it and `data` until it is
@@ -606,158 +592,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             NOW => self.wait_once(events, NOW).map(drop),
             None if !self.looks_before_ever && self.wait_once(events, None)? => Ok(()),
             _ => self.wait_on(events, timeout),
-        }
-    }
-
-    /// Decides when a wait that may block looks first without blocking.
-    fn set_looks(&mut self) {
-        let spins = !self.spin.limit.is_zero();
-        self.looks_before_ever = spins;
-        // A signal handler that runs in a look that does not block would go unnoticed.
-        self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
-    }
-
-    /// Looks, where that is worth it, busy-polls for as long as the selector is to spin, and then
-    /// waits.
-    #[inline(never)]
-    fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        // Looking first, where that is cheap, spares the kernel a timer and us the clock.
-        let looks =
-            if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
-        if looks && self.wait_once(events, NOW)? {
-            return Ok(());
-        }
-        let mut now = self.backend.now();
-        let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
-        if self.spin.is_due() {
-            let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
-            let (start, mut took, mut found) = (now, Duration::ZERO, false);
-            while !found && took < limit {
-                found = self.wait_once(events, NOW)?;
-                now = self.backend.now();
-                took = now.saturating_duration_since(start);
-            }
-            self.spin.ended(took, found);
-            if found {
-                return Ok(());
-            }
-        }
-        self.wait(events, deadline.remaining(|| now), deadline)
-    }
-
-    /// Waits, again and again, until there are events or the deadline has passed.
-    fn wait(
-        &mut self,
-        events: &mut Events,
-        mut timeout: Option<Duration>,
-        deadline: Deadline,
-    ) -> Result<()> {
-        while !self.wait_once(events, timeout)? {
-            timeout = deadline.remaining(|| self.backend.now());
-            if timeout == NOW {
-                break;
-            }
-            if self.ghosts.pause(timeout).is_err() && self.interruptible {
-                events.flags |= Flags::INTERRUPTED;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the backend wait once. Returns whether there are events.
-    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
-    #[inline(always)]
-    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
-        match self.backend.wait(events, timeout) {
-            Ok(()) if events.is_empty() => Ok(false),
-            Ok(()) => Ok(self.settle(events)),
-            Err(error) => self.failed(events, error),
-        }
-    }
-
-    /// An interruption is no failure: it ends the wait on request, and otherwise the wait goes on.
-    #[cold]
-    #[inline(never)]
-    fn failed(&mut self, events: &mut Events, error: io::Error) -> Result<bool> {
-        if error.kind() != io::ErrorKind::Interrupted {
-            events.clear();
-            return Err(Error::os("wait", None, error));
-        }
-        events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        Ok(if events.is_empty() { self.interruptible } else { self.settle(events) })
-    }
-
-    /// Turns raw events into what the user sees. Returns whether there are any.
-    #[inline]
-    fn settle(&mut self, events: &mut Events) -> bool {
-        // Events of one source may have to become one, however usual each is.
-        let merge = self.capabilities.separate_directions | !events.flags.is_empty();
-        let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
-        usual == events.len() || self.filter(events, usual, merge)
-    }
-
-    /// As [`settle`](Self::settle), except that the first `usual` events need no adjustment.
-    #[cold]
-    #[inline(never)]
-    fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) -> bool {
-        let filtered = self.registry.filter(events, usual, merge);
-        events.flags.remove(Flags::REPEATS);
-        if filtered.woken {
-            self.take_wake(events);
-        }
-        if filtered.ghost {
-            self.rebuild(events);
-        }
-        events.has_events()
-    }
-
-    fn take_wake(&mut self, events: &mut Events) {
-        let Self { wake, backend, registry, .. } = self;
-        let taken = |fd| registry.token_of(fd).is_some();
-        if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
-            events.flags |= Flags::WOKEN;
-        }
-        self.note_broken_wake();
-    }
-
-    /// Has the next wait replace a channel that is broken.
-    fn note_broken_wake(&mut self) {
-        if self.wake.as_ref().is_some_and(Wake::is_broken) {
-            self.generation = generation::other(fork::generation());
-        }
-    }
-
-    #[cold]
-    fn mend_wake(&mut self) {
-        let Self { wake, backend, registry, .. } = self;
-        let taken = |fd| registry.token_of(fd).is_some();
-        if let Some(wake) = wake {
-            // If it fails, wakes go on failing, and the next wait tries again.
-            let _ = wake.mend(backend, taken);
-        }
-        self.note_broken_wake();
-    }
-
-    /// Rids the kernel of what it watches beside the registered sources.
-    #[cold]
-    fn rebuild(&mut self, events: &mut Events) {
-        if !self.ghosts.are_due() {
-            return;
-        }
-        let first = events.len();
-        let mut calls = 0;
-        let wake = self.wake.as_ref().and_then(Wake::registered);
-        let mut sources = self.registry.armed().chain(wake).inspect(|_| calls += 1);
-        let rebuilt = self.backend.rebuild(&mut sources, events);
-        drop(sources);
-        if self.registry.filter_replaced(events, first) {
-            self.take_wake(events);
-        }
-        if rebuilt.is_ok() {
-            self.registry.forget_fired();
-        } else {
-            self.ghosts.stay(calls);
         }
     }
 
