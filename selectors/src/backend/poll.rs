@@ -112,6 +112,7 @@ impl Poll {
     }
 
     /// The waiting call: how many entries have something to report.
+    #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         match timeout {
             Some(fine) if fine.subsec_nanos() % NANOS_PER_MILLI != 0 => self.call_fine(fine),
@@ -160,6 +161,18 @@ impl Poll {
             sets.set(pollfd.fd, to_interest(pollfd.events));
         }
         sets
+    }
+
+    /// Appends the events of the `ready` sources that have something to report.
+    #[inline(never)]
+    fn report(&mut self, ready: usize, events: &mut Events) {
+        if sys::HALF_CLOSED_HANGS_UP {
+            self.look_for_write();
+        }
+        collect(&self.fds, &self.tokens, ready, &mut events.list);
+        if self.one_shots > 0 {
+            self.silence();
+        }
     }
 
     /// Waits by select(2), and leaves what it has found in the array.
@@ -241,6 +254,7 @@ impl Backend for Poll {
         Ok(())
     }
 
+    #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let ready = if sys::NAMED_PIPES_END || self.endless.is_empty() {
             match self.call(timeout) {
@@ -250,15 +264,8 @@ impl Backend for Poll {
         } else {
             self.call_select(timeout)?
         };
-        if ready == 0 {
-            return Ok(());
-        }
-        if sys::HALF_CLOSED_HANGS_UP {
-            self.look_for_write();
-        }
-        collect(&self.fds, &self.tokens, ready, &mut events.list);
-        if self.one_shots > 0 {
-            self.silence();
+        if ready > 0 {
+            self.report(ready, events);
         }
         Ok(())
     }
@@ -272,6 +279,7 @@ impl Backend for Poll {
 const NANOS_PER_MILLI: u32 = 1_000_000;
 
 /// poll(2): how many of `fds` have something to report.
+#[inline]
 fn poll(fds: &mut [sys::pollfd], timeout: Option<Duration>) -> nix::Result<usize> {
     let count = sys::nfds_t::try_from(fds.len()).map_err(|_| Errno::EINVAL)?;
     // SAFETY: `fds` points to `count` elements that are ours to be written.
@@ -279,8 +287,7 @@ fn poll(fds: &mut [sys::pollfd], timeout: Option<Duration>) -> nix::Result<usize
     usize::try_from(ready).map_err(|_| Errno::last())
 }
 
-/// Appends the events of the `ready` sources that have something to report.
-#[inline(never)]
+/// Appends the events of the `ready` entries that have something to report.
 fn collect(fds: &[sys::pollfd], tokens: &[Token], ready: usize, list: &mut Vec<Event>) {
     // Knowing how many there are spares the list from looking after its length each time.
     list.reserve(ready);
