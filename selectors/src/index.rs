@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::backend::RawSource;
+use crate::growth;
 
 /// Descriptors below this number have a place in an array of their own: kernels hand out the
 /// lowest number that is free, so it is dense. The others go through a map, so that one
@@ -49,6 +50,10 @@ impl DescriptorIndex {
 
     #[cold]
     fn grow(&mut self, at: usize, place: u32) {
+        let more = at + 1 - self.dense.len();
+        if more > self.dense.capacity() - self.dense.len() {
+            growth::grow(&mut self.dense, more);
+        }
         self.dense.resize(at, NOWHERE);
         self.dense.push(place);
     }

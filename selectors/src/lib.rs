@@ -50,6 +50,7 @@ pub mod guide;
 mod error;
 mod event;
 mod ghosts;
+mod growth;
 mod index;
 mod interest;
 mod key;
