@@ -1,7 +1,8 @@
-//! A map from descriptors to places in a table.
+//! A map from descriptors to places in a table, or to tokens.
 
 use std::collections::HashMap;
 
+use crate::Token;
 use crate::backend::RawSource;
 use crate::growth;
 
@@ -10,70 +11,122 @@ use crate::growth;
 /// high number does not allocate gigabytes.
 const DENSE: usize = 1 << 20;
 
-/// An array entry without a place.
-const NOWHERE: u32 = u32::MAX;
+/// What a descriptor is mapped to.
+pub(crate) trait Value: Copy {
+    /// How it is kept.
+    type Cell: Copy + PartialEq + std::fmt::Debug;
 
-/// A map from descriptors to places, in constant time and without hashing in the usual case.
-#[derive(Debug, Default)]
-pub(crate) struct DescriptorIndex {
-    dense: Vec<u32>,
-    sparse: HashMap<RawSource, u32>,
+    /// What is kept for a descriptor without a value.
+    const NOTHING: Self::Cell;
+
+    fn cell(self) -> Self::Cell;
+
+    fn of(cell: Self::Cell) -> Self;
 }
 
-impl DescriptorIndex {
+/// A place in a list.
+impl Value for usize {
+    type Cell = u32;
+
+    const NOTHING: u32 = u32::MAX;
+
     #[inline]
-    pub(crate) fn get(&self, fd: RawSource) -> Option<usize> {
-        let place = match dense(fd) {
+    #[expect(clippy::cast_possible_truncation, reason = "there are fewer descriptors")]
+    fn cell(self) -> u32 {
+        self as u32
+    }
+
+    #[inline]
+    fn of(cell: u32) -> Self {
+        cell as Self
+    }
+}
+
+impl Value for Token {
+    type Cell = Self;
+
+    const NOTHING: Self = Self::reserved(u32::MAX);
+
+    #[inline]
+    fn cell(self) -> Self {
+        self
+    }
+
+    #[inline]
+    fn of(cell: Self) -> Self {
+        cell
+    }
+}
+
+/// A map from descriptors, in constant time and without hashing in the usual case.
+#[derive(Debug)]
+pub(crate) struct DescriptorMap<V: Value> {
+    dense: Vec<V::Cell>,
+    sparse: HashMap<RawSource, V::Cell>,
+}
+
+/// A map from descriptors to places.
+pub(crate) type DescriptorIndex = DescriptorMap<usize>;
+
+impl<V: Value> Default for DescriptorMap<V> {
+    fn default() -> Self {
+        Self { dense: Vec::new(), sparse: HashMap::new() }
+    }
+}
+
+impl<V: Value> DescriptorMap<V> {
+    #[inline]
+    pub(crate) fn get(&self, fd: RawSource) -> Option<V> {
+        let cell = match dense(fd) {
             Some(at) => *self.dense.get(at)?,
             None => self.get_sparse(fd)?,
         };
-        (place != NOWHERE).then_some(place as usize)
+        (cell != V::NOTHING).then(|| V::of(cell))
     }
 
     #[cold]
-    fn get_sparse(&self, fd: RawSource) -> Option<u32> {
+    fn get_sparse(&self, fd: RawSource) -> Option<V::Cell> {
         self.sparse.get(&fd).copied()
     }
 
     #[inline]
-    pub(crate) fn insert(&mut self, fd: RawSource, place: usize) {
-        #[expect(clippy::cast_possible_truncation, reason = "there are fewer descriptors")]
-        let place = place as u32;
+    pub(crate) fn insert(&mut self, fd: RawSource, value: V) {
+        let cell = value.cell();
         match dense(fd) {
             Some(at) => match self.dense.get_mut(at) {
-                Some(entry) => *entry = place,
-                None => self.grow(at, place),
+                Some(entry) => *entry = cell,
+                None => self.grow(at, cell),
             },
-            None => self.insert_sparse(fd, place),
+            None => self.insert_sparse(fd, cell),
         }
     }
 
     #[cold]
-    fn grow(&mut self, at: usize, place: u32) {
+    fn grow(&mut self, at: usize, cell: V::Cell) {
         let more = at + 1 - self.dense.len();
         if more > self.dense.capacity() - self.dense.len() {
             growth::grow(&mut self.dense, more);
         }
-        self.dense.resize(at, NOWHERE);
-        self.dense.push(place);
+        self.dense.resize(at, V::NOTHING);
+        self.dense.push(cell);
     }
 
     #[cold]
-    fn insert_sparse(&mut self, fd: RawSource, place: u32) {
-        self.sparse.insert(fd, place);
+    fn insert_sparse(&mut self, fd: RawSource, cell: V::Cell) {
+        self.sparse.insert(fd, cell);
     }
 
     #[inline]
-    pub(crate) fn remove(&mut self, fd: RawSource) -> Option<usize> {
-        let place = match dense(fd) {
-            Some(at) => std::mem::replace(self.dense.get_mut(at)?, NOWHERE),
+    pub(crate) fn remove(&mut self, fd: RawSource) -> Option<V> {
+        let cell = match dense(fd) {
+            Some(at) => std::mem::replace(self.dense.get_mut(at)?, V::NOTHING),
             None => self.remove_sparse(fd)?,
         };
-        (place != NOWHERE).then_some(place as usize)
+        (cell != V::NOTHING).then(|| V::of(cell))
     }
 
     #[cold]
-    fn remove_sparse(&mut self, fd: RawSource) -> Option<u32> {
+    fn remove_sparse(&mut self, fd: RawSource) -> Option<V::Cell> {
         self.sparse.remove(&fd)
     }
 }

@@ -9,6 +9,7 @@ use selectors_sys::poll as sys;
 use super::descriptor::{borrow, check_open, is_named_pipe, raw};
 use super::select::{Select, Sets};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
+use crate::growth;
 use crate::index::DescriptorIndex;
 use crate::timeout::millis_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
@@ -65,7 +66,7 @@ pub struct Poll {
     fds: Vec<sys::pollfd>,
     /// Whose each of `fds` is.
     tokens: Vec<Token>,
-    /// Whether each of `fds` is a one-shot source.
+    /// Whether each of `fds` is a one-shot source, up to the last one that is.
     one_shot: Vec<bool>,
     /// How many are.
     one_shots: usize,
@@ -96,10 +97,19 @@ impl Poll {
     }
 
     fn set_mode(&mut self, place: usize, mode: Mode) {
-        let one_shot = &mut self.one_shot[place];
-        self.one_shots -= usize::from(*one_shot);
-        *one_shot = mode == Mode::OneShot;
-        self.one_shots += usize::from(*one_shot);
+        let new = mode == Mode::OneShot;
+        if new && place >= self.one_shot.len() {
+            self.one_shot.resize(place + 1, false);
+        }
+        if let Some(one_shot) = self.one_shot.get_mut(place) {
+            self.one_shots -= usize::from(*one_shot);
+            *one_shot = new;
+            self.one_shots += usize::from(new);
+        }
+    }
+
+    fn mode(&self, place: usize) -> Mode {
+        if self.one_shot.get(place) == Some(&true) { Mode::OneShot } else { Mode::Level }
     }
 
     /// Silences the one-shot sources that have fired.
@@ -225,11 +235,12 @@ impl Backend for Poll {
         if !sys::NAMED_PIPES_END && is_named_pipe(source)? {
             self.endless.push(fd);
         }
-        self.index.insert(fd, self.fds.len());
-        self.fds.push(sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 });
-        self.tokens.push(token);
-        self.one_shot.push(false);
-        self.set_mode(self.one_shot.len() - 1, watch.mode);
+        let place = self.fds.len();
+        self.index.insert(fd, place);
+        let pollfd = sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 };
+        growth::push(&mut self.fds, pollfd);
+        growth::push(&mut self.tokens, token);
+        self.set_mode(place, watch.mode);
         Ok(())
     }
 
@@ -247,7 +258,10 @@ impl Backend for Poll {
         self.endless.retain(|&endless| endless != fd);
         self.fds.swap_remove(place);
         self.tokens.swap_remove(place);
-        self.one_shots -= usize::from(self.one_shot.swap_remove(place));
+        let last = self.fds.len();
+        self.set_mode(place, self.mode(last));
+        self.set_mode(last, Mode::Level);
+        self.one_shot.truncate(last);
         if let Some(moved) = self.fds.get(place) {
             self.index.insert(unsilenced(moved.fd), place);
         }
@@ -358,6 +372,14 @@ fn has(flags: i16, of: i16) -> bool {
     flags & of != 0
 }
 
+/// Whether poll(2) reports the bits that a `Readiness` is made of, as Linux does.
+const SAME_BITS: bool = sys::POLLIN as u32 == Readiness::READ.bits()
+    && sys::POLLOUT as u32 == Readiness::WRITE.bits()
+    && sys::PRIORITY as u32 == Readiness::PRIORITY.bits()
+    && sys::POLLERR as u32 == Readiness::ERROR.bits()
+    && sys::POLLHUP as u32 == Readiness::HANGUP.bits()
+    && sys::POLLRDHUP as u32 == Readiness::READ_CLOSED.bits();
+
 /// What poll(2) has found of a source that was `asked` for. POLLERR and POLLHUP are `hints` where
 /// they mean what they say. Elsewhere they are READ and WRITE, or PRIORITY if that is all that was
 /// asked for.
@@ -366,10 +388,14 @@ fn from_poll(flags: i16, asked: i16, hints: i16) -> Readiness {
     if flags & sys::POLLNVAL != 0 {
         return Readiness::ERROR;
     }
-    let mut ready = flags & !(sys::POLLERR | sys::POLLHUP) | flags & hints;
-    if flags & !hints & (sys::POLLERR | sys::POLLHUP) != 0 {
+    let over = flags & (sys::POLLERR | sys::POLLHUP) & !hints;
+    let mut ready = flags & !over;
+    if over != 0 {
         let directions = asked & (sys::POLLIN | sys::POLLOUT);
         ready |= if directions == 0 { asked } else { directions };
+    }
+    if SAME_BITS {
+        return Readiness::from_bits_truncate(u32::from(u16::from_ne_bytes(ready.to_ne_bytes())));
     }
     let any = |of: i16| has(ready, of);
     let mut readiness = Readiness::empty();

@@ -9,7 +9,7 @@ use selectors_sys::select as sys;
 
 use super::descriptor::{check_open, is_open, raw};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
-use crate::index::DescriptorIndex;
+use crate::index::DescriptorMap;
 use crate::timeout::seconds_and_micros_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
@@ -59,16 +59,11 @@ impl<F, T> SelectSelector<F, T> {
 #[derive(Debug, Default)]
 pub struct Select {
     wanted: Sets,
+    /// What the kernel wrote.
     ready: Sets,
-    sources: Vec<Source>,
-    index: DescriptorIndex,
-}
-
-#[derive(Debug)]
-struct Source {
-    fd: RawSource,
-    token: Token,
-    watch: Watch,
+    /// The sources that are not to be reported twice.
+    one_shot: Set,
+    tokens: DescriptorMap<Token>,
 }
 
 impl Select {
@@ -94,58 +89,74 @@ impl Select {
 
     /// As `register`, of what need not be open any more.
     pub(super) fn insert(&mut self, source: BorrowedSource<'_>, token: Token, watch: Watch) {
-        let fd = raw(source);
-        self.index.insert(fd, self.sources.len());
-        self.sources.push(Source { fd, token, watch });
+        self.set(raw(source), token, watch);
+    }
+
+    fn set(&mut self, fd: RawSource, token: Token, watch: Watch) {
+        self.tokens.insert(fd, token);
         self.wanted.set(fd, watch.interest);
+        self.one_shot.set(fd, watch.mode == Mode::OneShot);
     }
 
-    fn place(&self, fd: RawSource) -> io::Result<usize> {
-        self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    /// Fails if `fd` is not registered.
+    fn check(&self, fd: RawSource) -> io::Result<()> {
+        let token: Option<Token> = self.tokens.get(fd);
+        token.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Appends an event for every descriptor in `self.ready`.
-    fn report(&mut self, events: &mut Events) {
+    /// Appends an event for every descriptor in `self.ready`, of which there are at most so many.
+    fn report(&mut self, events: &mut Events, most: usize) {
+        events.reserve(most);
         for word in 0..self.ready.words() {
             let read = self.ready.read.word(word);
             let write = self.ready.write.word(word);
             let except = self.ready.except.word(word);
+            // The kernel reports what was closed while it waited as ready, for all that was asked.
+            let wanted = &self.wanted;
+            let not_all = (wanted.read.word(word) & !read)
+                | (wanted.write.word(word) & !write)
+                | (wanted.except.word(word) & !except);
             let mut bits = read | write | except;
             while bits != 0 {
-                let bit = bits.trailing_zeros();
-                bits &= bits - 1;
+                let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
+                let bit = bits & bits.wrapping_neg();
+                bits &= !bit;
                 let mut readiness = Readiness::empty();
-                readiness.set(Readiness::READ, read >> bit & 1 != 0);
-                readiness.set(Readiness::WRITE, write >> bit & 1 != 0);
-                readiness.set(Readiness::PRIORITY, except >> bit & 1 != 0);
-                self.report_one(word * sys::NFDBITS + bit as usize, readiness, events);
+                readiness.set(Readiness::READ, read & bit != 0);
+                readiness.set(Readiness::WRITE, write & bit != 0);
+                readiness.set(Readiness::PRIORITY, except & bit != 0);
+                self.report_one(fd, readiness, not_all & bit == 0, events);
             }
+            self.wanted.clear(word, (read | write | except) & self.one_shot.word(word));
         }
     }
 
     #[inline]
-    fn report_one(&mut self, fd: usize, readiness: Readiness, events: &mut Events) {
-        let place = RawSource::try_from(fd).ok().and_then(|fd| self.index.get(fd));
-        if let Some(source) = place.and_then(|place| self.sources.get(place)) {
-            // The kernel reports what was closed while it waited as ready, for all that was asked.
-            let closed = readiness == source.watch.interest.into() && !is_open(source.fd);
-            let readiness = if closed { Readiness::ERROR } else { readiness };
-            events.push(Event::new(source.token, readiness));
-            if source.watch.mode == Mode::OneShot {
-                self.wanted.set(source.fd, Interest::empty());
-            }
+    fn report_one(&self, fd: usize, ready: Readiness, may_be_closed: bool, events: &mut Events) {
+        let Ok(fd) = RawSource::try_from(fd) else { return };
+        if let Some(token) = self.tokens.get(fd) {
+            let closed = may_be_closed && !is_open(fd);
+            events.push(Event::new(token, if closed { Readiness::ERROR } else { ready }));
         }
     }
 
     /// Reports the descriptors that are not open, and takes them out of `self.ready`.
     #[cold]
     fn report_closed(&mut self, events: &mut Events) {
-        let closed: Vec<_> = (self.sources.iter().map(|source| source.fd))
-            .filter(|&fd| self.ready.contains(fd) && !is_open(fd))
-            .collect();
-        for fd in closed {
-            self.ready.set(fd, Interest::empty());
-            self.report_one(to_index(fd), Readiness::ERROR, events);
+        for word in 0..self.ready.words() {
+            let mut bits = self.ready.word(word);
+            while bits != 0 {
+                let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let closed = RawSource::try_from(fd).ok().filter(|&fd| !is_open(fd));
+                if let Some(closed) = closed {
+                    self.ready.set(closed, Interest::empty());
+                    self.report_one(fd, Readiness::ERROR, false, events);
+                    if self.one_shot.contains(closed) {
+                        self.wanted.set(closed, Interest::empty());
+                    }
+                }
+            }
         }
     }
 
@@ -203,20 +214,16 @@ impl Backend for Select {
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
-        let place = self.place(fd)?;
-        self.sources[place] = Source { fd, token, watch: new };
-        self.wanted.set(fd, new.interest);
+        self.check(fd)?;
+        self.set(fd, token, new);
         Ok(())
     }
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
-        let place = self.place(fd)?;
-        self.index.remove(fd);
+        self.check(fd)?;
+        self.tokens.remove(fd);
         self.wanted.set(fd, Interest::empty());
-        self.sources.swap_remove(place);
-        if let Some(moved) = self.sources.get(place) {
-            self.index.insert(moved.fd, place);
-        }
+        self.one_shot.set(fd, false);
         Ok(())
     }
 
@@ -227,7 +234,7 @@ impl Backend for Select {
             answer => answer?,
         };
         if count > 0 {
-            self.report(events);
+            self.report(events, count);
         }
         Ok(())
     }
@@ -247,9 +254,16 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    fn contains(&self, fd: RawSource) -> bool {
-        let (word, mask) = position(fd);
-        (self.read.word(word) | self.write.word(word) | self.except.word(word)) & mask != 0
+    /// The bits of one word that are in any of them.
+    fn word(&self, word: usize) -> sys::FdMask {
+        self.read.word(word) | self.write.word(word) | self.except.word(word)
+    }
+
+    /// Takes the bits of one word out of all of them.
+    fn clear(&mut self, word: usize, bits: sys::FdMask) {
+        self.read.clear(word, bits);
+        self.write.clear(word, bits);
+        self.except.clear(word, bits);
     }
 
     /// Puts `fd` into the sets of `interest` and into no other.
@@ -298,6 +312,11 @@ impl Set {
         self.0.get(word).copied().unwrap_or(0)
     }
 
+    fn contains(&self, fd: RawSource) -> bool {
+        let (word, mask) = position(fd);
+        self.word(word) & mask != 0
+    }
+
     fn set(&mut self, fd: RawSource, on: bool) {
         let (word, mask) = position(fd);
         if on {
@@ -305,8 +324,14 @@ impl Set {
                 self.0.resize(word + 1, 0);
             }
             self.0[word] |= mask;
-        } else if let Some(bits) = self.0.get_mut(word) {
-            *bits &= !mask;
+        } else {
+            self.clear(word, mask);
+        }
+    }
+
+    fn clear(&mut self, word: usize, bits: sys::FdMask) {
+        if self.word(word) & bits != 0 {
+            self.0[word] &= !bits;
             // Forgets what lies beyond the highest descriptor.
             while self.0.last() == Some(&0) {
                 self.0.pop();
