@@ -172,6 +172,33 @@ impl Epoll {
         Ok(())
     }
 
+    /// Registers what the kernel refused, if there is a way.
+    #[cold]
+    fn register_special(
+        &mut self,
+        fd: RawSource,
+        token: Token,
+        watch: Watch,
+        error: Errno,
+    ) -> io::Result<()> {
+        match error {
+            // The kernel would not watch it because it never blocks.
+            Errno::EPERM => {
+                self.always.insert(fd, token, watch)?;
+                Ok(self.keep_beacon().inspect_err(|_| {
+                    self.always.remove(fd, token);
+                })?)
+            }
+            // An earlier registration of the same open file under the same number, whose
+            // descriptor was closed behind our back and has come back.
+            Errno::EEXIST => {
+                delete(&self.instance, fd)?;
+                Ok(add(&self.instance, fd, token, watch)?)
+            }
+            error => Err(error.into()),
+        }
+    }
+
     /// Modifies a source that is not the kernel's, or is to be exclusive or no longer.
     #[cold]
     fn modify_special(
@@ -253,6 +280,7 @@ impl Backend for Epoll {
         }
     }
 
+    #[inline]
     fn register(
         &mut self,
         source: BorrowedSource<'_>,
@@ -261,20 +289,8 @@ impl Backend for Epoll {
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
         match add(&self.instance, fd, token, watch) {
-            // The kernel would not watch it because it never blocks.
-            Err(Errno::EPERM) => {
-                self.always.insert(fd, token, watch)?;
-                Ok(self.keep_beacon().inspect_err(|_| {
-                    self.always.remove(fd, token);
-                })?)
-            }
-            // An earlier registration of the same open file under the same number, whose
-            // descriptor was closed behind our back and has come back.
-            Err(Errno::EEXIST) => {
-                delete(&self.instance, fd)?;
-                Ok(add(&self.instance, fd, token, watch)?)
-            }
-            result => Ok(result?),
+            Ok(()) => Ok(()),
+            Err(error) => self.register_special(fd, token, watch, error),
         }
     }
 
@@ -531,27 +547,19 @@ fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
-fn to_epoll(watch: Watch) -> u32 {
-    let mut flags = match watch.mode {
+#[inline]
+fn to_epoll(Watch { interest, mode }: Watch) -> u32 {
+    let mode_flags = match mode {
         Mode::Level => 0,
         Mode::OneShot => sys::EPOLLONESHOT,
         Mode::Edge => sys::EPOLLET,
         Mode::Exclusive => sys::EPOLLEXCLUSIVE,
     };
-    if watch.interest.contains(Interest::READ) {
-        flags |= sys::EPOLLIN;
-        // The kernel refuses EPOLLEXCLUSIVE with EPOLLRDHUP.
-        if watch.mode != Mode::Exclusive {
-            flags |= sys::EPOLLRDHUP;
-        }
-    }
-    if watch.interest.contains(Interest::WRITE) {
-        flags |= sys::EPOLLOUT;
-    }
-    if watch.interest.contains(Interest::PRIORITY) {
-        flags |= sys::EPOLLPRI;
-    }
-    flags as u32
+    // The kernel refuses EPOLLEXCLUSIVE with EPOLLRDHUP.
+    let closed = interest.contains(Interest::READ) && mode != Mode::Exclusive;
+    let closed_flags = if closed { sys::EPOLLRDHUP } else { 0 };
+    // The bits of an interest are those of its readiness.
+    u32::from(interest.bits()) | (mode_flags | closed_flags) as u32
 }
 
 // What the kernel reports is used as it is: see `Readiness`.
