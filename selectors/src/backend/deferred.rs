@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -151,8 +152,13 @@ pub struct Deferred<B> {
     changes: Vec<Change>,
     /// By descriptor, where its change may be: see [`place`](Self::place).
     index: DescriptorIndex,
+    /// How many changes the last wait with any made.
+    last: usize,
     refused: BTreeMap<Token, Refused>,
 }
+
+/// So many changes need not be made room for again.
+const ROOM: usize = 64;
 
 /// A source that the kernel would not watch as it is to be, and so does not watch at all.
 #[derive(Debug)]
@@ -244,6 +250,7 @@ impl<B> Deferred<B> {
             backend,
             changes: Vec::new(),
             index: DescriptorIndex::default(),
+            last: 0,
             refused: BTreeMap::new(),
         }
     }
@@ -315,6 +322,7 @@ impl<B: Backend> Deferred<B> {
     /// Forgets the changes, which were tried, and notes what was refused. Returns whether anything
     /// was, and whether the kernel may still watch for something whose `modify` failed.
     fn finish(&mut self) -> (bool, bool) {
+        let count = self.changes.len();
         let (mut any, mut ghost) = (false, false);
         for change in self.changes.drain(..) {
             let Some(error) = change.refusal else { continue };
@@ -327,7 +335,18 @@ impl<B: Backend> Deferred<B> {
             let mode = change.new.mode;
             self.refused.insert(change.token, Refused { mode, error, armed: true });
         }
+        self.shrink(count);
         (any, ghost)
+    }
+
+    /// After so many changes, gives back the room that this wait or the last one did not need: many
+    /// sources are often registered at once, and never again.
+    fn shrink(&mut self, count: usize) {
+        let needed = count.min(mem::replace(&mut self.last, count)).max(ROOM);
+        if self.changes.capacity() > 2 * needed {
+            self.changes = Vec::new();
+            self.index = DescriptorIndex::default();
+        }
     }
 
     /// Makes the deferred changes.
@@ -456,5 +475,54 @@ impl<B: Backend> Backend for Deferred<B> {
         self.index = DescriptorIndex::default();
         self.refused.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Interest;
+
+    struct Deaf;
+
+    impl Backend for Deaf {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn room_is_kept_while_it_is_needed() {
+        let watch = Watch::new(Interest::READ, Mode::Level);
+        let mut deferred = Deferred::new(Deaf);
+        let mut room_after = |count| {
+            for fd in 0..count {
+                deferred.defer(fd, Token::from_bits(7), None, watch);
+            }
+            deferred.wait(&mut Events::new(), Some(Duration::ZERO)).unwrap();
+            (deferred.changes.capacity(), deferred.index.get(count - 1).is_some())
+        };
+        assert_eq!(room_after(1000), (0, false), "many, for once");
+        assert!(room_after(1000).0 >= 1000, "many each time");
+        assert!(room_after(1000).0 >= 1000);
+        assert_eq!(room_after(10), (0, false), "few from now on");
+        assert!(room_after(10).0 >= 10);
+        assert!(room_after(10).0 >= 10);
     }
 }
