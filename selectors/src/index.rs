@@ -1,13 +1,13 @@
 //! A map from descriptors to places in a table, or to tokens.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::Token;
 use crate::backend::RawSource;
 use crate::growth;
 
 /// Descriptors below this number have a place in an array of their own: kernels hand out the
-/// lowest number that is free, so it is dense. The others go through a map, so that one
+/// lowest number that is free, so it is dense. The others go through a tree, so that one
 /// high number does not allocate gigabytes.
 const DENSE: usize = 1 << 20;
 
@@ -62,7 +62,7 @@ impl Value for Token {
 #[derive(Debug)]
 pub(crate) struct DescriptorMap<V: Value> {
     dense: Vec<V::Cell>,
-    sparse: HashMap<RawSource, V::Cell>,
+    sparse: BTreeMap<RawSource, V::Cell>,
 }
 
 /// A map from descriptors to places.
@@ -70,7 +70,7 @@ pub(crate) type DescriptorIndex = DescriptorMap<usize>;
 
 impl<V: Value> Default for DescriptorMap<V> {
     fn default() -> Self {
-        Self { dense: Vec::new(), sparse: HashMap::new() }
+        Self { dense: Vec::new(), sparse: BTreeMap::new() }
     }
 }
 
