@@ -105,6 +105,20 @@ impl Error {
     ) -> Self {
         Self::Os { operation, fd: fd.into(), source }
     }
+
+    /// As [`os`](Self::os), unless `source` was made from an error of this type.
+    pub(crate) fn os_or_own(
+        operation: &'static str,
+        fd: impl Into<Option<RawSource>>,
+        source: io::Error,
+    ) -> Self {
+        source.downcast().unwrap_or_else(|source| Self::os(operation, fd, source))
+    }
+
+    /// A selector is not to watch a descriptor of its own.
+    pub(crate) fn own_descriptor(fd: RawSource) -> Self {
+        Self::Unsupported { feature: "a selector watching itself", fd: fd.into() }
+    }
 }
 
 impl fmt::Display for Error {

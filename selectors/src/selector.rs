@@ -272,10 +272,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             return Err(Error::AlreadyRegistered { fd, token });
         }
         if self.backend.owns(fd) {
-            return Err(Error::Unsupported {
-                feature: "a selector watching itself",
-                fd: fd.into(),
-            });
+            return Err(Error::own_descriptor(fd));
         }
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
             return Err(Error::DescriptorOutOfRange { fd, limit });

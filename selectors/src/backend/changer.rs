@@ -27,7 +27,8 @@ use crate::{Token, Watch};
 /// ```
 pub trait Changer: Send {
     /// As [`Backend::register`](super::Backend::register). `false` leaves a source to the backend,
-    /// which then has it for as long as it is watched: one that the kernel does not watch itself.
+    /// which then has it for as long as it is watched: one that the kernel does not watch itself,
+    /// or that may be one of the backend's own.
     ///
     /// It is all or nothing: no event of a source may be reported that is then refused.
     ///

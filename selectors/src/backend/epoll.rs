@@ -4,7 +4,8 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -91,6 +92,8 @@ pub struct Epoll {
     /// watches this one. Made when the first such source may come and kept, watched for nothing
     /// meanwhile: to watch it for READ then takes no memory that could be lacking.
     beacon: Option<EventFd>,
+    /// The beacon's number, for the changer: -1 without one. Made with the changer.
+    beacon_number: OnceLock<Arc<AtomicI32>>,
     /// Whether the beacon is watched for READ.
     beaconing: bool,
     /// Whether the kernel may not have a source, or may have something else under its number: from
@@ -127,6 +130,7 @@ impl Epoll {
             always: AlwaysReady::default(),
             lost: Lost::default(),
             beacon: None,
+            beacon_number: OnceLock::new(),
             beaconing: false,
             has_special: false,
             sees_to_special: false,
@@ -167,6 +171,9 @@ impl Epoll {
     fn make_beacon(&mut self, watch: Watch) -> nix::Result<()> {
         let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
         add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
+        if let Some(number) = self.beacon_number.get() {
+            number.store(beacon.as_raw_fd(), Ordering::Relaxed);
+        }
         self.beacon = Some(beacon);
         self.has_special = true;
         Ok(())
@@ -350,7 +357,10 @@ impl Backend for Epoll {
     }
 
     fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
-        Ok(Some(Box::new(EpollChanger(self.instance.try_clone()?))))
+        let instance = self.instance.try_clone()?;
+        let number = self.beacon.as_ref().map_or(-1, EventFd::as_raw_fd);
+        let beacon = self.beacon_number.get_or_init(|| Arc::new(AtomicI32::new(number)));
+        Ok(Some(Box::new(EpollChanger { instance, beacon: Arc::clone(beacon) })))
     }
 
     fn rebuild(

@@ -173,20 +173,15 @@ impl Kqueue {
             let fd = beacon.source().as_raw_fd();
             self.change(fd, BEACON, None, Some(watch))?;
             self.tokens.insert(fd, BEACON);
+            self.queue.set_beacon(Some(fd));
             self.beacon = Some(beacon);
         } else if let Some(beacon) = self.beacon.take_if(|_| !self.always.is_armed()) {
             let fd = beacon.source().as_raw_fd();
             self.tokens.remove(fd);
+            self.queue.set_beacon(None);
             self.change(fd, BEACON, Some(watch), None)?;
         }
         Ok(())
-    }
-
-    /// Whether a source was closed and its number has become the beacon's, which is to stay
-    /// watched as it is.
-    fn is_beacon(&self, fd: RawSource) -> bool {
-        let beacon = self.beacon.as_ref();
-        beacon.is_some_and(|beacon| beacon.source().as_raw_fd() == fd)
     }
 
     fn insert_always(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
@@ -376,7 +371,7 @@ impl Backend for Kqueue {
             }
             return fallback.modify(fd, token, old, new);
         }
-        if self.is_beacon(fd) {
+        if self.queue.is_beacon(fd) {
             return Err(Errno::EBADF.into());
         }
         if let Err(refused) = self.change(fd, token, Some(old), Some(new)) {
@@ -400,7 +395,7 @@ impl Backend for Kqueue {
             self.fallback.take_if(|fallback| Fallback::is_empty(fallback));
             return Ok(());
         }
-        if self.is_beacon(fd) {
+        if self.queue.is_beacon(fd) {
             return Ok(());
         }
         self.change(fd, token, Some(watch), None)?;
@@ -438,7 +433,7 @@ impl Backend for Kqueue {
     }
 
     fn owns(&self, fd: RawSource) -> bool {
-        self.queue.as_fd().as_raw_fd() == fd || self.is_beacon(fd)
+        self.queue.as_fd().as_raw_fd() == fd || self.queue.is_beacon(fd)
     }
 
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {

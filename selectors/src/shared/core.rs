@@ -8,8 +8,8 @@ use super::desk::Desk;
 use super::slots::{Chunks, Slot, Stack};
 use super::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::backend::{
-    self, Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered, check_open, fork,
-    is_open, is_plausible, register_raw, register_raw_with,
+    self, Backend, BorrowedSource, Capabilities, Changer, OwnedSource, RawSource, Registered,
+    check_open, fork, is_open, is_plausible, register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
 use crate::selector::check;
@@ -48,6 +48,8 @@ struct Changes {
     len: usize,
     /// How many sources were unregistered.
     retired: usize,
+    /// The number of the descriptor that the user has of the selector.
+    front: Option<RawSource>,
     closed: bool,
 }
 
@@ -112,6 +114,7 @@ impl<T> Core<T> {
                 vacant: Vec::new(),
                 len: 0,
                 retired: 0,
+                front: None,
                 closed: false,
             }),
             retired: Stack::new(),
@@ -169,7 +172,7 @@ impl<T> Core<T> {
                     return Ok(changes.insert(token, fd, Keeper::Nobody));
                 };
                 self.retire(&mut changes, index, slot);
-                Err((Error::os("register", fd, error), data))
+                Err((Error::os_or_own("register", fd, error), data))
             }
         }
     }
@@ -187,6 +190,9 @@ impl<T> Core<T> {
         }
         if let Some(token) = changes.token_of(fd) {
             return Err(Error::AlreadyRegistered { fd, token });
+        }
+        if changes.front == Some(fd) || changes.waker.owns(fd) {
+            return Err(Error::own_descriptor(fd));
         }
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
             return Err(Error::DescriptorOutOfRange { fd, limit });
@@ -221,13 +227,15 @@ impl<T> Core<T> {
         if watch.interest.is_empty() {
             return Ok(Keeper::Nobody);
         }
-        if let Some(changer) = &mut changes.changer {
-            if register_raw_with(&mut **changer, fd, token, watch)? {
-                return Ok(Keeper::Kernel);
-            }
-        }
-        self.with_backend(&changes.waker, |backend| register_raw(backend, fd, token, watch))?;
-        Ok(Keeper::Backend)
+        let Changes { changer, waker, .. } = changes;
+        watch_raw(changer.as_deref_mut(), fd, token, watch, || {
+            self.with_backend(waker, |backend| {
+                if backend.owns(fd) {
+                    return Err(Error::own_descriptor(fd).into());
+                }
+                register_raw(backend, fd, token, watch)
+            })
+        })
     }
 
     /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
@@ -282,7 +290,7 @@ impl<T> Core<T> {
                     let watch = old.watch();
                     let _ = self.change(&mut changes, fd, keeper, token, watch, watch);
                 }
-                Err(Error::os("modify", fd, error))
+                Err(Error::os_or_own("modify", fd, error))
             }
         }
     }
@@ -412,6 +420,14 @@ impl<T> Core<T> {
         self.changes.try_lock().is_ok_and(|changes| changes.by_descriptor.get(fd).is_some())
     }
 
+    /// The descriptor of the backend, to be given to the user.
+    pub(super) fn descriptor(&self) -> Option<OwnedSource> {
+        let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
+        let made = self.desk.with(|| Ok(()), duplicate).ok()??;
+        lock(&self.changes).front = made.as_ref().map(|made| backend::raw(backend::source(made)));
+        made
+    }
+
     /// What users wake the waiter with.
     pub(super) fn waker(&self) -> Waker {
         lock(&self.changes).user_waker.clone()
@@ -429,12 +445,13 @@ impl<T> Core<T> {
         }
         // Another thread of the parent had it, and will never give it back here.
         let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
-        let Changes { sources, changer, waker, user_waker, .. } = &mut *changes;
+        let Changes { sources, changer, waker, user_waker, front, .. } = &mut *changes;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
             _ => Error::os("renew after fork", None, error),
         };
         *changer = None;
+        *front = None;
         let renewed = self.desk.with(
             || Ok(()),
             |backend| -> Result<()> {
@@ -449,7 +466,11 @@ impl<T> Core<T> {
                         continue;
                     }
                     let (token, watch) = (source.token, slot.state().watch());
-                    match watch_raw(backend, changer.as_deref_mut(), source.fd, token, watch) {
+                    let changer = changer.as_deref_mut();
+                    let started = watch_raw(changer, source.fd, token, watch, || {
+                        register_raw(backend, source.fd, token, watch)
+                    });
+                    match started {
                         Ok(keeper) => source.keeper = keeper,
                         Err(error) if is_open(source.fd) && !backend.owns(source.fd) => {
                             return Err(Error::os("register", source.fd, error));
@@ -493,21 +514,19 @@ fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
     }
 }
 
-/// Watches a source that is known by its number.
+/// Has a source watched by the kernel alone, or else by the backend.
 fn watch_raw(
-    backend: &mut DynBackend,
     changer: Option<&mut (dyn Changer + 'static)>,
     fd: RawSource,
     token: Token,
     watch: Watch,
+    by_backend: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Keeper> {
-    if let Some(changer) = changer {
-        if register_raw_with(changer, fd, token, watch)? {
-            return Ok(Keeper::Kernel);
-        }
-    }
-    register_raw(backend, fd, token, watch)?;
-    Ok(Keeper::Backend)
+    let taken = match changer {
+        Some(changer) => register_raw_with(changer, fd, token, watch)?,
+        None => false,
+    };
+    if taken { Ok(Keeper::Kernel) } else { by_backend().map(|()| Keeper::Backend) }
 }
 
 impl<T> fmt::Debug for Core<T> {

@@ -584,11 +584,7 @@ impl<T> SharedSelector<T> {
     pub fn descriptor(&self) -> Option<BorrowedSource<'_>> {
         self.core.check_fork().ok()?;
         if self.front.get().is_none() {
-            let made = self
-                .core
-                .desk
-                .with(|| Ok(()), |backend| backend.descriptor()?.try_clone_to_owned().ok());
-            let _ = self.front.set(made.ok().flatten().flatten()?);
+            let _ = self.front.set(self.core.descriptor()?);
         }
         self.front.get().map(backend::source)
     }

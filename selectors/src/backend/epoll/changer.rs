@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use selectors_sys::epoll as sys;
@@ -10,9 +12,21 @@ use super::{add, control, delete};
 use crate::backend::{BorrowedSource, Changer, RawSource};
 use crate::{Token, Watch};
 
-/// A duplicate of the instance's descriptor.
 #[derive(Debug)]
-pub(super) struct EpollChanger(pub(super) OwnedFd);
+pub(super) struct EpollChanger {
+    /// A duplicate of the instance's descriptor.
+    pub(super) instance: OwnedFd,
+    /// The number of the backend's beacon, once it has one.
+    pub(super) beacon: Arc<AtomicI32>,
+}
+
+impl EpollChanger {
+    /// Whether a source was closed and its number has become the beacon's, which is to stay
+    /// watched as it is.
+    fn is_beacon(&self, fd: RawSource) -> bool {
+        self.beacon.load(Ordering::Relaxed) == fd
+    }
+}
 
 impl Changer for EpollChanger {
     fn register(
@@ -21,24 +35,26 @@ impl Changer for EpollChanger {
         token: Token,
         watch: Watch,
     ) -> io::Result<bool> {
-        match add(&self.0, source.as_raw_fd(), token, watch) {
-            // It is always ready, which the backend sees to.
-            Err(Errno::EPERM) => Ok(false),
-            // See `Epoll::register`.
-            Err(Errno::EEXIST) => {
-                delete(&self.0, source.as_raw_fd())?;
-                add(&self.0, source.as_raw_fd(), token, watch)?;
-                Ok(true)
-            }
-            answer => Ok(answer.map(|()| true)?),
+        match add(&self.instance, source.as_raw_fd(), token, watch) {
+            Ok(()) => Ok(true),
+            // It is always ready, or one of the backend's own, or was registered before and then
+            // closed: the backend knows.
+            Err(Errno::EPERM | Errno::EEXIST | Errno::EINVAL | Errno::ELOOP) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
-        Ok(control(&self.0, sys::EPOLL_CTL_MOD, fd, token, new)?)
+        if self.is_beacon(fd) {
+            return Err(Errno::EBADF.into());
+        }
+        Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
     }
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
-        Ok(delete(&self.0, fd)?)
+        if self.is_beacon(fd) {
+            return Ok(());
+        }
+        Ok(delete(&self.instance, fd)?)
     }
 }

@@ -62,7 +62,7 @@ impl Kqueue {
             Kind::of(source).is_ok_and(Kind::has_filters)
         };
         self.fallback.is_none()
-            && !self.is_beacon(change.fd())
+            && !self.queue.is_beacon(change.fd())
             && !self.always.contains(change.fd(), change.token())
             && (change.old_watch().is_some() || has_filter())
     }

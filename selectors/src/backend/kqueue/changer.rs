@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use super::filters::Changes;
 use super::kind::Kind;
 use super::queue::Queue;
@@ -36,17 +38,20 @@ impl Changer for KqueueChanger {
         watch: Watch,
     ) -> io::Result<bool> {
         // Of others one filter may be refused and not the other, or both.
-        if Kind::of(source)? != Kind::Other {
+        if Kind::of(source)? != Kind::Other || self.0.is_beacon(raw(source)) {
             return Ok(false);
         }
         self.change(raw(source), token, None, Some(watch)).map(|()| true)
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        if self.0.is_beacon(fd) {
+            return Err(Errno::EBADF.into());
+        }
         self.change(fd, token, Some(old), Some(new))
     }
 
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.change(fd, token, Some(watch), None)
+        if self.0.is_beacon(fd) { Ok(()) } else { self.change(fd, token, Some(watch), None) }
     }
 }

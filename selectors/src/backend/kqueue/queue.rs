@@ -4,6 +4,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,6 +20,8 @@ use crate::timeout::seconds_and_nanos;
 pub(super) struct Queue {
     fd: ManuallyDrop<OwnedFd>,
     generation: u32,
+    /// The number of the beacon, or -1: see [`Kqueue`](super::Kqueue).
+    beacon: AtomicI32,
 }
 
 impl Queue {
@@ -30,7 +33,18 @@ impl Queue {
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // A fork in another thread in between does no harm: the child has no queue.
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(Self { fd: ManuallyDrop::new(fd), generation: fork::watch() })
+        let (fd, beacon) = (ManuallyDrop::new(fd), AtomicI32::new(-1));
+        Ok(Self { fd, generation: fork::watch(), beacon })
+    }
+
+    pub(super) fn set_beacon(&self, fd: Option<RawFd>) {
+        self.beacon.store(fd.unwrap_or(-1), Ordering::Relaxed);
+    }
+
+    /// Whether a source was closed and its number has become the beacon's, which is to stay
+    /// watched as it is.
+    pub(super) fn is_beacon(&self, fd: RawFd) -> bool {
+        self.beacon.load(Ordering::Relaxed) == fd
     }
 
     fn is_inherited(&self) -> bool {
