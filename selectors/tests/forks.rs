@@ -1,15 +1,21 @@
 //! What becomes of a selector in a child of fork(2), over every backend of this system.
 #![cfg(unix)]
 
-use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use selectors::{AnySelector, BackendKind, Error, Event, Interest, Mode};
+use selectors::backend::Poll;
+use selectors::{
+    AnySelector, Backend, BackendKind, Capabilities, Error, Event, Events, Interest, Mode,
+    SharedSelector, Token, Watch,
+};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -134,4 +140,89 @@ fn proc_4_a_source_that_the_child_closed_can_be_unregistered() {
         });
         assert!(fine, "{kind}");
     }
+}
+
+/// poll(2), whose `register` waits until the test lets it go on.
+struct Slow {
+    poll: Poll,
+    entered: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Backend for Slow {
+    fn capabilities(&self) -> Capabilities {
+        self.poll.capabilities()
+    }
+
+    fn register(&mut self, source: BorrowedFd<'_>, token: Token, watch: Watch) -> io::Result<()> {
+        if token.to_bits() >> 32 != u64::from(u32::MAX) {
+            self.entered.send(()).unwrap();
+            self.go_on.recv().unwrap();
+        }
+        self.poll.register(source, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawFd, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.poll.modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawFd, token: Token, watch: Watch) -> io::Result<()> {
+        self.poll.unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.wait(events, timeout)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.poll.after_fork()
+    }
+}
+
+#[test]
+fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
+    let (entered, has_entered) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel();
+    let slow = Slow { poll: Poll::new().unwrap(), entered, go_on };
+    let mut selector = SharedSelector::with_backend(slow).unwrap();
+    let registrar = selector.registrar();
+    let (idle, mut theirs) = UnixStream::pair().unwrap();
+    let (other, _peer) = UnixStream::pair().unwrap();
+    let parked = registrar.register(idle, Interest::empty(), ()).unwrap();
+    let token = parked.token();
+    let waker = registrar.waker();
+    let mut mine = Some((parked, selector.registrar()));
+    thread::scope(|scope| {
+        let changer = scope.spawn(|| registrar.register(other, Interest::WRITE, ()));
+        has_entered.recv_timeout(LONG.unwrap()).unwrap();
+        // The other thread has locked what it changes, and in the child that stays so.
+        let fine = in_child(|| {
+            assert!(matches!(selector.select(NOW), Err(Error::Forked)));
+            let deadline = Some(Instant::now());
+            assert!(matches!(selector.select_until(deadline), Err(Error::Forked)));
+            assert!(matches!(selector.waker().wake(), Err(Error::Forked)));
+            assert!(matches!(registrar.waker().wake(), Err(Error::Forked)));
+            assert!(matches!(waker.wake(), Err(Error::Forked)));
+            assert!(matches!(registrar.modify(token, Interest::READ), Err(Error::Forked)));
+            assert_eq!(selector.len(), 1);
+            assert!(selector.get(token).is_some());
+            assert!(selector.descriptor().is_none());
+            let (source, registrar) = mine.take().unwrap();
+            assert!(matches!(source.modify(Interest::READ), Err(Error::Forked)));
+            let refused = registrar.register(&theirs, Interest::READ, ()).unwrap_err();
+            assert!(matches!(refused.error, Error::Forked));
+            drop((source, registrar));
+            // It is lost, which is said and does not take for ever.
+            assert!(matches!(selector.after_fork(), Err(Error::Forked)));
+            assert!(!format!("{selector:?}").is_empty());
+        });
+        assert!(fine);
+        let_go.send(()).unwrap();
+        let _other = changer.join().unwrap().unwrap();
+        let parked = &mine.as_ref().unwrap().0;
+        let_go.send(()).unwrap();
+        parked.modify(Interest::READ).unwrap();
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 2);
+    });
 }

@@ -28,6 +28,10 @@ pub(super) struct Core<T> {
     pub(super) desk: Desk<DynBackend>,
     /// Held while something changes, also during its system call, and never needed by a wait.
     changes: Mutex<Changes>,
+    /// How many sources are registered.
+    len: AtomicU32,
+    /// What users had when the selector was made.
+    first_waker: Waker,
     /// Slots on their way to the waiter, who makes them vacant.
     retired: Stack,
     /// And back.
@@ -45,7 +49,6 @@ struct Changes {
     sources: Vec<Option<Source>>,
     by_descriptor: DescriptorIndex,
     vacant: Vec<u32>,
-    len: usize,
     /// How many sources were unregistered.
     retired: usize,
     /// The number of the descriptor that the user has of the selector.
@@ -80,7 +83,6 @@ impl Changes {
         let index = token.slot() as usize;
         self.sources[index] = Some(Source { token, fd, keeper });
         self.by_descriptor.insert(fd, index);
-        self.len += 1;
         token
     }
 
@@ -105,6 +107,8 @@ impl<T> Core<T> {
             capabilities,
             generation: AtomicU32::new(fork::watch()),
             desk: Desk::new(backend),
+            len: AtomicU32::new(0),
+            first_waker: user_waker.clone(),
             changes: Mutex::new(Changes {
                 waker,
                 user_waker,
@@ -112,7 +116,6 @@ impl<T> Core<T> {
                 sources: Vec::new(),
                 by_descriptor: DescriptorIndex::default(),
                 vacant: Vec::new(),
-                len: 0,
                 retired: 0,
                 front: None,
                 closed: false,
@@ -136,7 +139,12 @@ impl<T> Core<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        lock(&self.changes).len
+        self.len.load(Ordering::Relaxed) as usize
+    }
+
+    fn insert(&self, changes: &mut Changes, token: Token, fd: RawSource, keeper: Keeper) -> Token {
+        self.len.fetch_add(1, Ordering::Relaxed);
+        changes.insert(token, fd, keeper)
     }
 
     /// Watches a source, under a new token.
@@ -163,13 +171,13 @@ impl<T> Core<T> {
         match self.start(&mut changes, fd, token, watch) {
             Ok(keeper) => {
                 slot.accept();
-                Ok(changes.insert(token, fd, keeper))
+                Ok(self.insert(&mut changes, token, fd, keeper))
             }
             Err(error) => {
                 let Some(data) = slot.take() else {
                     // A changer has reported what it then refused, and the waiter has the data.
                     slot.arm(Watch::new(Interest::empty(), watch.mode));
-                    return Ok(changes.insert(token, fd, Keeper::Nobody));
+                    return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
                 };
                 self.retire(&mut changes, index, slot);
                 Err((Error::os_or_own("register", fd, error), data))
@@ -309,7 +317,7 @@ impl<T> Core<T> {
         }
         changes.sources[token.slot() as usize] = None;
         changes.by_descriptor.remove(fd);
-        changes.len -= 1;
+        self.len.fetch_sub(1, Ordering::Relaxed);
         self.retire(&mut changes, token.slot(), slot);
     }
 
@@ -430,7 +438,11 @@ impl<T> Core<T> {
 
     /// What users wake the waiter with.
     pub(super) fn waker(&self) -> Waker {
-        lock(&self.changes).user_waker.clone()
+        match self.check_fork() {
+            Ok(()) => lock(&self.changes).user_waker.clone(),
+            // Inherited, it wakes nobody.
+            Err(_) => self.first_waker.clone(),
+        }
     }
 
     /// In a child of fork(2): makes everything as new, and watches every source again.
@@ -496,7 +508,6 @@ impl<T> Core<T> {
         let mut changes = lock(&self.changes);
         changes.closed = true;
         changes.changer = None;
-        changes.len = 0;
         drop(self.desk.close());
         drop(changes);
         // The data may hold handles, and these the core.

@@ -341,6 +341,9 @@ impl<T> SharedSelector<T> {
         events: &mut Events,
         deadline: Option<Instant>,
     ) -> Result<()> {
+        events.clear();
+        // Before the clock, which may be locked for ever.
+        self.core.check_fork()?;
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(self.core.now()));
         self.select_into(events, timeout)
     }
