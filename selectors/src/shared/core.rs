@@ -292,8 +292,7 @@ impl<T> Core<T> {
                 Ok(())
             }
             Err(error) => {
-                slot.restore(old);
-                if keeper != Keeper::Nobody && old.is_armed() {
+                if slot.restore(old) && keeper != Keeper::Nobody {
                     // What came meanwhile was dropped. If this fails, too, the file is gone.
                     let watch = old.watch();
                     let _ = self.change(&mut changes, fd, keeper, token, watch, watch);

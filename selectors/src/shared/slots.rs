@@ -183,10 +183,19 @@ impl<T> Slot<T> {
         State(self.state.swap(state.0, Ordering::AcqRel))
     }
 
-    /// Goes back to what [`arm`](Self::arm) returned, which the kernel is to be armed for anew:
-    /// an event may have been dropped meanwhile.
-    pub(super) fn restore(&self, state: State) {
-        self.state.store(state.0, Ordering::Release);
+    /// Goes back to what [`arm`](Self::arm) returned. Returns whether the source is armed then,
+    /// and the kernel to be armed for it anew: an event may have been dropped meanwhile.
+    pub(super) fn restore(&self, old: State) -> bool {
+        let mut now = self.state();
+        loop {
+            // What was reported meanwhile answers the old arming.
+            let fired = !now.is_armed() && old.mode() == Mode::OneShot;
+            let back = if fired { old.without(State::ARMED) } else { old };
+            match self.state.compare_exchange(now.0, back.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return back.is_armed(),
+                Err(other) => now = State(other),
+            }
+        }
     }
 
     /// Takes note that the kernel does not watch the source any more.
@@ -346,8 +355,24 @@ mod tests {
         assert_eq!(slot.settle(generation, Readiness::HANGUP), Settled::Dropped);
         let before = slot.arm(ONE_SHOT);
         assert_eq!(before.watch(), PARKED);
-        slot.restore(before);
+        assert!(slot.restore(before));
         assert_eq!(slot.state(), before);
+    }
+
+    #[test]
+    fn what_was_reported_before_a_refusal_is_not_armed_again() {
+        let slot = Slot::new();
+        let generation = slot.publish(ONE_SHOT, ());
+        let old = slot.arm(ONE_SHOT);
+        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert!(!slot.restore(old));
+        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Dropped);
+        let level = Slot::new();
+        let generation = level.publish(READ, ());
+        let old = level.arm(ONE_SHOT);
+        assert_eq!(level.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert!(level.restore(old));
+        assert_eq!(level.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
     }
 
     #[test]
