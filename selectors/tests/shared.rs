@@ -3,17 +3,18 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use selectors::backend::{Poll, Trigger};
 use selectors::{
-    BackendKind, DefaultSelector, Error, Events, Interest, Mode, Registrar, SharedSelector, Source,
-    Token,
+    Backend, BackendKind, Capabilities, DefaultSelector, Error, Events, Interest, Mode, Registrar,
+    SharedSelector, Source, Token, Watch,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -191,7 +192,7 @@ fn what_the_kernel_refuses_is_returned_to_the_caller() {
             let waker = selector.waker();
             let register = || {
                 // SAFETY: nothing is done with it but to register it, which is refused.
-                let closed = unsafe { std::os::fd::BorrowedFd::borrow_raw(1_000_000) };
+                let closed = unsafe { BorrowedFd::borrow_raw(1_000_000) };
                 let refused = [Interest::READ, Interest::empty()]
                     .map(|interest| registrar.register(closed, interest, 7).unwrap_err());
                 waker.wake().unwrap();
@@ -422,7 +423,7 @@ fn a_ghost_is_not_taken_for_another_source() {
         // Closed while registered: misuse, which takes a raw number.
         let number = ours.as_raw_fd();
         // SAFETY: it is closed below, and not used by this name afterwards.
-        let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
         let source = registrar.register(borrowed, Interest::READ, 1).unwrap();
         drop(ours);
         drop(source);
@@ -439,6 +440,82 @@ fn a_ghost_is_not_taken_for_another_source() {
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [second.token()], "{kind}");
         drop(copy);
     });
+}
+
+/// poll(2), which can be made deaf to wakes, and whose waits are counted.
+struct Deaf {
+    poll: Poll,
+    deaf: Arc<AtomicBool>,
+    waits: Arc<AtomicUsize>,
+}
+
+impl Backend for Deaf {
+    fn capabilities(&self) -> Capabilities {
+        self.poll.capabilities()
+    }
+
+    fn register(&mut self, source: BorrowedFd<'_>, token: Token, watch: Watch) -> io::Result<()> {
+        self.poll.register(source, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawFd, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.poll.modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawFd, token: Token, watch: Watch) -> io::Result<()> {
+        self.poll.unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.waits.fetch_add(1, Ordering::SeqCst);
+        self.poll.wait(events, timeout)
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let watch = Watch::new(Interest::READ, Mode::OneShot);
+        self.poll.register(ours.as_fd(), token, watch)?;
+        let deaf = Arc::clone(&self.deaf);
+        Ok(Some(Box::new(move || {
+            let _kept_open = &ours;
+            let refused = deaf.load(Ordering::SeqCst);
+            if refused { Err(io::ErrorKind::BrokenPipe.into()) } else { (&theirs).write_all(b"x") }
+        })))
+    }
+}
+
+#[test]
+fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
+    let (deaf, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let backend =
+        Deaf { poll: Poll::new().unwrap(), deaf: Arc::clone(&deaf), waits: Arc::clone(&waits) };
+    let mut selector = SharedSelector::with_backend(backend).unwrap();
+    let registrar = selector.registrar();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (other, mut peer) = UnixStream::pair().unwrap();
+    let other = registrar.register_with(other, Interest::READ, 2, Mode::OneShot).unwrap();
+    let source = registrar.register(&ours, Interest::READ, 1).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while waits.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            // The waiter has the backend, or is about to put it back and wait again.
+            deaf.store(true, Ordering::SeqCst);
+            drop(source);
+            peer.write_all(b"x").unwrap();
+        });
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [other.token()]);
+    });
+    theirs.write_all(b"x").unwrap();
+    let before = waits.load(Ordering::SeqCst);
+    assert!(selector.select(Some(Duration::from_millis(200))).unwrap().is_empty());
+    let calls = waits.load(Ordering::SeqCst) - before;
+    assert!(calls <= 10, "{calls} calls, for what was unregistered");
+    // What takes its place is watched.
+    deaf.store(false, Ordering::SeqCst);
+    let again = registrar.register(&ours, Interest::READ, 3).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [again.token()]);
 }
 
 #[test]
@@ -575,7 +652,7 @@ fn sources_can_be_of_different_types() {
 fn open_numbers() -> Vec<RawFd> {
     let open = |number: &RawFd| {
         // SAFETY: nothing is done with it but to ask whether it is open.
-        let number = unsafe { std::os::fd::BorrowedFd::borrow_raw(*number) };
+        let number = unsafe { BorrowedFd::borrow_raw(*number) };
         nix::fcntl::fcntl(number, nix::fcntl::FcntlArg::F_GETFD).is_ok()
     };
     (0..256).filter(open).collect()
@@ -628,7 +705,7 @@ fn descriptors_that_it_keeps_to_itself_are_refused() {
         let mut refused = 0;
         for fd in own {
             // SAFETY: nothing is done with it but to register it, which is refused.
-            let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+            let own = unsafe { BorrowedFd::borrow_raw(fd) };
             for interest in [Interest::READ, Interest::empty()] {
                 match registrar.register(own, interest, 2) {
                     Ok(source) => {
@@ -655,7 +732,7 @@ fn descriptors_that_it_keeps_to_itself_are_refused() {
         let file = File::open("/dev/null").unwrap();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         // SAFETY: it is closed below, and not used by this name afterwards.
-        let number = unsafe { std::os::fd::BorrowedFd::borrow_raw(ours.as_raw_fd()) };
+        let number = unsafe { BorrowedFd::borrow_raw(ours.as_raw_fd()) };
         let closed = registrar.register(number, Interest::READ, 2).unwrap();
         drop(ours);
         let file = registrar.register(file, Interest::READ, 1).unwrap();

@@ -40,8 +40,7 @@ pub(super) struct Core<T> {
 
 /// What is known of the sources by those who change them.
 struct Changes {
-    /// Brings the waiter back without ending its `select`.
-    waker: Waker,
+    access: Access,
     /// What users have.
     user_waker: Waker,
     changer: Option<Box<dyn Changer>>,
@@ -54,6 +53,14 @@ struct Changes {
     /// The number of the descriptor that the user has of the selector.
     front: Option<RawSource>,
     closed: bool,
+}
+
+/// What those who change something need to get at the backend.
+struct Access {
+    /// Brings the waiter back without ending its `select`.
+    waker: Waker,
+    /// What the backend still is to unregister, since the waiter could not be woken.
+    overdue: Vec<Registered>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +117,7 @@ impl<T> Core<T> {
             len: AtomicU32::new(0),
             first_waker: user_waker.clone(),
             changes: Mutex::new(Changes {
-                waker,
+                access: Access { waker, overdue: Vec::new() },
                 user_waker,
                 changer,
                 sources: Vec::new(),
@@ -199,7 +206,7 @@ impl<T> Core<T> {
         if let Some(token) = changes.token_of(fd) {
             return Err(Error::AlreadyRegistered { fd, token });
         }
-        if changes.front == Some(fd) || changes.waker.owns(fd) {
+        if changes.front == Some(fd) || changes.access.waker.owns(fd) {
             return Err(Error::own_descriptor(fd));
         }
         if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
@@ -235,9 +242,9 @@ impl<T> Core<T> {
         if watch.interest.is_empty() {
             return Ok(Keeper::Nobody);
         }
-        let Changes { changer, waker, .. } = changes;
+        let Changes { changer, access, .. } = changes;
         watch_raw(changer.as_deref_mut(), fd, token, watch, || {
-            self.with_backend(waker, |backend| {
+            self.with_backend(access, |backend| {
                 if backend.owns(fd) {
                     return Err(Error::own_descriptor(fd).into());
                 }
@@ -310,10 +317,14 @@ impl<T> Core<T> {
         let mut changes = lock(&self.changes);
         let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
         let Some(slot) = self.slots.get(token.slot()) else { return };
-        if keeper != Keeper::Nobody {
-            // An error would mean that it still is watched: a ghost, which the waiter gets rid of.
-            let _ = self.stop(&mut changes, fd, keeper, token, slot.state().watch());
+        let watch = slot.state().watch();
+        if keeper != Keeper::Nobody
+            && self.stop(&mut changes, fd, keeper, token, watch).is_err()
+            && keeper == Keeper::Backend
+        {
+            changes.access.overdue.push(Registered { fd, token, watch });
         }
+        // What the kernel still watches is a ghost, which the waiter gets rid of.
         changes.sources[token.slot() as usize] = None;
         changes.by_descriptor.remove(fd);
         self.len.fetch_sub(1, Ordering::Relaxed);
@@ -331,7 +342,8 @@ impl<T> Core<T> {
     ) -> io::Result<()> {
         match &mut changes.changer {
             Some(changer) if keeper == Keeper::Kernel => changer.modify(fd, token, old, new),
-            _ => self.with_backend(&changes.waker, |backend| backend.modify(fd, token, old, new)),
+            _ => self
+                .with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new)),
         }
     }
 
@@ -345,17 +357,24 @@ impl<T> Core<T> {
     ) -> io::Result<()> {
         match &mut changes.changer {
             Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
-            _ => self.with_backend(&changes.waker, |backend| backend.unregister(fd, token, watch)),
+            _ => self
+                .with_backend(&mut changes.access, |backend| backend.unregister(fd, token, watch)),
         }
     }
 
     /// Does something with the backend, between two of the waiter's calls.
     fn with_backend<R>(
         &self,
-        waker: &Waker,
+        Access { waker, overdue }: &mut Access,
         act: impl FnOnce(&mut DynBackend) -> io::Result<R>,
     ) -> io::Result<R> {
-        let done = self.desk.with(|| Ok(waker.wake()?), act)?;
+        let done = self.desk.with(
+            || Ok(waker.wake()?),
+            |backend| {
+                unregister_overdue(backend, overdue);
+                act(backend)
+            },
+        )?;
         done.unwrap_or_else(|| Err(Error::Closed.into()))
     }
 
@@ -365,7 +384,7 @@ impl<T> Core<T> {
         changes.retired += 1;
         if changes.retired % MANY_RETIRED == 0 {
             // If it fails, they are made vacant later.
-            let _ = changes.waker.wake();
+            let _ = changes.access.waker.wake();
         }
     }
 
@@ -395,7 +414,7 @@ impl<T> Core<T> {
         events: &mut Events,
     ) -> Result<(), usize> {
         let mut changes = lock(&self.changes);
-        let Changes { changer, sources, .. } = &mut *changes;
+        let Changes { changer, sources, access, .. } = &mut *changes;
         let mut calls = 0;
         let slots = &self.slots;
         let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
@@ -409,16 +428,24 @@ impl<T> Core<T> {
         let rebuilt = self.desk.with(
             || Ok(()),
             |backend| {
+                if unregister_overdue(backend, &mut access.overdue) {
+                    return Ok(None);
+                }
                 backend.rebuild(&mut armed, events)?;
                 // If that fails, everything goes through the backend.
-                Ok::<_, io::Error>(backend.changer().ok().flatten())
+                Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
             },
         );
         drop(armed);
-        let Ok(Some(Ok(new))) = rebuilt else { return Err(calls) };
-        *changer = new;
-        forget_fired(slots, sources);
-        Ok(())
+        match rebuilt {
+            Ok(Some(Ok(Some(new)))) => {
+                *changer = new;
+                forget_fired(slots, sources);
+                Ok(())
+            }
+            Ok(Some(Ok(None))) => Ok(()),
+            _ => Err(calls),
+        }
     }
 
     /// Whether a number is that of a source, for the waker's channel.
@@ -456,7 +483,7 @@ impl<T> Core<T> {
         }
         // Another thread of the parent had it, and will never give it back here.
         let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
-        let Changes { sources, changer, waker, user_waker, front, .. } = &mut *changes;
+        let Changes { sources, changer, access, user_waker, front, .. } = &mut *changes;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
             _ => Error::os("renew after fork", None, error),
@@ -467,7 +494,8 @@ impl<T> Core<T> {
             || Ok(()),
             |backend| -> Result<()> {
                 backend.after_fork().map_err(failed)?;
-                (*waker, *user_waker) = new_wakes(backend)?;
+                access.overdue.clear();
+                (access.waker, *user_waker) = new_wakes(backend)?;
                 *changer = backend.changer().map_err(failed)?;
                 forget_fired(&self.slots, sources);
                 for (index, source) in (0..).zip(sources) {
@@ -522,6 +550,16 @@ fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
             source.keeper = Keeper::Nobody;
         }
     }
+}
+
+/// Unregisters what could not be unregistered when it was to be. Returns whether there was any.
+fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -> bool {
+    let any = !overdue.is_empty();
+    for Registered { fd, token, watch } in overdue.drain(..) {
+        // If that fails as well, only rebuilding helps.
+        let _ = backend.unregister(fd, token, watch);
+    }
+    any
 }
 
 /// Has a source watched by the kernel alone, or else by the backend.
