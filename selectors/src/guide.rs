@@ -1,4 +1,4 @@
-//! A guide: how to write programs with this library, one page for each subject.
+//! How to write programs with this library, one page for each subject.
 //!
 //! Read [`first_loop`] and [`back_pressure`] first; the other pages can be read in any order.
 
