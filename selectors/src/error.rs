@@ -1,4 +1,4 @@
-//! Errors: what was refused, for which descriptor, and the errno where there was one.
+//! Errors: the refused operation, its descriptor, and the errno if there was one.
 
 use std::error;
 use std::fmt;
@@ -10,10 +10,10 @@ use crate::{Interest, Token};
 /// The result of an operation on a selector.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a selector refused.
+/// Why an operation on a selector failed.
 ///
-/// Turns into an [`io::Error`] with `?`: [`Error::Os`] into the error that the system returned,
-/// the others map to the matching [`ErrorKind`](io::ErrorKind).
+/// Converts to an [`io::Error`] with `?`: [`Error::Os`] to the error that the system returned, the
+/// others to one of the matching [`ErrorKind`](io::ErrorKind).
 ///
 /// # Examples
 ///
@@ -40,47 +40,46 @@ pub enum Error {
     #[doc(alias = "ValueError")]
     #[non_exhaustive]
     InvalidInterest {
-        /// The descriptor that it was meant for.
+        /// The descriptor of the source.
         fd: RawSource,
         /// The rejected interest.
         interest: Interest,
     },
-    /// The descriptor is registered already, through this or another file object. Python's
+    /// The descriptor is already registered, through this or another file object. Python's
     /// KeyError.
     #[doc(alias = "KeyError")]
     #[non_exhaustive]
     AlreadyRegistered {
         /// The descriptor.
         fd: RawSource,
-        /// The token under which it is registered.
+        /// The token of that registration.
         token: Token,
     },
-    /// No source has this token, or it was unregistered. Python's KeyError.
+    /// No source is registered under this token (any more). Python's KeyError.
     #[doc(alias = "KeyError")]
     #[non_exhaustive]
     NotRegistered {
         /// The unknown token.
         token: Token,
     },
-    /// The descriptor is higher than the backend can watch: select(2) on some systems.
+    /// The descriptor is higher than the backend can watch (select(2) on some systems).
     #[non_exhaustive]
     DescriptorOutOfRange {
         /// The descriptor.
         fd: RawSource,
-        /// The highest that the backend can watch.
+        /// The highest descriptor that the backend can watch.
         limit: RawSource,
     },
-    /// The backend, or this system, cannot do what was asked for.
+    /// The backend or this system does not support the request.
     #[non_exhaustive]
     Unsupported {
-        /// What that is.
+        /// The missing feature.
         feature: &'static str,
-        /// The descriptor that it was asked for, where it was asked for one.
+        /// The descriptor of the source, if the request concerns one.
         fd: Option<RawSource>,
     },
-    /// This process is a child of fork(2) and inherited the selector, which cannot be used before
-    /// [`Selector::after_fork`](crate::Selector::after_fork) was called. The parent's is not
-    /// affected.
+    /// This process inherited the selector through fork(2) and cannot use it before
+    /// [`Selector::after_fork`](crate::Selector::after_fork). The parent's selector is not affected.
     Forked,
     /// The [`SharedSelector`](crate::SharedSelector) was dropped.
     Closed,
@@ -88,9 +87,9 @@ pub enum Error {
     #[doc(alias = "OSError")]
     #[non_exhaustive]
     Os {
-        /// What was attempted.
+        /// The attempted operation.
         operation: &'static str,
-        /// The descriptor that it was attempted on, where it concerns one alone.
+        /// The descriptor of the source, if the operation concerns a single one.
         fd: Option<RawSource>,
         /// The error that the system returned.
         source: io::Error,
@@ -135,13 +134,15 @@ impl fmt::Display for Error {
                 write!(f, "descriptor {fd} is above {limit}, the highest this backend can watch")
             }
             Self::Unsupported { feature, fd: Some(fd) } => {
-                write!(f, "{feature} is not supported here (descriptor {fd})")
+                write!(f, "{feature} is not supported by this backend (descriptor {fd})")
             }
-            Self::Unsupported { feature, fd: None } => write!(f, "{feature} is not supported here"),
+            Self::Unsupported { feature, fd: None } => {
+                write!(f, "{feature} is not supported by this backend")
+            }
             Self::Forked => {
-                f.write_str("inherited by fork(2) from the parent process: call after_fork first")
+                f.write_str("the selector was inherited through fork(2): call after_fork first")
             }
-            Self::Closed => write!(f, "the selector is gone"),
+            Self::Closed => f.write_str("the selector was dropped"),
             Self::Os { operation, fd: Some(fd), source } => {
                 write!(f, "cannot {operation} descriptor {fd}: {source}")
             }
@@ -176,9 +177,9 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A refused registration: why, and the file object and the data that were to be registered.
+/// A refused registration: the error, and the file object and the data that were not registered.
 ///
-/// Turns into an [`Error`] or an [`io::Error`] with `?`, which drops them.
+/// Converts to an [`Error`] or an [`io::Error`] with `?`, which drops file object and data.
 ///
 /// # Examples
 ///
@@ -197,7 +198,7 @@ impl From<Error> for io::Error {
 /// # }
 /// ```
 pub struct RegisterError<F, T> {
-    /// Why it was refused.
+    /// Why the registration was refused.
     pub error: Error,
     /// The file object, unchanged.
     pub fileobj: F,
@@ -244,7 +245,7 @@ mod tests {
         let token = Token::new(3, 1);
         let bad = Interest::from_bits_retain(0x80);
         for (error, message) in [
-            (Error::Forked, "inherited by fork(2) from the parent process: call after_fork first"),
+            (Error::Forked, "the selector was inherited through fork(2): call after_fork first"),
             (
                 Error::InvalidInterest { fd: 7, interest: bad },
                 "unknown bits in interest 0x80 for descriptor 7",
@@ -260,7 +261,7 @@ mod tests {
             ),
             (
                 Error::Unsupported { feature: "edge-triggered mode", fd: Some(7) },
-                "edge-triggered mode is not supported here (descriptor 7)",
+                "edge-triggered mode is not supported by this backend (descriptor 7)",
             ),
             (
                 Error::os(
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_errno_survives_the_turn_into_io_error() {
+    fn the_errno_survives_the_conversion_to_io_error() {
         let refused = RegisterError {
             error: Error::os("register", 7 as RawSource, io::Error::from_raw_os_error(9)),
             fileobj: (),

@@ -15,17 +15,17 @@ bitflags! {
     /// At least one of READ, WRITE and PRIORITY is set in every event, and never one outside the
     /// registered interest. An error or a hang-up sets each of READ and WRITE in the interest
     /// (PRIORITY if it has neither), so the code that reads or writes sees it as well; the
-    /// remaining three flags are additional hints.
+    /// other three flags are hints.
     ///
     /// # Portability
     ///
-    /// The hints are reported where the backend can see them, and only when they are true:
-    /// [`Capabilities`](crate::Capabilities) declares which. Portable code finds end-of-file
-    /// by reading and errors by the call that fails.
+    /// A hint is reported only if the backend supports it, which
+    /// [`Capabilities`](crate::Capabilities) declares, and only when it is true. Portable code
+    /// detects end-of-file by reading and errors by the call that fails.
     ///
     /// # Implementation notes
     ///
-    /// The bits are those of poll(2) and epoll(7) on Linux, which saves translating them there.
+    /// The bits have the values of poll(2) and epoll(7) on Linux, where they need no translation.
     ///
     /// # Examples
     ///
@@ -46,43 +46,44 @@ bitflags! {
         /// A write would not block: space in the buffer, a finished connect or an error.
         #[doc(alias = "EVENT_WRITE")]
         const WRITE = Interest::WRITE.bits() as u32;
-        /// Hint: the descriptor has an error pending, such as a reset or refused connection.
+        /// Hint: an error is pending on the descriptor, such as a reset or refused connection.
         #[doc(alias("POLLERR", "EPOLLERR"))]
         const ERROR = 0x08;
         /// Hint: both directions are shut down.
         #[doc(alias("POLLHUP", "EPOLLHUP"))]
         const HANGUP = 0x10;
-        /// Hint: the peer will send no more.
+        /// Hint: the peer has shut down its writing side.
         #[doc(alias("POLLRDHUP", "EPOLLRDHUP", "EV_EOF"))]
         const READ_CLOSED = 0x2000;
     }
 }
 
 impl Readiness {
-    const ASKABLE: Self = Self::READ.union(Self::WRITE).union(Self::PRIORITY);
+    /// The flags that an interest can contain.
+    const REQUESTABLE: Self = Self::READ.union(Self::WRITE).union(Self::PRIORITY);
     const HINTS: Self = Self::ERROR.union(Self::HANGUP).union(Self::READ_CLOSED);
 
-    /// What of this raw readiness a source that is watched for `interest` is reported with. An
-    /// empty one is not reported.
+    /// Masks raw readiness by the interest of its source. If nothing remains, the source is not
+    /// reported.
     #[inline]
     pub(crate) const fn masked_by(self, interest: Interest) -> Self {
-        let asked = Self::from_bits_retain(interest.bits() as u32);
-        if self.intersects(Self::HINTS) { self.with_hints(asked) } else { self.intersection(asked) }
+        let mask = Self::from_bits_retain(interest.bits() as u32);
+        if self.intersects(Self::HINTS) { self.with_hints(mask) } else { self.intersection(mask) }
     }
 
-    /// The same, where there is a hint.
+    /// [`masked_by`](Self::masked_by) for raw readiness with a hint.
     #[cold]
-    const fn with_hints(self, asked: Self) -> Self {
+    const fn with_hints(self, mask: Self) -> Self {
         let directions = if !self.intersects(Self::ERROR.union(Self::HANGUP)) {
-            // An end-of-file is there to be read.
-            self.union(Self::READ).intersection(asked)
-        } else if asked.intersects(Self::READ.union(Self::WRITE)) {
-            // No waiter may sleep through an error, whatever it waits for.
-            self.union(Self::READ).union(Self::WRITE).intersection(asked)
+            // End-of-file is read readiness.
+            self.union(Self::READ).intersection(mask)
+        } else if mask.intersects(Self::READ.union(Self::WRITE)) {
+            // An error ends the wait whatever the interest is.
+            self.union(Self::READ).union(Self::WRITE).intersection(mask)
         } else {
             Self::PRIORITY
         };
-        let directions = directions.intersection(Self::ASKABLE);
+        let directions = directions.intersection(Self::REQUESTABLE);
         if directions.is_empty() {
             directions
         } else {
@@ -91,7 +92,7 @@ impl Readiness {
     }
 }
 
-/// Ready for all that was asked for, and no hints.
+/// The readiness of a source that is ready for all of `interest`, without hints.
 ///
 /// # Examples
 ///
@@ -106,11 +107,12 @@ impl From<Interest> for Readiness {
     }
 }
 
-/// One source that is ready: its token and what for.
+/// A ready source: its token and its readiness.
 ///
 /// # Implementation notes
 ///
-/// On Linux and Android an event is what epoll_wait(2) writes, so that it is not copied.
+/// On Linux and Android an event has the layout of `struct epoll_event`: epoll_wait(2) writes
+/// directly into the list of [`Events`].
 ///
 /// # Examples
 ///
@@ -135,7 +137,7 @@ impl From<Interest> for Readiness {
 pub struct Event(Record);
 
 impl Event {
-    /// An event as a backend reports it: raw readiness, not masked by the interest.
+    /// Creates an event as a backend reports it, with raw readiness not masked by the interest.
     ///
     /// # Examples
     ///
@@ -151,28 +153,28 @@ impl Event {
         Self(Record::new(token, readiness))
     }
 
-    /// Which source it is.
+    /// The token of the ready source.
     #[must_use]
     #[inline]
     pub const fn token(&self) -> Token {
         self.0.token()
     }
 
-    /// What it is ready for.
+    /// What the source is ready for.
     #[must_use]
     #[inline]
     pub const fn readiness(&self) -> Readiness {
         self.0.readiness()
     }
 
-    /// Whether READ is among its readiness.
+    /// Returns true if the readiness contains READ.
     #[must_use]
     #[inline]
     pub const fn is_readable(&self) -> bool {
         self.readiness().contains(Readiness::READ)
     }
 
-    /// Whether WRITE is among its readiness.
+    /// Returns true if the readiness contains WRITE.
     #[must_use]
     #[inline]
     pub const fn is_writable(&self) -> bool {
@@ -203,14 +205,14 @@ impl fmt::Debug for Event {
     }
 }
 
-/// The sources that one `select` found ready, at most one event for each.
+/// The events of one `select`, at most one for each source.
 ///
-/// [`select`](crate::Selector::select) makes a new one;
-/// [`select_into`](crate::Selector::select_into) fills yours, replacing what it held, and
-/// allocates nothing once it has grown to the size of the busiest wait.
+/// [`select`](crate::Selector::select) returns a new list.
+/// [`select_into`](crate::Selector::select_into) replaces the contents of an existing one, and
+/// stops allocating once the list has grown to the size of the largest wait.
 ///
-/// An empty list means that the timeout passed, unless [`woken`](Self::woken) or
-/// [`interrupted`](Self::interrupted) says otherwise.
+/// An empty list means that the timeout has expired, unless [`woken`](Self::woken) or
+/// [`interrupted`](Self::interrupted) returns true.
 ///
 /// # Examples
 ///
@@ -238,7 +240,7 @@ pub struct Events {
     pub(crate) flags: Flags,
 }
 
-/// What a list of events has beside its events.
+/// What a wait reports besides events.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags(u8);
 
@@ -248,22 +250,22 @@ bitflags! {
         const WOKEN = 1;
         /// A signal ended the wait.
         const INTERRUPTED = 2;
-        /// A source may be in the list more than once.
+        /// The list may contain several events of one source.
         const REPEATS = 4;
     }
 }
 
 impl Events {
-    /// How many events a wait makes room for at least.
+    /// The least capacity that a wait starts with.
     pub(crate) const LEAST_ROOM: usize = 64;
 
-    /// An empty list.
+    /// Creates an empty list.
     #[must_use]
     pub const fn new() -> Self {
         Self { list: Vec::new(), flags: Flags::empty() }
     }
 
-    /// An empty list with room for `capacity` events. It grows beyond that when it must.
+    /// Creates an empty list with room for `capacity` events. It grows as needed.
     ///
     /// # Examples
     ///
@@ -277,7 +279,7 @@ impl Events {
         Self { list: Vec::with_capacity(capacity), ..Self::new() }
     }
 
-    /// How many sources are ready.
+    /// The number of events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
@@ -289,31 +291,31 @@ impl Events {
         self.list.is_empty()
     }
 
-    /// The events in the order in which the backend found them.
+    /// Iterates over the events in the order in which the backend reported them.
     pub fn iter(&self) -> std::slice::Iter<'_, Event> {
         self.list.iter()
     }
 
-    /// Whether a [`Waker`](crate::Waker) ended the wait (sources may be ready as well).
+    /// Returns true if a [`Waker`](crate::Waker) ended the wait. There may be events as well.
     #[must_use]
     pub const fn woken(&self) -> bool {
         self.flags.contains(Flags::WOKEN)
     }
 
-    /// Whether a signal ended the wait, which it does only on request:
+    /// Returns true if a signal ended the wait, which it does only after
     /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
     #[must_use]
     pub const fn interrupted(&self) -> bool {
         self.flags.contains(Flags::INTERRUPTED)
     }
 
-    /// Whether there is a reason for a wait to end.
+    /// Returns true if there is an event, a wake or an interruption.
     #[inline]
     pub(crate) fn has_events(&self) -> bool {
         !self.list.is_empty() || !self.flags.is_empty()
     }
 
-    /// Appends an event. For backends: what was there stays.
+    /// Appends an event. For backends.
     ///
     /// # Examples
     ///
@@ -346,7 +348,7 @@ impl Events {
         self.flags = Flags::empty();
     }
 
-    /// How many events there is room for without allocating.
+    /// The number of events that fit without allocating.
     ///
     /// # Examples
     ///
@@ -360,7 +362,7 @@ impl Events {
         self.list.capacity()
     }
 
-    /// Makes room for at least `additional` more events.
+    /// Reserves capacity for at least `additional` more events.
     ///
     /// # Examples
     ///
@@ -375,11 +377,11 @@ impl Events {
         self.list.reserve(additional);
     }
 
-    /// For backends: says that a source may be in the list more than once. The selector then
-    /// merges its events into one.
+    /// Marks the list as possibly containing several events of one source, which the selector then
+    /// merges. For backends.
     ///
-    /// A kernel that fills a list of limited length is asked again for the rest, and then
-    /// reports level-triggered sources again. Backends that do so in every wait declare
+    /// A backend that waits again because the kernel has filled its buffer gets level-triggered
+    /// sources again, and calls this. A backend for which every wait may repeat sources declares
     /// [`separate_directions`](crate::Capabilities::separate_directions) instead.
     ///
     /// # Examples
@@ -449,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_masked_by_is_masked() {
+    fn readiness_outside_the_interest_is_masked() {
         let all = Readiness::READ | Readiness::WRITE | Readiness::PRIORITY;
         assert_eq!(masked(all, Interest::READ), Readiness::READ);
         assert_eq!(masked(all, Interest::PRIORITY), Readiness::PRIORITY);
@@ -465,7 +467,7 @@ mod tests {
             assert_eq!(
                 masked(bad, Interest::all()),
                 bad | Readiness::READ | Readiness::WRITE,
-                "PRIORITY is only invented where nothing else was asked for"
+                "PRIORITY is added only to an interest in nothing else"
             );
             assert_eq!(masked(bad, Interest::PRIORITY), bad | Readiness::PRIORITY);
         }

@@ -1,4 +1,4 @@
-//! What a source is watched for: interest and trigger mode.
+//! Interest and trigger mode of a source.
 
 use bitflags::bitflags;
 
@@ -6,9 +6,9 @@ bitflags! {
     /// What a source is watched for: any union of READ, WRITE and PRIORITY.
     ///
     /// The counterpart of Python's `EVENT_READ | EVENT_WRITE`. An empty interest *parks* a source:
-    /// it stays registered, and nothing of it is reported, hang-ups and errors included, until its
-    /// interest is modified. Unknown bits are refused
-    /// ([`Error::InvalidInterest`](crate::Error::InvalidInterest)).
+    /// it stays registered but is not reported, not even for a hang-up or an error, until its
+    /// interest is modified. An interest with unknown bits is refused with
+    /// [`Error::InvalidInterest`](crate::Error::InvalidInterest).
     ///
     /// # Examples
     ///
@@ -25,7 +25,7 @@ bitflags! {
         /// A read would not block: data, end-of-file, a pending connection or an error.
         #[doc(alias("EVENT_READ", "POLLIN", "EPOLLIN", "EVFILT_READ"))]
         const READ = 0x01;
-        /// Urgent data, such as TCP's out-of-band byte: POLLPRI of poll(2). A capability:
+        /// Urgent data, such as TCP's out-of-band byte: POLLPRI of poll(2). Only on backends with
         /// [`Capabilities::priority`](crate::Capabilities::priority).
         #[doc(alias("POLLPRI", "EPOLLPRI", "exceptfds"))]
         const PRIORITY = 0x02;
@@ -36,8 +36,8 @@ bitflags! {
 }
 
 impl Interest {
-    /// This interest if `wanted`, otherwise none: to compute in one expression what a source is to be
-    /// watched for.
+    /// Returns this interest if `wanted`, otherwise an empty one, so that the interest of a source
+    /// can be computed in one expression.
     ///
     /// # Examples
     ///
@@ -57,15 +57,15 @@ impl Interest {
         if wanted { self } else { Self::empty() }
     }
 
-    /// Whether every bit has a name.
+    /// Returns true if there are no unknown bits.
     pub(crate) const fn is_valid(self) -> bool {
         Self::all().contains(self)
     }
 }
 
-/// How often a source that stays ready is reported.
+/// How often a source is reported while it stays ready.
 ///
-/// Every source has a mode of its own, and all of them mix freely in one selector.
+/// The mode belongs to the source. Sources of different modes can be in one selector.
 ///
 /// # Portability
 ///
@@ -92,7 +92,7 @@ impl Interest {
 /// drop(theirs);
 /// assert_eq!(selector.select(None)?.len(), 1);
 /// assert_eq!(selector.select(Some(Duration::ZERO))?.len(), 0);
-/// selector.modify(token, Interest::READ)?; // arms it again
+/// selector.modify(token, Interest::READ)?; // rearms it
 /// assert_eq!(selector.select(None)?.len(), 1);
 /// # Ok(())
 /// # }
@@ -100,26 +100,27 @@ impl Interest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Reported by every `select` for as long as it is ready.
+    /// Reported by every `select` while it is ready.
     #[default]
     #[doc(alias = "level-triggered")]
     Level,
-    /// Reported once, then silent (hang-up and error too) until the next `modify`, which may
-    /// be to the same interest.
+    /// Reported once, then not again, not even for a hang-up or an error, until it is rearmed:
+    /// [`rearm`](crate::Selector::rearm), or [`modify`](crate::Selector::modify) to any interest.
     #[doc(alias("EPOLLONESHOT", "EV_ONESHOT"))]
     OneShot,
-    /// Reported once for each new readiness: again when more data arrives, and again after a
-    /// `modify` that changes something. Read and write until `WouldBlock`, or it stays silent.
+    /// Reported once for each change to ready: again when more data arrives, and after a `modify`
+    /// that changes something. Read and write until `WouldBlock`, or call
+    /// [`rearm`](crate::Selector::rearm); otherwise the source may not be reported again.
     #[doc(alias("edge-triggered", "EPOLLET", "EV_CLEAR"))]
     Edge,
-    /// Level-triggered with exclusive wake-up: of several selectors that wait for one
-    /// listener, at least one wakes, and mostly not all. Goes with READ and WRITE, not with
-    /// PRIORITY, and without the hint READ_CLOSED: epoll_ctl(2).
+    /// Level-triggered with exclusive wake-up: of several selectors that wait for one listener at
+    /// least one wakes, usually not all. Cannot be combined with PRIORITY, and does not report the
+    /// hint READ_CLOSED: see epoll_ctl(2).
     #[doc(alias = "EPOLLEXCLUSIVE")]
     Exclusive,
 }
 
-/// What a source is watched for, and how: what a [`Backend`](crate::Backend) is given.
+/// Interest and mode of a source, as a [`Backend`](crate::Backend) receives them.
 ///
 /// # Examples
 ///
@@ -131,14 +132,14 @@ pub enum Mode {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Watch {
-    /// What is asked for: never empty, never with unknown bits.
+    /// What the source is watched for: never empty, never with unknown bits.
     pub interest: Interest,
-    /// How often it is reported: never one that the backend does not declare.
+    /// How often it is reported: never a mode that the backend does not declare.
     pub mode: Mode,
 }
 
 impl Watch {
-    /// `interest`, reported as `mode` says.
+    /// Combines an interest and a mode.
     ///
     /// # Examples
     ///

@@ -3,8 +3,8 @@
 use crate::backend::RawSource;
 use crate::{Interest, Mode};
 
-/// What is registered under a token, with the names of Python's `SelectorKey`: see
-/// [`Selector::get`](crate::Selector::get).
+/// A registered source: its file object, descriptor, interest, mode and data. Returned by
+/// [`Selector::get`](crate::Selector::get). The fields have the names of Python's `SelectorKey`.
 ///
 /// # Examples
 ///
@@ -47,13 +47,13 @@ impl<F, T> Clone for SelectorKey<'_, F, T> {
 
 impl<F, T> Copy for SelectorKey<'_, F, T> {}
 
-/// As [`SelectorKey`], with mutable access to the file object and the data: see
+/// A [`SelectorKey`] with mutable access to the file object and the data. Returned by
 /// [`Selector::get_mut`](crate::Selector::get_mut).
 ///
 /// Python's `modify(fileobj, events, data)` changes the data; here it is changed in place.
-/// The file object is mutable because some types read and write through `&mut`, such
-/// as a child process' pipes. To replace it by one with another descriptor, unregister it
-/// first: what is watched is the descriptor that was registered.
+/// The file object is mutable because some types, such as the pipes of a child process, read and
+/// write through `&mut`. The selector watches the descriptor that was registered: to replace the
+/// file object by one with another descriptor, unregister it first.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! The selector: register, modify, unregister, select, get.
+//! The selector: register, modify, unregister, select, look up.
 
 use std::io;
 use std::mem;
@@ -22,17 +22,20 @@ use crate::{
 
 /// Waits for readiness on many sources and owns them while they are registered.
 ///
-/// `F` is the file object that is watched, `T` the data that goes with it, `B` the backend. The
-/// aliases name the backend: [`DefaultSelector`](crate::DefaultSelector), `EpollSelector`,
-/// `KqueueSelector`, `DevpollSelector`, `PollSelector`, [`SelectSelector`](crate::SelectSelector),
-/// [`AnySelector`](crate::AnySelector). Code that serves them all is generic over `B: Backend`,
-/// the counterpart of Python's `BaseSelector`.
+/// Construct one with `DefaultSelector::new()`, which uses the best backend of the platform. The
+/// other aliases name a backend: `EpollSelector`, `KqueueSelector`, `DevpollSelector`,
+/// `PollSelector`, [`SelectSelector`](crate::SelectSelector), and
+/// [`AnySelector`](crate::AnySelector), which chooses one at run time.
+///
+/// A *source* is a *file object* of type `F` (a type with a descriptor) with *data* of type `T`. `B` is
+/// the backend; code for all of them is generic over `B: Backend`, the counterpart of Python's
+/// `BaseSelector`.
 ///
 /// Since the selector owns each file object from [`register`](Self::register) to
 /// [`unregister`](Self::unregister), a watched descriptor cannot be closed by accident. `F` can
-/// be anything with a descriptor (`AsFd`; on Windows `AsSocket`): a `TcpStream`, an `OwnedFd`,
-/// an enum of your own, `Box<dyn AsFd>`, `Arc<TcpStream>`, `&TcpStream`, `BorrowedFd`. What is
-/// borrowed cannot be dropped while it is registered:
+/// be any type that implements `AsFd` (on Windows `AsSocket`): a `TcpStream`, an `OwnedFd`, an enum of
+/// your own, `Box<dyn AsFd>`, `Arc<TcpStream>`, `&TcpStream`, `BorrowedFd`. A borrowed file object
+/// cannot be dropped while it is registered:
 ///
 /// ```compile_fail,E0505
 /// use selectors::{DefaultSelector, Interest};
@@ -50,31 +53,30 @@ use crate::{
 ///
 /// # Portability
 ///
-/// | system | `DefaultSelector` | beside it |
+/// | system | `DefaultSelector` | other backends |
 /// |---|---|---|
 /// | Linux, Android | epoll(7) | poll(2), select(2) |
 /// | FreeBSD, NetBSD, OpenBSD, DragonFly, macOS, iOS | kqueue(2) | poll(2), select(2) |
 /// | illumos, Solaris | /dev/poll, poll(4D) | poll(2), select(3C) |
-/// | Windows, for sockets | Winsock's select | |
+/// | Windows (sockets only) | Winsock's select | |
 ///
 /// On Windows `F` is any `AsSocket` type; the standard library does not implement `AsSocket` for
-/// `Box<dyn AsSocket>`. Descriptors are the numbers of sockets, and there are no signals.
+/// `Box<dyn AsSocket>`. Descriptors are socket handles, and there are no signals.
 ///
 /// # After fork(2)
 ///
-/// A child of fork(2) cannot use a selector that it inherited: every call returns
-/// [`Error::Forked`], and dropping or [closing](Self::close) it there changes nothing that the
-/// parent sees. [`after_fork`](Self::after_fork) gives the child's copy a kernel object of its own.
-/// Forks are noticed by a handler of pthread_atfork(3), which a raw clone(2) does not run.
+/// A child of fork(2) cannot use an inherited selector: every call returns [`Error::Forked`], and
+/// dropping or [closing](Self::close) it does not affect the parent.
+/// [`after_fork`](Self::after_fork) creates a kernel object for the child. The library detects forks
+/// through pthread_atfork(3), whose handlers a raw clone(2) does not run.
 ///
 /// # Implementation notes
 ///
-/// One system call for each `select`. With a timeout, where the cost of a wait does not grow with
-/// idle sources, a non-blocking wait is tried first, so that one that need not block arms no timer,
-/// and one that blocks costs two calls. None for a `modify` that changes nothing. Looking a token up
-/// is an index into a slab.
-/// [`select_into`](Self::select_into), [`modify`](Self::modify) and
-/// [`unregister`](Self::unregister) allocate nothing.
+/// `select` makes one system call. With a timeout, on backends whose waits do not slow down with idle
+/// sources, it first polls without blocking, so that a wait that need not block arms no timer; one
+/// that blocks makes two calls. A `modify` that changes nothing makes none. Looking up a token is an
+/// index into a slab. [`select_into`](Self::select_into), [`modify`](Self::modify) and
+/// [`unregister`](Self::unregister) do not allocate.
 ///
 /// # Examples
 ///
@@ -102,7 +104,7 @@ use crate::{
 #[derive(Debug)]
 #[doc(alias("BaseSelector", "Poll", "Poller"))]
 pub struct Selector<F, T = (), B = DefaultBackend> {
-    // Dropped first: the kernel forgets all sources at once before they are closed one by one.
+    // Dropped first, so that the kernel releases all sources at once before they are closed.
     backend: B,
     capabilities: Capabilities,
     registry: Registry<F, T>,
@@ -111,17 +113,17 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     wake: Option<Wake>,
     interruptible: bool,
     spin: Spin,
-    /// Whether a wait without a timeout tries one that does not block first.
+    /// Whether a wait without a timeout polls first without blocking.
     looks_before_ever: bool,
     /// Whether a wait with a timeout does.
     looks_before_timeout: bool,
-    /// The generation of the process that it belongs to: see [`fork::generation`].
+    /// The generation of the process that the selector belongs to: see [`fork::generation`].
     generation: u32,
     ghosts: Ghosts,
 }
 
 impl<F, T, B: Backend> Selector<F, T, B> {
-    /// A selector over a backend of your own, or one made by hand.
+    /// Creates a selector over an existing backend, for example one of your own.
     ///
     /// # Examples
     ///
@@ -159,28 +161,27 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(Self::with_backend(backend))
     }
 
-    /// Whether this process may use the selector.
+    /// Fails in a forked child that has not called `after_fork`.
     #[inline]
     pub(crate) fn check_fork(&self) -> Result<()> {
         if fork::is_ours(self.generation) { Ok(()) } else { Err(Error::Forked) }
     }
 
-    /// Watches `fileobj` for `interest`, level-triggered, and owns it and `data` until it is
-    /// unregistered. Python's `register(fileobj, events, data)`.
+    /// Registers `fileobj` with `interest`, level-triggered. The selector owns it and `data` until it
+    /// is unregistered. Python's `register(fileobj, events, data)`.
     ///
-    /// The token identifies the source from now on. With an empty interest the source is
-    /// registered and not watched, until [`modify`](Self::modify) gives it another one: it is
-    /// *parked*.
+    /// The returned token identifies the source. With an empty interest the source is *parked*:
+    /// registered but not watched, until [`modify`](Self::modify) gives it another interest.
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with the file object and the data in it, and as its reason
+    /// A [`RegisterError`], which contains the file object and the data, and one of
     /// [`Error::InvalidInterest`], [`Error::AlreadyRegistered`] (also through another file
     /// object with the same descriptor), [`Error::Unsupported`],
-    /// [`Error::DescriptorOutOfRange`], [`Error::Forked`], or [`Error::Os`]: EBADF for a
-    /// descriptor that is not open or was opened with `O_PATH` (on Windows WSAENOTSOCK for what is
-    /// no socket), ENOSPC where Linux's `fs.epoll.max_user_watches` is exhausted, and whatever
-    /// else the kernel returns. Nothing has changed then.
+    /// [`Error::DescriptorOutOfRange`], [`Error::Forked`], and [`Error::Os`]: EBADF for a
+    /// descriptor that is not open or was opened with `O_PATH` (on Windows WSAENOTSOCK for one that is
+    /// not a socket), ENOSPC if Linux's `fs.epoll.max_user_watches` is exhausted, or another error of
+    /// the kernel. The selector is then unchanged.
     ///
     /// # Examples
     ///
@@ -209,12 +210,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.register_with(fileobj, interest, data, Mode::Level)
     }
 
-    /// As [`register`](Self::register), in a [`Mode`] of your choice.
+    /// Registers a source in a given [`Mode`]; otherwise as [`register`](Self::register).
     ///
     /// # Errors
     ///
-    /// Those of [`register`](Self::register); [`Error::Unsupported`] where the backend does not
-    /// have the mode.
+    /// Those of [`register`](Self::register); [`Error::Unsupported`] if the backend does not support
+    /// the mode.
     ///
     /// # Examples
     ///
@@ -242,7 +243,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     {
         let watch = Watch::new(interest, mode);
         let token = self.registry.next_token();
-        // Asked once: an odd file object might change its answer.
+        // Called once: an odd file object might return another descriptor the next time.
         let source = backend::source(&fileobj);
         let fd = backend::raw(source);
         match self.watch(source, fd, token, watch) {
@@ -254,7 +255,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
     }
 
-    /// Makes the backend watch `source`, whose number is `fd`.
+    /// Checks `source`, whose number is `fd`, and registers it with the backend.
     fn watch(
         &mut self,
         source: BorrowedSource<'_>,
@@ -278,7 +279,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             return Err(Error::DescriptorOutOfRange { fd, limit });
         }
         if watch.interest.is_empty() {
-            // A parked source is not the backend's, but what could never be watched is no source.
+            // The backend does not see a parked source, so check here whether it could be watched.
             return check_open(source).map_err(failed);
         }
         self.backend.register(source, token, watch).map_err(failed)
@@ -287,16 +288,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Changes the interest of a registered source; takes effect at the next `select`. Python's
     /// `modify(fileobj, events)`; the data is changed through [`get_mut`](Self::get_mut).
     ///
-    /// A no-op if the interest is unchanged, except that it re-arms a fired one-shot source. An
-    /// empty interest parks the source: nothing of it is reported, hang-ups and errors included,
-    /// until the next `modify`. That is how a program that cannot take more for a while stops
-    /// reading.
+    /// A no-op if the interest is unchanged, except that it rearms a fired one-shot source. An
+    /// empty interest parks the source: it is not reported, not even for a hang-up or an error, until
+    /// the next `modify`. Use this to stop reading for a while.
     ///
     /// # Errors
     ///
-    /// [`Error::NotRegistered`], [`Error::InvalidInterest`], [`Error::Unsupported`], or
-    /// [`Error::Os`] with what the kernel returned, or [`Error::Forked`]. The source is then
-    /// watched as before.
+    /// [`Error::NotRegistered`], [`Error::InvalidInterest`], [`Error::Unsupported`],
+    /// [`Error::Forked`], or [`Error::Os`] with the error of the kernel. The source is then watched as
+    /// before.
     ///
     /// # Examples
     ///
@@ -317,12 +317,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.change(token, interest, None)
     }
 
-    /// As [`modify`](Self::modify), changing the [`Mode`] too.
+    /// Changes interest and [`Mode`]; otherwise as [`modify`](Self::modify).
     ///
     /// # Errors
     ///
-    /// Those of [`modify`](Self::modify); [`Error::Unsupported`] where the backend does not
-    /// have the mode.
+    /// Those of [`modify`](Self::modify); [`Error::Unsupported`] if the backend does not support the
+    /// mode.
     ///
     /// # Examples
     ///
@@ -343,9 +343,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.change(token, interest, Some(mode))
     }
 
-    /// Asks for a source to be reported again if it is still ready, without changing what it is
-    /// watched for: an edge-triggered one, and a one-shot one that has fired. Of others it changes
-    /// nothing.
+    /// Rearms an edge-triggered source, or a one-shot source that has fired: the next `select` reports
+    /// it if it is still ready. The interest does not change. A no-op for other sources.
     ///
     /// # Errors
     ///
@@ -380,7 +379,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
                 rearmed.map_err(|error| Error::os("modify", fd, error))
             }
             (State::Fired, _) => self.modify(token, watch.interest),
-            // Not parked: what has fired before the backend got a new kernel object.
+            // Not parked: a one-shot source that fired before the kernel object was recreated.
             (State::Unwatched, _) if !watch.interest.is_empty() => {
                 self.modify(token, watch.interest)
             }
@@ -388,7 +387,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
     }
 
-    /// Watches a source for this interest, in its mode unless another one is given.
+    /// Changes the interest, and the mode if one is given.
     #[expect(clippy::inline_always, reason = "whether there is a mode is known at every call")]
     #[inline(always)]
     fn change(&mut self, token: Token, interest: Interest, mode: Option<Mode>) -> Result<()> {
@@ -411,15 +410,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Stops watching a source and gives its file object and data back. Python's
-    /// `unregister(fileobj)`.
+    /// Unregisters a source and returns its file object and data. Python's `unregister(fileobj)`.
     ///
-    /// Events of it that a `select` has already returned resolve to no key from now on.
+    /// If a `select` has already returned an event of the source, its token no longer finds a key.
     ///
     /// # Errors
     ///
     /// [`Error::NotRegistered`], also for a token that was unregistered before; [`Error::Forked`].
-    /// [`Error::Os`] if the kernel refuses, which is not known to happen. The source then stays
+    /// [`Error::Os`] if the kernel refuses, which is not known to happen; the source then stays
     /// registered.
     ///
     /// # Examples
@@ -448,21 +446,21 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(self.registry.remove(token))
     }
 
-    /// Waits until a source is ready or the timeout has passed, and returns a new list of what
-    /// is ready. Python's `select(timeout)`.
+    /// Waits until a source is ready or the timeout expires, and returns a new list of events.
+    /// Python's `select(timeout)`.
     ///
-    /// `None` waits without limit and `Duration::ZERO` not at all. With no source registered
-    /// the timeout holds all the same. Blocks the calling thread only. Every source that is ready
-    /// is reported, however many they are, and each once.
+    /// `None` waits without limit; `Duration::ZERO` does not block. Without any registered source it
+    /// waits for the timeout. Blocks the calling thread only. Every ready source is reported, once,
+    /// however many there are.
     ///
-    /// The list is empty when the timeout has passed, never before on the monotonic clock,
-    /// except after a [`Waker`] or, on request, a signal: [`Events::woken`],
-    /// [`Events::interrupted`]. Signals otherwise end nothing: the wait goes on with the time
-    /// that is left (PEP 475).
+    /// The list is empty if the timeout has expired on the monotonic clock. It is also empty if
+    /// nothing but a [`Waker`] or, if enabled, a signal has ended the wait: see [`Events::woken`] and
+    /// [`Events::interrupted`]. Otherwise a wait resumes after a signal, with the remaining time
+    /// (PEP 475).
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] with what the kernel returned, practically only out-of-memory;
+    /// [`Error::Os`] with the error of the kernel, in practice only out-of-memory;
     /// [`Error::Forked`].
     ///
     /// # Examples
@@ -489,11 +487,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         waited.map(|()| events)
     }
 
-    /// As [`select`](Self::select), until a moment instead of for a duration. `None` waits without
-    /// limit, and a moment that has passed not at all.
+    /// Waits until a source is ready or a deadline has passed; otherwise as
+    /// [`select`](Self::select). `None` waits without limit; a deadline in the past does not block.
     ///
-    /// A program that wakes up for another reason before its deadline, such as a waker or a signal,
-    /// calls it again with the same moment.
+    /// After an early return, for example because of a waker or a signal, call it again with the same
+    /// deadline.
     ///
     /// # Errors
     ///
@@ -518,7 +516,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.select(self.left_until(deadline))
     }
 
-    /// As [`select_until`](Self::select_until), into a list that you keep: see
+    /// Waits until a deadline, as [`select_until`](Self::select_until), into an existing list, as
     /// [`select_into`](Self::select_into).
     ///
     /// # Errors
@@ -552,8 +550,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         deadline.map(|deadline| deadline.saturating_duration_since(self.backend.now()))
     }
 
-    /// As [`select`](Self::select), into a list that you keep: what it held is replaced, its
-    /// room is used again, and nothing is allocated once it is large enough.
+    /// Waits as [`select`](Self::select), but replaces the contents of an existing list, which
+    /// allocates nothing once the list is large enough.
     ///
     /// # Errors
     ///
@@ -592,20 +590,20 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
     }
 
-    /// In a child of fork(2): gives the inherited selector a kernel object of its own, in which
-    /// every source is watched again as it was. Does nothing in a process that did not inherit it.
+    /// Creates a kernel object for a selector that this process inherited through fork(2), with every
+    /// source watched as before. A no-op in a process that did not inherit the selector.
     ///
-    /// Wakers that were inherited stay the parent's and return [`Error::Forked`]; get another one
-    /// from [`waker`](Self::waker). Edge-triggered sources that are ready are reported once more. A
-    /// source whose descriptor was closed in the child stays registered and is not watched. Of two
-    /// nested selectors the inner one comes first, since the outer one watches it by its
-    /// descriptor.
+    /// Inherited wakers belong to the parent and return [`Error::Forked`]; create a new one with
+    /// [`waker`](Self::waker). Edge-triggered sources that are ready are reported once more. A source
+    /// whose descriptor was closed in the child stays registered and is not watched. Of two nested
+    /// selectors call it on the inner one first, because the outer one watches the descriptor of the
+    /// inner one.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] with what making a new backend or watching a source returned;
-    /// [`Error::Unsupported`] where the backend cannot do it. Nothing is lost, and it can be called
-    /// again.
+    /// [`Error::Os`] if creating the kernel object or watching a source failed;
+    /// [`Error::Unsupported`] if the backend does not support it. No source is lost, and it can be
+    /// called again.
     ///
     /// # Portability
     ///
@@ -640,7 +638,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.forget_fired();
         let mut closed = Vec::new();
         for Registered { fd, token, watch } in self.registry.armed() {
-            // The number of one that was closed may be the new kernel object's.
+            // The new kernel object may have the number of a source that was closed.
             let is_ours = self.backend.owns(fd);
             match register_raw(&mut self.backend, fd, token, watch) {
                 Ok(()) => {}
@@ -657,8 +655,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// What is registered under a token, if anything still is. Costs an index and a
-    /// comparison.
+    /// Returns the source registered under a token, or `None` after it was unregistered. An index into
+    /// an array and a comparison of generations.
     ///
     /// # Examples
     ///
@@ -682,7 +680,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.get(token).map(key)
     }
 
-    /// As [`get`](Self::get), with mutable access to the file object and the data.
+    /// Returns the source registered under a token, with mutable access to file object and data.
     ///
     /// # Examples
     ///
@@ -706,8 +704,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.get_mut(token).map(key_mut)
     }
 
-    /// As [`get_mut`](Self::get_mut), for several sources at once: `None` if a token is not
-    /// registered, or two are the same. Named as the method of the standard library's maps.
+    /// Returns several sources with mutable access, or `None` if a token is not registered or occurs
+    /// twice. Named after the method of the standard library's maps.
     ///
     /// # Examples
     ///
@@ -735,8 +733,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Some(self.registry.get_disjoint_mut(tokens)?.map(key_mut))
     }
 
-    /// What is registered for the descriptor of `fileobj`, which may be any object that has
-    /// it. Python's `get_key(fileobj)`.
+    /// Returns the source with the descriptor of `fileobj`, which may be another file object with the
+    /// same descriptor. Python's `get_key(fileobj)`.
     ///
     /// # Examples
     ///
@@ -758,7 +756,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.token_of(fileobj).and_then(|token| self.get(token))
     }
 
-    /// The token under which the descriptor of `fileobj` is registered, if it is.
+    /// Returns the token under which the descriptor of `fileobj` is registered.
     ///
     /// # Examples
     ///
@@ -780,8 +778,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.token_of(backend::raw(backend::source(fileobj)))
     }
 
-    /// The token under which a descriptor is registered, if it is: for a number that came from
-    /// elsewhere, such as a log or another library.
+    /// Returns the token under which a descriptor number is registered, for example one from a log or
+    /// another library.
     ///
     /// # Examples
     ///
@@ -804,7 +802,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.token_of(fd)
     }
 
-    /// Whether a source is registered under this token.
+    /// Returns true if a source is registered under this token.
     ///
     /// # Examples
     ///
@@ -825,7 +823,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.get(token).is_some()
     }
 
-    /// How many sources are registered. Wakers are not counted.
+    /// The number of registered sources. Wakers are not counted.
     ///
     /// # Examples
     ///
@@ -846,7 +844,23 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.len()
     }
 
-    /// Whether no source is registered.
+    /// Returns true if no source is registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// selector.register(ours, Interest::READ, ())?;
+    /// assert!(!selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -899,13 +913,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.iter_mut().map(|(token, entry)| (token, key_mut(entry)))
     }
 
-    /// Unregisters every source for which `remove` returns true, and returns them. Named as
-    /// `Vec`'s `extract_if`.
+    /// Unregisters every source for which `remove` returns true, and returns them. Named after
+    /// `Vec::extract_if`.
     ///
     /// # Errors
     ///
-    /// Those of [`unregister`](Self::unregister): the source that could not be unregistered stays,
-    /// and so do those that had not been looked at.
+    /// Those of [`unregister`](Self::unregister). The source that could not be unregistered and the
+    /// chosen ones after it stay registered; those before it are dropped.
     ///
     /// # Examples
     ///
@@ -934,12 +948,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         chosen.into_iter().map(|token| self.unregister(token)).collect()
     }
 
-    /// A waker, with which other threads can end a wait. All wakers of a selector are the same.
+    /// Returns a waker, with which other threads can end a wait. Every call returns a clone of the same
+    /// waker.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where the backend cannot be woken; [`Error::Os`] when there are
-    /// too many open files; [`Error::Forked`].
+    /// [`Error::Unsupported`] if the backend cannot be woken; [`Error::Os`] if there are too many open
+    /// files; [`Error::Forked`].
     ///
     /// # Examples
     ///
@@ -951,7 +966,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
     /// let waker = selector.waker()?;
     /// waker.wake()?;
-    /// waker.wake()?; // one wake for both
+    /// waker.wake()?; // merged with the first
     /// assert!(selector.select(None)?.woken());
     /// # Ok(())
     /// # }
@@ -966,13 +981,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(self.wake.insert(wake).waker())
     }
 
-    /// Whether a signal ends a wait. Disabled by default: waits go on with the time that is left.
+    /// Sets whether a signal ends a wait. Disabled by default: a wait resumes with the remaining time.
     ///
-    /// When it is enabled, a wait during which a signal handler has run returns early, with
-    /// [`Events::interrupted`] set and any ready sources in the list. On Linux so does a wait over
-    /// epoll during which the process was stopped and continued (SIGSTOP, SIGCONT): signal(7). A
-    /// signal that arrives before the wait begins is not noticed: a [`Waker`] is, and can be used
-    /// from another thread and from the signal handler.
+    /// If enabled, a wait returns early when a signal handler has run during it, with
+    /// [`Events::interrupted`] true and any ready sources in the list. On Linux a wait over epoll also
+    /// returns when the process was stopped and continued (SIGSTOP, SIGCONT; see signal(7)). A signal
+    /// that arrives before the wait begins does not end it. Where that matters, call [`Waker::wake`]
+    /// in the signal handler.
     ///
     /// # Examples
     ///
@@ -991,16 +1006,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.set_looks();
     }
 
-    /// How long a wait busy-polls before blocking. Zero by default.
+    /// Sets how long a wait busy-polls before it blocks. Zero by default.
     ///
-    /// Blocking and being woken cost several microseconds, which spinning saves where replies
-    /// arrive sooner than that: between two threads on two cores, or on a fast network. The price
-    /// is a core that is busy meanwhile, and energy. After a fruitless spin, because nothing came in
-    /// time or another thread was given the core, the next waits block at once: at least 64, and up
-    /// to 1024 if that keeps happening, for each `duration` that was lost. So it is of no use, and
-    /// does little harm, where replies take longer or cores are scarce. Spinning counts towards the
-    /// timeout and ends with it. A signal that is handled meanwhile may go unnoticed, as if it had
-    /// arrived before the wait, even if waits are interruptible.
+    /// Blocking and being woken take several microseconds. Spinning saves them if replies arrive sooner,
+    /// as between two threads on two cores or on a fast network. It keeps a core busy meanwhile, and
+    /// costs energy. After a fruitless spin, because nothing arrived in time or another thread ran on the
+    /// core, the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
+    /// `duration` that was lost. Spinning therefore costs little where it does not help. It counts
+    /// towards the timeout and ends with it. A signal during a spin may not end the wait, as if it had
+    /// arrived before, even if waits are interruptible.
     ///
     /// # Examples
     ///
@@ -1027,7 +1041,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.set_looks();
     }
 
-    /// What the backend can do beyond what every one must.
+    /// Returns what the backend supports beyond what every backend must.
     ///
     /// # Examples
     ///
@@ -1046,7 +1060,21 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.capabilities
     }
 
-    /// Shared reference to the backend.
+    /// Returns a shared reference to the backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::Backend;
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// assert!(selector.backend().capabilities().waker);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn backend(&self) -> &B {
         &self.backend
@@ -1056,8 +1084,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         &mut self.backend
     }
 
-    /// Closes the selector and returns every file object and its data, still open. Python's
-    /// `close()`. Dropping a selector closes them too.
+    /// Closes the selector and returns every file object, still open, and its data. Python's
+    /// `close()`. Dropping a selector drops its file objects as well.
     ///
     /// # Examples
     ///
@@ -1102,7 +1130,7 @@ fn key_mut<F, T>(entry: &mut Entry<F, T>) -> SelectorKeyMut<'_, F, T> {
     }
 }
 
-/// Gives the backend a source that it does not have, or takes one away.
+/// Registers a source that was parked with the backend, or unregisters one that becomes parked.
 #[cold]
 fn park<B: Backend>(
     backend: &mut B,
@@ -1118,7 +1146,7 @@ fn park<B: Backend>(
     }
 }
 
-/// Refuses what no backend can do.
+/// Refuses an interest or mode that the backend does not support.
 #[inline]
 pub(crate) fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
     let works_everywhere = (Interest::READ | Interest::WRITE).contains(watch.interest);

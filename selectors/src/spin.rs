@@ -1,22 +1,22 @@
-//! Busy-polling, and when it is worth it.
+//! Busy-polling before blocking, and when it pays off.
 
 use std::time::Duration;
 
-/// After a spin that found nothing, at least and at most so many waits block at once.
+/// The least and the greatest number of waits that block at once after a fruitless spin.
 const LEAST: u32 = 64;
 const MOST: u32 = 1024;
 
-/// For how long a wait busy-polls before it blocks, and which waits do.
+/// How long a wait busy-polls before it blocks, and which waits do.
 ///
-/// A spin that finds nothing costs its time, and far more where another thread is given the core
-/// meanwhile. So the next waits block at once: more of them each time that it happens, fewer again
-/// when spinning pays.
+/// A fruitless spin costs its time, and far more if the scheduler gives the core to another thread
+/// meanwhile. The waits after it therefore block at once: twice as many each time, and half as many
+/// when spinning pays off.
 #[derive(Debug, Default)]
 pub(crate) struct Spin {
     pub(crate) limit: Duration,
-    /// How many waits are to block at once for each limit that the last fruitless spin took.
+    /// How many waits block at once for each `limit` that the last fruitless spin took.
     rest: u32,
-    /// How many of them are left.
+    /// How many of them remain.
     left: u32,
 }
 
@@ -25,14 +25,14 @@ impl Spin {
         Self { limit, ..Self::default() }
     }
 
-    /// Whether the wait that begins is to spin.
+    /// Returns true if the next wait spins. Called once per wait.
     pub(crate) fn is_due(&mut self) -> bool {
         let due = self.left == 0 && !self.limit.is_zero();
         self.left = self.left.saturating_sub(1);
         due
     }
 
-    /// Takes note of a spin that took so long, and whether it found an event.
+    /// Records how long a spin took, and whether it found an event.
     pub(crate) fn ended(&mut self, took: Duration, found: bool) {
         if found && took <= self.limit {
             self.rest /= 2;
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn spinning_that_pays_goes_on() {
+    fn spinning_that_pays_off_continues() {
         let mut spin = Spin::new(LIMIT);
         for _ in 0..3 {
             assert_eq!(rest(&mut spin), 0);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn spinning_in_vain_becomes_rare_and_often_again() {
+    fn fruitless_spinning_becomes_rare_then_frequent_again() {
         let mut spin = Spin::new(LIMIT);
         let mut in_vain = || {
             spin.ended(LIMIT, false);
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn who_lost_the_core_rests_for_as_much_longer() {
+    fn a_spin_that_lost_the_core_counts_by_its_length() {
         let mut spin = Spin::new(LIMIT);
         spin.ended(60 * LIMIT, true);
         assert_eq!(rest(&mut spin), 60 * 64);
     }
 
     #[test]
-    fn no_limit_is_no_spinning() {
+    fn a_limit_of_zero_disables_spinning() {
         let mut spin = Spin::default();
         assert!(!spin.is_due());
     }

@@ -1,27 +1,27 @@
-//! Timeouts: rounding, deadlines, and what the kernel's types can hold.
+//! Timeouts: rounding, deadlines, and the ranges of kernel types.
 //!
-//! Every rounding is away from zero, so that a wait lasts *at least* as long as requested.
+//! All rounding is away from zero, so that a wait lasts *at least* as long as requested.
 
 use std::time::{Duration, Instant};
 
 /// The longest wait passed to a backend at once: 10⁶ seconds fit into 32 bits of
 /// milliseconds, into a 32-bit `time_t`, and below the 10⁸ seconds at which NetBSD and OpenBSD
-/// return EINVAL. Longer ones are split into several.
+/// return EINVAL. A longer wait is split.
 const LONGEST: Duration = Duration::from_secs(1_000_000);
 
-/// How long a wait with so much time left sleeps between two looks while the kernel ends it at once
-/// for something that is not registered.
+/// How long to sleep between two polls while the kernel keeps reporting a source that is not
+/// registered, with `left` of the timeout remaining.
 pub(crate) fn ghost_pause(left: Option<Duration>) -> Duration {
     const PAUSE: Duration = Duration::from_millis(1);
     left.map_or(PAUSE, |left| left.min(PAUSE))
 }
 
-/// When a `select` is over.
+/// When the timeout of a `select` expires.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
-    /// Not before something happens: no timeout, or one beyond the range of the clock.
+    /// No timeout, or one beyond the range of the clock.
     Never,
-    /// At this moment of the monotonic clock.
+    /// At this time of the monotonic clock.
     At(Instant),
 }
 
@@ -33,7 +33,7 @@ impl Deadline {
         }
     }
 
-    /// How long to wait now: `None` is without limit, zero means that the time has passed.
+    /// The timeout for the next call: `None` is without limit, zero after the deadline.
     pub(crate) fn remaining(self, now: impl FnOnce() -> Instant) -> Option<Duration> {
         match self {
             Self::Never => None,
@@ -42,8 +42,8 @@ impl Deadline {
     }
 }
 
-/// A timeout in whole milliseconds as poll(2) and epoll_wait(2) take it: rounded up, -1 to
-/// wait for ever, and at most what fits (about 24 days).
+/// Converts a timeout to milliseconds for poll(2) and epoll_wait(2): rounded up, -1 for no timeout,
+/// and at most `i32::MAX` (about 24 days).
 ///
 /// # Examples
 ///
@@ -67,8 +67,8 @@ pub fn millis_rounded_up(timeout: Option<Duration>) -> i32 {
     })
 }
 
-/// A timeout as seconds and nanoseconds, for a `struct timespec` whose fields have the types
-/// `S` and `N`: exact, and at most 10⁶ seconds, which every kernel accepts.
+/// Converts a timeout to seconds and nanoseconds, for a `struct timespec` whose fields have the
+/// types `S` and `N`: exact, and at most 10⁶ seconds, which every kernel accepts.
 ///
 /// # Examples
 ///
@@ -86,8 +86,8 @@ pub fn seconds_and_nanos<S: From<i32>, N: From<i32>>(timeout: Duration) -> (S, N
     (S::from(timeout.as_secs() as i32), N::from(timeout.subsec_nanos() as i32))
 }
 
-/// A timeout as seconds and microseconds, for a `struct timeval` whose fields have the types
-/// `S` and `U`: rounded up, and at most 10⁶ seconds, which every system accepts.
+/// Converts a timeout to seconds and microseconds, for a `struct timeval` whose fields have the
+/// types `S` and `U`: rounded up, and at most 10⁶ seconds, which every system accepts.
 ///
 /// # Examples
 ///

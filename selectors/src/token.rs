@@ -5,16 +5,16 @@ use std::fmt;
 /// Identifies a registration, from [`register`](crate::Selector::register) until
 /// [`unregister`](crate::Selector::unregister).
 ///
-/// A token is a slot index and the generation of that slot. Slots are reused, generations are
-/// not: a token that outlived its source never names another one, even if the new source has
-/// the same slot and the same descriptor number.
+/// A token is the index of a slot and the generation of that slot. Slots are reused, generations
+/// are not: a token that outlives its source never identifies another one, even if the new source
+/// has the same slot and the same descriptor number.
 ///
 /// Tokens are only meaningful to the selector that issued them.
 ///
 /// # Implementation notes
 ///
-/// A token is 64 bits wide, so that it fits into what kernels carry for their callers
-/// (`epoll_data`, `udata`): see [`to_bits`](Self::to_bits). The slot is the upper half.
+/// A token has 64 bits, so that it fits into the user data of kernel events (`epoll_data`,
+/// `udata`): see [`to_bits`](Self::to_bits). The slot is the upper half.
 ///
 /// # Examples
 ///
@@ -37,15 +37,15 @@ use std::fmt;
 pub struct Token(u64);
 
 impl Token {
-    /// What the events of a selector's own waker carry. Backends report it like any other; the
-    /// selector never hands it out.
+    /// The token of the selector's own waker. Backends report it like any other; the selector never
+    /// returns it.
     pub(crate) const WAKER: Self = Self::reserved(0);
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self((slot as u64) << 32 | generation as u64)
     }
 
-    /// A token that no source ever has: the registry stops one slot short of it.
+    /// A token that no source has: the registry never uses the last slot.
     pub(crate) const fn reserved(number: u32) -> Self {
         Self::new(u32::MAX, number)
     }
@@ -77,8 +77,8 @@ impl Token {
         self.0
     }
 
-    /// The token that [`to_bits`](Self::to_bits) made into this number. Any other number makes
-    /// a token that names no source, which is harmless.
+    /// The token for a number that [`to_bits`](Self::to_bits) returned. Any other number gives a
+    /// token that identifies no source.
     ///
     /// # Examples
     ///
@@ -99,7 +99,7 @@ impl Token {
     }
 }
 
-/// The slot and its generation, as in `3v1`.
+/// Formats slot and generation, such as `3v1`.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}v{}", self.slot(), self.generation()))
