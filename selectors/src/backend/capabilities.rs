@@ -1,15 +1,14 @@
-//! What a backend declares that it can do.
+//! The optional features that a backend declares.
 
 use std::time::Duration;
 
 use super::RawSource;
 
-/// What a backend can do beyond what every one must.
+/// What a backend supports beyond what every backend must.
 ///
-/// What is declared must work; what is not is refused by the selector, with
+/// A declared feature must work. The selector refuses the others, with
 /// [`Error::Unsupported`](crate::Error::Unsupported) or
-/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), and does not reach the
-/// backend.
+/// [`Error::DescriptorOutOfRange`](crate::Error::DescriptorOutOfRange), before they reach the backend.
 ///
 /// # Examples
 ///
@@ -20,38 +19,37 @@ use super::RawSource;
 /// assert!(capabilities.waker && !capabilities.exclusive);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Capabilities {
-    /// [`Mode::Edge`](crate::Mode::Edge) works.
+    /// [`Mode::Edge`](crate::Mode::Edge) is supported.
     pub edge: bool,
-    /// [`Mode::Exclusive`](crate::Mode::Exclusive) works.
+    /// [`Mode::Exclusive`](crate::Mode::Exclusive) is supported.
     pub exclusive: bool,
-    /// [`Interest::PRIORITY`](crate::Interest::PRIORITY) works.
+    /// [`Interest::PRIORITY`](crate::Interest::PRIORITY) is supported.
     pub priority: bool,
-    /// A half-closed peer shows as [`READ_CLOSED`](crate::Readiness::READ_CLOSED).
+    /// A half-closed peer is reported with [`READ_CLOSED`](crate::Readiness::READ_CLOSED).
     pub read_closed: bool,
-    /// Both directions gone shows as [`HANGUP`](crate::Readiness::HANGUP).
+    /// A shutdown of both directions is reported with [`HANGUP`](crate::Readiness::HANGUP).
     pub hangup: bool,
-    /// A pending error shows as [`ERROR`](crate::Readiness::ERROR).
+    /// A pending error is reported with [`ERROR`](crate::Readiness::ERROR).
     pub error: bool,
-    /// A hang-up wakes a source that is watched for WRITE only.
+    /// A hang-up is reported for a source that is watched for WRITE only.
     pub write_hangup: bool,
     /// The backend has a [`descriptor`](super::Backend::descriptor) that can be watched.
     pub nesting: bool,
     /// Another thread can end a wait. True by default.
     pub waker: bool,
-    /// READ and WRITE of one source may come as two events, for the selector to merge.
+    /// The backend may report READ and WRITE of one source as two events, which the selector merges.
     pub separate_directions: bool,
-    /// Changes are deferred until the next wait, and so are their errors: see
+    /// Changes, and their errors, are deferred until the next wait: see
     /// [`Deferred`](super::Deferred).
     pub deferred: bool,
-    /// A wait costs the same whatever the number of idle sources, so looking without waiting
-    /// before waiting is cheap.
+    /// The cost of a wait does not depend on the number of idle sources, so that polling without
+    /// blocking before a wait is cheap.
     pub constant_wait: bool,
-    /// The finest timeout that makes a difference; finer ones are rounded up to it. One
-    /// millisecond by default.
+    /// The resolution of timeouts, to which finer ones are rounded up. One millisecond by default.
     pub timeout_grain: Duration,
-    /// The highest descriptor that can be watched, where there is a limit.
+    /// The highest descriptor that can be watched, if there is a limit.
     pub max_descriptor: Option<RawSource>,
 }
 

@@ -1,4 +1,4 @@
-//! The names of the backends, for the choice at run time.
+//! The names of the backends, to choose one at run time.
 
 use std::fmt;
 use std::io;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use super::platform::{BACKENDS, Open};
 use super::{Backend, is_exhausted};
 
-/// Names a backend at run time: parse it, print it, list what works here.
+/// The name of a backend at run time. Can be parsed and printed.
 ///
 /// # Portability
 ///
-/// Every kind can be named on every system. [`available`](Self::available) lists those that
-/// [`AnySelector::new`](crate::AnySelector) can make.
+/// Every kind exists on every system. [`available`](Self::available) lists those that
+/// [`AnySelector::new`](crate::AnySelector) can create.
 ///
 /// # Examples
 ///
@@ -43,19 +43,29 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// Every kind that can be named, on this system or another.
+    /// Every kind, available on this system or not.
     pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
 
-    /// The kinds that work here, the best first. Each is tried, as Python's module does, since
-    /// a kernel or a sandbox may refuse what the system has. That descriptors or memory have run
-    /// out for the moment is no reason to leave one out.
+    /// The kinds that work on this system, the best first. Each is tried, as Python's module does,
+    /// because a kernel or a sandbox may refuse a call that the system has. A kind that fails only
+    /// because descriptors or memory are exhausted is included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    ///
+    /// for kind in BackendKind::available() {
+    ///     println!("{kind}");
+    /// }
+    /// ```
     #[must_use]
     pub fn available() -> Vec<Self> {
         let works = |&(kind, open): &(Self, Open)| works(open).then_some(kind);
         BACKENDS.iter().filter_map(works).collect()
     }
 
-    /// The name, as it is parsed and printed.
+    /// The name, which is also what is parsed and printed.
     ///
     /// # Examples
     ///
@@ -75,7 +85,7 @@ impl BackendKind {
         }
     }
 
-    /// Makes a backend of this kind, if this system has it.
+    /// Creates a backend of this kind, if this system has it.
     pub(crate) fn open(self) -> crate::Result<io::Result<Box<dyn Backend + Send + Sync>>> {
         let missing = crate::Error::Unsupported { feature: self.name(), fd: None };
         BACKENDS.iter().find(|(kind, _)| *kind == self).map(|&(_, open)| open()).ok_or(missing)
@@ -83,14 +93,15 @@ impl BackendKind {
 }
 
 impl Default for BackendKind {
-    /// The best that works here: that of [`DefaultSelector`](super::DefaultSelector), unless the system refuses it.
+    /// The best kind that works on this system: that of [`DefaultSelector`](super::DefaultSelector),
+    /// unless the kernel or a sandbox refuses it.
     fn default() -> Self {
         let works = |&&(_, open): &&(Self, Open)| works(open);
         BACKENDS.iter().find(works).unwrap_or(&BACKENDS[0]).0
     }
 }
 
-/// Whether a backend can be made, now or once there is room again.
+/// Returns true if a backend can be created, now or once descriptors and memory are available.
 fn works(open: Open) -> bool {
     match open() {
         Ok(_) => true,
@@ -113,7 +124,7 @@ impl FromStr for BackendKind {
     }
 }
 
-/// A name that is no backend's.
+/// A name that is not that of a backend.
 ///
 /// # Examples
 ///

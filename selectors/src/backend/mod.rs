@@ -1,9 +1,9 @@
-//! Backends: what turns a selector's calls into the kernel's.
+//! Backends: one for each mechanism of the kernel.
 //!
-//! A program that uses selectors needs nothing from here but perhaps the name of a backend in
-//! its types. This module is for those who write one: implement [`Backend`], give it to
-//! [`Selector::with_backend`](crate::Selector::with_backend), and let the conformance suite of
-//! `selectors-testkit` say what is wrong with it.
+//! A program that uses selectors rarely needs this module except to name a backend type. To write a
+//! backend of your own, implement [`Backend`], pass it to
+//! [`Selector::with_backend`](crate::Selector::with_backend), and run the conformance suite of
+//! `selectors-testkit` against it.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub use crate::timeout::{millis_rounded_up, seconds_and_micros_rounded_up, seconds_and_nanos};
 use crate::{Events, Token, Watch};
 
-// build.rs lists which targets have what. First: what a source is.
+// build.rs defines which targets have which facility. First: the descriptor of a source.
 
 #[cfg(unix)]
 mod descriptor;
@@ -28,7 +28,7 @@ pub(crate) use source::{
     preserve_errno, raw, source,
 };
 
-// Whether the process is a child that inherited a selector.
+// Detecting a forked child that inherited a selector.
 
 pub(crate) mod generation;
 
@@ -38,7 +38,7 @@ pub(crate) mod fork;
 #[path = "fork/none.rs"]
 pub(crate) mod fork;
 
-// What an event is made of.
+// The representation of an event.
 
 #[cfg(epoll)]
 #[path = "record/epoll.rs"]
@@ -49,7 +49,7 @@ mod record;
 
 pub(crate) use record::Record;
 
-// The channel beneath wakers.
+// The channel of wakers.
 
 #[cfg(all(unix, not(eventfd)))]
 #[path = "wake/socketpair.rs"]
@@ -66,7 +66,7 @@ mod wake;
 
 pub(crate) use wake::Channel;
 
-// The mechanisms, and what some of them share.
+// The mechanisms, and code that several of them share.
 
 mod any;
 mod boxed;
@@ -150,8 +150,7 @@ pub(crate) mod aliases {
     pub use super::select::SelectSelector;
 }
 
-/// What another thread calls to make a backend report its waker's token: see
-/// [`Backend::waker`].
+/// Makes a backend report the token of its waker. Called by any thread: see [`Backend::waker`].
 pub type Trigger = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// A registered source: see [`Backend::rebuild`].
@@ -162,31 +161,39 @@ pub struct Registered {
     pub fd: RawSource,
     /// Its token.
     pub token: Token,
-    /// What it is watched for.
+    /// Its interest and mode.
     pub watch: Watch,
 }
 
 impl Registered {
-    /// A source by its descriptor, its token, and what it is watched for.
+    /// A source with its descriptor, its token, and its interest and mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::Registered;
+    /// use selectors::{Interest, Mode, Token, Watch};
+    ///
+    /// let watch = Watch::new(Interest::READ, Mode::Level);
+    /// assert_eq!(Registered::new(0, Token::from_bits(1), watch).watch, watch);
+    /// ```
     #[must_use]
     pub const fn new(fd: RawSource, token: Token, watch: Watch) -> Self {
         Self { fd, token, watch }
     }
 }
 
-/// What turns a selector's calls into the kernel's.
+/// Translates the calls of a selector into system calls.
 ///
-/// A backend does this one thing. What is the same for all of them lies above it, in
-/// [`Selector`](crate::Selector): it checks interests and modes against
-/// [`capabilities`](Self::capabilities), keeps descriptors unique and negative ones away, makes
-/// tokens, owns the sources, retries after signals, keeps deadlines, masks readiness by
-/// interest, and merges the events of one source. A backend passes on raw readiness.
+/// Everything that is common to all backends is in [`Selector`](crate::Selector): it checks interests
+/// and modes against [`capabilities`](Self::capabilities), refuses negative descriptors and duplicate
+/// registrations, creates tokens, owns the sources, retries after signals, computes deadlines, masks
+/// readiness by the interest, and merges the events of one source. A backend reports raw readiness.
 ///
-/// So an implementation may rely on this: no descriptor is registered twice at a time;
-/// `modify` and `unregister` are only called for what is registered, with the token and the
-/// watch that it was last given; an interest is never empty, and a mode is one that was
-/// declared. It may *not* rely on a registered descriptor staying open, nor on its number
-/// still meaning the same file: it has to be harmless when that is not so.
+/// An implementation may rely on the following. No descriptor is registered twice at a time. `modify`
+/// and `unregister` are called only for registered sources, with the token and the watch that were
+/// passed last. An interest is never empty, and a mode is one that the backend declared. It must *not*
+/// rely on a registered descriptor staying open, nor on its number still referring to the same file.
 ///
 /// # Examples
 ///
@@ -230,16 +237,16 @@ impl Registered {
 /// # }
 /// ```
 pub trait Backend {
-    /// What this backend can do beyond what every one must. Asked once, when the selector is
-    /// made.
+    /// What this backend supports beyond what every backend must. Called once, when the selector is
+    /// created.
     fn capabilities(&self) -> Capabilities;
 
     /// Starts watching `source`, reporting `token` for it.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns; EBADF (WSAENOTSOCK) for a descriptor that is not open, also
-    /// where the kernel would take it. Nothing of a refused registration may stay behind.
+    /// The error of the kernel; EBADF (WSAENOTSOCK) for a descriptor that is not open, even if the
+    /// kernel would accept it. A refused registration must leave no trace.
     fn register(
         &mut self,
         source: BorrowedSource<'_>,
@@ -247,43 +254,43 @@ pub trait Backend {
         watch: Watch,
     ) -> io::Result<()>;
 
-    /// Watches for `new` instead of `old`, or arms a one-shot source again.
+    /// Watches for `new` instead of `old`, or rearms a one-shot source.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns. The source must then be watched for `old` as before.
+    /// The error of the kernel. The source must then be watched for `old` as before.
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()>;
 
-    /// Stops watching a descriptor, which may have been closed, or be another file's by now.
+    /// Stops watching a descriptor, which may have been closed, and whose number may since refer to
+    /// another file.
     ///
     /// # Errors
     ///
-    /// What the kernel returns, unless it means that the descriptor was no longer watched.
+    /// The error of the kernel, unless it means that the descriptor was no longer watched.
     /// The source then stays registered.
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
 
-    /// Waits until a source is ready, the timeout has passed (`None`: without limit), or a
+    /// Waits until a source is ready, the timeout has expired (`None`: without limit), or a
     /// signal was handled, and appends the raw events to `events`.
     ///
-    /// With nothing to report it must not return before the timeout has passed, but for
-    /// timeouts of more than a day, which may be cut short. Timeouts that the kernel cannot
-    /// express are rounded up: [`millis_rounded_up`], [`seconds_and_nanos`]. Zero never
-    /// blocks. Having no source makes no difference.
+    /// Without events it must not return before the timeout has expired, except that timeouts of
+    /// more than a day may be shortened. A timeout that the kernel cannot express is rounded up: see
+    /// [`millis_rounded_up`] and [`seconds_and_nanos`]. Zero never blocks. All of this holds
+    /// without any source, too.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns, in particular [`io::ErrorKind::Interrupted`], as soon as a
-    /// signal handler has run. `events` must then be as before.
+    /// The error of the kernel, in particular [`io::ErrorKind::Interrupted`] as soon as a signal
+    /// handler has run. `events` must then be as before.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Applies deferred changes, as `register`, `modify` and `unregister` would, one by one and
-    /// in this order, and then [waits](Self::wait). If any of them was refused, it returns
-    /// without having waited. [`Deferred`] calls this; a kernel that can do both in one
-    /// call is a reason to implement it.
+    /// Applies deferred changes in order, as `register`, `modify` and `unregister` would, and then
+    /// [waits](Self::wait). If any change was refused, it returns without waiting. [`Deferred`]
+    /// calls this. Implement it for a kernel that does both in one call.
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait). The changes have been made nevertheless.
+    /// Those of [`wait`](Self::wait). The changes are applied nevertheless.
     fn change_and_wait(
         &mut self,
         changes: &mut [Change],
@@ -297,63 +304,62 @@ pub trait Backend {
         if all { self.wait(events, timeout) } else { Ok(()) }
     }
 
-    /// The backend's own descriptor, which is readable when there is something to report: to
-    /// be given where [`Capabilities::nesting`] is declared.
+    /// The backend's own descriptor, which is readable when there is something to report. Required
+    /// with [`Capabilities::nesting`].
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
         None
     }
 
-    /// Whether a number is that of a descriptor of the backend's own, which the selector refuses
-    /// to register: by default that of [`descriptor`](Self::descriptor).
+    /// Returns true if `fd` is the number of a descriptor of this backend, which the selector refuses
+    /// to register. By default, that of [`descriptor`](Self::descriptor).
     fn owns(&self, fd: RawSource) -> bool {
         self.descriptor().is_some_and(|own| raw(own) == fd)
     }
 
-    /// A backend's own way to be woken: calling the trigger makes the wait that is going on,
-    /// or the next one, report `token` once. With `None` the selector watches a channel of its
-    /// own as if it were a source, which is right for most.
+    /// The backend's own means to be woken: calling the trigger makes the current wait, or the next
+    /// one, report `token` once. With `None`, the default, the selector watches a channel of its own
+    /// like a source.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns.
+    /// The error of the kernel.
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         let _ = token;
         Ok(None)
     }
 
-    /// What other threads change this backend with while one waits, if the kernel can do that:
-    /// see [`SharedSelector`](crate::SharedSelector), which asks when it is made, and again after
-    /// [`rebuild`](Self::rebuild).
+    /// A [`Changer`], with which other threads change this backend while one waits, if the kernel
+    /// supports that. [`SharedSelector`](crate::SharedSelector) calls this when it is created, and
+    /// after [`rebuild`](Self::rebuild).
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns.
+    /// The error of the kernel.
     fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
         Ok(None)
     }
 
-    /// The moment by the clock that its waits go by, which never goes back: the system's
-    /// monotonic clock, unless time itself is made up, as in a test.
+    /// The time on the clock of this backend's timeouts, which never goes back: the monotonic clock,
+    /// except for a virtual one in tests.
     fn now(&self) -> Instant {
         Instant::now()
     }
 
-    /// Makes the kernel watch `sources` and nothing else, with a new kernel object.
+    /// Recreates the kernel object, which then watches `sources` and nothing else.
     ///
-    /// The selector asks for this when the kernel has reported a token that is not registered, so
-    /// it watches something that can no longer be named: epoll does that with a descriptor that
-    /// was closed while it was registered, and has a duplicate. A kernel that drops what is closed
-    /// needs no implementation.
+    /// The selector calls this when the kernel has reported a token that is not registered, because
+    /// the kernel then watches a file that can no longer be unregistered: with epoll, a descriptor
+    /// that was closed while registered and has a duplicate. A backend whose kernel stops watching
+    /// closed descriptors needs no implementation.
     ///
-    /// `sources` are those that are to be reported; a source whose number is not open any more, or
-    /// is another file's, is left out. Nothing may be lost: what the old object had still to
-    /// report of edge-triggered sources and of the waker is appended to `events`, also on failure.
-    /// Whatever else is appended is ignored.
+    /// `sources` are the armed sources. A source whose number is closed or refers to another file is
+    /// skipped. No event may be lost: pending events of the old object for edge-triggered sources and
+    /// for the waker are appended to `events`, also on failure. Other appended events are ignored.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel returns; everything is then as before. The selector goes on, and tries
-    /// again in a later wait. [`io::ErrorKind::Unsupported`] by default.
+    /// The error of the kernel; everything is then as before. The selector continues, and tries again
+    /// in a later wait. [`io::ErrorKind::Unsupported`] by default.
     fn rebuild(
         &mut self,
         sources: &mut dyn Iterator<Item = Registered>,
@@ -363,22 +369,21 @@ pub trait Backend {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// In a child of fork(2): gives up what was inherited, without changing anything that the
-    /// parent sees, and is as new, with nothing registered. The selector then registers every
-    /// source again.
+    /// In a child of fork(2): replaces the inherited kernel object by a new one without any source,
+    /// and does not affect the parent. The selector then registers every source again.
     ///
-    /// Dropping a backend in the child must not change anything that the parent sees, either.
+    /// Dropping a backend in the child must not affect the parent either.
     ///
     /// # Errors
     ///
-    /// Those of making a new backend; [`io::ErrorKind::Unsupported`] by default. It can be tried
+    /// Those of creating a backend; [`io::ErrorKind::Unsupported`] by default. It can be called
     /// again.
     fn after_fork(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// Registers a source that the selector owns by its number.
+/// Registers a source of the selector by its number.
 pub(crate) fn register_raw<B: Backend + ?Sized>(
     backend: &mut B,
     fd: RawSource,
@@ -386,13 +391,13 @@ pub(crate) fn register_raw<B: Backend + ?Sized>(
     watch: Watch,
 ) -> io::Result<()> {
     // SAFETY: the selector owns the file object, which keeps the descriptor open. If it was closed
-    // nevertheless, it is but a number that the kernel refuses, or another file's, which is
-    // watched and not touched.
+    // nevertheless, the kernel refuses the number, or watches the file that has it now and does not
+    // modify it.
     let source = unsafe { borrow(fd) };
     backend.register(source, token, watch)
 }
 
-/// As [`register_raw`], through what other threads use.
+/// [`register_raw`] through a [`Changer`].
 pub(crate) fn register_raw_with(
     changer: &mut dyn Changer,
     fd: RawSource,

@@ -1,4 +1,4 @@
-//! What each system has: the list of its backends, and the one that is taken by default.
+//! The backends of each system, and its default.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use super::Kqueue;
 use super::Poll;
 use super::{Backend, BackendKind, Select};
 
-/// Makes a backend.
+/// Creates a backend.
 pub(super) type Open = fn() -> io::Result<Box<dyn Backend + Send + Sync>>;
 
-/// The backends that this system has, the best first.
+/// The backends of this system, the best first.
 pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
     #[cfg(epoll)]
     (BackendKind::Epoll, || Ok(Box::new(Epoll::new()?))),
@@ -28,23 +28,23 @@ pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
     (BackendKind::Select, || Ok(Box::new(Select::new()?))),
 ];
 
-/// The best backend that this system has: see [`DefaultSelector`].
+/// The best backend of this system: see [`DefaultSelector`].
 #[cfg(epoll)]
 pub type DefaultBackend = Epoll;
-/// The best backend that this system has: see [`DefaultSelector`].
+/// The best backend of this system: see [`DefaultSelector`].
 #[cfg(native_kqueue)]
 pub type DefaultBackend = Kqueue;
-/// The best backend that this system has: see [`DefaultSelector`].
+/// The best backend of this system: see [`DefaultSelector`].
 #[cfg(native_devpoll)]
 pub type DefaultBackend = Devpoll;
-/// The best backend that this system has: see [`DefaultSelector`].
+/// The best backend of this system: see [`DefaultSelector`].
 #[cfg(windows)]
 pub type DefaultBackend = Select;
 
-/// A selector over the best backend that this system has. Python's `DefaultSelector`.
+/// A selector over the best backend of this system. Python's `DefaultSelector`.
 ///
-/// `DefaultSelector::new()` makes one; it is an alias of `EpollSelector` on Linux and Android, of
-/// `KqueueSelector` on the BSDs, macOS and iOS, of `DevpollSelector` on illumos and Solaris, of
+/// Construct it with `DefaultSelector::new()`. It is an alias of `EpollSelector` on Linux and Android,
+/// of `KqueueSelector` on the BSDs, macOS and iOS, of `DevpollSelector` on illumos and Solaris, and of
 /// `SelectSelector` on Windows.
 ///
 /// # Examples
