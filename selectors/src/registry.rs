@@ -1,5 +1,5 @@
-//! The registry: a slab of keys, an index from a descriptor to its slot, and the generations that
-//! keep old tokens from naming new sources. No I/O happens here.
+//! The registry: a slab of sources, an index from descriptors to slots, and generations, so that an old
+//! token never identifies a new source. No I/O happens here.
 
 use slab::Slab;
 
@@ -10,21 +10,21 @@ use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 /// A readiness that no kernel reports.
 const IMPOSSIBLE: Readiness = Readiness::from_bits_retain(u32::MAX);
 
-/// A generation and a readiness in one number, to be compared at once.
+/// Packs a generation and a readiness into one number, so that one comparison checks both.
 #[inline]
 fn both(generation: u32, readiness: Readiness) -> u64 {
     u64::from(generation) << 32 | u64::from(readiness.bits())
 }
 
-/// Whether the backend watches a source, and may report it.
+/// Whether the backend watches a source and may report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Watched.
     Armed,
-    /// A one-shot source that was reported: the backend has it, silently.
+    /// A one-shot source that was reported: registered with the backend, but disarmed.
     Fired,
-    /// The backend does not have it: its interest is empty, or it had fired when the backend
-    /// got a new kernel object.
+    /// Not registered with the backend: the source is parked, or had fired when the kernel object was
+    /// recreated.
     Unwatched,
 }
 
@@ -46,8 +46,8 @@ impl<F, T> Entry<F, T> {
         Watch::new(self.interest, self.mode)
     }
 
-    /// From now on it is watched for this interest, in its mode unless another one is given.
-    /// Returns what is its usual event then: see [`Registry::get_both`].
+    /// Sets the interest, and the mode if one is given. Returns the new usual event, to be stored: see
+    /// [`Registry::get_both`].
     #[inline]
     pub(crate) fn set_watch(&mut self, interest: Interest, mode: Option<Mode>) -> u64 {
         self.interest = interest;
@@ -56,19 +56,19 @@ impl<F, T> Entry<F, T> {
         self.usual()
     }
 
-    /// Its usual event, which needs no adjustment: see [`Registry::usual`].
+    /// The usual event of this source, which needs no adjustment: see [`Registry::usual`].
     #[inline]
     fn usual(&self) -> u64 {
         let readiness = match self.mode {
             Mode::OneShot => IMPOSSIBLE,
-            // Of a parked source every event is unusual.
+            // Every event of a parked source is filtered.
             _ if self.interest.is_empty() => IMPOSSIBLE,
             _ => self.interest.into(),
         };
         both(self.generation, readiness)
     }
 
-    /// What the user sees of a raw readiness.
+    /// Masks raw readiness by the interest, and marks a one-shot source as fired.
     fn mask(&mut self, raw: Readiness) -> Readiness {
         let readiness = raw.masked_by(self.interest);
         if self.mode == Mode::OneShot && !readiness.is_empty() {
@@ -84,26 +84,25 @@ fn watched(interest: Interest) -> State {
     if interest.is_empty() { State::Unwatched } else { State::Armed }
 }
 
-/// What a list of raw events held besides events of registered sources.
+/// What a list of raw events contained besides events of registered sources.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filtered {
     /// An event of the selector's own waker.
     pub(crate) woken: bool,
-    /// The kernel watches something that is not registered, or is not to be watched.
+    /// The kernel watches a file that is not registered, or whose source is parked.
     pub(crate) ghost: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Registry<F, T> {
-    /// `None` is a slot that has used up its generations.
+    /// `None` is a slot whose generations are exhausted.
     slots: Slab<Option<Entry<F, T>>>,
-    /// Per slot, the [generation and](both) the readiness of the event that needs no adjustment,
-    /// which is the usual case: exactly what the source is watched for, in a mode without
-    /// bookkeeping. Of a vacant slot, the generation that its next source gets.
+    /// Per slot, the [generation and readiness](both) of the event that needs no adjustment, which is
+    /// the usual one: exactly the interest of the source, in a mode without state. For a vacant slot,
+    /// the generation of its next source.
     usual: Vec<u64>,
     by_descriptor: DescriptorIndex,
-    /// Per slot, where in the list of the current wait its event is, for events that have to be
-    /// merged.
+    /// Per slot, the position of its event in the list of the current wait, to merge events.
     places: Vec<u32>,
     len: usize,
 }
@@ -123,7 +122,7 @@ impl<F, T> Registry<F, T> {
         self.len
     }
 
-    /// The token that the next source gets.
+    /// The token of the next source.
     #[inline]
     pub(crate) fn next_token(&self) -> Token {
         let slot = self.slots.vacant_key();
@@ -160,7 +159,7 @@ impl<F, T> Registry<F, T> {
         self.len += 1;
     }
 
-    /// Grows by a quarter where a vector would double: half of that could be memory for nothing.
+    /// Grows by a quarter where a vector would double, to save memory.
     #[cold]
     fn grow(&mut self) {
         let more = 4.max(self.slots.len() / 4);
@@ -168,7 +167,7 @@ impl<F, T> Registry<F, T> {
         self.usual.reserve_exact(more);
     }
 
-    /// A source, which must be registered, and its usual event, which changes with its watch.
+    /// A source, which must be registered, and its usual event, to be updated with its interest.
     #[inline]
     pub(crate) fn get_both(&mut self, token: Token) -> (&mut Entry<F, T>, &mut u64) {
         let slot = token.slot() as usize;
@@ -184,7 +183,7 @@ impl<F, T> Registry<F, T> {
         self.usual[slot] = both(next.unwrap_or(u32::MAX), IMPOSSIBLE);
         let entry = match next {
             Some(_) => self.slots.remove(slot),
-            // Wrapping around would make old tokens valid again: this slot is not used again.
+            // Wrapping around would make old tokens valid again, so this slot is retired.
             None => self.slots[slot].take(),
         };
         let entry = entry.expect("the source is registered");
@@ -205,7 +204,7 @@ impl<F, T> Registry<F, T> {
         (entry.generation == token.generation()).then_some(entry)
     }
 
-    /// Several entries at once: `None` if a token is not registered, or two are the same.
+    /// Several entries, or `None` if a token is not registered or occurs twice.
     pub(crate) fn get_disjoint_mut<const N: usize>(
         &mut self,
         tokens: [Token; N],
@@ -242,7 +241,7 @@ impl<F, T> Registry<F, T> {
         self.slots.into_iter().filter_map(|(_, slot)| slot)
     }
 
-    /// The sources that are watched and may be reported.
+    /// The armed sources.
     pub(crate) fn armed(&self) -> impl Iterator<Item = Registered> {
         self.iter().filter(|(_, entry)| entry.state == State::Armed).map(|(token, entry)| {
             let (fd, watch) = (entry.fd, entry.watch());
@@ -250,14 +249,14 @@ impl<F, T> Registry<F, T> {
         })
     }
 
-    /// Takes note that the backend does not have a source.
+    /// Marks a source as not registered with the backend.
     pub(crate) fn forget(&mut self, token: Token) {
         if let Some(entry) = self.get_mut(token) {
             entry.state = State::Unwatched;
         }
     }
 
-    /// Takes note that the backend has none of the one-shot sources that had fired.
+    /// Marks all fired one-shot sources as not registered with the backend.
     pub(crate) fn forget_fired(&mut self) {
         for (_, entry) in self.iter_mut().filter(|(_, entry)| entry.state == State::Fired) {
             entry.state = State::Unwatched;
@@ -270,22 +269,22 @@ impl<F, T> Registry<F, T> {
         self.usual.get(event.token().slot() as usize) == Some(&raw)
     }
 
-    /// How many of the first events need no adjustment, so that [`filter`](Self::filter) can skip
-    /// them. Usually all.
+    /// The number of leading events that need no adjustment, which [`filter`](Self::filter) skips.
+    /// Usually all.
     #[inline]
     pub(crate) fn count_usual(&self, events: &[Event]) -> usize {
         events.iter().position(|event| !self.is_usual(*event)).unwrap_or(events.len())
     }
 
-    /// Turns the raw events of a backend into what the user sees: masks each by the interest of
-    /// its source, drops those of no source, and notes which one-shot sources have fired.
+    /// Filters the raw events of a backend: masks each by the interest of its source, drops those
+    /// without a source, and marks one-shot sources as fired.
     ///
-    /// The first `usual` events are left as they are. With `merge`, several events of one source
-    /// become one, for which none may be left.
+    /// The first `usual` events are skipped. With `merge`, several events of one source are merged, and
+    /// `usual` must be 0.
     pub(crate) fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) -> Filtered {
         if merge {
-            // The directions of a one-shot source fire one by one. The second may come in a later
-            // wait, after the source has been reported.
+            // The directions of a one-shot source fire separately. The second event may come in a
+            // later wait, after the source was reported.
             let has_fired = |entry: &Entry<F, T>| entry.state == State::Fired;
             events.list.retain(|event| !self.get(event.token()).is_some_and(has_fired));
         }
@@ -319,9 +318,9 @@ impl<F, T> Registry<F, T> {
         filtered
     }
 
-    /// Filters the events from `first` on, which a kernel object had still to report when it was
-    /// replaced: the new one reports everything again but for what is edge-triggered. Returns
-    /// whether the waker's is among them.
+    /// Filters the events from `first` on, which were pending in a kernel object that was recreated.
+    /// Only those of edge-triggered sources are kept: the new object reports the others again. Returns
+    /// true if the waker's is among them.
     #[cold]
     pub(crate) fn filter_replaced(&mut self, events: &mut Events, first: usize) -> bool {
         let mut index = 0;
@@ -343,7 +342,7 @@ impl<F, T> Registry<F, T> {
         woken
     }
 
-    /// Makes several events of one source one, where the first of them is.
+    /// Merges several events of one source, at the position of the first.
     fn merge(&mut self, list: &mut Vec<Event>) {
         self.places.resize(self.usual.len(), 0);
         let mut kept = 0;

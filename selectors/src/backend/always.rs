@@ -1,8 +1,8 @@
 //! Sources that are always ready: regular files, directories and devices that the kernel
 //! refuses to watch because they never block.
 //!
-//! POSIX has poll(2) and select(2) report them as ready; epoll fails with EPERM instead and
-//! kqueue has rules of its own, so those backends track them here.
+//! POSIX requires poll(2) and select(2) to report them as ready. epoll fails with EPERM, and kqueue
+//! has rules of its own, so those backends track them here, in user space.
 
 use std::os::fd::BorrowedFd;
 
@@ -19,14 +19,14 @@ struct Source {
     token: Token,
     watch: Watch,
     armed: bool,
-    /// What it was when it was registered, or when fstat(2) could first say.
+    /// The file at registration, or when fstat(2) first succeeded.
     identity: Option<Identity>,
 }
 
 /// A device and an inode number.
 type Identity = (u64, u64);
 
-/// What a number means now.
+/// The file that a descriptor refers to now.
 #[allow(
     clippy::unnecessary_cast,
     clippy::cast_sign_loss,
@@ -42,44 +42,44 @@ fn identity(fd: BorrowedFd<'_>) -> nix::Result<Identity> {
 pub(super) struct AlwaysReady {
     sources: Vec<Source>,
     index: DescriptorIndex,
-    /// How many sources are to be reported.
+    /// How many sources are armed.
     armed: usize,
 }
 
-/// There is no urgent data in a file.
+/// Returns false for an interest in PRIORITY alone: a file has no urgent data.
 fn can_be_ready(watch: Watch) -> bool {
     watch.interest.intersects(Interest::READ | Interest::WRITE)
 }
 
 impl AlwaysReady {
-    /// Whether there is no source.
+    /// Returns true if there is no source.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// Whether any source is to be reported.
+    /// Returns true if any source is armed.
     #[inline]
     pub(super) fn is_armed(&self) -> bool {
         self.armed > 0
     }
 
-    /// Takes in a source.
+    /// Adds a source.
     ///
     /// # Errors
     ///
-    /// There is no memory for fstat(2), without which another file could be taken for this one.
+    /// ENOMEM of fstat(2): without it another file could be mistaken for this one.
     pub(super) fn insert(&mut self, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
-        // SAFETY: nothing is done with it but to ask what it is.
+        // SAFETY: passed to fstat(2) alone, which accepts any number and changes nothing.
         match identity(unsafe { borrow(fd) }) {
             Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
-            // Or too large a file for a process of 32 bits, or a server that cannot be reached.
+            // EOVERFLOW for a file too large for a 32-bit process, or an unreachable file server.
             identity => self.insert_as(identity.ok(), fd, token, watch),
         }
         Ok(())
     }
 
-    /// Takes in a source that is to be identified when it is reported first.
+    /// Adds a source that is identified when it is first reported.
     #[cfg(kqueue)]
     pub(super) fn insert_unidentified(&mut self, fd: RawSource, token: Token, watch: Watch) {
         self.insert_as(None, fd, token, watch);
@@ -92,7 +92,7 @@ impl AlwaysReady {
         self.arm(place, watch);
     }
 
-    /// Changes a source, if it is one of these.
+    /// Changes a source. Returns false if it is not one of these.
     #[inline]
     pub(super) fn modify(&mut self, fd: RawSource, token: Token, watch: Watch) -> bool {
         let Some(place) = self.place(fd, token) else { return false };
@@ -100,7 +100,7 @@ impl AlwaysReady {
         true
     }
 
-    /// Forgets a source, if it is one of these.
+    /// Removes a source. Returns false if it is not one of these.
     #[inline]
     pub(super) fn remove(&mut self, fd: RawSource, token: Token) -> bool {
         let Some(place) = self.place(fd, token) else { return false };
@@ -112,16 +112,16 @@ impl AlwaysReady {
         true
     }
 
-    /// Whether a source is one of these.
+    /// Returns true if a source is one of these.
     pub(super) fn contains(&self, fd: RawSource, token: Token) -> bool {
         self.place(fd, token).is_some()
     }
 
-    /// Appends an event for every armed source: an ERROR if its descriptor was closed, or is
-    /// another file's by now. Each costs an fstat(2).
+    /// Appends an event for every armed source: an ERROR if its descriptor was closed or refers to
+    /// another file. Costs an fstat(2) for each.
     pub(super) fn report(&mut self, events: &mut Events) {
         for source in self.sources.iter_mut().filter(|source| source.armed) {
-            // SAFETY: nothing is done with it but to ask what it is.
+            // SAFETY: passed to fstat(2) alone, which accepts any number and changes nothing.
             let lost = match identity(unsafe { borrow(source.fd) }) {
                 Ok(now) => *source.identity.get_or_insert(now) != now,
                 // No memory, or a file system that cannot be reached.
@@ -148,7 +148,7 @@ impl AlwaysReady {
         (self.sources[place].token == token).then_some(place)
     }
 
-    /// Removes the one-shot sources that were reported, as a new kernel object has none of those.
+    /// Removes the one-shot sources that have fired: a recreated kernel object does not have them.
     #[cfg_attr(not(epoll), allow(dead_code, reason = "kqueue is never rebuilt"))]
     pub(super) fn forget_fired(&mut self) {
         let index = &mut self.index;

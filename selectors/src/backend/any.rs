@@ -12,8 +12,7 @@ use crate::{Error, Events, Result, Selector, Token, Watch};
 
 /// A selector whose backend is chosen at run time, by its [`BackendKind`].
 ///
-/// It behaves as the selector of that backend does, at the price of one indirect call for each
-/// operation.
+/// It behaves like the selector of that backend. Each operation costs an additional indirect call.
 ///
 /// # Examples
 ///
@@ -36,12 +35,12 @@ use crate::{Error, Events, Result, Selector, Token, Watch};
 pub type AnySelector<F, T = ()> = Selector<F, T, AnyBackend>;
 
 impl<F, T> AnySelector<F, T> {
-    /// A selector over the backend of this kind.
+    /// Creates a selector over the backend of this kind.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where this system does not have it, and those of making the
-    /// backend.
+    /// [`Error::Unsupported`] if this system does not have it; [`Error::Os`] if creating the backend
+    /// failed.
     ///
     /// # Examples
     ///
@@ -61,18 +60,18 @@ impl<F, T> AnySelector<F, T> {
     }
 }
 
-/// Any backend: one that this system has, or another.
+/// Any backend: one of this system, or one of your own.
 pub struct AnyBackend {
     kind: Option<BackendKind>,
     backend: Box<dyn Backend + Send + Sync>,
 }
 
 impl AnyBackend {
-    /// Any `backend`.
+    /// Boxes a backend.
     ///
     /// # Examples
     ///
-    /// One of your own, or a stack of several, under the name of one type:
+    /// Backends of your own, or stacked ones, with a single type:
     ///
     /// ```
     /// use selectors::backend::{AnyBackend, Deferred, Poll};
@@ -91,12 +90,12 @@ impl AnyBackend {
         Self { kind: None, backend: Box::new(backend) }
     }
 
-    /// The backend of this kind.
+    /// Creates the backend of this kind.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where this system does not have it, and those of making the
-    /// backend.
+    /// [`Error::Unsupported`] if this system does not have it; [`Error::Os`] if creating the backend
+    /// failed.
     ///
     /// # Examples
     ///
@@ -113,7 +112,20 @@ impl AnyBackend {
         Ok(Self { kind: Some(kind), backend })
     }
 
-    /// Which of the system's backends it is, if it was [opened](Self::open) as one.
+    /// The kind of the backend if it was created by [`open`](Self::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    /// use selectors::backend::{AnyBackend, Select};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert_eq!(AnyBackend::open(BackendKind::Select)?.kind(), Some(BackendKind::Select));
+    /// assert_eq!(AnyBackend::new(Select::new()?).kind(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn kind(&self) -> Option<BackendKind> {
         self.kind

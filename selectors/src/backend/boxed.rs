@@ -1,4 +1,4 @@
-//! A boxed backend is a backend.
+//! Implements [`Backend`] for boxed backends.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,17 +1,17 @@
-//! Changes that a kernel takes while another thread waits.
+//! Changes that are made while another thread waits.
 
 use std::io;
 
 use super::{BorrowedSource, RawSource};
 use crate::{Token, Watch};
 
-/// The part of a [`Backend`](super::Backend) that other threads use while one waits: what
-/// [`Backend::changer`](super::Backend::changer) returns where the kernel takes changes meanwhile.
+/// Changes a [`Backend`](super::Backend) while another thread waits. Returned by
+/// [`Backend::changer`](super::Backend::changer) if the kernel supports that.
 ///
-/// Its methods do what those of the backend of the same names do, are called by one thread at a
-/// time, and are effective, for the wait that is going on too, when they return. The same source
-/// may be registered through the one and modified through the other, as long as neither keeps a
-/// source to itself: see [`register`](Self::register).
+/// The methods do the same as those of the backend, and are called by one thread at a time. A change
+/// is effective, in the current wait as well, when the method returns. A source may be registered
+/// through the backend and modified through the changer, or vice versa, except one that the backend
+/// tracks in user space: see [`register`](Self::register).
 ///
 /// # Examples
 ///
@@ -21,16 +21,16 @@ use crate::{Token, Watch};
 /// # fn main() -> std::io::Result<()> {
 /// # #[cfg(target_os = "linux")]
 /// assert!(DefaultBackend::new()?.changer()?.is_some());
-/// assert!(Poll::new()?.changer()?.is_none(), "poll(2) takes all sources at once");
+/// assert!(Poll::new()?.changer()?.is_none(), "poll(2) is passed all sources by each call");
 /// # Ok(())
 /// # }
 /// ```
 pub trait Changer: Send {
-    /// As [`Backend::register`](super::Backend::register). `false` leaves a source to the backend,
-    /// which then has it for as long as it is watched: one that the kernel does not watch itself,
-    /// or that may be one of the backend's own.
+    /// As [`Backend::register`](super::Backend::register). Returns false for a source that the kernel
+    /// cannot watch and the backend must track in user space; it is then registered with the backend.
+    /// So is one that may be one of the backend's own.
     ///
-    /// It is all or nothing: no event of a source may be reported that is then refused.
+    /// No event of a source may be reported if its registration is then refused.
     ///
     /// # Errors
     ///

@@ -31,12 +31,12 @@ use crate::{Event, Events, Mode, Readiness, Result, Selector, Token, Watch};
 /// ```
 pub type DeferredSelector<F, T = (), B = DefaultBackend> = Selector<F, T, Deferred<B>>;
 
-/// A token of no source, so that the selector has the backend rebuild its kernel object.
+/// A token that no source has: reporting it makes the selector recreate the kernel object.
 const UNNAMED: Token = Token::reserved(3);
 
 impl<F, T> DeferredSelector<F, T> {
-    /// A selector over the best backend that this system has, which defers its changes. For
-    /// another backend: `Selector::with_backend(Deferred::new(backend))`.
+    /// Creates a selector over the best backend of this system that defers its changes. For another
+    /// backend use `Selector::with_backend(Deferred::new(backend))`.
     ///
     /// # Errors
     ///
@@ -63,14 +63,15 @@ impl<F, T> DeferredSelector<F, T> {
 }
 
 impl<F, T, B: Backend> DeferredSelector<F, T, B> {
-    /// Makes the deferred changes, at once and without waiting.
+    /// Applies the deferred changes now, without waiting.
     ///
-    /// `select` does that by itself. What needs it are others that go by the kernel's state
-    /// meanwhile: another selector, or poll(2), that watches this one by its descriptor.
+    /// `select` applies them by itself. Call this before another selector, or poll(2), watches this one
+    /// by its descriptor.
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`](crate::Error::Forked). What the kernel refuses to watch is no error here: see [`Deferred`].
+    /// [`Error::Forked`](crate::Error::Forked). A source that the kernel refuses is not an error here:
+    /// see [`Deferred`].
     ///
     /// # Examples
     ///
@@ -100,28 +101,28 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
     }
 }
 
-/// Defers the changes of a backend until the next wait, and makes only those that are left.
+/// Defers the changes of a backend until the next wait, and coalesces them.
 ///
-/// A source that is registered and unregistered between two waits never reaches the kernel; one
-/// that is modified and modified back costs no system call, and one that is modified ten times
-/// costs one. With kqueue the changes are the changelist of the very call that waits, and with
-/// /dev/poll they go in one write before it. Unregistering a source that the kernel watches is not
-/// deferred. The rest is as without it: the map of sources changes at once, tokens, events and their
-/// order are the same, and invalid interests, capabilities and double registrations are refused at
+/// A source that is registered and unregistered between two waits never reaches the kernel. One that
+/// is modified and modified back costs no system call, and one that is modified ten times costs one.
+/// With kqueue the changes are the changelist of the waiting kevent(2) call; with /dev/poll they are
+/// one write before the wait. Unregistering a source that the kernel watches is not deferred.
+/// Otherwise nothing differs: the map of sources changes at once, tokens, events and their order are
+/// the same, and invalid interests, missing capabilities and duplicate registrations are refused at
 /// once.
 ///
 /// # Behaviour
 ///
-/// - **Errors of the kernel show later.** A source that the kernel refuses to watch, such as a
-///   descriptor that is not open, has been registered by then. It is reported as an
-///   [`ERROR`](Readiness::ERROR) under its own token by every `select` (once, if it is one-shot
-///   or edge-triggered) until it is modified to something else, which tries again, or
-///   unregistered; [`refusal`](Self::refusal) says why. If the kernel rejects a modify, the source
-///   is no longer watched at all: the old interest is not restored.
-/// - **Others see the kernel's state later.** A selector or poll(2) that watches this one by
-///   its descriptor sees no change before the next `select` or [`flush`](Selector::flush). While
-///   another thread or process waits for the same open file with [`Mode::Exclusive`], this
-///   selector takes its share of the events until then.
+/// - **Kernel errors are reported later.** A source that the kernel refuses to watch, such as a
+///   descriptor that is not open, is already registered by then. Every `select` reports it as an
+///   [`ERROR`](Readiness::ERROR) under its own token (once, if it is one-shot or edge-triggered) until
+///   it is unregistered, or modified to another interest, which tries again.
+///   [`refusal`](Self::refusal) returns the error. If the kernel rejects a modify, the source is no
+///   longer watched at all: the old interest is not restored.
+/// - **Kernel state changes later.** A selector or poll(2) that watches this one by its descriptor sees
+///   no change before the next `select` or [`flush`](Selector::flush). If several threads or processes
+///   wait for the same open file with [`Mode::Exclusive`], this selector takes its share of the events
+///   until then.
 ///
 /// # Examples
 ///
@@ -148,24 +149,24 @@ impl<F, T, B: Backend> DeferredSelector<F, T, B> {
 #[derive(Debug)]
 pub struct Deferred<B> {
     backend: B,
-    /// The deferred changes: at most one for each descriptor.
+    /// The deferred changes, at most one for each descriptor.
     changes: Vec<Change>,
-    /// By descriptor, where its change may be: see [`place`](Self::place).
+    /// The index of a descriptor's change, possibly outdated: see [`place`](Self::place).
     index: DescriptorIndex,
     /// How many changes the last wait with any made.
     last: usize,
     refused: BTreeMap<Token, Refused>,
 }
 
-/// So many changes need not be made room for again.
+/// Room for this many changes is kept.
 const ROOM: usize = 64;
 
-/// A source that the kernel would not watch as it is to be, and so does not watch at all.
+/// A source for which the kernel refused a change, and which it therefore does not watch.
 #[derive(Debug)]
 struct Refused {
     mode: Mode,
     error: io::Error,
-    /// Whether it is to be reported.
+    /// Whether the next wait reports it.
     armed: bool,
 }
 
@@ -180,38 +181,38 @@ pub struct Change {
 }
 
 impl Change {
-    /// The descriptor, which may have been closed meanwhile.
+    /// The descriptor of the source, which may have been closed meanwhile.
     #[must_use]
     pub fn fd(&self) -> RawSource {
         self.fd
     }
 
-    /// Its token.
+    /// The token of the source.
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// What it has been watched for: `None` if it is to be registered.
+    /// What the source is watched for now, or `None` for a registration.
     #[must_use]
     pub fn old_watch(&self) -> Option<Watch> {
         self.old
     }
 
-    /// What it is to be watched for.
+    /// What the source is watched for after the change.
     #[must_use]
     pub fn new_watch(&self) -> Watch {
         self.new
     }
 
-    /// Whether the kernel has it like this already.
+    /// Returns true if the kernel already watches the source like this.
     #[inline]
     fn is_needless(&self) -> bool {
         self.old == Some(self.new) && !matches!(self.new.mode, Mode::OneShot | Mode::Edge)
     }
 
-    /// Has the backend make this change by [`register`](Backend::register) or
-    /// [`modify`](Backend::modify), and keeps its error. Returns whether it was made.
+    /// Applies this change to the backend by [`register`](Backend::register) or
+    /// [`modify`](Backend::modify), and stores the error. Returns true if it was accepted.
     pub fn make<B: Backend + ?Sized>(&mut self, backend: &mut B) -> bool {
         let Self { fd, token, .. } = *self;
         let result = match self.old {
@@ -261,15 +262,14 @@ impl<B> Deferred<B> {
         &self.backend
     }
 
-    /// Why the kernel would not watch a source as it is to be, since the last `select` that
-    /// tried.
+    /// The error with which the kernel refused the last change of a source.
     #[must_use]
     pub fn refusal(&self, token: Token) -> Option<&io::Error> {
         self.refused.get(&token).map(|refused| &refused.error)
     }
 
-    /// Defers watching the source `token` as `new`, which the kernel has as `old` if no change is
-    /// deferred for it.
+    /// Defers a change from `old`, which the kernel watches unless a change is already deferred, to
+    /// `new`.
     #[inline]
     fn defer(&mut self, fd: RawSource, token: Token, old: Option<Watch>, new: Watch) {
         if let Some(place) = self.place(fd) {
@@ -287,8 +287,8 @@ impl<B> Deferred<B> {
         }
     }
 
-    /// Where the change of a descriptor is. What the index has of one without a change is out of
-    /// date: it is cheaper to look than to keep the index clean.
+    /// The index of a descriptor's change. Entries of descriptors without a change are outdated:
+    /// checking is cheaper than removing them.
     #[inline]
     fn place(&self, fd: RawSource) -> Option<usize> {
         self.index.get(fd).filter(|&place| self.changes.get(place).is_some_and(|it| it.fd == fd))
@@ -302,8 +302,8 @@ impl<B> Deferred<B> {
         change
     }
 
-    /// Appends an ERROR for every refused source that is to be reported. Events of one from `first`
-    /// on are not: the kernel still watches it, because a duplicate of its descriptor lives on.
+    /// Appends an ERROR for every armed refused source. Its other events from `first` on are replaced
+    /// by ghosts: the kernel still watches the source because its descriptor has a duplicate.
     #[cold]
     fn report(&mut self, events: &mut Events, first: usize) {
         for event in &mut events.list[first..] {
@@ -319,8 +319,8 @@ impl<B> Deferred<B> {
 }
 
 impl<B: Backend> Deferred<B> {
-    /// Forgets the changes, which were tried, and notes what was refused. Returns whether anything
-    /// was, and whether the kernel may still watch for something whose `modify` failed.
+    /// Removes the changes, which were applied, and records refusals. Returns whether there was one,
+    /// and whether the kernel may still watch a source whose `modify` failed.
     fn finish(&mut self) -> (bool, bool) {
         let count = self.changes.len();
         let (mut any, mut ghost) = (false, false);
@@ -328,7 +328,7 @@ impl<B: Backend> Deferred<B> {
             let Some(error) = change.refusal else { continue };
             any = true;
             if let Some(old) = change.old {
-                // Or what it was watched for would end every wait without being reported.
+                // Otherwise the old interest would end every wait without being reported.
                 let _ = self.backend.unregister(change.fd, change.token, old);
                 ghost = true;
             }
@@ -339,8 +339,8 @@ impl<B: Backend> Deferred<B> {
         (any, ghost)
     }
 
-    /// After so many changes, gives back the room that this wait or the last one did not need: many
-    /// sources are often registered at once, and never again.
+    /// Frees the room that neither this wait nor the one before needed: many sources are often
+    /// registered at once, and never again.
     fn shrink(&mut self, count: usize) {
         let needed = count.min(mem::replace(&mut self.last, count)).max(ROOM);
         if self.changes.capacity() > 2 * needed {
@@ -349,7 +349,7 @@ impl<B: Backend> Deferred<B> {
         }
     }
 
-    /// Makes the deferred changes.
+    /// Applies the deferred changes.
     fn flush(&mut self) {
         for change in &mut self.changes {
             change.make(&mut self.backend);
@@ -357,7 +357,7 @@ impl<B: Backend> Deferred<B> {
         self.finish();
     }
 
-    /// Waits where sources were refused, or may be.
+    /// Waits when there are refused sources, or changes that may be refused.
     #[inline(never)]
     fn wait_and_report(
         &mut self,
@@ -376,7 +376,7 @@ impl<B: Backend> Deferred<B> {
         if ghost {
             events.push(Event::new(UNNAMED, Readiness::READ));
         }
-        // What was found must not be lost.
+        // Events that were found must not be lost.
         if events.len() > first { Ok(()) } else { waited }
     }
 }
@@ -393,7 +393,7 @@ impl<B: Backend> Backend for Deferred<B> {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // Whether there is a waker has to be known at once.
+        // Not deferred: `Selector::waker` returns the error.
         if token == Token::WAKER {
             return self.backend.register(source, token, watch);
         }

@@ -1,4 +1,4 @@
-//! What a source is on Unix: a file descriptor.
+//! Sources on Unix: file descriptors.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,11 +15,11 @@ use super::select::Sets;
 use super::{Backend, Deferred};
 use crate::Selector;
 
-/// What can be watched: anything with a file descriptor. On Windows: anything with a socket.
+/// A type that can be watched: one with a file descriptor. On Windows, one with a socket.
 pub use std::os::fd::AsFd as AsSource;
-/// A file descriptor that is open for as long as it is borrowed. On Windows: a socket.
+/// A borrowed file descriptor. On Windows, a borrowed socket.
 pub use std::os::fd::BorrowedFd as BorrowedSource;
-/// The number of a file descriptor. On Windows: of a socket.
+/// The number of a file descriptor. On Windows, a socket handle.
 pub use std::os::fd::RawFd as RawSource;
 
 pub(crate) use std::os::fd::OwnedFd as OwnedSource;
@@ -34,7 +34,7 @@ pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
     source.as_raw_fd()
 }
 
-/// Borrows what a number names.
+/// Borrows the descriptor with this number.
 ///
 /// # Safety
 ///
@@ -44,38 +44,38 @@ pub(crate) unsafe fn borrow<'a>(fd: RawSource) -> BorrowedSource<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// What the system says when it is given a number that is no source.
+/// The system's error for a number that is not open.
 pub(crate) fn bad_source() -> io::Error {
     Errno::EBADF.into()
 }
 
-/// Whether a number can be a source at all.
+/// Returns true if a number can be a descriptor at all.
 pub(crate) fn is_plausible(fd: RawSource) -> bool {
     fd >= 0
 }
 
-/// Refuses a descriptor that is not open, or that nothing can be done with but to name a file
-/// (`O_PATH`): EBADF, as epoll returns for both. Some mechanisms would accept them silently.
+/// Refuses a descriptor that is not open or was opened with `O_PATH`: EBADF, as epoll returns for both.
+/// Other mechanisms accept them silently.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(source, FcntlArg::F_GETFL)?);
     let path_only = flags.intersects(OFlag::from_bits_retain(sys::PATH_ONLY));
     if path_only { Err(bad_source()) } else { Ok(()) }
 }
 
-/// Whether a number is an open descriptor.
+/// Returns true if a number is an open descriptor.
 pub(crate) fn is_open(fd: RawSource) -> bool {
-    // SAFETY: nothing is done with it but to ask.
+    // SAFETY: fcntl(2) with F_GETFD accepts any number and changes nothing.
     let fd = unsafe { borrow(fd) };
     fcntl(fd, FcntlArg::F_GETFD).is_ok()
 }
 
-/// Whether an error says that descriptors or memory have run out for the moment.
+/// Returns true if the error is a temporary lack of descriptors or memory.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSPC))
 }
 
-/// Whether it is a pipe that has a name. What has none is on a device of its own.
+/// Returns true for a named pipe. Unnamed ones are on a device of their own.
 pub(crate) fn is_named_pipe(source: BorrowedSource<'_>) -> io::Result<bool> {
     static DEVICE: OnceLock<nix::libc::dev_t> = OnceLock::new();
     let stat = fstat(source)?;
@@ -90,7 +90,7 @@ pub(crate) fn is_named_pipe(source: BorrowedSource<'_>) -> io::Result<bool> {
     Ok(stat.st_dev != *DEVICE.get_or_init(|| device))
 }
 
-/// Sleeps, or returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
+/// Sleeps. Returns [`io::ErrorKind::Interrupted`] when a signal handler has run.
 pub(crate) fn pause(duration: Duration) -> io::Result<()> {
     match Sets::default().select(Some(duration)) {
         Err(Errno::EINTR) => Err(Errno::EINTR.into()),
@@ -103,7 +103,7 @@ pub(crate) fn pause(duration: Duration) -> io::Result<()> {
     }
 }
 
-/// Runs what may be called by a signal handler, after which `errno` is what it was.
+/// Runs code of a signal handler, and restores `errno` afterwards.
 pub(crate) fn preserve_errno<R>(run: impl FnOnce() -> R) -> R {
     let errno = Errno::last_raw();
     let result = run();
@@ -111,13 +111,13 @@ pub(crate) fn preserve_errno<R>(run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Python's `fileno()`: the selector's own descriptor, which can be registered with another
-/// selector, and is readable there when this one has something to report.
+/// The selector's own descriptor. It can be registered with another selector, and is readable there
+/// when this one has something to report. Python's `fileno()`.
 ///
 /// # Portability
 ///
-/// That of a `DevpollSelector` is always an [`ERROR`](crate::Readiness::ERROR) there: it lacks
-/// [`nesting`](crate::Capabilities::nesting).
+/// The descriptor of a `DevpollSelector` is always reported with
+/// [`ERROR`](crate::Readiness::ERROR): it lacks [`nesting`](crate::Capabilities::nesting).
 ///
 /// # Examples
 ///
@@ -166,7 +166,7 @@ mod tests {
     use super::is_named_pipe;
 
     #[test]
-    fn a_pipe_has_a_name_or_not() {
+    fn unnamed_pipes_and_devices_are_not_named_pipes() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         assert!(!is_named_pipe(reader.as_fd()).unwrap());
         assert!(!is_named_pipe(writer.as_fd()).unwrap());

@@ -1,4 +1,4 @@
-//! Whether this process is a child that inherited a selector: fork(2).
+//! Detects a forked child: fork(2), pthread_atfork(3).
 
 use std::sync::OnceLock;
 
@@ -7,11 +7,11 @@ use selectors_sys::fork as sys;
 use super::generation::forked;
 pub(crate) use super::generation::{generation, is_ours};
 
-/// As [`generation`], which counts from the first call of this function.
+/// Installs the handler on the first call, and returns the [`generation`].
 pub(crate) fn watch() -> u32 {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        // The one error is ENOMEM: then children are not noticed.
+        // The only error is ENOMEM: then forks are not detected.
         // SAFETY: `count` may run in the child of a threaded process: it adds to an atomic.
         unsafe { sys::pthread_atfork(None, None, Some(count)) };
     });

@@ -1,4 +1,4 @@
-//! What a source is on Windows: a socket.
+//! Sources on Windows: sockets.
 
 use std::io;
 use std::thread;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use selectors_sys::select as sys;
 
-/// What can be watched: anything with a socket. On Unix: anything with a file descriptor.
+/// A type that can be watched: one with a socket. On Unix, one with a file descriptor.
 pub use std::os::windows::io::AsSocket as AsSource;
-/// A socket that is open for as long as it is borrowed. On Unix: a file descriptor.
+/// A borrowed socket. On Unix, a borrowed file descriptor.
 pub use std::os::windows::io::BorrowedSocket as BorrowedSource;
-/// The number of a socket. On Unix: of a file descriptor.
+/// A socket handle. On Unix, the number of a file descriptor.
 pub use std::os::windows::io::RawSocket as RawSource;
 
 use std::os::windows::io::AsRawSocket;
@@ -26,7 +26,7 @@ pub(crate) fn raw(source: BorrowedSource<'_>) -> RawSource {
     source.as_raw_socket()
 }
 
-/// Borrows what a number names.
+/// Borrows the socket with this handle.
 ///
 /// # Safety
 ///
@@ -36,29 +36,29 @@ pub(crate) unsafe fn borrow<'a>(socket: RawSource) -> BorrowedSource<'a> {
     unsafe { BorrowedSource::borrow_raw(socket) }
 }
 
-/// What the system says when it is given a number that is no source.
+/// The system's error for a handle that is not a socket.
 pub(crate) fn bad_source() -> io::Error {
     io::Error::from_raw_os_error(sys::WSAENOTSOCK)
 }
 
-/// Whether a number can be a source at all.
+/// Returns true if a number can be a socket handle at all.
 pub(crate) fn is_plausible(socket: RawSource) -> bool {
     socket != sys::INVALID_SOCKET as RawSource
 }
 
-/// Refuses what is no socket.
+/// Refuses a handle that is not a socket.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
     super::select::check_open(raw(source))
 }
 
-/// Runs what leaves a thread's last error alone: there are no signal handlers that could notice.
+/// Runs code that must preserve errno in a signal handler. Windows has none.
 pub(crate) fn preserve_errno<R>(run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Whether a number is that of a socket.
+/// Returns true if a handle is an open socket.
 pub(crate) fn is_open(socket: RawSource) -> bool {
-    // SAFETY: nothing is done with it but to ask.
+    // SAFETY: the check accepts any handle and changes nothing.
     check_open(unsafe { borrow(socket) }).is_ok()
 }
 
@@ -69,8 +69,7 @@ pub(crate) fn pause(duration: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an error says that something has run out for the moment. Making a backend takes nothing
-/// here.
+/// Returns true if the error is a temporary lack of resources. Creating a backend needs none here.
 pub(crate) fn is_exhausted(_: &io::Error) -> bool {
     false
 }

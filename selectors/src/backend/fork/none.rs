@@ -1,4 +1,4 @@
-//! Where there is no fork(2).
+//! For systems without fork(2).
 
 pub(crate) use super::generation::{generation, is_ours};
 

@@ -1,4 +1,4 @@
-//! The channel beneath a waker: eventfd(2).
+//! The channel of a waker: eventfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// A counter that another thread can raise.
+/// A counter that other threads increment.
 #[derive(Debug)]
 pub(crate) struct Channel(EventFd);
 
 impl Channel {
-    /// It would take 2⁶⁴ wakes, or a stranger.
+    /// Filling the counter would take 2⁶⁴ wakes, or a write by foreign code.
     pub(crate) const FILLS: bool = false;
 
     pub(crate) fn new() -> io::Result<Self> {
@@ -26,7 +26,7 @@ impl Channel {
     pub(crate) fn notify(&self) -> io::Result<()> {
         match self.0.write(1) {
             Ok(_) => Ok(()),
-            // Full, so that it must be emptied before there can be an edge.
+            // Full: empty it, since only a change of the counter is an edge.
             Err(Errno::EAGAIN) => {
                 self.drain()?;
                 self.0.write(1)?;
@@ -36,11 +36,11 @@ impl Channel {
         }
     }
 
-    /// Takes what was sent.
+    /// Resets the counter.
     ///
     /// # Errors
     ///
-    /// The channel is broken: somebody closed its descriptor.
+    /// The channel is broken: its descriptor was closed by foreign code.
     pub(crate) fn drain(&self) -> io::Result<()> {
         match self.0.read() {
             Ok(_) | Err(Errno::EAGAIN) => Ok(()),

@@ -1,4 +1,4 @@
-//! The channel beneath a waker: two connected sockets.
+//! The channel of a waker: two connected sockets.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -14,7 +14,7 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// It holds a few kilobytes.
+    /// The socket buffer holds a few kilobytes.
     pub(crate) const FILLS: bool = true;
 
     pub(crate) fn new() -> io::Result<Self> {
@@ -31,17 +31,17 @@ impl Channel {
     pub(crate) fn notify(&self) -> io::Result<()> {
         match (&self.writer).write(&[1]) {
             Ok(_) => Ok(()),
-            // Full: what is unread already wakes.
+            // Full: the unread bytes wake already.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes what was sent.
+    /// Reads all unread bytes.
     ///
     /// # Errors
     ///
-    /// The channel is broken: somebody closed an end of it, or shut it down.
+    /// The channel is broken: foreign code closed one of its sockets, or shut it down.
     pub(crate) fn drain(&self) -> io::Result<()> {
         let mut bytes = [0; 64];
         loop {
