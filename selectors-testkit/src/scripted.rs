@@ -162,17 +162,16 @@ impl Scripted {
     /// ```
     #[must_use]
     pub fn new() -> (Self, Script) {
-        Self::with_capabilities(Capabilities {
-            edge: true,
-            exclusive: true,
-            priority: true,
-            read_closed: true,
-            hangup: true,
-            error: true,
-            write_hangup: true,
-            timeout_grain: Duration::from_nanos(1),
-            ..Capabilities::default()
-        })
+        let mut capabilities = Capabilities::default();
+        capabilities.edge = true;
+        capabilities.exclusive = true;
+        capabilities.priority = true;
+        capabilities.read_closed = true;
+        capabilities.hangup = true;
+        capabilities.error = true;
+        capabilities.write_hangup = true;
+        capabilities.timeout_grain = Duration::from_nanos(1);
+        Self::with_capabilities(capabilities)
     }
 
     /// A backend and its script, with these capabilities and no others. `nesting` is none that
@@ -193,7 +192,8 @@ impl Scripted {
     /// # }
     /// ```
     #[must_use]
-    pub fn with_capabilities(capabilities: Capabilities) -> (Self, Script) {
+    pub fn with_capabilities(mut capabilities: Capabilities) -> (Self, Script) {
+        capabilities.nesting = false;
         let state = Arc::new(Mutex::new(State {
             steps: VecDeque::new(),
             refusals: VecDeque::new(),
@@ -204,7 +204,7 @@ impl Scripted {
             woken: false,
         }));
         let script = Script { state: Arc::clone(&state) };
-        (Self { state, capabilities: Capabilities { nesting: false, ..capabilities } }, script)
+        (Self { state, capabilities }, script)
     }
 }
 

@@ -19,12 +19,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (backend, script) = Scripted::with_capabilities(Capabilities {
-            edge: true,
-            exclusive: true,
-            error: true,
-            ..Capabilities::default()
-        });
+        let mut capabilities = Capabilities::default();
+        capabilities.edge = true;
+        capabilities.exclusive = true;
+        capabilities.error = true;
+        let (backend, script) = Scripted::with_capabilities(capabilities);
         Self { selector: Selector::with_backend(Deferred::new(backend)), script, seen: 0 }
     }
 

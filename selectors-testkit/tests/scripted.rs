@@ -159,11 +159,10 @@ fn every_call_is_on_record() -> io::Result<()> {
 
 #[test]
 fn capabilities_can_be_withheld() -> io::Result<()> {
-    let (backend, _script) = Scripted::with_capabilities(Capabilities {
-        waker: false,
-        nesting: true,
-        ..Capabilities::default()
-    });
+    let mut capabilities = Capabilities::default();
+    capabilities.waker = false;
+    capabilities.nesting = true;
+    let (backend, _script) = Scripted::with_capabilities(capabilities);
     let mut selector = Selector::with_backend(backend);
     let (ours, _theirs) = pair()?;
     assert!(selector.register(ours, Interest::PRIORITY, ()).is_err());
@@ -177,8 +176,8 @@ fn wait_8_a_descriptor_above_the_limit_is_refused() -> io::Result<()> {
     let (ours, _theirs) = pair()?;
     let fd = number_of(&ours);
     for limit in [fd - 1, fd, fd + 1] {
-        let max_descriptor = Some(limit);
-        let capabilities = Capabilities { max_descriptor, ..Capabilities::default() };
+        let mut capabilities = Capabilities::default();
+        capabilities.max_descriptor = Some(limit);
         let (backend, script) = Scripted::with_capabilities(capabilities);
         let mut selector = Selector::with_backend(backend);
         match selector.register(&ours, Interest::READ, ()).map_err(Error::from) {
@@ -263,8 +262,9 @@ fn what_is_ready_ends_the_spinning() -> io::Result<()> {
 
 #[test]
 fn an_interruptible_wait_does_not_look_first() -> io::Result<()> {
-    let looks = Capabilities { constant_wait: true, ..Capabilities::default() };
-    let (backend, script) = Scripted::with_capabilities(looks);
+    let mut capabilities = Capabilities::default();
+    capabilities.constant_wait = true;
+    let (backend, script) = Scripted::with_capabilities(capabilities);
     let mut selector: Selector<PairStream, (), _> = Selector::with_backend(backend);
     selector.set_interruptible(true);
     script.interrupted(Duration::ZERO);

@@ -197,6 +197,7 @@ impl From<Error> for io::Error {
 /// # Ok(())
 /// # }
 /// ```
+#[non_exhaustive]
 pub struct RegisterError<F, T> {
     /// Why the registration was refused.
     pub error: Error,

@@ -131,6 +131,7 @@ pub enum Mode {
 /// assert_eq!(watch.interest, Interest::READ);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Watch {
     /// What the source is watched for: never empty, never with unknown bits.
     pub interest: Interest,

@@ -100,7 +100,10 @@ pub(crate) fn watched_as_before(has: Has, wanted: Has) -> bool {
 
 impl Defect for Defers {
     fn declares(&self, beneath: &Beneath) -> Capabilities {
-        Capabilities { deferred: true, nesting: false, ..beneath.backend.capabilities() }
+        let mut capabilities = beneath.backend.capabilities();
+        capabilities.deferred = true;
+        capabilities.nesting = false;
+        capabilities
     }
 
     fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {

@@ -15,10 +15,12 @@ use super::RawSource;
 /// ```
 /// use selectors::backend::Capabilities;
 ///
-/// let capabilities = Capabilities { edge: true, ..Capabilities::default() };
+/// let mut capabilities = Capabilities::default();
+/// capabilities.edge = true;
 /// assert!(capabilities.waker && !capabilities.exclusive);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Capabilities {
     /// [`Mode::Edge`](crate::Mode::Edge) is supported.
