@@ -1,6 +1,7 @@
 //! Keys: what a selector holds for each source.
 
 use crate::backend::RawSource;
+use crate::registry::Entry;
 use crate::{Interest, Mode};
 
 /// A registered source: its file object, descriptor, interest, mode and data. Returned by
@@ -37,6 +38,19 @@ pub struct SelectorKey<'a, F, T> {
     pub mode: Mode,
     /// The data registered with it.
     pub data: &'a T,
+}
+
+impl<'a, F, T> SelectorKey<'a, F, T> {
+    #[inline]
+    pub(crate) fn new(entry: &'a Entry<F, T>) -> Self {
+        Self {
+            fileobj: &entry.fileobj,
+            fd: entry.fd,
+            events: entry.interest,
+            mode: entry.mode,
+            data: &entry.data,
+        }
+    }
 }
 
 impl<F, T> Clone for SelectorKey<'_, F, T> {
@@ -83,4 +97,17 @@ pub struct SelectorKeyMut<'a, F, T> {
     pub mode: Mode,
     /// The data registered with it.
     pub data: &'a mut T,
+}
+
+impl<'a, F, T> SelectorKeyMut<'a, F, T> {
+    #[inline]
+    pub(crate) fn new(entry: &'a mut Entry<F, T>) -> Self {
+        Self {
+            fileobj: &mut entry.fileobj,
+            fd: entry.fd,
+            events: entry.interest,
+            mode: entry.mode,
+            data: &mut entry.data,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use slab::Slab;
 
 use crate::backend::{RawSource, Registered};
 use crate::index::DescriptorIndex;
-use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use crate::{Event, Events, Interest, Iter, IterMut, Mode, Readiness, Token, Watch};
 
 /// A readiness that no kernel reports.
 const IMPOSSIBLE: Readiness = Readiness::from_bits_retain(u32::MAX);
@@ -41,6 +41,10 @@ pub(crate) struct Entry<F, T> {
 }
 
 impl<F, T> Entry<F, T> {
+    pub(crate) fn token(&self, slot: usize) -> Token {
+        token(slot, self.generation)
+    }
+
     #[inline]
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.interest, self.mode)
@@ -220,20 +224,28 @@ impl<F, T> Registry<F, T> {
     pub(crate) fn token_of(&self, fd: RawSource) -> Option<Token> {
         let slot = self.by_descriptor.get(fd)?;
         let entry = self.slots.get(slot)?.as_ref()?;
-        Some(token(slot, entry.generation))
+        Some(entry.token(slot))
+    }
+
+    pub(crate) fn keys(&self) -> Iter<'_, F, T> {
+        Iter::new(self.slots.iter(), self.len)
+    }
+
+    pub(crate) fn keys_mut(&mut self) -> IterMut<'_, F, T> {
+        IterMut::new(self.slots.iter_mut(), self.len)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &Entry<F, T>)> {
         self.slots.iter().filter_map(|(slot, entry)| {
             let entry = entry.as_ref()?;
-            Some((token(slot, entry.generation), entry))
+            Some((entry.token(slot), entry))
         })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut Entry<F, T>)> {
         self.slots.iter_mut().filter_map(|(slot, entry)| {
             let entry = entry.as_mut()?;
-            Some((token(slot, entry.generation), entry))
+            Some((entry.token(slot), entry))
         })
     }
 

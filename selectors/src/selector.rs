@@ -12,12 +12,12 @@ use crate::backend::{
     check_open, fork, is_open, is_plausible, register_raw,
 };
 use crate::ghosts::Ghosts;
-use crate::registry::{Entry, Registry, State};
+use crate::registry::{Registry, State};
 use crate::spin::Spin;
 use crate::waker::Wake;
 use crate::{
-    Error, Event, Events, Interest, Mode, RegisterError, Result, SelectorKey, SelectorKeyMut,
-    Token, Waker, Watch,
+    Error, Event, Events, Interest, Iter, IterMut, Mode, RegisterError, Result, SelectorKey,
+    SelectorKeyMut, Token, Waker, Watch,
 };
 
 /// Waits for readiness on many sources and owns them while they are registered.
@@ -107,7 +107,7 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     // Dropped first, so that the kernel releases all sources at once before they are closed.
     backend: B,
     capabilities: Capabilities,
-    registry: Registry<F, T>,
+    pub(crate) registry: Registry<F, T>,
     /// The list of the last `select` that found nothing, for the next one.
     room: Vec<Event>,
     wake: Option<Wake>,
@@ -677,7 +677,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[inline]
     #[must_use]
     pub fn get(&self, token: Token) -> Option<SelectorKey<'_, F, T>> {
-        self.registry.get(token).map(key)
+        self.registry.get(token).map(SelectorKey::new)
     }
 
     /// Returns the source registered under a token, with mutable access to file object and data.
@@ -701,7 +701,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[inline]
     #[must_use]
     pub fn get_mut(&mut self, token: Token) -> Option<SelectorKeyMut<'_, F, T>> {
-        self.registry.get_mut(token).map(key_mut)
+        self.registry.get_mut(token).map(SelectorKeyMut::new)
     }
 
     /// Returns several sources with mutable access, or `None` if a token is not registered or occurs
@@ -730,7 +730,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         &mut self,
         tokens: [Token; N],
     ) -> Option<[SelectorKeyMut<'_, F, T>; N]> {
-        Some(self.registry.get_disjoint_mut(tokens)?.map(key_mut))
+        Some(self.registry.get_disjoint_mut(tokens)?.map(SelectorKeyMut::new))
     }
 
     /// Returns the source with the descriptor of `fileobj`, which may be another file object with the
@@ -866,7 +866,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.len() == 0
     }
 
-    /// Every source: its token and its key, in no particular order. Python's `get_map()`.
+    /// Iterates over the sources and their tokens, in no particular order. `for` loops over
+    /// `&selector` do the same. Python's `get_map()`.
     ///
     /// # Examples
     ///
@@ -886,11 +887,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     #[doc(alias = "get_map")]
-    pub fn iter(&self) -> impl Iterator<Item = (Token, SelectorKey<'_, F, T>)> {
-        self.registry.iter().map(|(token, entry)| (token, key(entry)))
+    pub fn iter(&self) -> Iter<'_, F, T> {
+        self.registry.keys()
     }
 
-    /// As [`iter`](Self::iter), with mutable access to file objects and data.
+    /// Iterates over the sources and their tokens with mutable access to file objects and data. `for`
+    /// loops over `&mut selector` do the same.
     ///
     /// # Examples
     ///
@@ -903,14 +905,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// let mut selector = DefaultSelector::new()?;
     /// selector.register(ours, Interest::READ, Vec::<u8>::new())?;
     /// selector.register(theirs, Interest::READ, Vec::new())?;
-    /// for (_token, key) in selector.iter_mut() {
+    /// for (_token, key) in &mut selector {
     ///     key.data.extend(b"to everybody");
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, SelectorKeyMut<'_, F, T>)> {
-        self.registry.iter_mut().map(|(token, entry)| (token, key_mut(entry)))
+    pub fn iter_mut(&mut self) -> IterMut<'_, F, T> {
+        self.registry.keys_mut()
     }
 
     /// Unregisters every source for which `remove` returns true, and returns them. Named after
@@ -1107,26 +1109,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let Self { backend, registry, .. } = self;
         drop(backend);
         registry.into_entries().map(|entry| (entry.fileobj, entry.data)).collect()
-    }
-}
-
-fn key<F, T>(entry: &Entry<F, T>) -> SelectorKey<'_, F, T> {
-    SelectorKey {
-        fileobj: &entry.fileobj,
-        fd: entry.fd,
-        events: entry.interest,
-        mode: entry.mode,
-        data: &entry.data,
-    }
-}
-
-fn key_mut<F, T>(entry: &mut Entry<F, T>) -> SelectorKeyMut<'_, F, T> {
-    SelectorKeyMut {
-        fileobj: &mut entry.fileobj,
-        fd: entry.fd,
-        events: entry.interest,
-        mode: entry.mode,
-        data: &mut entry.data,
     }
 }
 

@@ -188,7 +188,7 @@ impl Room {
 
     /// For everybody who has a name, except one.
     fn broadcast(&mut self, except: Token, text: &str) {
-        for (token, key) in self.selector.iter_mut() {
+        for (token, key) in &mut self.selector {
             let Source::Client(client) = key.fileobj else { continue };
             if token != except && client.name.is_some() && client.queue(text) {
                 self.changed.push(token);
