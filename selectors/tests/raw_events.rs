@@ -1,0 +1,202 @@
+//! What a selector makes of the raw events of its backend, and what backends have by default.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::UdpSocket;
+use std::rc::Rc;
+use std::time::Duration;
+
+use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
+use selectors::{Error, Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const READ: Readiness = Readiness::READ;
+
+/// A token that no selector makes.
+const UNKNOWN: Token = Token::from_bits(0x7777_7777_7777_7777);
+
+/// What a backend is to report, and what it was asked.
+#[derive(Default)]
+struct Script {
+    /// One list for each wait; after that there is nothing.
+    waits: VecDeque<Vec<Event>>,
+    /// What the old kernel object has still to report when there is a new one.
+    left: Vec<Event>,
+    registered: Vec<Token>,
+    rebuilt: usize,
+}
+
+/// A backend that reports what it is told to.
+#[derive(Clone, Default)]
+struct Told(Rc<RefCell<Script>>);
+
+impl Told {
+    fn next(&self, events: &[(Token, Readiness)]) {
+        self.0.borrow_mut().waits.push_back(raw(events));
+    }
+}
+
+fn raw(events: &[(Token, Readiness)]) -> Vec<Event> {
+    events.iter().map(|&(token, readiness)| Event::new(token, readiness)).collect()
+}
+
+impl Backend for Told {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { edge: true, ..Capabilities::default() }
+    }
+
+    fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
+        self.0.borrow_mut().registered.push(token);
+        Ok(())
+    }
+
+    fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, _: Option<Duration>) -> io::Result<()> {
+        events.extend(self.0.borrow_mut().waits.pop_front().unwrap_or_default());
+        Ok(())
+    }
+
+    fn rebuild(
+        &mut self,
+        _: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let mut script = self.0.borrow_mut();
+        script.rebuilt += 1;
+        events.extend(script.left.drain(..));
+        Ok(())
+    }
+}
+
+fn source() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").expect("a socket")
+}
+
+fn selector() -> (Selector<UdpSocket, (), Told>, Told) {
+    let backend = Told::default();
+    (Selector::with_backend(backend.clone()), backend)
+}
+
+#[test]
+fn reg_2_nothing_is_reported_of_what_is_parked_whatever_the_backend_says() {
+    let (mut selector, backend) = selector();
+    let parked = selector.register(source(), Interest::empty(), ()).unwrap();
+    let other = selector.register(source(), Interest::READ, ()).unwrap();
+    for readiness in [Readiness::empty(), READ, Readiness::HANGUP, Readiness::all()] {
+        backend.next(&[(parked, readiness), (other, READ)]);
+        assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(other, READ)]), "{readiness:?}");
+    }
+}
+
+#[test]
+fn close_4_what_is_not_registered_is_not_reported_and_has_the_backend_rebuilt() {
+    let (mut selector, backend) = selector();
+    let token = selector.register(source(), Interest::READ, ()).unwrap();
+    backend.next(&[(token, READ)]);
+    assert_eq!(selector.select(NOW).unwrap().len(), 1);
+    assert_eq!(backend.0.borrow().rebuilt, 0);
+    backend.next(&[(UNKNOWN, READ), (token, READ)]);
+    assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(token, READ)]));
+    assert_eq!(backend.0.borrow().rebuilt, 1);
+}
+
+/// What a new kernel object reports again is left out, or it would be reported twice; the edges and
+/// the wake that the old one had are not.
+#[test]
+fn wait_9_what_the_old_kernel_object_had_to_report_is_not_lost() {
+    let (mut selector, backend) = selector();
+    let waker = selector.waker().unwrap();
+    let wake = backend.0.borrow().registered[0];
+    let mut register =
+        |interest, mode| selector.register_with(source(), interest, (), mode).unwrap();
+    let edge = register(Interest::READ, Mode::Edge);
+    let level = register(Interest::READ, Mode::Level);
+    let once = register(Interest::READ, Mode::OneShot);
+    let parked = register(Interest::empty(), Mode::Edge);
+    for woken in [false, true] {
+        if woken {
+            waker.wake().unwrap();
+        }
+        let wake = woken.then_some((wake, READ));
+        let sources = [(level, READ), (edge, READ | Readiness::WRITE), (once, READ)];
+        let left: Vec<_> = sources.into_iter().chain(wake).chain([(parked, READ)]).collect();
+        backend.0.borrow_mut().left = raw(&left);
+        backend.next(&[(UNKNOWN, READ)]);
+        let events = selector.select(NOW).unwrap();
+        assert_eq!(events[..], raw(&[(edge, READ)]), "what was asked for");
+        assert_eq!(events.woken(), woken);
+    }
+    assert_eq!(backend.0.borrow().rebuilt, 2);
+    assert!(selector.select(NOW).unwrap().is_empty());
+    // What was found before stays, and comes once.
+    backend.0.borrow_mut().left = raw(&[(edge, READ), (level, READ)]);
+    backend.next(&[(level, READ), (UNKNOWN, READ), (edge, READ)]);
+    assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(level, READ), (edge, READ)]));
+}
+
+/// A backend with a descriptor, and nothing else that it need not have.
+#[cfg(unix)]
+mod by_default {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    struct Plain(UdpSocket);
+
+    impl Backend for Plain {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+            Some(self.0.as_fd())
+        }
+    }
+
+    #[test]
+    fn reg_8_a_backend_owns_its_descriptor() {
+        let own = source();
+        let itself = own.try_clone().unwrap();
+        let mut selector = Selector::with_backend(Plain(own));
+        selector.register(itself.as_fd(), Interest::READ, ()).unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&selector.backend().0);
+        // SAFETY: it is open for as long as the selector is.
+        let own = unsafe { BorrowedSource::borrow_raw(number) };
+        let refused = selector.register(own, Interest::READ, ()).unwrap_err();
+        assert!(matches!(refused.error, Error::Unsupported { .. }), "{refused}");
+    }
+
+    #[test]
+    fn what_a_backend_need_not_be_able_to_do_is_unsupported() {
+        let mut backend = Plain(source());
+        let rebuilt = backend.rebuild(&mut std::iter::empty(), &mut Events::new());
+        assert_eq!(rebuilt.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(backend.after_fork().unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert!(backend.changer().unwrap().is_none());
+        assert!(backend.waker(UNKNOWN).unwrap().is_none());
+    }
+}
