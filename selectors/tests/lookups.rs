@@ -1,0 +1,88 @@
+//! Sources by number, several at once, and those that are taken out.
+
+use std::net::UdpSocket;
+
+use selectors::{DefaultSelector, Interest, Token};
+
+#[cfg(unix)]
+fn number(source: &UdpSocket) -> selectors::backend::RawSource {
+    std::os::fd::AsRawFd::as_raw_fd(source)
+}
+
+#[cfg(windows)]
+fn number(source: &UdpSocket) -> selectors::backend::RawSource {
+    std::os::windows::io::AsRawSocket::as_raw_socket(source)
+}
+
+fn source() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").expect("a socket")
+}
+
+/// A selector with three sources, whose data are their places.
+fn three() -> (DefaultSelector<UdpSocket, usize>, [Token; 3]) {
+    let mut selector = DefaultSelector::new().unwrap();
+    let tokens = [0, 1, 2].map(|at| selector.register(source(), Interest::READ, at).unwrap());
+    (selector, tokens)
+}
+
+#[test]
+fn reg_11_a_number_finds_its_source() {
+    let (mut selector, tokens) = three();
+    for token in tokens {
+        let fd = selector.get(token).unwrap().fd;
+        assert_eq!(number(selector.get(token).unwrap().fileobj), fd);
+        assert_eq!(selector.token_of_raw(fd), Some(token));
+    }
+    let (gone, _) = selector.unregister(tokens[1]).unwrap();
+    assert_eq!(selector.token_of_raw(number(&gone)), None);
+}
+
+#[test]
+fn reg_11_several_sources_are_had_at_once() {
+    let (mut selector, [a, b, c]) = three();
+    let keys = selector.get_disjoint_mut([c, a]).expect("both are registered");
+    assert_eq!(keys.map(|key| *key.data), [2, 0]);
+    let [first, second] = selector.get_disjoint_mut([a, b]).expect("both are registered");
+    std::mem::swap(first.data, second.data);
+    assert_eq!([a, b, c].map(|token| *selector.get(token).unwrap().data), [1, 0, 2]);
+    assert!(selector.get_disjoint_mut([a, b, a]).is_none(), "one of them twice");
+    selector.unregister(b).unwrap();
+    assert!(selector.get_disjoint_mut([a, b]).is_none(), "one of them is gone");
+    assert!(selector.get_disjoint_mut([a, c]).is_some());
+}
+
+#[test]
+fn reg_9_what_is_taken_out_comes_back() {
+    let (mut selector, [a, b, c]) = three();
+    let odd = selector.extract_if(|key| *key.data % 2 == 1).unwrap();
+    assert_eq!(odd.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [1]);
+    assert_eq!([a, b, c].map(|token| selector.contains(token)), [true, false, true]);
+    assert!(selector.extract_if(|_| false).unwrap().is_empty());
+    assert_eq!(selector.extract_if(|_| true).unwrap().len(), 2);
+    assert!(selector.is_empty());
+}
+
+#[test]
+fn every_source_is_gone_through() {
+    let (mut selector, tokens) = three();
+    let mut found: Vec<_> = selector.iter().map(|(token, key)| (token, *key.data)).collect();
+    found.sort();
+    let mut expected: Vec<_> = tokens.into_iter().zip([0, 1, 2]).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    selector.iter_mut().for_each(|(_, key)| *key.data += 10);
+    let mut data: Vec<_> = selector.close().into_iter().map(|(_, data)| data).collect();
+    data.sort_unstable();
+    assert_eq!(data, [10, 11, 12]);
+}
+
+#[test]
+fn a_waker_shows_whether_a_wake_is_pending() {
+    let mut selector: DefaultSelector<UdpSocket> = DefaultSelector::new().unwrap();
+    let waker = selector.waker().unwrap();
+    assert!(format!("{waker:?}").contains("pending: false"), "{waker:?}");
+    waker.wake().unwrap();
+    assert!(format!("{waker:?}").contains("pending: true"), "{waker:?}");
+    assert!(selector.select(None).unwrap().woken());
+    assert!(format!("{waker:?}").contains("pending: false"), "{waker:?}");
+}
