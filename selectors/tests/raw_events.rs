@@ -19,6 +19,11 @@ const UNKNOWN: Token = Token::from_bits(0x7777_7777_7777_7777);
 /// What a backend is to report, and what it was asked.
 #[derive(Default)]
 struct Script {
+    /// Declared besides, and said of each list.
+    separate_directions: bool,
+    repeats: bool,
+    /// Whether a new kernel object cannot be had.
+    refuses: bool,
     /// One list for each wait; after that there is nothing.
     waits: VecDeque<Vec<Event>>,
     /// What the old kernel object has still to report when there is a new one.
@@ -43,7 +48,8 @@ fn raw(events: &[(Token, Readiness)]) -> Vec<Event> {
 
 impl Backend for Told {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { edge: true, ..Capabilities::default() }
+        let separate_directions = self.0.borrow().separate_directions;
+        Capabilities { edge: true, separate_directions, ..Capabilities::default() }
     }
 
     fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
@@ -60,7 +66,11 @@ impl Backend for Told {
     }
 
     fn wait(&mut self, events: &mut Events, _: Option<Duration>) -> io::Result<()> {
-        events.extend(self.0.borrow_mut().waits.pop_front().unwrap_or_default());
+        let mut script = self.0.borrow_mut();
+        events.extend(script.waits.pop_front().unwrap_or_default());
+        if script.repeats {
+            events.mark_repeats();
+        }
         Ok(())
     }
 
@@ -71,6 +81,9 @@ impl Backend for Told {
     ) -> io::Result<()> {
         let mut script = self.0.borrow_mut();
         script.rebuilt += 1;
+        if script.refuses {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         events.extend(script.left.drain(..));
         Ok(())
     }
@@ -140,6 +153,35 @@ fn wait_9_what_the_old_kernel_object_had_to_report_is_not_lost() {
     backend.0.borrow_mut().left = raw(&[(edge, READ), (level, READ)]);
     backend.next(&[(level, READ), (UNKNOWN, READ), (edge, READ)]);
     assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(level, READ), (edge, READ)]));
+}
+
+#[test]
+fn wait_9_a_failed_rebuild_ends_no_wait() {
+    let (mut selector, backend) = selector();
+    let token = selector.register(source(), Interest::READ, ()).unwrap();
+    backend.0.borrow_mut().refuses = true;
+    for _ in 0..3 {
+        backend.next(&[(UNKNOWN, READ)]);
+    }
+    backend.next(&[(token, READ)]);
+    let events = selector.select(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(events[..], raw(&[(token, READ)]));
+    assert!(!events.interrupted() && !events.woken());
+}
+
+#[test]
+fn ready_3_the_events_of_one_source_become_one() {
+    for (separate_directions, repeats) in [(true, false), (false, true), (true, true)] {
+        let backend = Told::default();
+        backend.0.borrow_mut().separate_directions = separate_directions;
+        backend.0.borrow_mut().repeats = repeats;
+        let mut selector = Selector::with_backend(backend.clone());
+        let both = Interest::READ | Interest::WRITE;
+        let token = selector.register(source(), both, ()).unwrap();
+        backend.next(&[(token, READ), (token, Readiness::WRITE), (token, READ)]);
+        let events = selector.select(NOW).unwrap();
+        assert_eq!(events[..], raw(&[(token, both.into())]));
+    }
 }
 
 /// A backend with a descriptor, and nothing else that it need not have.
