@@ -56,6 +56,7 @@ mod tests {
         let mut waits = 0;
         while !spin.is_due() {
             waits += 1;
+            assert!(waits < 1_000_000, "it never spins again");
         }
         waits
     }
@@ -84,6 +85,18 @@ mod tests {
         }
         spin.ended(LIMIT, false);
         assert_eq!(rest(&mut spin), 64);
+    }
+
+    #[test]
+    fn each_spin_that_pays_halves_the_rest() {
+        let mut spin = Spin::new(LIMIT);
+        for expected in [64, 128, 256] {
+            spin.ended(LIMIT, false);
+            assert_eq!(rest(&mut spin), expected);
+        }
+        spin.ended(LIMIT / 2, true);
+        spin.ended(LIMIT, false);
+        assert_eq!(rest(&mut spin), 256, "twice the half");
     }
 
     #[test]

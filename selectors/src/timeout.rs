@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn wait_3_micros_carry_into_seconds() {
+        let micros = |nanos| seconds_and_micros_rounded_up::<i32, i32>(Duration::from_nanos(nanos));
+        assert_eq!(micros(0), (0, 0));
+        assert_eq!(micros(1), (0, 1));
+        assert_eq!(micros(1_000), (0, 1));
+        assert_eq!(micros(1_001), (0, 2));
+        assert_eq!(micros(7_999_999_000), (7, 999_999));
+        assert_eq!(micros(7_999_999_001), (8, 0));
+        assert_eq!(micros(8_000_000_000), (8, 0));
+    }
+
+    #[test]
     fn wait_5_no_timeout_is_too_long() {
         assert_eq!(millis_rounded_up(Some(Duration::from_millis(i32::MAX as u64))), i32::MAX);
         assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);
