@@ -246,16 +246,60 @@ fn proc_7_a_broken_channel_is_replaced_without_blocking() -> io::Result<()> {
     Ok(())
 }
 
+/// The read fails, and then making another channel.
+fn breaks<B: Backend>(selector: &mut Subject<B>) -> io::Result<()> {
+    let faults = [Fault::new(Call::Read, Errno::EIO), Fault::new(Call::Eventfd, Errno::EMFILE)];
+    let (events, injected) = failing_both(faults, || selector.select(LONG));
+    assert!(events?.woken());
+    assert_eq!(injected, 2);
+    Ok(())
+}
+
 #[test]
 fn proc_7_a_broken_channel_that_cannot_be_replaced_refuses_wakes() -> io::Result<()> {
-    /// The read fails, and then making another channel.
-    fn breaks<B: Backend>(selector: &mut Subject<B>) -> io::Result<()> {
-        let faults = [Fault::new(Call::Read, Errno::EIO), Fault::new(Call::Eventfd, Errno::EMFILE)];
-        let (events, injected) = failing_both(faults, || selector.select(LONG));
-        assert!(events?.woken());
-        assert_eq!(injected, 2);
-        Ok(())
-    }
     not_replaced(Poll::new, breaks)?;
     not_replaced(Select::new, breaks)
+}
+
+/// It breaks, and is replaced later, without a wake in between.
+fn replaced_later<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    waker.wake()?;
+    breaks(&mut selector)?;
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    let short = Some(Duration::from_millis(5));
+    let (events, injected) = failing(none_left, || selector.select(short));
+    assert!(injected > 0 && !events?.woken());
+    for _ in 0..3 {
+        assert!(!selector.select(short)?.woken());
+    }
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn proc_2_replacing_a_channel_is_no_wake() -> io::Result<()> {
+    replaced_later(Poll::new)?;
+    replaced_later(Select::new)
+}
+
+/// A wake that was asked for may be on its way to the channel that is replaced.
+fn asked_for<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    for _ in 0..3 {
+        let (result, _) = failing(Fault::new(Call::Write, Errno::EIO), || waker.wake());
+        assert!(result.is_err());
+        assert!(selector.select(LONG)?.woken());
+        assert!(!selector.select(NOW)?.woken());
+    }
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn proc_2_what_was_asked_for_is_sent_to_the_new_channel() -> io::Result<()> {
+    over_all!(asked_for);
+    Ok(())
 }
