@@ -172,5 +172,11 @@ mod tests {
         assert!(!is_named_pipe(writer.as_fd()).unwrap());
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(!is_named_pipe(file.as_fd()).unwrap());
+        let name = std::env::temp_dir().join(format!("selectors-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&name, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Opened for both, it waits for nobody.
+        let opened = std::fs::File::options().read(true).write(true).open(&name);
+        std::fs::remove_file(&name).unwrap();
+        assert!(is_named_pipe(opened.unwrap().as_fd()).unwrap());
     }
 }
