@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use selectors::backend::Poll;
+use selectors::backend::{BorrowedSource, Poll, RawSource};
 use selectors::{
     AnySelector, Backend, BackendKind, Capabilities, Error, Event, Events, Interest, Mode,
-    SharedSelector, Token, Watch,
+    Selector, SharedSelector, Token, Watch,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -225,4 +225,35 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
         theirs.write_all(b"x").unwrap();
         assert_eq!(selector.select(LONG).unwrap().len(), 2);
     });
+}
+
+#[test]
+fn proc_4_a_backend_that_cannot_be_renewed_says_so() {
+    struct Plain;
+    impl Backend for Plain {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut selector: Selector<UnixStream, (), Plain> = Selector::with_backend(Plain);
+    selector.after_fork().unwrap();
+    let fine = in_child(|| {
+        for _ in 0..2 {
+            assert!(matches!(selector.after_fork(), Err(Error::Unsupported { .. })));
+        }
+        assert!(matches!(selector.select(NOW), Err(Error::Forked)));
+    });
+    assert!(fine);
 }
