@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 use selectors_examples::cli::{self, Outcome};
+use selectors_examples::log::Log;
 
 const HELP: &str = "\
 Reports which files in a directory are created, changed and removed, until
-Ctrl-C.
+Ctrl-C. Lines are dropped when more than 10,000 wait to be read.
 
 Usage: watch [--every SECONDS] [--poll] [DIR]
 
@@ -30,12 +31,19 @@ struct Options {
 
 fn main() -> ExitCode {
     cli::run("watch", HELP, options, |options| {
-        #[cfg(target_os = "linux")]
-        if !options.poll {
-            return inotify::run(&options);
-        }
-        polling::run(&options)
+        let log = Log::new();
+        let outcome = watch(&options, &log);
+        log.close();
+        outcome
     })
+}
+
+fn watch(options: &Options, log: &Log) -> Outcome {
+    #[cfg(target_os = "linux")]
+    if !options.poll {
+        return inotify::run(options, log);
+    }
+    polling::run(options, log)
 }
 
 fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
@@ -68,7 +76,8 @@ mod inotify {
     use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
     use selectors::{DefaultSelector, Events, Interest};
     use selectors_examples::changes::{Change, Changes};
-    use selectors_examples::cli::{Outcome, Stop, say};
+    use selectors_examples::cli::{Outcome, Stop};
+    use selectors_examples::log::Log;
 
     /// What the program watches.
     enum Source {
@@ -86,7 +95,7 @@ mod inotify {
         }
     }
 
-    pub(super) fn run(options: &super::Options) -> Outcome {
+    pub(super) fn run(options: &super::Options, log: &Log) -> Outcome {
         let shown = options.directory.display();
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags = AddWatchFlags::IN_CREATE
@@ -106,7 +115,7 @@ mod inotify {
         let stop = Stop::on_interrupt(selector.waker()?)?;
         selector.register(Source::Directory(inotify), Interest::READ, ())?;
         let timer = selector.register(Source::Timer(timer), Interest::READ, ())?;
-        say(format_args!("watching {shown}"));
+        log.line(format_args!("watching {shown}"));
         let mut changes = Changes::default();
         let mut events = Events::new();
         let mut gone = false;
@@ -117,12 +126,14 @@ mod inotify {
                 match selector.get(event.token()).map(|key| key.fileobj) {
                     // As much as fits into one buffer: the rest is reported by the next wait.
                     Some(Source::Directory(inotify)) => match inotify.read_events() {
-                        Ok(events) => gone |= events.into_iter().any(|it| !add(&mut changes, it)),
+                        Ok(events) => {
+                            gone |= events.into_iter().any(|it| !add(&mut changes, it, log))
+                        }
                         Err(Errno::EAGAIN | Errno::EINTR) => {}
                         Err(error) => return Err(error.into()),
                     },
                     Some(Source::Timer(timer)) => match timer.wait() {
-                        Ok(()) => changes.report(say),
+                        Ok(()) => changes.report(|line| log.line(line)),
                         Err(Errno::EAGAIN) => {}
                         Err(error) => return Err(error.into()),
                     },
@@ -130,7 +141,7 @@ mod inotify {
                 }
             }
             if changes.is_full() {
-                changes.report(say);
+                changes.report(|line| log.line(line));
             }
             let starts = was_empty && !changes.is_empty();
             let timer = selector.get(timer).filter(|_| starts).map(|key| key.fileobj);
@@ -139,7 +150,7 @@ mod inotify {
                 timer.set(after, TimerSetTimeFlags::empty())?;
             }
         }
-        changes.report(say);
+        changes.report(|line| log.line(line));
         if gone {
             return Err(format!("{shown} is gone").into());
         }
@@ -147,10 +158,10 @@ mod inotify {
     }
 
     /// Adds what the kernel reports; false if it is the end of the directory.
-    fn add(changes: &mut Changes, event: InotifyEvent) -> bool {
+    fn add(changes: &mut Changes, event: InotifyEvent, log: &Log) -> bool {
         use AddWatchFlags as Flags;
         if event.mask.contains(Flags::IN_Q_OVERFLOW) {
-            say(format_args!("too many changes: some were lost"));
+            log.line(format_args!("too many changes: some were lost"));
         }
         let Some(name) = event.name else {
             return !event.mask.intersects(
@@ -180,11 +191,12 @@ mod polling {
 
     use selectors::{DefaultSelector, Events};
     use selectors_examples::changes::{Change, Changes};
-    use selectors_examples::cli::{Outcome, Stop, say};
+    use selectors_examples::cli::{Outcome, Stop};
+    use selectors_examples::log::Log;
 
     type Snapshot = HashMap<OsString, (u64, Option<SystemTime>)>;
 
-    pub(super) fn run(options: &super::Options) -> Outcome {
+    pub(super) fn run(options: &super::Options, log: &Log) -> Outcome {
         let look = || {
             let shown = options.directory.display();
             snapshot(&options.directory).map_err(|error| format!("cannot watch {shown}: {error}"))
@@ -193,7 +205,7 @@ mod polling {
         let mut selector: DefaultSelector<UdpSocket> = DefaultSelector::new()?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         let mut before = look()?;
-        say(format_args!("watching {}", options.directory.display()));
+        log.line(format_args!("watching {}", options.directory.display()));
         let mut events = Events::new();
         let mut next = Instant::now() + options.every;
         while !stop.is_set() {
@@ -202,7 +214,7 @@ mod polling {
                 continue;
             }
             let now = look()?;
-            compare(&before, &now).report(say);
+            compare(&before, &now).report(|line| log.line(line));
             before = now;
             next = Instant::now() + options.every;
         }
