@@ -20,6 +20,10 @@ use selectors_testkit::contract::{RULES, rule_of};
 mod close;
 #[path = "broken/defect.rs"]
 mod defect;
+#[path = "broken/kinds.rs"]
+mod kinds;
+#[path = "broken/leaks.rs"]
+mod leaks;
 #[path = "broken/mode.rs"]
 mod mode;
 #[path = "broken/modify.rs"]
@@ -32,6 +36,8 @@ mod ready;
 mod reg;
 #[path = "broken/row.rs"]
 mod row;
+#[path = "broken/timing.rs"]
+mod timing;
 #[path = "broken/variants.rs"]
 mod variants;
 #[path = "broken/wait.rs"]
@@ -42,9 +48,11 @@ use row::{Row, epoll, poll, select};
 
 /// All rows, family by family.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    let families =
-        [reg::ROWS, modify::ROWS, close::ROWS, ready::ROWS, mode::ROWS, wait::ROWS, proc::ROWS];
-    families.into_iter().flatten()
+    let [first, last] = [
+        [reg::ROWS, leaks::ROWS, modify::ROWS, close::ROWS, ready::ROWS],
+        [kinds::ROWS, mode::ROWS, wait::ROWS, timing::ROWS, proc::ROWS],
+    ];
+    first.into_iter().chain(last).flatten()
 }
 
 /// How long the cases wait for what a defect keeps from coming; and how long where that was too
@@ -57,7 +65,7 @@ fn run(row: &Row, patience: Duration, cases: &[&str]) -> Report {
     let until = (3 * patience).min(Duration::from_secs(8));
     let broken = || Ok(Broken::new((row.beneath)()?, (row.make)(), until));
     let report = run_side_by_side(broken, patience, None, cases);
-    reg::free_leaked();
+    leaks::free_leaked();
     report
 }
 

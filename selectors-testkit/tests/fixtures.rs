@@ -322,3 +322,17 @@ fn a_storm_leaves_other_threads_alone() {
     });
     assert_eq!(answer.join().unwrap(), Ok(0));
 }
+
+#[test]
+fn sleeps_are_counted() {
+    let Some(before) = if_any(sleeps()).unwrap() else { return };
+    let mut least = u64::MAX;
+    for _ in 0..100 {
+        let before = sleeps().unwrap();
+        std::hint::black_box((0..1000).sum::<u64>());
+        least = least.min(sleeps().unwrap() - before);
+    }
+    assert_eq!(least, 0, "who does not sleep does not");
+    (0..3).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+    assert!(sleeps().unwrap() >= before + 3);
+}

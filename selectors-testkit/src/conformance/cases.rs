@@ -111,9 +111,11 @@ macro_rules! for_each_case {
                 reg_12_closing_hands_everything_back
                 reg_12_dropping_closes_everything
                 reg_12_no_descriptor_is_leaked
-                reg_12_no_call_leaks
                 reg_12_nothing_is_closed_twice
                 reg_13_descriptors_are_close_on_exec;
+            leaks:
+                reg_12_no_call_leaks
+                reg_12_no_wait_leaks;
             for_ever:
                 wait_2_without_a_timeout_a_source_ends_it
                 wait_2_without_a_timeout_a_signal_ends_it
@@ -123,11 +125,29 @@ macro_rules! for_each_case {
                 wait_11_the_backend_itself_sleeps
                 wait_11_a_long_wait_is_one
                 wait_11_nor_who_has_closed_sources;
+            timing:
+                wait_1_zero_does_not_sleep
+                wait_3_no_length_is_taken_for_another
+                wait_4_no_longer_than_was_asked
+                wait_11_a_wait_sleeps_once;
+            numbers:
+                reg_10_every_bit_of_a_token_counts
+                wait_8_the_lowest_numbers;
+            priority:
+                ready_9_priority_in_every_mode
+                ready_9_priority_comes_and_goes;
+            transitions:
+                mod_1_every_mode_becomes_every_other
+                mode_2_what_is_masked_does_not_fire;
+            every_kind:
+                ready_4_an_error_of_a_datagram_socket_wakes
+                ready_12_every_kind_of_file_behaves_as_with_poll;
             second_paths:
                 ready_5_a_listener_stays_ready_until_all_are_accepted
                 proc_1_a_wait_of_no_time_sees_a_wake
                 proc_2_a_wake_hides_no_event
                 proc_2_a_list_forgets_its_wake
+                proc_2_no_wake_is_lost_beside_anything
                 wait_8_the_last_bit_of_a_word
                 proc_6_a_selector_changes_threads;
             combinations:
@@ -150,7 +170,8 @@ macro_rules! for_each_case {
                 close_5_a_reused_number_is_not_ready_for_what_was;
             forks:
                 proc_4_a_child_is_told_that_it_is_one
-                proc_4_a_child_goes_on_by_itself;
+                proc_4_a_child_goes_on_by_itself
+                proc_4_children_of_children_leak_nothing;
             limits:
                 wait_12_without_descriptors_what_is_there_is_served
                 proc_7_a_signal_handler_may_wake;

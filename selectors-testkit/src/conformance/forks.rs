@@ -4,7 +4,10 @@ use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Events, Interest, Mode, Result, Token, Waker};
 
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{PairStream, borrow, drain, pair, report_of_forked_child, send};
+use crate::fixtures::{
+    PairStream, borrow, drain, inheritable_descriptors, open_descriptors, pair,
+    report_of_forked_child, send,
+};
 
 const SHARED: &str = "the child uses the parent's kernel object, or the parent's waker: both have to \
                       be made anew in `after_fork`, and nothing of the old ones changed";
@@ -92,6 +95,14 @@ fn duplicate_for_ever(fd: &PairStream) -> std::result::Result<BorrowedSource<'st
     Ok(crate::fixtures::LooseDescriptor::duplicate(fd)?.borrow())
 }
 
+/// What a child has to tell its parent.
+pub(super) fn stop_of_child(outcome: Outcome) -> std::result::Result<(), String> {
+    outcome.map_err(|stop| match stop {
+        Stop::Broken(why, _) | Stop::NotRun(why) => why,
+        Stop::Later => "  it cannot be alone".to_owned(),
+    })
+}
+
 /// Runs `act` in a forked child, where it works with its copy of the scene.
 fn in_child<B: Backend>(
     case: &Case<'_, B>,
@@ -100,10 +111,7 @@ fn in_child<B: Backend>(
 ) -> Outcome {
     let report = report_of_forked_child(|| {
         let Some(scene) = scene.take() else { return Ok(()) };
-        act(case, scene).map_err(|stop| match stop {
-            Stop::Broken(why, _) | Stop::NotRun(why) => why,
-            Stop::Later => "  it cannot be alone".to_owned(),
-        })
+        stop_of_child(act(case, scene))
     })?;
     case.because(SHARED, report.map_err(|why| Stop::broken(format!("{why} (in the child)"))))
 }
@@ -166,4 +174,74 @@ pub(super) fn proc_4_a_child_goes_on_by_itself<B: Backend>(case: &mut Case<'_, B
     send(&ends[2].1, b"x")?;
     let answer = case.only(&scene.selector.select(case.long())?, scene.idle);
     case.because(SHARED, answer.map(drop))
+}
+
+/// How many descriptors more a forked child has than its parent: what it reports through.
+fn of_a_child() -> std::result::Result<usize, Stop> {
+    let before = open_descriptors();
+    // The only way back is a message.
+    let answer = report_of_forked_child(|| Err(open_descriptors().to_string()))?;
+    let open = answer.err().and_then(|open| open.parse::<usize>().ok());
+    Ok(open.map_or(0, |open| open.saturating_sub(before)))
+}
+
+/// In a child: goes on with its copy, has no more open afterwards than it should, and has a child
+/// of its own do likewise.
+fn go_on_for<B: Backend>(
+    case: &Case<'_, B>,
+    mut selector: Subject<BorrowedSource<'_>, (), B>,
+    generations: usize,
+    most: Option<usize>,
+) -> Outcome {
+    let inherited = inheritable_descriptors();
+    match selector.after_fork() {
+        Err(Error::Unsupported { .. }) => return Ok(()),
+        answer => answer?,
+    }
+    if selector.capabilities().waker {
+        selector.waker()?.wake()?;
+        case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
+    }
+    let open = open_descriptors();
+    if let Some(most) = most {
+        let what = format!("at most {most} open descriptors after after_fork");
+        case.expect_that(open <= most, &what, open)?;
+    }
+    let mut new = inheritable_descriptors();
+    new.retain(|number| !inherited.contains(number));
+    case.expect_that(new.is_empty(), "nothing new that other programs inherit", new)?;
+    if generations == 0 {
+        return Ok(());
+    }
+    let most = open + of_a_child()?;
+    let mut copy = Some(selector);
+    let report = report_of_forked_child(|| {
+        let Some(selector) = copy.take() else { return Ok(()) };
+        stop_of_child(go_on_for(case, selector, generations - 1, Some(most)))
+    })?;
+    report.map_err(Stop::broken)
+}
+
+pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let ends = ends()?;
+    let mut selector = case.selector()?;
+    selector.register(borrow(&ends[0].0), Interest::READ, ())?;
+    selector.register_with(borrow(&ends[1].0), Interest::READ, (), Mode::OneShot)?;
+    if selector.capabilities().waker {
+        selector.waker()?;
+    }
+    case.did("forked a child that called after_fork, and had children in its turn");
+    let mut copy = Some(selector);
+    let report = report_of_forked_child(|| {
+        let Some(selector) = copy.take() else { return Ok(()) };
+        stop_of_child(go_on_for(case, selector, 2, None))
+    })?;
+    case.because(
+        "what the parent had is neither closed nor used again in `after_fork`, or a descriptor is \
+         made anew without its flag",
+        report.map_err(|why| Stop::broken(format!("{why} (in the child)"))),
+    )
 }

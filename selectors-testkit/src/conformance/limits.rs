@@ -5,6 +5,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
+use super::forks::stop_of_child;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any, limit_descriptors,
@@ -75,7 +76,10 @@ fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
     selector.unregister(second)?;
     let mut expected = vec![first];
     expected.extend(always);
-    case.expect_tokens(&selector.select(case.long())?, &expected)
+    for timeout in [case.long(), None] {
+        case.because(NEEDS_ONE, case.expect_tokens(&selector.select(timeout)?, &expected))?;
+    }
+    Ok(())
 }
 
 pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
@@ -87,12 +91,7 @@ pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
     for how in &ways[..if emulated { 1 } else { 2 }] {
         case.did(format!("in a forked child: {how}, and went on"));
-        let report = report_of_forked_child(|| {
-            serve(case, how).map_err(|stop| match stop {
-                Stop::Broken(why, _) | Stop::NotRun(why) => why,
-                Stop::Later => "  it cannot be alone".to_owned(),
-            })
-        })?;
+        let report = report_of_forked_child(|| stop_of_child(serve(case, how)))?;
         case.because(NEEDS_ONE, report.map_err(Stop::broken))?;
     }
     Ok(())

@@ -9,8 +9,8 @@ use selectors::{Backend, Interest, Mode};
 
 use super::{Case, Counting, NOW, Outcome, Subject};
 use crate::fixtures::{
-    LooseDescriptor, borrow, drain, fill, if_any, pair, processor_time, regular_file, send,
-    tcp_pair,
+    LooseDescriptor, borrow, drain, fill, if_any, out_of_band, pair, processor_time, regular_file,
+    send, tcp_pair,
 };
 
 // Each alone: where many turn at once, none of them gets much of the processor.
@@ -48,6 +48,7 @@ pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
 ) -> Outcome {
     case.alone()?;
     let capabilities = case.backend()?.capabilities();
+    let changed = [pair()?, pair()?, pair()?];
     let mut selector = case.counting()?;
     case.did("registered an idle socket, and woke it once");
     let (quiet, _quiet_peer) = pair()?;
@@ -81,6 +82,16 @@ pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
     let token = selector.register(borrow(&gone), Interest::READ, ())?;
     selector.select(NOW)?;
     selector.unregister(token)?;
+    case.did("… ones that were watched for more, modified, or parked meanwhile");
+    let ways = [(Mode::Level, false), (Mode::Level, true), (Mode::OneShot, true)];
+    for ((changed, _), (mode, parks)) in changed.iter().zip(ways) {
+        let token = selector.register_with(borrow(changed), both, (), mode)?;
+        selector.select(NOW)?;
+        if parks {
+            selector.modify(token, Interest::empty())?;
+        }
+        selector.modify_with(token, Interest::READ, Mode::Level)?;
+    }
     let (edge, edge_peer) = pair()?;
     if capabilities.edge {
         case.did("… an edge-triggered one that was reported");
@@ -88,11 +99,17 @@ pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
         selector.register_with(borrow(&edge), Interest::READ, (), Mode::Edge)?;
         selector.select(case.long())?;
     }
-    let (urgent, urgent_peer) = tcp_pair()?;
+    let ((urgent, urgent_peer), (other, other_peer)) = (tcp_pair()?, tcp_pair()?);
     if capabilities.priority {
         case.did("… one with data that is not urgent, watched for PRIORITY alone");
         send(&urgent_peer, b"x")?;
         selector.register(borrow(&urgent), Interest::PRIORITY, ())?;
+        case.did("… one with urgent data that was watched for PRIORITY, too");
+        out_of_band(&other_peer)?;
+        let either = Interest::READ | Interest::PRIORITY;
+        let token = selector.register(borrow(&other), either, ())?;
+        selector.select(case.long())?;
+        selector.modify(token, Interest::READ)?;
     }
     case.did(format!("waited for {IDLE:?}"));
     idle(case, &mut selector)

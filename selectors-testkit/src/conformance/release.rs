@@ -1,18 +1,15 @@
 //! REG-9, REG-12, REG-13: what the kernel, the process and its children still hold.
 
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
 
-use selectors::backend::BorrowedSource;
-use selectors::{Backend, Interest, Mode, Token, Watch};
+use selectors::{Backend, Interest};
 
 use super::as_of_now::modes;
 use super::streams::byte_pairs;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, flags, if_any,
-    inheritable_descriptors, is_close_on_exec, is_ready, open_descriptors, pair, pipe, receive,
-    regular_file, send, with_raw,
+    OwnedSource, PairStream, borrow, drain, duplicate, flags, if_any, inheritable_descriptors,
+    is_close_on_exec, is_ready, open_descriptors, pair, pipe, receive, regular_file, send,
 };
 
 const HELD: &str = "the kernel, or a duplicate that the backend made, keeps the open file: a request \
@@ -98,72 +95,6 @@ pub(super) fn reg_9_flags_are_as_they_were<B: Backend>(case: &mut Case<'_, B>) -
             drop(selector);
             case.expect("its flags after the selector was dropped", flags(&ours)?, before)?;
         }
-    }
-    Ok(())
-}
-
-/// How often each is done: threads of other tests open some meanwhile.
-const TIMES: usize = 120;
-
-pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    case.alone()?;
-    let (ours, _theirs) = pair()?;
-    let (alive, peer) = pair()?;
-    let file = if_any(regular_file())?;
-    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
-    let number = crate::fixtures::closed_number()?;
-    for what in ["refused calls", "modifications", "timed waits", "files", "ghosts"] {
-        case.did(format!("made {TIMES} {what}"));
-        let before = open_descriptors();
-        for _ in 0..TIMES {
-            match what {
-                "refused calls" => {
-                    // Accepted where changes are deferred.
-                    let answer = with_raw(number, |fd| selector.register(fd, BOTH, ()));
-                    if let Ok(token) = answer {
-                        selector.select(NOW)?;
-                        selector.unregister(token)?;
-                    }
-                    let mut backend = case.backend()?;
-                    let watch = Watch::new(Interest::PRIORITY, Mode::Exclusive);
-                    let token = Token::from_bits(1);
-                    if backend.register(borrow(&ours), token, watch).is_ok() {
-                        backend.unregister(crate::fixtures::number_of(&ours), token, watch)?;
-                    }
-                }
-                "modifications" => {
-                    let token = selector.register(borrow(&ours), Interest::READ, ())?;
-                    selector.modify(token, BOTH)?;
-                    selector.select(NOW)?;
-                    selector.modify_with(token, Interest::WRITE, Mode::OneShot)?;
-                    selector.select(NOW)?;
-                    selector.unregister(token)?;
-                }
-                "timed waits" => drop(selector.select(Some(Duration::from_micros(200)))?),
-                "files" => {
-                    if let Some(file) = &file {
-                        let mode = Mode::OneShot;
-                        let token = selector.register_with(borrow(file), BOTH, (), mode)?;
-                        selector.select(NOW)?;
-                        selector.modify(token, BOTH)?;
-                        selector.select(NOW)?;
-                        selector.unregister(token)?;
-                    }
-                }
-                _ => {
-                    let loose = LooseDescriptor::duplicate(&alive)?;
-                    let token = selector.register(loose.borrow(), Interest::READ, ())?;
-                    selector.select(NOW)?;
-                    loose.close()?;
-                    selector.unregister(token)?;
-                    send(&peer, b"x")?;
-                    selector.select(NOW)?;
-                    drain(&alive)?;
-                }
-            }
-        }
-        let more = open_descriptors().saturating_sub(before);
-        case.expect_that(more < TIMES / 2, "about as many open descriptors as before", more)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use selectors::{Backend, Events, Interest, Mode, Readiness};
 
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{
-    OwnedSource, above, borrow, drain, listener_with_pending, number_of, pair, send,
+    OwnedSource, above, borrow, drain, duplicate, listener_with_pending, number_of, pair, send,
 };
 
 pub(super) fn ready_5_a_listener_stays_ready_until_all_are_accepted<B: Backend>(
@@ -117,6 +117,43 @@ pub(super) fn proc_2_a_list_forgets_its_wake<B: Backend>(case: &mut Case<'_, B>)
     selector.select_into(&mut events, case.long())?;
     events.clear();
     case.expect("whether it still says so", events.woken(), false)
+}
+
+pub(super) fn proc_2_no_wake_is_lost_beside_anything<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let mut selector = case.selector::<OwnedSource, ()>()?;
+    if !selector.capabilities().waker {
+        return Ok(());
+    }
+    case.did("waited, and only then asked for a waker");
+    let token = selector.register(duplicate(&ours)?, Interest::READ, ())?;
+    case.only(&selector.select(case.long())?, token)?;
+    let waker = selector.waker()?;
+    let mut tokens = vec![token];
+    // None, one, a batch and more than that are ready beside it.
+    for many in [0, 1, 64, 100] {
+        while tokens.len() > many {
+            tokens.pop().map_or(Ok(()), |token| selector.unregister(token).map(drop))?;
+        }
+        while tokens.len() < many {
+            tokens.push(selector.register(duplicate(&ours)?, Interest::READ, ())?);
+        }
+        // More often than a byte can count.
+        case.did(format!("woke it 300 times, with {many} ready sources"));
+        for wakes in 0..300 {
+            waker.wake()?;
+            let events = selector.select(if wakes % 2 == 0 { NOW } else { case.long() })?;
+            case.expect("whether it was woken", events.woken(), true)?;
+            if wakes < 3 {
+                case.expect_tokens(&events, &tokens)?;
+                case.expect("whether it was woken again", selector.select(NOW)?.woken(), false)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn wait_8_the_last_bit_of_a_word<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

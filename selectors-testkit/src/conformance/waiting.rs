@@ -273,8 +273,13 @@ pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
     case.did(format!("registered {sources} sources that stay ready"));
     let (ours, mut theirs) = pair()?;
     theirs.write_all(b"x")?;
-    for _ in 0..sources {
+    for number in 1..=sources {
         waiting.push(selector.register(ours.try_clone()?, Interest::READ, ())?);
+        // Whatever the room is that the backend has for them: it is full, or all but full.
+        let odd = [number - 1, number, number + 1].iter().any(|number| number.is_power_of_two());
+        if odd || number == sources {
+            case.expect_tokens(&selector.select(NOW)?, &waiting)?;
+        }
     }
     let mut rounds = 0;
     while !waiting.is_empty() && rounds < sources {

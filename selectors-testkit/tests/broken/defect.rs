@@ -83,9 +83,7 @@ pub(crate) trait Defect: Send {
     }
 
     fn after_fork(&mut self, beneath: &mut Beneath) -> Answer {
-        beneath.backend.after_fork()?;
-        beneath.sources.clear();
-        Ok(())
+        beneath.after_fork()
     }
 
     /// The backend is dropped.
@@ -123,6 +121,12 @@ impl Beneath {
         let watch = self.watch(old.token)?;
         self.backend.unregister(old.fd, old.token, watch)?;
         self.sources.remove(&old.token);
+        Ok(())
+    }
+
+    pub(crate) fn after_fork(&mut self) -> Answer {
+        self.backend.after_fork()?;
+        self.sources.clear();
         Ok(())
     }
 

@@ -194,6 +194,12 @@ rows! {
             wait_10_an_unregistered_source_has_no_key
             proc_5_a_panic_leaves_the_selector_usable
             wait_9_a_failed_rebuild_loses_nothing
+            reg_12_no_wait_leaks
+            wait_8_the_lowest_numbers
+            ready_9_priority_in_every_mode
+            mod_1_every_mode_becomes_every_other
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
@@ -222,6 +228,8 @@ rows! {
             proc_4_a_forked_copy_changes_nothing
             close_4_a_new_kernel_object_watches_all_as_before
             wait_9_a_failed_rebuild_loses_nothing
+            ready_9_priority_in_every_mode
+            mod_1_every_mode_becomes_every_other
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
@@ -260,6 +268,9 @@ rows! {
             reg_2_the_kernel_does_not_watch_what_is_parked
             proc_4_a_forked_copy_changes_nothing
             close_4_a_new_kernel_object_watches_all_as_before
+            wait_11_who_has_nothing_to_report_sleeps
+            wait_8_the_lowest_numbers
+            ready_12_every_kind_of_file_behaves_as_with_poll
             [FILES RANDOM];
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll ArmsTheOld::default() =>
@@ -275,6 +286,9 @@ rows! {
             wait_11_who_has_nothing_to_report_sleeps
             mod_3_rearming_reports_an_edge_again
             wait_7_one_select_reports_all
+            reg_12_no_wait_leaks
+            ready_9_priority_in_every_mode
+            mod_1_every_mode_becomes_every_other
             [FILES];
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
@@ -289,6 +303,9 @@ rows! {
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost
+            reg_12_no_wait_leaks
+            mod_1_every_mode_becomes_every_other
+            proc_2_no_wake_is_lost_beside_anything
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
@@ -297,6 +314,7 @@ rows! {
             mod_3_rearming_reports_an_edge_again
             mode_5_random_programs_of_all_modes
             close_5_random_programs_that_close
+            ready_9_priority_in_every_mode
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
@@ -308,12 +326,17 @@ rows! {
             mod_3_rearming_reports_an_edge_again
             wait_7_one_select_reports_all
             close_4_a_new_kernel_object_watches_all_as_before
+            reg_12_no_wait_leaks
+            ready_9_priority_in_every_mode
+            mod_1_every_mode_becomes_every_other
             [FILES];
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll ModifiesExclusive =>
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_are_as_they_were;
+            reg_9_flags_are_as_they_were
+            mod_1_every_mode_becomes_every_other
+            mode_2_what_is_masked_does_not_fire;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
             mod_4_the_backend_goes_on_as_before
@@ -327,6 +350,8 @@ rows! {
             reg_2_a_hang_up_does_not_reach_what_is_parked
             wait_7_one_select_reports_all
             close_4_a_new_kernel_object_watches_all_as_before
+            mod_1_every_mode_becomes_every_other
+            mode_2_what_is_masked_does_not_fire
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Tells(says_nothing_of_exclusive) =>
@@ -341,6 +366,8 @@ rows! {
             reg_2_a_hang_up_does_not_reach_what_is_parked
             wait_7_one_select_reports_all
             close_4_a_new_kernel_object_watches_all_as_before
+            mod_1_every_mode_becomes_every_other
+            mode_2_what_is_masked_does_not_fire
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>
@@ -351,6 +378,8 @@ rows! {
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
             wait_9_a_failed_rebuild_loses_nothing
+            reg_12_no_wait_leaks
+            wait_7_every_ready_source_gets_its_turn
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>

@@ -178,7 +178,8 @@ rows! {
         poll AddsInterests =>
             mod_1_the_backend_does_not_add_to_the_old_interest
             ready_1_random_programs
-            mode_5_random_programs_of_all_modes;
+            mode_5_random_programs_of_all_modes
+            wait_11_who_has_nothing_to_report_sleeps;
     "MOD-1" modified_late "modifies after the next wait"
         poll ModifiesLate::default() =>
             reg_9_descriptor_zero_stays_when_another_leaves
@@ -192,6 +193,9 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             ready_6_a_half_closed_peer
             wait_9_a_failed_rebuild_loses_nothing
+            wait_8_the_lowest_numbers
+            ready_9_priority_comes_and_goes
+            mod_1_every_mode_becomes_every_other
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -207,6 +211,7 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             close_4_a_new_kernel_object_watches_all_as_before
             wait_9_a_failed_rebuild_loses_nothing
+            ready_9_priority_in_every_mode
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
@@ -224,6 +229,7 @@ rows! {
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
+            ready_9_priority_in_every_mode
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
@@ -238,6 +244,7 @@ rows! {
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
+            ready_9_priority_in_every_mode
             [FILES RANDOM];
     "MOD-4" no_roll_back "forgets to roll back"
         poll DeletesAndAdds =>
@@ -246,5 +253,7 @@ rows! {
     "MOD-4" refused_and_done "refuses a modify after it was made"
         poll RefusesAndChanges =>
             mod_4_the_backend_goes_on_as_before
-            ready_9_out_of_band_data_is_priority;
+            ready_9_out_of_band_data_is_priority
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes;
 }

@@ -111,7 +111,7 @@ impl Defect for HasAWaker {
 }
 
 /// The token of the waker is the highest.
-fn is_wake(event: &Event) -> bool {
+pub(crate) fn is_wake(event: &Event) -> bool {
     event.token().to_bits() >> 32 == u64::from(u32::MAX)
 }
 
@@ -190,6 +190,7 @@ rows! {
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_7_a_signal_handler_may_wake
             wait_9_a_failed_rebuild_loses_nothing
+            proc_2_no_wake_is_lost_beside_anything
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
@@ -203,6 +204,8 @@ rows! {
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost
+            reg_12_no_wait_leaks
+            proc_2_no_wake_is_lost_beside_anything
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
@@ -216,12 +219,15 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             proc_7_a_signal_handler_may_wake
             proc_1_a_wake_ends_a_wait
-            proc_2_many_wakes_are_one;
+            proc_2_many_wakes_are_one
+            reg_12_no_wait_leaks
+            proc_2_no_wake_is_lost_beside_anything;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             proc_2_a_wake_hides_no_event
             wait_12_without_descriptors_what_is_there_is_served
             wait_9_a_failed_rebuild_loses_nothing
+            proc_2_no_wake_is_lost_beside_anything
             [RANDOM];
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>

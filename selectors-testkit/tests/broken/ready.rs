@@ -308,6 +308,7 @@ rows! {
             ready_2_unread_data_is_read
             ready_12_a_fifo_behaves_as_a_pipe
             ready_1_what_came_and_went_between_two_waits
+            ready_12_every_kind_of_file_behaves_as_with_poll
             [RANDOM];
     "READY-1" collects_early "collects what is ready before it is to wait"
         poll CollectsEarly::default() =>
@@ -315,18 +316,23 @@ rows! {
             ready_1_what_came_and_went_between_two_waits
             reg_5_a_duplicate_changes_without_its_twin
             wait_8_descriptors_above_1024
+            wait_8_the_lowest_numbers
             [RANDOM];
     "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(40) =>
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all
-            close_5_another_thread_closes_during_waits;
+            close_5_another_thread_closes_during_waits
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
             ready_2_space_is_write_and_none_is_not
             ready_12_a_fifo_behaves_as_a_pipe
             ready_1_what_came_and_went_between_two_waits
             wait_11_who_has_nothing_to_report_sleeps
+            mode_2_what_is_masked_does_not_fire
+            ready_12_every_kind_of_file_behaves_as_with_poll
             [RANDOM];
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
@@ -349,10 +355,14 @@ rows! {
             wait_8_descriptors_above_1024
             proc_4_a_forked_copy_changes_nothing
             ready_6_a_half_closed_peer
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
         poll Tells(in_one_set) =>
-            ready_3_urgent_data_beside_the_rest;
+            ready_3_urgent_data_beside_the_rest
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes;
     "READY-4" error_is_read "tells an error as READ alone"
         poll Tells(error_is_read) =>
             close_5_a_closed_descriptor_harms_no_other
@@ -365,6 +375,7 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             close_5_another_thread_closes_during_waits
             close_5_what_is_closed_during_a_wait_is_not_ready
+            ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Tells(a_direction_is_needed) =>
@@ -376,11 +387,13 @@ rows! {
             ready_8_data_before_end_of_file
             wait_11_nor_who_has_closed_sources
             reg_2_a_hang_up_does_not_reach_what_is_parked
+            ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-5" deaf_listener "says nothing of pending connections"
         poll Tells(listeners_are_deaf) =>
             ready_5_a_pending_connection_is_read
-            ready_5_a_listener_stays_ready_until_all_are_accepted;
+            ready_5_a_listener_stays_ready_until_all_are_accepted
+            ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-5" refusal_is_end "tells a refused connect as an end-of-file"
         poll Tells(refusal_is_the_end) =>
             ready_4_an_error_wakes_whatever_was_asked_for
@@ -388,7 +401,8 @@ rows! {
             ready_6_a_reset_peer;
     "READY-5" connected_readable "tells a finished connect as READ"
         poll Tells(connected_is_readable) =>
-            ready_5_a_finished_connect_is_write;
+            ready_5_a_finished_connect_is_write
+            ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
@@ -415,6 +429,7 @@ rows! {
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_full_writer
             wait_11_nor_who_has_closed_sources
+            ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
         poll Tells(half_close_is_hang_up) =>
@@ -474,7 +489,8 @@ rows! {
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
-            ready_7_pipe_writer_gone_wakes_reader;
+            ready_7_pipe_writer_gone_wakes_reader
+            ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-7" deaf_writers "tells hang-ups to readers alone"
         poll Tells(writers_hear_no_hang_up) =>
             ready_7_pipe_reader_gone_wakes_full_writer
@@ -505,13 +521,16 @@ rows! {
     "READY-9" urgent_is_read "tells PRIORITY as READ"
         poll Tells(urgent_is_read) =>
             ready_3_urgent_data_beside_the_rest
-            ready_9_out_of_band_data_is_priority;
+            ready_9_out_of_band_data_is_priority
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes;
     "READY-9" read_is_urgent "tells READ as PRIORITY"
         poll Tells(read_is_urgent) =>
             ready_9_out_of_band_data_is_priority;
     "READY-10" empty_datagram "derives READ from the number of bytes"
         poll Tells(empty_datagrams_are_nothing) =>
-            ready_10_an_empty_datagram_is_read;
+            ready_10_an_empty_datagram_is_read
+            ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-11" no_files "refuses regular files with EPERM"
         poll Refuses(no_regular_files) =>
             reg_12_no_descriptor_is_leaked
@@ -534,17 +553,20 @@ rows! {
             reg_6_what_only_names_a_file_is_refused;
     "READY-11" no_null_device "refuses the null device with EPERM"
         poll Refuses(no_null_device) =>
-            ready_11_the_null_device_is_always_ready;
+            ready_11_the_null_device_is_always_ready
+            ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-11" files_end "says nothing of a file at its end"
         poll Tells(files_end) =>
             ready_11_a_regular_file_is_always_ready;
     "READY-12" no_terminals "refuses terminals"
         poll Refuses(no_terminals) =>
-            ready_12_a_terminal_behaves_as_with_poll;
+            ready_12_a_terminal_behaves_as_with_poll
+            ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
         poll Assumes(fifos_are_files) =>
             ready_1_idle_sources_are_silent
-            ready_12_a_fifo_behaves_as_a_pipe;
+            ready_12_a_fifo_behaves_as_a_pipe
+            ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-13" another_descriptor "its descriptor never becomes readable"
         epoll HasAnotherDescriptor(pipe().ok()) =>
             reg_8_a_selector_does_not_watch_itself

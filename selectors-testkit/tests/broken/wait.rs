@@ -197,6 +197,15 @@ impl Defect for KnowsBySlot {
     }
 }
 
+/// Looks without waiting, and does not mind the signals that come meanwhile: whether the kernel
+/// says so depends on when they come.
+fn look(beneath: &mut Beneath, events: &mut Events) -> Answer {
+    match beneath.wait(events, NOW) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        answer => answer,
+    }
+}
+
 /// Looks again and again instead of waiting.
 struct TurnsInside;
 
@@ -206,7 +215,7 @@ impl Defect for TurnsInside {
         let start = Instant::now();
         loop {
             let before = events.len();
-            beneath.wait(events, NOW)?;
+            look(beneath, events)?;
             if events.len() > before || start.elapsed() >= timeout {
                 return Ok(());
             }
@@ -285,7 +294,7 @@ impl Defect for TurnsForEver {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let before = events.len();
         while timeout.is_none() && events.len() == before {
-            beneath.wait(events, NOW)?;
+            look(beneath, events)?;
         }
         if timeout.is_none() { Ok(()) } else { beneath.wait(events, timeout) }
     }
@@ -301,6 +310,12 @@ rows! {
             proc_7_a_signal_handler_may_wake
             wait_1_zero_reports_what_is_ready
             wait_9_a_failed_rebuild_loses_nothing
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes
+            mod_1_every_mode_becomes_every_other
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
@@ -335,14 +350,16 @@ rows! {
             wait_8_descriptors_above_1024
             proc_1_a_waker_outlives_its_selector
             proc_4_a_forked_copy_changes_nothing
+            ready_9_priority_comes_and_goes
             [FILES RANDOM];
     "WAIT-2" none_is_zero "takes no timeout for zero"
         poll Times(|timeout| timeout.or(NOW)) =>
             wait_2_without_a_timeout_a_signal_ends_it
-            wait_11_a_long_wait_is_one;
+            reg_12_no_wait_leaks;
     "WAIT-2" none_is_a_moment "takes no timeout for a short one"
         poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
-            wait_2_without_a_timeout_a_signal_ends_it;
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_11_a_wait_sleeps_once;
     "WAIT-3" rounds_down "rounds timeouts down"
         poll Times(|timeout| millis(timeout, |nanos| nanos / 1_000_000)) =>
             wait_3_the_backend_rounds_away_from_zero
@@ -356,15 +373,18 @@ rows! {
             wait_3_the_backend_rounds_away_from_zero
             wait_4_a_fine_timeout_does_not_spin
             wait_6_a_signal_does_not_end_the_wait;
-    "WAIT-3" a_moment_at_a_time "waits for 16 ms at most"
-        poll Times(|timeout| timeout.map(|timeout| timeout.min(Duration::from_millis(16)))) =>
-            wait_3_the_backend_waits_for_long;
+    "WAIT-3" a_moment_at_a_time "waits for 8 ms at most"
+        poll Times(|timeout| timeout.map(|timeout| timeout.min(Duration::from_millis(8)))) =>
+            wait_2_without_sources_the_timeout_holds
+            wait_3_the_backend_waits_for_long
+            wait_11_a_wait_sleeps_once;
     "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
         poll Times(|timeout| millis(timeout, |nanos| nanos.div_ceil(1_000_000))) =>
             wait_4_the_grain_is_as_declared;
     "WAIT-5" einval "answers EINVAL to long timeouts"
         poll RefusesLongTimeouts =>
-            wait_5_no_timeout_is_too_long;
+            wait_5_no_timeout_is_too_long
+            wait_3_no_length_is_taken_for_another;
     "WAIT-5" overflow "adds the timeout to the clock"
         poll Times(until_a_moment) =>
             wait_5_no_timeout_is_too_long;
@@ -373,13 +393,15 @@ rows! {
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
-            wait_9_the_backend_appends;
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks;
     "WAIT-6" early "returns early on EINTR"
         poll TakesSignalsFor(|| Ok(())) =>
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
-            wait_9_the_backend_appends;
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks;
     "WAIT-6" fails "fails when a signal came"
         poll TakesSignalsFor(|| Err(io::Error::other("interrupted"))) =>
             wait_2_without_a_timeout_a_signal_ends_it
@@ -388,7 +410,8 @@ rows! {
             wait_6_a_signal_does_not_end_the_wait
             wait_6_no_event_is_lost
             wait_6_on_request_a_signal_ends_it
-            wait_9_the_backend_appends;
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks;
     "WAIT-6" loses "loses what was ready when a signal came"
         poll LosesEventsToSignals::default() =>
             proc_7_a_signal_handler_may_wake
@@ -397,18 +420,24 @@ rows! {
         poll StopsAt(64) =>
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all
-            wait_7_every_ready_source_gets_its_turn;
+            wait_7_every_ready_source_gets_its_turn
+            proc_2_no_wake_is_lost_beside_anything;
     "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
         epoll RepeatsBatches =>
             ready_1_what_was_drained_of_many
-            wait_7_one_select_reports_all;
+            wait_7_one_select_reports_all
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn;
     "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
         epoll RepeatsFullBatches =>
-            wait_7_one_select_reports_all;
+            wait_7_one_select_reports_all
+            wait_7_every_ready_source_gets_its_turn;
     "WAIT-7" rest_kept "reports 64 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(64) =>
             ready_1_what_was_drained_of_many
-            wait_7_one_select_reports_all;
+            wait_7_one_select_reports_all
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn;
     "WAIT-8" bits "refuses descriptors from 1024"
         poll Refuses(not_from_1024_to_2047) =>
             wait_8_the_last_bit_of_a_word
@@ -431,33 +460,43 @@ rows! {
             mode_2_a_fired_one_shot_can_be_unregistered
             proc_2_a_wake_hides_no_event
             wait_10_an_unregistered_source_has_no_key
+            reg_10_every_bit_of_a_token_counts
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            proc_2_no_wake_is_lost_beside_anything
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_reused_number_is_not_ready_for_what_was
             close_5_random_programs_that_close
-            wait_10_an_unregistered_source_has_no_key;
+            wait_10_an_unregistered_source_has_no_key
+            reg_10_every_bit_of_a_token_counts;
     "WAIT-11" turns_inside "looks again and again instead of waiting"
         poll TurnsInside =>
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_the_backend_itself_sleeps
             wait_11_nor_who_has_closed_sources
-            wait_11_a_long_wait_is_one;
+            wait_11_a_long_wait_is_one
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends;
     "WAIT-11" reads_too "watches for READ whatever is asked for"
         poll Watches(reads_too) =>
             mod_1_the_backend_does_not_add_to_the_old_interest
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_who_has_nothing_to_report_sleeps
+            mode_2_what_is_masked_does_not_fire;
     "WAIT-11" ends_for_writers "watches for the end of READ whatever is asked for"
         poll EndsForWriters =>
             wait_11_who_has_nothing_to_report_sleeps;
     "WAIT-11" long_is_zero "takes a timeout of more than 35 minutes for zero"
         poll Times(micros) =>
-            wait_11_a_long_wait_is_one;
+            wait_11_a_long_wait_is_one
+            wait_3_no_length_is_taken_for_another;
     "WAIT-11" turns_for_ever "looks again and again when there is no timeout"
         poll TurnsForEver =>
             wait_2_without_a_timeout_a_signal_ends_it
-            wait_11_a_long_wait_is_one;
+            wait_11_a_long_wait_is_one
+            reg_12_no_wait_leaks;
     "WAIT-12" helper "opens a descriptor for each wait"
         poll NeedsADescriptor =>
             wait_12_without_descriptors_what_is_there_is_served

@@ -1,0 +1,164 @@
+//! REG-12: no call leaks a descriptor, however often it is made.
+
+use std::fs::File;
+use std::time::Duration;
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Interest, Mode, Token, Waker, Watch};
+
+use super::{BOTH, Case, NOW, Outcome, Subject};
+use crate::fixtures::{
+    LooseDescriptor, PairStream, borrow, closed_number, drain, if_any, number_of, open_descriptors,
+    pair, regular_file, send, signal_storm, with_raw,
+};
+
+const READING: Watch = Watch::new(Interest::READ, Mode::Level);
+
+/// What backends refuse.
+const REFUSED: Watch = Watch::new(Interest::PRIORITY, Mode::Exclusive);
+
+/// How often each is done: threads of other tests open some meanwhile.
+const TIMES: usize = 120;
+
+type Selector<'a, B> = Subject<BorrowedSource<'a>, (), B>;
+
+/// Registers what is closed, and what cannot be watched.
+fn refuse<'a, B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Selector<'a, B>,
+    ours: &'a PairStream,
+) -> Outcome {
+    // Accepted where changes are deferred.
+    let answer = with_raw(closed_number()?, |fd| selector.register(fd, BOTH, ()));
+    if let Ok(token) = answer {
+        selector.select(NOW)?;
+        selector.unregister(token)?;
+    }
+    let (mut backend, token) = (case.backend()?, Token::from_bits(1));
+    if backend.register(borrow(ours), token, REFUSED).is_ok() {
+        backend.unregister(number_of(ours), token, REFUSED)?;
+    }
+    Ok(())
+}
+
+/// Modifies to what cannot be watched for.
+fn refuse_to_modify<B: Backend>(case: &Case<'_, B>, ours: &PairStream) -> Outcome {
+    let (mut backend, fd, token) = (case.backend()?, number_of(ours), Token::from_bits(1));
+    backend.register(borrow(ours), token, READING)?;
+    let answer = backend.modify(fd, token, READING, REFUSED);
+    let watch = if answer.is_ok() { REFUSED } else { READING };
+    Ok(backend.unregister(fd, token, watch)?)
+}
+
+fn modify<'a, B: Backend>(selector: &mut Selector<'a, B>, ours: &'a PairStream) -> Outcome {
+    let token = selector.register(borrow(ours), Interest::READ, ())?;
+    selector.modify(token, BOTH)?;
+    selector.select(NOW)?;
+    selector.modify_with(token, Interest::WRITE, Mode::OneShot)?;
+    selector.select(NOW)?;
+    selector.unregister(token)?;
+    Ok(())
+}
+
+fn watch_file<'a, B: Backend>(selector: &mut Selector<'a, B>, file: Option<&'a File>) -> Outcome {
+    let Some(file) = file else { return Ok(()) };
+    let token = selector.register_with(borrow(file), BOTH, (), Mode::OneShot)?;
+    selector.select(NOW)?;
+    selector.modify(token, BOTH)?;
+    selector.select(NOW)?;
+    selector.unregister(token)?;
+    Ok(())
+}
+
+fn leave_a_ghost<B: Backend>(
+    selector: &mut Selector<'_, B>,
+    (alive, peer): &(PairStream, PairStream),
+) -> Outcome {
+    let loose = LooseDescriptor::duplicate(alive)?;
+    let token = selector.register(loose.borrow(), Interest::READ, ())?;
+    selector.select(NOW)?;
+    loose.close()?;
+    selector.unregister(token)?;
+    send(peer, b"x")?;
+    selector.select(NOW)?;
+    drain(alive)?;
+    Ok(())
+}
+
+pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ours, _theirs) = pair()?;
+    let ends = pair()?;
+    let file = if_any(regular_file())?;
+    let file = file.as_ref();
+    let mut selector = case.selector()?;
+    for what in [
+        "refused calls",
+        "modifications",
+        "refused modifications",
+        "timed waits",
+        "files",
+        "ghosts",
+    ] {
+        case.did(format!("made {TIMES} {what}"));
+        let before = open_descriptors();
+        for _ in 0..TIMES {
+            match what {
+                "refused calls" => refuse(case, &mut selector, &ours)?,
+                "modifications" => modify(&mut selector, &ours)?,
+                "refused modifications" => refuse_to_modify(case, &ours)?,
+                "timed waits" => drop(selector.select(Some(Duration::from_micros(200)))?),
+                "files" => watch_file(&mut selector, file)?,
+                _ => leave_a_ghost(&mut selector, &ends)?,
+            }
+        }
+        as_many_as_before(case, before)?;
+    }
+    Ok(())
+}
+
+fn as_many_as_before<B: Backend>(case: &Case<'_, B>, before: usize) -> Outcome {
+    let more = open_descriptors().saturating_sub(before);
+    case.expect_that(more < TIMES / 2, "about as many open descriptors as before", more)
+}
+
+/// Waits that end in one way or another.
+fn wait<B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Selector<'_, B>,
+    waker: Option<&Waker>,
+) -> Outcome {
+    let before = open_descriptors();
+    for _ in 0..TIMES {
+        waker.map_or(Ok(()), Waker::wake)?;
+        selector.select(None)?;
+    }
+    as_many_as_before(case, before)
+}
+
+pub(super) fn reg_12_no_wait_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ours, theirs) = pair()?;
+    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+    if selector.capabilities().waker {
+        case.did(format!("woke it {TIMES} times"));
+        let waker = selector.waker()?;
+        wait(case, &mut selector, Some(&waker))?;
+    }
+    send(&theirs, b"x")?;
+    let mut busy = Vec::new();
+    for many in [1, 70] {
+        while busy.len() < many {
+            let another = LooseDescriptor::duplicate(&ours)?;
+            selector.register(another.borrow(), Interest::READ, ())?;
+            busy.push(another);
+        }
+        case.did(format!("waited {TIMES} times without a timeout, with {many} ready sources"));
+        wait(case, &mut selector, None)?;
+    }
+    drain(&ours)?;
+    let Some(_storm) = if_any(signal_storm(Duration::from_micros(100)))? else { return Ok(()) };
+    case.did(format!("waited for a signal {TIMES} times"));
+    selector.set_interruptible(true);
+    wait(case, &mut selector, None)
+}

@@ -1,0 +1,74 @@
+//! REG-10, WAIT-8: tokens with all their bits, and the numbers that a program begins with.
+
+use selectors::{Backend, Events, Interest, Mode, Token, Watch};
+
+use super::forks::stop_of_child;
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{LooseDescriptor, borrow, number_of, pair, report_of_forked_child, send};
+
+pub(super) fn reg_10_every_bit_of_a_token_counts<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let mut backend = case.backend()?;
+    let watch = Watch::new(Interest::READ, Mode::Level);
+    // The lower half counts how often a slot was used, and the upper one is the slot: as many
+    // bits of it as there may be sources.
+    for bit in 0..52 {
+        let token = Token::from_bits(1 << bit | 1);
+        case.did(format!("had the backend watch for {token:?}, which has bit {bit}"));
+        backend.register(borrow(&ours), token, watch)?;
+        let mut events = Events::new();
+        backend.wait(&mut events, case.long())?;
+        case.because(
+            "the token is stored in fewer bits than it has: a source whose slot was used often \
+             enough is never heard of again",
+            case.only(&events, token),
+        )?;
+        backend.unregister(number_of(&ours), token, watch)?;
+    }
+    Ok(())
+}
+
+/// Uses the numbers of standard input, output and error, which the process can do without.
+fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let (other, other_peer) = pair()?;
+    for number in 0..3 {
+        let low = LooseDescriptor::at(number, &ours)?;
+        let expected = format!("an event of descriptor {number}");
+        let told = |events: &Events, token| events.iter().any(|event| event.token() == token);
+        let mut selector = case.selector()?;
+        let high = selector.register(borrow(&other), Interest::READ, ())?;
+        let token = selector.register(low.borrow(), Interest::READ, ())?;
+        let none = selector.select(NOW)?;
+        case.expect_that(none.is_empty(), "no event of an idle source", &none)?;
+        send(&theirs, b"x")?;
+        let events = selector.select(case.long())?;
+        case.expect_that(told(&events, token), &expected, &events)?;
+        selector.unregister(high)?;
+        let events = selector.select(case.long())?;
+        case.expect_that(told(&events, token), &format!("{expected}, alone"), &events)?;
+        let high = selector.register(borrow(&other), Interest::READ, ())?;
+        selector.modify_with(token, Interest::WRITE, Mode::OneShot)?;
+        send(&other_peer, b"x")?;
+        let events = selector.select(case.long())?;
+        let both = told(&events, token) && told(&events, high);
+        case.expect_that(both, &format!("{expected}, and of another"), &events)?;
+        selector.unregister(token)?;
+        let events = selector.select(case.long())?;
+        case.expect_that(events.len() == 1 && told(&events, high), "the other's event", &events)?;
+        crate::fixtures::drain(&ours)?;
+        crate::fixtures::drain(&other)?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_8_the_lowest_numbers<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    case.did("in a forked child: registered descriptors 0, 1 and 2");
+    let report = report_of_forked_child(|| stop_of_child(use_low_numbers(case)))?;
+    case.because(
+        "zero is taken for none: `fd > 0`, or a table in which 0 means empty",
+        report.map_err(super::Stop::broken),
+    )
+}

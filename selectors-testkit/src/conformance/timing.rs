@@ -1,0 +1,169 @@
+//! WAIT-1, WAIT-3, WAIT-4, WAIT-11: how long waits are, of every length, and how often they sleep.
+//!
+//! No case depends on how busy the machine is: what may take longer there is tried until it once
+//! does not.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use selectors::{Backend, Events, Interest, Mode, Token, Watch};
+
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{borrow, drain, pair, send, sleeps};
+
+const READING: Watch = Watch::new(Interest::READ, Mode::Level);
+
+/// How often what depends on the machine, too, is tried before the backend is at fault.
+const TRIES: usize = 40;
+
+const ZERO: &str = "zero is rounded up to the kernel's unit, or taken for a short time, or a wait \
+                    that need not block begins with one that does";
+
+pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    // Nothing else makes this thread sleep meanwhile.
+    case.alone()?;
+    let (ours, theirs) = pair()?;
+    let (mut selector, mut backend) = (case.selector()?, case.backend()?);
+    let token = selector.register(&ours, Interest::READ, ())?;
+    backend.register(borrow(&ours), token, READING)?;
+    for ready in [false, true] {
+        if ready {
+            send(&theirs, b"x")?;
+        }
+        case.did(format!(
+            "waited for no time until it did not sleep, with a ready source: {ready}"
+        ));
+        let mut least = u64::MAX;
+        for _ in 0..TRIES {
+            let before = sleeps()?;
+            selector.select(NOW)?;
+            backend.wait(&mut Events::new(), NOW)?;
+            least = least.min(sleeps()? - before);
+            if least == 0 {
+                break;
+            }
+        }
+        case.expect_or(ZERO, least == 0, "a wait that does not sleep", least)?;
+    }
+    Ok(())
+}
+
+/// Lengths that lose something in another unit, or in fewer bits.
+const LENGTHS: [Duration; 13] = [
+    Duration::from_secs(1),
+    Duration::from_secs(60),
+    // Milliseconds in 16 bits, and in 31 and 32.
+    Duration::from_millis(1 << 16),
+    Duration::from_millis((1 << 16) + 1),
+    Duration::from_millis(1 << 31),
+    Duration::from_millis(1 << 32),
+    Duration::from_millis((1 << 32) + 1),
+    // Microseconds and nanoseconds in 32 bits, and nanoseconds in 63.
+    Duration::from_micros(1 << 31),
+    Duration::from_micros(1 << 32),
+    Duration::from_nanos(1 << 32),
+    Duration::from_nanos(1 << 63),
+    // Seconds in 32 bits.
+    Duration::from_secs(1 << 32),
+    Duration::from_secs((1 << 32) + 1),
+];
+
+/// How long a wait goes on that could last for years.
+const SOON: Duration = Duration::from_millis(2);
+
+pub(super) fn wait_3_no_length_is_taken_for_another<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let mut backend = case.backend()?;
+    let token = Token::from_bits(1);
+    backend.register(borrow(&ours), token, READING)?;
+    for timeout in LENGTHS {
+        case.did(format!("had the backend wait for {timeout:?}, until another thread wrote"));
+        let mut events = Events::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(SOON);
+                send(&theirs, b"x")
+            });
+            backend.wait(&mut events, Some(timeout))
+        })?;
+        let cause = "seconds are lost, or the number does not fit into the kernel's type: a wait \
+                     that need not be exact may be shorter, but not as short as this";
+        case.because(cause, case.only(&events, token))?;
+        drain(&ours)?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_4_no_longer_than_was_asked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = pair()?;
+    let (mut selector, mut backend) = (case.selector()?, case.backend()?);
+    let token = selector.register(&ours, Interest::READ, ())?;
+    backend.register(borrow(&ours), token, READING)?;
+    let grain = backend.capabilities().timeout_grain;
+    for timeout in [Duration::from_millis(3), Duration::from_millis(17)] {
+        let most = timeout + 2 * grain + Duration::from_millis(2);
+        case.did(format!("waited for {timeout:?} until it took less than {most:?}"));
+        for waits in ["the selector", "the backend"] {
+            let mut shortest = Duration::MAX;
+            for _ in 0..TRIES {
+                let start = Instant::now();
+                if waits == "the selector" {
+                    selector.select(Some(timeout))?;
+                } else {
+                    backend.wait(&mut Events::new(), Some(timeout))?;
+                }
+                shortest = shortest.min(start.elapsed());
+                if shortest < most {
+                    break;
+                }
+            }
+            case.expect_or(
+                "the timeout is rounded up to a coarser unit than the declared grain, or the wait \
+                 begins anew",
+                shortest < most,
+                &format!("a wait of {waits} that takes less than {most:?}"),
+                shortest,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// How long to wait for nothing: for who naps, several naps.
+const IDLE: Duration = Duration::from_millis(25);
+
+pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ours, theirs) = pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    for timeout in [Some(IDLE), None] {
+        case.did(format!("waited for {timeout:?}, which was over after {IDLE:?}"));
+        let mut least = u64::MAX;
+        // No more often: on a busy machine who naps oversleeps, too.
+        for _ in 0..3 {
+            least = least.min(thread::scope(|scope| {
+                if timeout.is_none() {
+                    scope.spawn(|| {
+                        thread::sleep(IDLE);
+                        send(&theirs, b"x")
+                    });
+                }
+                let before = sleeps()?;
+                selector.select(timeout)?;
+                Ok::<_, super::Stop>(sleeps()? - before)
+            })?);
+            drain(&ours)?;
+            if least <= 2 {
+                break;
+            }
+        }
+        case.expect_or(
+            "the wait naps, and looks in between, instead of having the kernel wait",
+            least <= 2,
+            "a wait that sleeps once, or twice",
+            least,
+        )?;
+    }
+    Ok(())
+}

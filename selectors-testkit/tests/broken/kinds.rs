@@ -1,0 +1,293 @@
+//! READY, MODE and others: backends that are wrong in what few sources, modes and numbers have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use selectors::backend::{RawSource, Registered, Trigger};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use selectors_testkit::fixtures::with_raw;
+use socket2::{Domain, SockRef, Type};
+
+use super::defect::{Answer, Beneath, Defect, Timeout};
+use super::proc::is_wake;
+use super::row::{Row, epoll, poll, rows};
+use super::variants::{KeepsTheRest, Tells};
+
+fn is_unix_listener(fd: RawSource) -> bool {
+    with_raw(fd, |fd| {
+        let socket = SockRef::from(&fd);
+        let unix = socket.domain().is_ok_and(|domain| domain == Domain::UNIX);
+        unix && socket.is_listener().is_ok_and(|listens| listens)
+    })
+}
+
+fn is_datagram(fd: RawSource) -> bool {
+    with_raw(fd, |fd| SockRef::from(&fd).r#type().is_ok_and(|r#type| r#type == Type::DGRAM))
+}
+
+fn unix_listeners_are_deaf(readiness: Readiness, source: Registered) -> Readiness {
+    if is_unix_listener(source.fd) { Readiness::empty() } else { readiness }
+}
+
+/// Thinks that who has no connection cannot write.
+fn datagrams_cannot_be_sent(readiness: Readiness, source: Registered) -> Readiness {
+    if is_datagram(source.fd) { readiness - Readiness::WRITE } else { readiness }
+}
+
+fn datagrams_have_no_errors(readiness: Readiness, source: Registered) -> Readiness {
+    let error = readiness.contains(Readiness::ERROR) && is_datagram(source.fd);
+    if error { Readiness::empty() } else { readiness }
+}
+
+fn urgent_beside_nothing(readiness: Readiness, _: Registered) -> Readiness {
+    let read = readiness.contains(Readiness::READ);
+    if read { readiness - Readiness::PRIORITY } else { readiness }
+}
+
+/// Says nothing of PRIORITY in some modes.
+fn urgent_when_level(readiness: Readiness, source: Registered) -> Readiness {
+    let level = source.watch.mode == Mode::Level;
+    if level { readiness } else { readiness - Readiness::PRIORITY }
+}
+
+fn zero_is_none(readiness: Readiness, source: Registered) -> Readiness {
+    if source.fd == 0 { Readiness::empty() } else { readiness }
+}
+
+fn standard_streams_are_none(readiness: Readiness, source: Registered) -> Readiness {
+    if (1..3).contains(&source.fd) { Readiness::empty() } else { readiness }
+}
+
+/// Reports out-of-band data once for each source.
+#[derive(Default)]
+struct UrgentOnce(BTreeSet<Token>);
+
+impl Defect for UrgentOnce {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let once = |event: Event| {
+            let urgent = event.readiness().contains(Readiness::PRIORITY);
+            let again = urgent && !self.0.insert(event.token());
+            let left = if again { Readiness::PRIORITY } else { Readiness::empty() };
+            Event::new(event.token(), event.readiness() - left)
+        };
+        news.into_iter().map(once).filter(|event| !event.readiness().is_empty()).collect()
+    }
+}
+
+/// Does not begin to watch for PRIORITY when a source is modified.
+struct AddsNoPriority;
+
+impl Defect for AddsNoPriority {
+    fn modify(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        let had = beneath.watch(new.token)?.interest.contains(Interest::PRIORITY);
+        if !had && new.watch.interest != Interest::PRIORITY {
+            new.watch.interest -= Interest::PRIORITY;
+        }
+        beneath.modify(new)
+    }
+}
+
+/// Goes on watching for PRIORITY.
+struct KeepsPriority;
+
+impl Defect for KeepsPriority {
+    fn modify(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        new.watch.interest |= beneath.watch(new.token)?.interest & Interest::PRIORITY;
+        beneath.modify(new)
+    }
+}
+
+/// Adds what a source was watched for before it was parked.
+#[derive(Default)]
+struct RemembersTheParked(BTreeMap<Token, Interest>);
+
+impl Defect for RemembersTheParked {
+    fn register(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        new.watch.interest |= self.0.remove(&new.token).unwrap_or(Interest::empty());
+        beneath.register(new)
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        self.0.insert(old.token, beneath.watch(old.token)?.interest);
+        beneath.unregister(old)
+    }
+}
+
+/// Keeps the mode of a one-shot source that is to be edge-triggered.
+struct StaysOneShot;
+
+impl Defect for StaysOneShot {
+    fn modify(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        let once = beneath.watch(new.token)?.mode == Mode::OneShot;
+        if once && new.watch.mode == Mode::Edge {
+            new.watch.mode = Mode::OneShot;
+        }
+        beneath.modify(new)
+    }
+}
+
+/// Asks for the end of what the peer sends (POLLRDHUP), also where a one-shot source waits to write
+/// alone, and is disarmed by it.
+#[derive(Default)]
+struct EndsDisarm(BTreeSet<Token>);
+
+impl Defect for EndsDisarm {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.0.remove(&new.token);
+        beneath.modify(new)
+    }
+
+    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        news.retain(|event| !self.0.contains(&event.token()));
+        let waits = |source: &&Registered| {
+            source.watch == Watch::new(Interest::WRITE, Mode::OneShot)
+                && news.iter().all(|event| event.token() != source.token)
+        };
+        let ended = beneath.sources.values().filter(waits).filter(|source| {
+            let end = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+            with_raw(source.fd, |fd| {
+                let mut fds = [PollFd::new(fd, end)];
+                nix::poll::poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+            })
+        });
+        self.0.extend(ended.map(|source| source.token));
+        news
+    }
+}
+
+/// Keeps sixteen bits of a token's generation.
+struct CutsGenerations;
+
+impl Defect for CutsGenerations {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let cut = |event: Event| {
+            let token = Token::from_bits(event.token().to_bits() & 0xffff_ffff_0000_ffff);
+            Event::new(token, event.readiness())
+        };
+        news.into_iter().map(cut).collect()
+    }
+}
+
+/// Drops the last of a batch of exactly 32.
+struct LosesTheLast;
+
+impl Defect for LosesTheLast {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        if news.len() == 32 {
+            news.pop();
+        }
+        news
+    }
+}
+
+/// Drops some of the wakes.
+struct DropsWakes {
+    which: fn(usize, &[Event]) -> bool,
+    wakes: usize,
+}
+
+impl DropsWakes {
+    fn when(which: fn(usize, &[Event]) -> bool) -> Self {
+        Self { which, wakes: 0 }
+    }
+}
+
+impl Defect for DropsWakes {
+    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+        if news.iter().any(is_wake) {
+            self.wakes += 1;
+            if (self.which)(self.wakes, &news) {
+                news.retain(|event| !is_wake(event));
+            }
+        }
+        news
+    }
+}
+
+/// Has no waker for who has waited already.
+#[derive(Default)]
+struct WakesOnlyWhoAskedFirst {
+    waited: bool,
+    late: bool,
+}
+
+impl Defect for WakesOnlyWhoAskedFirst {
+    fn waker(&mut self, beneath: &mut Beneath, token: Token) -> std::io::Result<Option<Trigger>> {
+        self.late = self.waited;
+        beneath.backend.waker(token)
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.waited = true;
+        let late = self.late;
+        events.extend(beneath.news(timeout)?.into_iter().filter(|event| !late || !is_wake(event)));
+        Ok(())
+    }
+}
+
+rows! {
+    "READY-12" unix_listeners "says nothing of listeners that are not of the network"
+        poll Tells(unix_listeners_are_deaf) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll;
+    "READY-12" datagrams_written "reports no WRITE of datagram sockets"
+        poll Tells(datagrams_cannot_be_sent) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll;
+    "READY-4" datagram_errors "says nothing of errors of datagram sockets"
+        poll Tells(datagrams_have_no_errors) =>
+            ready_4_an_error_of_a_datagram_socket_wakes;
+    "READY-9" urgent_alone "tells PRIORITY alone"
+        poll Tells(urgent_beside_nothing) =>
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes
+            ready_3_urgent_data_beside_the_rest;
+    "READY-9" urgent_level "tells PRIORITY of level-triggered sources alone"
+        epoll Tells(urgent_when_level) =>
+            ready_9_priority_in_every_mode;
+    "READY-9" urgent_once "tells PRIORITY once"
+        poll UrgentOnce::default() =>
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes;
+    "READY-9" no_priority_added "does not begin to watch for PRIORITY"
+        poll AddsNoPriority =>
+            ready_9_priority_comes_and_goes;
+    "WAIT-11" priority_kept "goes on watching for PRIORITY"
+        poll KeepsPriority =>
+            wait_11_who_has_nothing_to_report_sleeps;
+    "MOD-1" stays_one_shot "leaves a one-shot source that when it is to be edge-triggered"
+        epoll StaysOneShot =>
+            mod_1_every_mode_becomes_every_other;
+    "WAIT-11" parked_remembered "adds what a source was watched for before it was parked"
+        poll RemembersTheParked::default() =>
+            wait_11_who_has_nothing_to_report_sleeps;
+    "MODE-2" ends_disarm "lets the end of a stream disarm who waits to write"
+        epoll EndsDisarm::default() =>
+            mode_2_what_is_masked_does_not_fire;
+    "WAIT-8" zero_is_none "takes descriptor 0 for none"
+        poll Tells(zero_is_none) =>
+            wait_8_the_lowest_numbers
+            reg_9_descriptor_zero_stays_when_another_leaves;
+    "WAIT-8" standard_streams "takes descriptors 1 and 2 for the standard streams"
+        poll Tells(standard_streams_are_none) =>
+            wait_8_the_lowest_numbers;
+    "REG-10" sixteen_bits "keeps sixteen bits of a generation"
+        poll CutsGenerations =>
+            reg_10_every_bit_of_a_token_counts;
+    "WAIT-7" full_32 "drops the last of a batch of exactly 32"
+        poll LosesTheLast =>
+            wait_7_every_ready_source_gets_its_turn;
+    "WAIT-7" rest_of_1024 "reports 1,024 at a time"
+        poll KeepsTheRest::beyond(1024) =>
+            wait_7_every_ready_source_gets_its_turn;
+    "PROC-2" every_100th "loses every hundredth wake"
+        poll DropsWakes::when(|wakes, _| wakes % 100 == 0) =>
+            proc_2_no_wake_is_lost_beside_anything;
+    "PROC-2" beside_a_batch "loses wakes beside more than 64"
+        poll DropsWakes::when(|_, news| news.len() > 65) =>
+            proc_2_no_wake_is_lost_beside_anything;
+    "PROC-2" asked_late "has no waker for who has waited already"
+        poll WakesOnlyWhoAskedFirst::default() =>
+            proc_2_no_wake_is_lost_beside_anything
+            wait_2_without_a_timeout_a_source_ends_it
+            proc_4_a_child_goes_on_by_itself
+            proc_4_children_of_children_leak_nothing;
+}

@@ -1,0 +1,107 @@
+//! WAIT: backends that take a time for another, or sleep where they must not.
+
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, ppoll};
+use nix::sys::time::TimeSpec;
+use selectors::Events;
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::row::{Row, epoll, poll, rows};
+use super::variants::Times;
+
+/// Looks at what a timeout has beside its whole seconds, if those are not many.
+fn without_seconds(timeout: Timeout) -> Timeout {
+    let part = |timeout: Duration| Duration::from_nanos(timeout.subsec_nanos().into());
+    timeout.map(|timeout| if timeout.as_secs() > 60 { timeout } else { part(timeout) })
+}
+
+/// Keeps 32 bits of microseconds.
+fn micros_in_32_bits(timeout: Timeout) -> Timeout {
+    let cut = |timeout: Duration| u64::try_from(timeout.as_micros() & u128::from(u32::MAX)).ok();
+    timeout.map(|timeout| match cut(timeout) {
+        Some(micros) if timeout.as_secs() > 60 => Duration::from_micros(micros),
+        _ => timeout,
+    })
+}
+
+/// Takes seconds for milliseconds.
+fn seconds_are_millis(timeout: Timeout) -> Timeout {
+    let few = |timeout: Duration| Duration::from_millis(timeout.as_secs());
+    timeout.map(|timeout| if timeout.as_secs() == 0 { timeout } else { few(timeout) })
+}
+
+/// Rounds what is longer than a few milliseconds up to a whole second.
+fn in_seconds(timeout: Timeout) -> Timeout {
+    let long = |timeout: &Duration| *timeout > Duration::from_millis(10);
+    timeout
+        .map(|timeout| if long(&timeout) { timeout.max(Duration::from_secs(1)) } else { timeout })
+}
+
+fn twice(timeout: Timeout) -> Timeout {
+    let long = |timeout: &Duration| *timeout >= Duration::from_millis(1);
+    timeout.map(|timeout| if long(&timeout) { timeout.saturating_mul(2) } else { timeout })
+}
+
+/// Rounds up by adding, to nothing as well.
+fn never_nothing(timeout: Timeout) -> Timeout {
+    timeout.map(|timeout| timeout.max(Duration::from_micros(1)))
+}
+
+/// Sleeps for a while, and looks, again and again.
+struct Naps(Duration);
+
+impl Defect for Naps {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let (start, before) = (Instant::now(), events.len());
+        loop {
+            beneath.wait(events, NOW)?;
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            if events.len() > before || left.is_some_and(|left| left.is_zero()) {
+                return Ok(());
+            }
+            let nap = left.map_or(self.0, |left| left.min(self.0));
+            ppoll(&mut [] as &mut [PollFd<'_>], Some(TimeSpec::from_duration(nap)), None)?;
+        }
+    }
+}
+
+/// Has the kernel wait for a while, again and again, where there is no end.
+struct WaitsInSlices(Duration);
+
+impl Defect for WaitsInSlices {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        while timeout.is_none() && events.len() == before {
+            beneath.wait(events, Some(self.0))?;
+        }
+        if timeout.is_none() { Ok(()) } else { beneath.wait(events, timeout) }
+    }
+}
+
+rows! {
+    "WAIT-1" never_nothing "waits for a moment when it is not to wait"
+        epoll Times(never_nothing) =>
+            wait_1_zero_does_not_sleep;
+    "WAIT-3" without_seconds "drops the seconds of a timeout"
+        poll Times(without_seconds) =>
+            wait_3_no_length_is_taken_for_another;
+    "WAIT-3" micros_in_32_bits "keeps 32 bits of microseconds"
+        poll Times(micros_in_32_bits) =>
+            wait_3_no_length_is_taken_for_another;
+    "WAIT-3" seconds_are_millis "takes seconds for milliseconds"
+        poll Times(seconds_are_millis) =>
+            wait_3_no_length_is_taken_for_another;
+    "WAIT-4" in_seconds "rounds up to seconds"
+        poll Times(in_seconds) =>
+            wait_4_no_longer_than_was_asked;
+    "WAIT-4" twice "waits for twice the time"
+        poll Times(twice) =>
+            wait_4_no_longer_than_was_asked;
+    "WAIT-11" naps "naps instead of waiting"
+        poll Naps(Duration::from_millis(10)) =>
+            wait_11_a_wait_sleeps_once;
+    "WAIT-11" waits_in_slices "waits again and again when there is no timeout"
+        epoll WaitsInSlices(Duration::from_millis(5)) =>
+            wait_11_a_wait_sleeps_once;
+}
