@@ -54,7 +54,10 @@ impl Changer for Others {
 
 impl Backend for Odd {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { edge: true, nesting: true, ..Capabilities::default() }
+        let mut capabilities = Capabilities::default();
+        capabilities.edge = true;
+        capabilities.nesting = true;
+        capabilities
     }
 
     fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
@@ -207,10 +210,11 @@ fn any_backend_answers_as_itself() {
 #[test]
 fn a_backend_beneath_deferred_changes_answers_as_itself() {
     let mut odd = Odd::new();
-    let capabilities = odd.capabilities();
+    let mut capabilities = odd.capabilities();
+    capabilities.deferred = true;
     let by_itself = answers(&mut odd);
     let mut deferred = Deferred::new(odd);
-    assert_eq!(deferred.capabilities(), Capabilities { deferred: true, ..capabilities });
+    assert_eq!(deferred.capabilities(), capabilities);
     assert_eq!(answers(&mut deferred), by_itself);
     assert!(deferred.inner().owns(77));
 }

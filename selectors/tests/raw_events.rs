@@ -48,8 +48,10 @@ fn raw(events: &[(Token, Readiness)]) -> Vec<Event> {
 
 impl Backend for Told {
     fn capabilities(&self) -> Capabilities {
-        let separate_directions = self.0.borrow().separate_directions;
-        Capabilities { edge: true, separate_directions, ..Capabilities::default() }
+        let mut capabilities = Capabilities::default();
+        capabilities.edge = true;
+        capabilities.separate_directions = self.0.borrow().separate_directions;
+        capabilities
     }
 
     fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {

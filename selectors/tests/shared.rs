@@ -445,7 +445,7 @@ fn a_ghost_is_not_taken_for_another_source() {
 /// poll(2), which can be made deaf to wakes, and whose waits are counted.
 struct Deaf {
     poll: Poll,
-    deaf: Arc<AtomicBool>,
+    ignores_wakes: Arc<AtomicBool>,
     waits: Arc<AtomicUsize>,
 }
 
@@ -475,7 +475,7 @@ impl Backend for Deaf {
         let (ours, theirs) = UnixStream::pair()?;
         let watch = Watch::new(Interest::READ, Mode::OneShot);
         self.poll.register(ours.as_fd(), token, watch)?;
-        let deaf = Arc::clone(&self.deaf);
+        let deaf = Arc::clone(&self.ignores_wakes);
         Ok(Some(Box::new(move || {
             let _kept_open = &ours;
             let refused = deaf.load(Ordering::SeqCst);
@@ -487,8 +487,11 @@ impl Backend for Deaf {
 #[test]
 fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
     let (deaf, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let backend =
-        Deaf { poll: Poll::new().unwrap(), deaf: Arc::clone(&deaf), waits: Arc::clone(&waits) };
+    let backend = Deaf {
+        poll: Poll::new().unwrap(),
+        ignores_wakes: Arc::clone(&deaf),
+        waits: Arc::clone(&waits),
+    };
     let mut selector = SharedSelector::with_backend(backend).unwrap();
     let registrar = selector.registrar();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
