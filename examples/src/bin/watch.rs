@@ -127,7 +127,7 @@ mod inotify {
                     // As much as fits into one buffer: the rest is reported by the next wait.
                     Some(Source::Directory(inotify)) => match inotify.read_events() {
                         Ok(events) => {
-                            gone |= events.into_iter().any(|it| !add(&mut changes, it, log))
+                            gone |= events.into_iter().any(|it| !add(&mut changes, it, log));
                         }
                         Err(Errno::EAGAIN | Errno::EINTR) => {}
                         Err(error) => return Err(error.into()),
