@@ -53,6 +53,7 @@ defects! {
         reg_2_an_empty_interest_parks
         reg_2_the_kernel_does_not_watch_what_is_parked
         reg_2_a_hang_up_does_not_reach_what_is_parked
+        ready_9_priority_comes_and_goes
         mod_3_rearming_reports_an_edge_again
         close_4_a_new_kernel_object_watches_all_as_before
         [RANDOM];
