@@ -71,6 +71,7 @@ thread_local! {
     /// Whether an emulated kernel is at work, whose own calls are not the library's.
     static EMULATING: Cell<bool> = const { Cell::new(false) };
     static INJECTED: Cell<u32> = const { Cell::new(0) };
+    static LAST: Cell<Option<Errno>> = const { Cell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -82,6 +83,11 @@ pub(crate) fn set(fault: Option<Fault>) {
 /// How many calls of this thread have failed.
 pub(crate) fn injected() -> u32 {
     INJECTED.get()
+}
+
+/// The error of the last call of this thread that has failed.
+pub(crate) fn last_injected() -> Option<Errno> {
+    LAST.get()
 }
 
 /// How many calls this thread has made within [`within`].
@@ -148,6 +154,7 @@ fn fault(call: Call) -> Option<Errno> {
     } else if fault.times > 0 {
         fault.times -= u32::from(fault.times != FOR_EVER);
         INJECTED.set(INJECTED.get() + 1);
+        LAST.set(Some(fault.errno));
         Some(fault.errno)
     } else {
         None

@@ -73,7 +73,7 @@ const FRUITLESS: usize = 16;
 ///   silently reports less: what is left out comes with the next waits.
 /// - One source whose own poll routine fails makes the whole wait fail, with its error. Such a source
 ///   is looked for, kept out of the set, and reported as an ERROR by every wait until the kernel
-///   takes it again.
+///   takes it again. ENOMEM is taken for an error of the wait.
 /// - PRIORITY is `POLLPRI` and `POLLRDBAND`: sockets report urgent data by the second alone.
 /// - ERROR and HANGUP are not declared: sockets report an error as `POLLIN` and `POLLOUT`, and
 ///   `POLLHUP` only once the error was read. Either sets READ and WRITE.
@@ -271,9 +271,11 @@ impl Devpoll {
     }
 }
 
-/// Whether DP_POLL may have failed because of one source, and not of the device.
+/// Whether DP_POLL may have failed because of one source, and not of the device or for want of
+/// memory.
 fn may_be_a_sources(error: Errno) -> bool {
-    !matches!(error, Errno::EINTR | Errno::EBADF | Errno::EACCES | Errno::EFAULT | Errno::ENOTTY)
+    use Errno::{EACCES, EBADF, EFAULT, EINTR, ENOMEM, ENOTTY};
+    !matches!(error, EINTR | ENOMEM | EBADF | EACCES | EFAULT | ENOTTY)
 }
 
 impl Backend for Devpoll {
@@ -352,7 +354,7 @@ impl Backend for Devpoll {
         })?;
         let timeout = self.retry_failing(events, timeout);
         match self.wait_for_all(events, timeout) {
-            Err(error) if may_be_a_sources(error) => {
+            Err(error) if may_be_a_sources(error) && !self.sources.is_empty() => {
                 self.isolate_failing(events);
                 let rest = self.wait_for_all(events, Some(Duration::ZERO));
                 match rest.err() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Devpoll, adding, removing};
+use super::{Devpoll, adding, may_be_a_sources, removing};
 use crate::backend::RawSource;
 use crate::{Event, Events, Mode, Readiness};
 
@@ -85,7 +85,8 @@ impl Devpoll {
             match self.device.poll(&mut room, 0) {
                 // More than RLIMIT_NOFILE, perhaps.
                 Err(Errno::EINVAL) if room.len() > 1 => room.truncate(room.len() / 2),
-                Err(_) => return false,
+                Err(Errno::EINTR) => {}
+                Err(error) => return !may_be_a_sources(error),
                 Ok(count) if count < room.len() => return true,
                 // The search goes on from here.
                 Ok(count) => found += count,
