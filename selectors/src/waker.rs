@@ -118,7 +118,8 @@ impl Waker {
     ///
     /// [`Error::Forked`] in a child of fork(2), where the waker is the parent's: it wakes nobody.
     /// [`Error::Os`] when the channel is broken. The next wait that begins replaces it, and is then
-    /// ended by this wake; one that has begun goes on. The next call tries again.
+    /// ended by this wake; one that has begun does so if a signal interrupts it, and else goes on.
+    /// The next call tries again.
     ///
     /// # Examples
     ///
@@ -263,27 +264,29 @@ impl Wake {
         self.waker.0.state.swap(self.idle, Ordering::AcqRel) & ASKED != 0
     }
 
-    /// Puts another channel in the place of one that is broken.
+    /// Puts another channel in the place of one that is broken, and sends what was asked for.
     #[cold]
     pub(crate) fn mend<B: Backend>(
         &mut self,
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> io::Result<()> {
-        let next = self.replace(backend, taken).inspect_err(|_| {
+        self.replace(backend, taken).inspect_err(|_| {
             self.idle |= UNWATCHED;
             let unwatched = |state| Some((state | UNWATCHED) & !SENT);
             let state = &self.waker.0.state;
             let _ = state.fetch_update(Ordering::AcqRel, Ordering::Acquire, unwatched);
         })?;
         self.idle &= !UNWATCHED;
-        self.waker.0.broken.store(false, Ordering::Relaxed);
+        let shared = &*self.waker.0;
+        shared.broken.store(false, Ordering::Relaxed);
         // What was sent to the one before may be lost with it. Who asks after this finds the other.
-        let state = self.waker.0.state.fetch_and(!(SENT | UNWATCHED), Ordering::AcqRel);
-        match next {
-            Some(next) if state & ASKED != 0 => next.channel.notify(),
-            _ => Ok(()),
+        let state = shared.state.fetch_and(!(SENT | UNWATCHED), Ordering::AcqRel);
+        if state & ASKED != 0 {
+            let broken = |_: &io::Error| shared.broken.store(true, Ordering::Relaxed);
+            shared.sender.send().inspect_err(broken)?;
         }
+        Ok(())
     }
 
     /// Stops watching the channel, and makes another. The backend's own way has nothing that could
@@ -292,17 +295,17 @@ impl Wake {
         &self,
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
-    ) -> io::Result<Option<Arc<Link>>> {
-        let Some((link, watch)) = self.channel() else { return Ok(None) };
+    ) -> io::Result<()> {
+        let Some((link, watch)) = self.channel() else { return Ok(()) };
         let fd = raw(link.channel.source());
         if !taken(fd) {
             // Or it would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
-        let next = Arc::new(Link::new(watched_channel(backend, watch, taken)?));
+        let next = Link::new(watched_channel(backend, watch, taken)?);
         // Nobody else replaces it.
-        let _ = link.next.set(Arc::clone(&next));
-        Ok(Some(next))
+        let _ = link.next.set(Arc::new(next));
+        Ok(())
     }
 
     pub(crate) fn is_broken(&self) -> bool {

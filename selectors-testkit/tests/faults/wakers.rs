@@ -5,11 +5,17 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+#[cfg(feature = "kqueue")]
+use selectors::backend::Kqueue;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Selector, Waker};
+#[cfg(feature = "kqueue")]
+use selectors_testkit::emulated_faults::Step;
 use selectors_testkit::fixtures::{OwnedSource, open_descriptors, unix_pair};
 
 use crate::in_child;
+#[cfg(feature = "kqueue")]
+use crate::injection::ask_for_emulated_faults;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -119,6 +125,30 @@ fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> 
 #[test]
 fn proc_2_a_wake_that_is_not_sent_is_an_error() -> io::Result<()> {
     over_all!(sending_fails);
+    Ok(())
+}
+
+/// The backend's own way has nothing that could be replaced: the next wait sends what was not sent.
+#[cfg(feature = "kqueue")]
+#[test]
+fn proc_2_a_wake_that_kqueue_refuses_is_sent_later() -> io::Result<()> {
+    ask_for_emulated_faults();
+    for timeout in [NOW, LONG] {
+        let mut selector: Subject<Kqueue> = Selector::with_backend(Kqueue::new()?);
+        let waker = selector.waker()?;
+        let fault = Fault::new(Call::Emulated(Step::Change), Errno::ENOMEM);
+        assert_eq!(errno(failing(fault, || waker.wake()).0), Some(Errno::ENOMEM as i32));
+        assert!(selector.select(timeout)?.woken());
+        assert!(!selector.select(NOW)?.woken());
+        // Nor is it lost where the next wait cannot send it.
+        let (_, injected) = failing(fault.times(2), || {
+            assert!(waker.wake().is_err());
+            assert!(selector.select(NOW).is_ok_and(|events| !events.woken()));
+        });
+        assert_eq!(injected, 2);
+        assert!(selector.select(timeout)?.woken());
+        works(&mut selector, &waker)?;
+    }
     Ok(())
 }
 

@@ -106,6 +106,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             events.clear();
             return Err(Error::os("wait", None, error));
         }
+        // The signal's handler may have failed to wake this one.
+        if self.generation != fork::generation() {
+            self.take_note()?;
+        }
         events.flags.set(Flags::INTERRUPTED, self.interruptible);
         Ok(if events.is_empty() { self.interruptible } else { self.settle(events) })
     }
