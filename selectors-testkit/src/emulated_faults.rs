@@ -10,7 +10,7 @@ use nix::errno::Errno;
 pub enum Step {
     /// kqueue(2): make a queue.
     Queue,
-    /// kevent(2): apply one change.
+    /// kevent(2): apply one change that deletes nothing.
     Change,
     /// kevent(2): wait, after all changes.
     QueueWait,

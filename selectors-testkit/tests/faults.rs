@@ -25,6 +25,9 @@ mod changes;
 mod forks;
 #[path = "faults/injection.rs"]
 mod injection;
+#[cfg(feature = "kqueue")]
+#[path = "faults/kqueue.rs"]
+mod kqueue;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
 #[path = "faults/suite.rs"]

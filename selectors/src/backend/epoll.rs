@@ -13,6 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use selectors_sys::epoll as sys;
 
 use super::always::AlwaysReady;
+use super::lost::Lost;
 use super::select::Sets;
 use super::{Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered};
 use crate::timeout::millis_rounded_up;
@@ -22,7 +23,6 @@ mod changer;
 mod exchange;
 
 use changer::EpollChanger;
-use exchange::Lost;
 
 /// A selector over epoll(7): Linux and Android.
 #[doc(alias = "epoll")]

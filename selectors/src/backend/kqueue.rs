@@ -1,6 +1,7 @@
 //! kqueue(2): the BSDs, macOS, iOS. On Linux for tests only, over what is linked.
 
 use std::io::{self, IsTerminal};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,8 +11,10 @@ use selectors_sys::kqueue as sys;
 
 use super::always::AlwaysReady;
 use super::descriptor::check_open;
+use super::lost::Lost;
 use super::{
-    Backend, BorrowedSource, Capabilities, Change, Changer, Channel, RawSource, Trigger, borrow,
+    Backend, BorrowedSource, Capabilities, Change, Changer, Channel, RawSource, Registered,
+    Trigger, borrow,
 };
 use crate::{Event, Events, Interest, Mode, Result, Selector, Token, Watch};
 
@@ -71,7 +74,8 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 /// # Implementation notes
 ///
 /// - A source has one filter for each direction. Both go to the kernel in one call, and are
-///   undone together when one of them is refused.
+///   undone together when one of them is refused. If the kernel has no memory for that, each wait
+///   tries again, and reports the source as an ERROR for as long as that fails.
 /// - Edge-triggered is `EV_CLEAR`, armed again by `EV_ADD`. One-shot is `EV_DISPATCH`, armed again by
 ///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report an `EV_ONESHOT` filter without asking it
 ///   again, though it may be idle by then, and what `EV_ENABLE` does differs among them.
@@ -103,6 +107,8 @@ pub struct Kqueue {
     /// Changes for the next call that waits.
     changelist: Vec<sys::kevent>,
     always: AlwaysReady,
+    /// What is neither always ready nor watched.
+    lost: Lost,
     /// Readable for as long as an always-ready source is to be reported, and watched, so that
     /// waits end at once, also those of another selector that watches this one.
     beacon: Option<Channel>,
@@ -141,6 +147,7 @@ impl Kqueue {
             buffer: vec![no_event(); FIRST_ROOM],
             changelist: Vec::new(),
             always: AlwaysReady::default(),
+            lost: Lost::default(),
             beacon: None,
             fallback: None,
             tokens: Tokens::default(),
@@ -156,11 +163,45 @@ impl Kqueue {
         old: Option<Watch>,
         new: Option<Watch>,
     ) -> nix::Result<()> {
-        let changes = Changes::new(fd, token, old, new);
-        changes.submit(&self.queue).inspect_err(|_| {
-            // What cannot be brought back has gone by itself.
-            let _ = Changes::new(fd, token, new, old).submit(&self.queue);
+        self.try_change(fd, token, old, new).map_err(|(error, _)| error)
+    }
+
+    /// As [`change`](Self::change). With the error comes whether the kernel has lost the source.
+    fn try_change(
+        &self,
+        fd: RawSource,
+        token: Token,
+        old: Option<Watch>,
+        new: Option<Watch>,
+    ) -> Result<(), (Errno, bool)> {
+        let changed = Changes::new(fd, token, old, new).submit(&self.queue);
+        changed.map_err(|error| {
+            // What cannot be brought back for another reason has gone by itself.
+            let undone = Changes::new(fd, token, new, old).submit(&self.queue);
+            (error, undone == Err(Errno::ENOMEM))
         })
+    }
+
+    /// Has the kernel watch a source that it has lost, of which it may still have something.
+    fn watch_lost(&self, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
+        self.remove_filters(fd, token);
+        self.change(fd, token, None, Some(watch))
+    }
+
+    /// Removes both filters of a source. What cannot be removed is gone.
+    fn remove_filters(&self, fd: RawSource, token: Token) {
+        let _ = Changes::new(fd, token, Some(BOTH), None).submit(&self.queue);
+    }
+
+    /// Has the kernel watch what it has lost, as far as it does.
+    #[cold]
+    fn restore(&mut self) {
+        let mut lost = mem::take(&mut self.lost);
+        lost.restore(|it| {
+            // The number of one that was closed may have become the beacon's.
+            !self.queue.is_beacon(it.fd) && self.watch_lost(it.fd, it.token, it.watch).is_ok()
+        });
+        self.lost = lost;
     }
 
     /// Watches or stops watching the beacon, as the always-ready sources need. Where it fails, the
@@ -287,8 +328,8 @@ impl Kqueue {
             if !self.always.contains(fd, token) {
                 self.always.insert_unidentified(fd, token, BOTH);
                 self.tokens.remove(fd);
-                // The filter of the other direction may be left. What cannot be removed is gone.
-                let _ = self.change(fd, token, Some(BOTH), None);
+                // The filter of the other direction may be left.
+                self.remove_filters(fd, token);
             }
         }
     }
@@ -304,19 +345,25 @@ impl Kqueue {
         answer
     }
 
-    /// Appends the always-ready sources.
-    fn report_always(&mut self, events: &mut Events) {
+    /// Appends the always-ready sources, and those that the kernel has lost.
+    fn report_unwatched(&mut self, events: &mut Events) {
         if !self.always.is_empty() {
             self.always.report(events);
             // What was reported must not be lost: the next wait tries again.
             let _ = self.keep_beacon();
         }
+        self.lost.report(events);
     }
 
-    /// How long to wait: not at all where the beacon should end the wait and cannot.
-    fn time_to_wait(&self, timeout: Option<Duration>) -> Option<Duration> {
+    /// How long to wait: not at all where the beacon should end the wait and cannot, nor while
+    /// there is something that the kernel has lost.
+    #[inline]
+    fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.lost.is_armed() {
+            self.restore();
+        }
         let unlit = self.always.is_armed() && self.beacon.is_none();
-        if unlit { Some(Duration::ZERO) } else { timeout }
+        if unlit || self.lost.is_armed() { Some(Duration::ZERO) } else { timeout }
     }
 }
 
@@ -374,7 +421,18 @@ impl Backend for Kqueue {
         if self.queue.is_beacon(fd) {
             return Err(Errno::EBADF.into());
         }
-        if let Err(refused) = self.change(fd, token, Some(old), Some(new)) {
+        if self.lost.contains(token) {
+            self.watch_lost(fd, token, new)?;
+            self.lost.remove(token);
+            return Ok(());
+        }
+        if let Err((refused, is_lost)) = self.try_change(fd, token, Some(old), Some(new)) {
+            if is_lost {
+                // What is left of it would be reported as well.
+                self.remove_filters(fd, token);
+                self.lost.insert(Registered::new(fd, token, old));
+                return Err(refused.into());
+            }
             // SAFETY: nothing is done with it but to ask what it is, if it is anything.
             let source = unsafe { borrow(fd) };
             self.watch_refused(source, token, new, refused)?;
@@ -395,7 +453,13 @@ impl Backend for Kqueue {
             self.fallback.take_if(|fallback| Fallback::is_empty(fallback));
             return Ok(());
         }
+        let lost = self.lost.remove(token);
         if self.queue.is_beacon(fd) {
+            return Ok(());
+        }
+        if lost {
+            self.remove_filters(fd, token);
+            self.tokens.remove(fd);
             return Ok(());
         }
         self.change(fd, token, Some(watch), None)?;
@@ -415,7 +479,7 @@ impl Backend for Kqueue {
         } else {
             self.wait_once(events, timeout)?;
         }
-        self.report_always(events);
+        self.report_unwatched(events);
         Ok(())
     }
 

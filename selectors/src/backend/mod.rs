@@ -84,6 +84,8 @@ mod devpoll;
 mod epoll;
 #[cfg(kqueue)]
 mod kqueue;
+#[cfg(any(epoll, kqueue))]
+mod lost;
 #[cfg(unix)]
 mod poll;
 #[cfg(unix)]

@@ -290,8 +290,7 @@ impl<T> Core<T> {
             let stopped = self.stop(&mut changes, fd, keeper, token, old.watch());
             stopped.map(|()| Keeper::Nobody)
         } else {
-            let modified = self.change(&mut changes, fd, keeper, token, old.watch(), new);
-            modified.map(|()| keeper)
+            self.change(&mut changes, token, old.watch(), new)
         };
         match changed {
             Ok(keeper) => {
@@ -302,7 +301,7 @@ impl<T> Core<T> {
                 if slot.restore(old) && keeper != Keeper::Nobody {
                     // What came meanwhile was dropped. If this fails, too, the file is gone.
                     let watch = old.watch();
-                    let _ = self.change(&mut changes, fd, keeper, token, watch, watch);
+                    let _ = self.change(&mut changes, token, watch, watch);
                 }
                 Err(Error::os_or_own("modify", fd, error))
             }
@@ -334,17 +333,21 @@ impl<T> Core<T> {
     fn change(
         &self,
         changes: &mut Changes,
-        fd: RawSource,
-        keeper: Keeper,
         token: Token,
         old: Watch,
         new: Watch,
-    ) -> io::Result<()> {
-        match &mut changes.changer {
-            Some(changer) if keeper == Keeper::Kernel => changer.modify(fd, token, old, new),
-            _ => self
-                .with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new)),
+    ) -> io::Result<Keeper> {
+        let Source { fd, keeper, .. } = *changes.source(token)?;
+        if let Some(changer) = changes.changer.as_mut().filter(|_| keeper == Keeper::Kernel) {
+            if changer.modify(fd, token, old, new).is_ok() {
+                return Ok(keeper);
+            }
         }
+        // What comes of a change that fails the backend has to know: the kernel may have lost the
+        // source.
+        changes.source(token)?.keeper = Keeper::Backend;
+        self.with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new))?;
+        Ok(Keeper::Backend)
     }
 
     fn stop(

@@ -4,31 +4,7 @@ use nix::errno::Errno;
 
 use super::{BEACON, Epoll, NEVER, add, delete_raw, wait_for_rest};
 use crate::backend::{RawSource, Registered};
-use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
-
-/// Sources that the kernel has lost, with what they are to be watched for.
-#[derive(Debug, Default)]
-pub(super) struct Lost(Vec<(Registered, Armed)>);
-
-/// Whether a source is to be watched again, and reported until that succeeds.
-type Armed = bool;
-
-impl Lost {
-    pub(super) fn is_armed(&self) -> bool {
-        self.0.iter().any(|&(_, armed)| armed)
-    }
-
-    pub(super) fn contains(&self, token: Token) -> bool {
-        self.0.iter().any(|(lost, _)| lost.token == token)
-    }
-
-    /// Forgets a source, if it is one of these.
-    pub(super) fn remove(&mut self, token: Token) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(lost, _)| lost.token != token);
-        self.0.len() < before
-    }
-}
+use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Epoll {
     /// Watches a source for `new` instead of `old`, which it has been watched for unless it was
@@ -66,7 +42,7 @@ impl Epoll {
                 // It was there a moment ago; if it is gone, so is the old watch.
                 Ok(()) | Err(Errno::EBADF) => {}
                 Err(_) => {
-                    self.lost.0.push((Registered::new(fd, token, old), true));
+                    self.lost.insert(Registered::new(fd, token, old));
                     let _ = self.keep_beacon();
                 }
             }
@@ -77,19 +53,10 @@ impl Epoll {
     /// once, once.
     pub(super) fn restore(&mut self, events: &mut Events) {
         let Self { instance, lost, .. } = self;
-        let mut restored = false;
-        lost.0.retain_mut(|(source, armed)| {
-            if !*armed {
-                return true;
-            }
-            if add(instance, source.fd, source.token, source.watch).is_ok() {
-                restored = true;
-                return false;
-            }
-            events.push(Event::new(source.token, Readiness::ERROR));
-            *armed = !matches!(source.watch.mode, Mode::OneShot | Mode::Edge);
-            true
-        });
+        let watch =
+            |source: &Registered| add(instance, source.fd, source.token, source.watch).is_ok();
+        let restored = lost.restore(watch);
+        lost.report(events);
         if restored {
             // This wait has not asked for them.
             events.mark_repeats();

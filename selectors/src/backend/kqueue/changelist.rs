@@ -44,11 +44,12 @@ impl Kqueue {
             // Room for the failure of each.
             self.buffer = vec![no_event(); self.changelist.len()];
         }
-        let count = self.call(self.time_to_wait(timeout))?;
+        let timeout = self.time_to_wait(timeout);
+        let count = self.call(timeout)?;
         // An event of a source can have an error, too; but failures come alone.
         if count == 0 || !self.buffer[..count].iter().all(is_failure) {
             self.take(count, events);
-            self.report_always(events);
+            self.report_unwatched(events);
             return Ok(());
         }
         if self.make_failures(count, changes) { self.wait(events, timeout) } else { Ok(()) }
@@ -64,6 +65,7 @@ impl Kqueue {
         self.fallback.is_none()
             && !self.queue.is_beacon(change.fd())
             && !self.always.contains(change.fd(), change.token())
+            && !self.lost.contains(change.token())
             && (change.old_watch().is_some() || has_filter())
     }
 
