@@ -340,7 +340,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn modify_with(&mut self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
-        self.change(token, interest, Some(mode))
+        let changed = self.change(token, interest, Some(mode));
+        if let (Err(Error::Os { .. }), Mode::Exclusive) = (&changed, mode) {
+            self.silence_fired(token);
+        }
+        changed
     }
 
     /// Rearms an edge-triggered source, or a one-shot source that has fired: the next `select` reports
@@ -408,6 +412,17 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         changed.map_err(|error| Error::os("modify", entry.fd, error))?;
         *usual = entry.set_watch(interest, mode);
         Ok(())
+    }
+
+    /// Undoing a change to exclusive mode is adding the source again, which arms it, though it may
+    /// be a one-shot source that has fired: the backend is better off without that.
+    #[cold]
+    fn silence_fired(&mut self, token: Token) {
+        let Some(entry) = self.registry.get_mut(token) else { return };
+        let (fd, watch) = (entry.fd, entry.watch());
+        if entry.state == State::Fired && self.backend.unregister(fd, token, watch).is_ok() {
+            entry.state = State::Unwatched;
+        }
     }
 
     /// Unregisters a source and returns its file object and data. Python's `unregister(fileobj)`.

@@ -256,6 +256,36 @@ fn mod_4_what_is_lost_without_descriptors_is_watched_again() -> io::Result<()> {
     Ok(())
 }
 
+/// What has been reported once stays silent, though the kernel has armed it.
+#[test]
+fn mode_2_a_failed_change_to_exclusive_arms_nothing() -> io::Result<()> {
+    // The first that is added is the beacon.
+    let faults = [
+        Fault::new(Call::EpollDelete, Errno::ENOMEM),
+        Fault::new(Call::EpollAdd, Errno::ENOMEM).after(1),
+        Fault::new(Call::EpollAdd, Errno::ENOSPC).after(1).times(2),
+    ];
+    for fault in faults {
+        let (mut selector, token, mut peer) = with_source(Epoll::new()?)?;
+        selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+        peer.write_all(b"x")?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        let (result, injected) =
+            failing(fault, || selector.modify_with(token, Interest::READ, Mode::Exclusive));
+        assert_failed(result, fault.errno);
+        assert_eq!(injected, fault.times);
+        for _ in 0..3 {
+            assert!(selector.select(NOW)?.is_empty(), "{fault:?}");
+        }
+        selector.rearm(token)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        assert!(selector.select(NOW)?.is_empty());
+        selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    }
+    Ok(())
+}
+
 /// From another thread, too.
 #[test]
 fn mod_4_what_another_thread_cannot_restore_is_watched_again() -> io::Result<()> {
