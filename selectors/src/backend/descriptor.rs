@@ -66,7 +66,8 @@ pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
 pub(crate) fn is_open(fd: RawSource) -> bool {
     // SAFETY: fcntl(2) with F_GETFD accepts any number and changes nothing.
     let fd = unsafe { borrow(fd) };
-    fcntl(fd, FcntlArg::F_GETFD).is_ok()
+    // A sandbox may refuse the call.
+    fcntl(fd, FcntlArg::F_GETFD) != Err(Errno::EBADF)
 }
 
 /// Returns true if the error is a temporary lack of descriptors or memory.

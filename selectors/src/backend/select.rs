@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use selectors_sys::select as sys;
 
-use super::descriptor::{check_open, is_open, raw};
+use super::descriptor::{borrow, check_open, is_open, raw};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::index::DescriptorMap;
 use crate::timeout::seconds_and_micros_rounded_up;
@@ -143,12 +143,15 @@ impl Select {
     /// Reports the descriptors that are not open, and takes them out of `self.ready`.
     #[cold]
     fn report_closed(&mut self, events: &mut Events) {
+        // Whatever fcntl(2) fails with: one of them is closed, and would have this turn for ever.
+        // SAFETY: nothing is done with it but to ask.
+        let cannot_be_asked = |fd| check_open(unsafe { borrow(fd) }).is_err();
         for word in 0..self.ready.words() {
             let mut bits = self.ready.word(word);
             while bits != 0 {
                 let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                let closed = RawSource::try_from(fd).ok().filter(|&fd| !is_open(fd));
+                let closed = RawSource::try_from(fd).ok().filter(|&fd| cannot_be_asked(fd));
                 if let Some(closed) = closed {
                     self.ready.set(closed, Interest::empty());
                     self.report_one(fd, Readiness::ERROR, false, events);
