@@ -59,6 +59,7 @@ mod registry;
 mod selector;
 mod shared;
 mod spin;
+mod sync;
 mod timeout;
 mod token;
 mod waker;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{
     Backend, Capabilities, Channel, RawSource, Registered, Trigger, fork, generation,
     preserve_errno, raw,
 };
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
 /// Ends a selector's wait from another thread: see

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use super::desk::Desk;
 use super::slots::{Chunks, Slot, Stack};
-use super::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::backend::{
     self, Backend, BorrowedSource, Capabilities, Changer, OwnedSource, RawSource, Registered,
     check_open, fork, is_open, is_plausible, register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
 use crate::selector::check;
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::{Error, Events, Interest, Mode, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
@@ -472,6 +472,12 @@ impl<T> Core<T> {
             // Inherited, it wakes nobody.
             Err(_) => self.first_waker.clone(),
         }
+    }
+
+    /// As if it had been inherited by this process.
+    #[cfg(all(test, loom))]
+    pub(super) fn inherit(&self) {
+        self.generation.store(u32::MAX, Ordering::Relaxed);
     }
 
     /// In a child of fork(2): makes everything as new, and watches every source again.

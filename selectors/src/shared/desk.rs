@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// Lends the backend `B` to the waiter. Whoever else needs it meanwhile wakes the waiter, who
 /// hands it over as soon as its call returns.
@@ -71,7 +71,7 @@ impl<B> Desk<B> {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State<B>>) -> MutexGuard<'a, State<B>> {
-        self.changed.wait(state).unwrap_or_else(super::sync::PoisonError::into_inner)
+        self.changed.wait(state).unwrap_or_else(crate::sync::PoisonError::into_inner)
     }
 }
 

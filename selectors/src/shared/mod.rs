@@ -12,7 +12,6 @@ mod handles;
 #[cfg(all(test, loom))]
 mod models;
 mod slots;
-mod sync;
 
 use self::core::{Core, DynBackend};
 pub use self::handles::{Registrar, Source};
@@ -491,6 +490,11 @@ impl<T> SharedSelector<T> {
             (*wake, *user) = wakes(backend, |_| false)?;
             Ok((wake.waker(), user.waker()))
         })
+    }
+
+    #[cfg(all(test, loom))]
+    fn inherit(&self) {
+        self.core.inherit();
     }
 
     /// In a child of fork(2): gives up the parent's descriptor. That of a kqueue is not inherited,

@@ -8,7 +8,7 @@
 
 use std::sync::OnceLock;
 
-use super::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::{Interest, Mode, Readiness, Watch};
 
 /// How many elements the first chunk has; each further chunk has twice as many as the last.

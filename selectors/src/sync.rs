@@ -1,20 +1,20 @@
 //! What threads share state by: the standard library's, or loom's, which tries every interleaving.
 
 #[cfg(not(loom))]
-pub(super) use std::sync::{
+pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 #[cfg(loom)]
-pub(super) use loom::sync::{
+pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 #[cfg(loom)]
-pub(super) use std::sync::PoisonError;
+pub(crate) use std::sync::PoisonError;
 
 /// Locks, whether or not a thread has panicked meanwhile: what is locked is whole at any time.
-pub(super) fn lock<S: ?Sized>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
+pub(crate) fn lock<S: ?Sized>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,84 +1,14 @@
-//! Models of what the waiter and others share, in which loom tries every interleaving. The kernel is
-//! a mutex around what it would know: run by `.ci/loom`.
+//! Slots, and the stacks that they are on.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use loom::thread;
 
-use super::desk::Desk;
-use super::slots::{Chunks, Settled, Slot, Stack};
-use super::sync::{AtomicU64, Condvar, Mutex, Ordering, lock};
+use super::{Kernel, LEVEL, READ, WRITE};
+use crate::shared::slots::{Chunks, Settled, Slot, Stack};
+use crate::sync::{AtomicU64, Ordering};
 use crate::{Interest, Mode, Readiness, Watch};
-
-const READ: Watch = Watch::new(Interest::READ, Mode::OneShot);
-const WRITE: Watch = Watch::new(Interest::WRITE, Mode::OneShot);
-const LEVEL: Watch = Watch::new(Interest::READ, Mode::Level);
-
-/// What epoll knows of one source: what it is armed for, and whether it is ready.
-#[derive(Default)]
-struct Kernel {
-    state: Mutex<Known>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Known {
-    armed: Option<(u32, Watch)>,
-    ready: Readiness,
-    woken: bool,
-}
-
-impl Kernel {
-    fn is(ready: Readiness) -> Self {
-        let known = Known { ready, ..Known::default() };
-        Self { state: Mutex::new(known), changed: Condvar::new() }
-    }
-
-    /// epoll_ctl(2).
-    fn watch(&self, generation: u32, watch: Option<Watch>) {
-        lock(&self.state).armed = watch.map(|watch| (generation, watch));
-        self.changed.notify_all();
-    }
-
-    fn wake(&self) {
-        lock(&self.state).woken = true;
-        self.changed.notify_all();
-    }
-
-    /// epoll_wait(2): an event, `None` if woken.
-    fn wait(&self) -> Option<(u32, Readiness)> {
-        let mut known = lock(&self.state);
-        loop {
-            if let Some(event) = known.take() {
-                return Some(event);
-            }
-            if std::mem::take(&mut known.woken) {
-                return None;
-            }
-            known = self.changed.wait(known).unwrap();
-        }
-    }
-
-    /// epoll_wait(2) with a timeout of zero.
-    fn look(&self) -> Option<(u32, Readiness)> {
-        lock(&self.state).take()
-    }
-}
-
-impl Known {
-    fn take(&mut self) -> Option<(u32, Readiness)> {
-        let (generation, watch) = self.armed?;
-        let ready = self.ready.masked_by(watch.interest);
-        if ready.is_empty() {
-            return None;
-        }
-        if watch.mode == Mode::OneShot {
-            self.armed = None;
-        }
-        Some((generation, ready))
-    }
-}
 
 /// The waiter finds the data of whatever the kernel reports, also before `register` has returned.
 #[test]
@@ -276,54 +206,5 @@ fn every_slot_that_is_pushed_is_taken_once() {
         stack.take(slots, &mut list);
         list.sort_unstable();
         assert_eq!(list, [0, 1, 2]);
-    });
-}
-
-/// Whoever needs the backend gets it, also from a waiter who would wait for ever.
-#[test]
-fn the_backend_comes_back_for_a_change() {
-    loom::model(|| {
-        let shared = Arc::new((Desk::new(0), Kernel::default()));
-        let waiter = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                let (desk, kernel) = &*shared;
-                loop {
-                    let Some(mut loan) = desk.borrow() else { return 0 };
-                    let changes = *loan.backend().unwrap();
-                    if changes == 1 {
-                        return changes;
-                    }
-                    assert_eq!(kernel.wait(), None);
-                    drop(loan);
-                }
-            })
-        };
-        let (desk, kernel) = &*shared;
-        let wake = || {
-            kernel.wake();
-            Ok(())
-        };
-        let changed = desk.with(wake, |changes| {
-            *changes += 1;
-        });
-        assert!(matches!(changed, Ok(Some(()))));
-        assert_eq!(waiter.join().unwrap(), 1);
-        assert_eq!(desk.close(), Some(1));
-    });
-}
-
-/// Whoever waits for the backend is refused once it is gone.
-#[test]
-fn closing_refuses_who_comes_later() {
-    loom::model(|| {
-        let desk = Arc::new(Desk::new(0));
-        let changer = {
-            let desk = Arc::clone(&desk);
-            thread::spawn(move || desk.with(|| Ok(()), |changes| *changes += 1).unwrap())
-        };
-        let closed = desk.close();
-        let changed = changer.join().unwrap();
-        assert_eq!(closed, Some(i32::from(changed.is_some())));
     });
 }
