@@ -69,6 +69,7 @@ struct Object {
 }
 
 impl Object {
+    #[expect(clippy::unnecessary_wraps, reason = "it is what its callers return")]
     fn change(&self, fd: RawSource, watched: Option<(Token, Watch)>) -> io::Result<()> {
         self.kernel.change(self.number, fd, watched);
         Ok(())
