@@ -255,3 +255,116 @@ fn a_dropped_selector_makes_no_change() -> io::Result<()> {
     assert_eq!(script.calls(), []);
     Ok(())
 }
+
+#[test]
+fn wait_9_a_refusal_is_reported_though_the_wait_fails() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    scene.script.fail(io::ErrorKind::OutOfMemory.into());
+    let events = scene.selector.select(NOW)?;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].token(), token);
+    Ok(())
+}
+
+/// What a new kernel object changes for sources that the old one refused.
+mod rebuilt {
+    use std::sync::{Arc, Mutex};
+
+    use selectors::backend::{Backend, BorrowedSource, RawSource, Registered};
+    use selectors::{Event, Events, Token, Watch};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct State {
+        refuses: bool,
+        haunted: bool,
+        rebuilt: Vec<Token>,
+        watched: Vec<Token>,
+        unknown: Vec<Token>,
+    }
+
+    /// Watches nothing, and refuses to.
+    #[derive(Clone, Default)]
+    struct Refusing(Arc<Mutex<State>>);
+
+    impl Backend for Refusing {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { edge: true, error: true, ..Capabilities::default() }
+        }
+
+        fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
+            let mut state = self.0.lock().unwrap();
+            if state.refuses {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            state.watched.push(token);
+            Ok(())
+        }
+
+        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn unregister(&mut self, _: RawSource, token: Token, _: Watch) -> io::Result<()> {
+            let mut state = self.0.lock().unwrap();
+            let place = state.watched.iter().position(|watched| *watched == token);
+            match place {
+                Some(place) => drop(state.watched.remove(place)),
+                None => state.unknown.push(token),
+            }
+            Ok(())
+        }
+
+        fn wait(&mut self, events: &mut Events, _: Option<Duration>) -> io::Result<()> {
+            if std::mem::take(&mut self.0.lock().unwrap().haunted) {
+                events.push(Event::new(Token::from_bits(0x7777_7777_7777_7777), Readiness::READ));
+            }
+            Ok(())
+        }
+
+        fn rebuild(
+            &mut self,
+            sources: &mut dyn Iterator<Item = Registered>,
+            _: &mut Events,
+        ) -> io::Result<()> {
+            self.0.lock().unwrap().rebuilt = sources.map(|source| source.token).collect();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn close_4_what_was_refused_stays_refused_until_it_is_armed() -> io::Result<()> {
+        let backend = Refusing::default();
+        let mut selector = Selector::with_backend(Deferred::new(backend.clone()));
+        let state = || backend.0.lock().unwrap();
+        let (fine, _peer) = pair()?;
+        let fine = selector.register(fine, Interest::READ, ())?;
+        assert!(selector.select(NOW)?.is_empty());
+        state().refuses = true;
+        let mut register = |mode| -> io::Result<Token> {
+            Ok(selector.register_with(pair()?.0, Interest::READ, (), mode)?)
+        };
+        let [level, once, edge] = [Mode::Level, Mode::OneShot, Mode::Edge].map(&mut register);
+        let (level, once, edge) = (level?, once?, edge?);
+        assert_eq!(selector.select(NOW)?.len(), 3);
+        state().haunted = true;
+        let events = selector.select(NOW)?;
+        assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [level]);
+        assert_eq!(state().rebuilt, [fine], "nobody watches the others");
+        assert_eq!(selector.select(NOW)?.len(), 1, "it goes on being reported");
+        state().refuses = false;
+        selector.modify(once, Interest::READ)?;
+        assert_eq!(selector.select(NOW)?.len(), 1);
+        assert_eq!(state().watched, [fine, once], "it was armed");
+        for token in [edge, once, level, fine] {
+            selector.unregister(token)?;
+        }
+        assert_eq!(state().watched, []);
+        assert_eq!(state().unknown, []);
+        Ok(())
+    }
+}

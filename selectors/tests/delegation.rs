@@ -21,7 +21,7 @@ fn token() -> Token {
 struct Odd {
     own: UdpSocket,
     now: Instant,
-    calls: Arc<Mutex<Vec<&'static str>>>,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Odd {
@@ -31,8 +31,8 @@ impl Odd {
         Self { own, now, calls: Arc::default() }
     }
 
-    fn called(&self, call: &'static str) {
-        self.calls.lock().unwrap().push(call);
+    fn called(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
     }
 }
 
@@ -84,8 +84,10 @@ impl Backend for Odd {
         _: &mut Events,
         _: Option<Duration>,
     ) -> io::Result<()> {
-        self.called("change and wait");
-        assert_eq!(changes.len(), 1);
+        for change in changes {
+            let (fd, token) = (change.fd(), change.token());
+            self.called(format!("{fd} {token} {:?} {:?}", change.old_watch(), change.new_watch()));
+        }
         Err(ErrorKind::ConnectionAborted.into())
     }
 
@@ -127,6 +129,16 @@ impl Backend for Odd {
 #[cfg(unix)]
 fn borrow(source: &UdpSocket) -> BorrowedSource<'_> {
     std::os::fd::AsFd::as_fd(source)
+}
+
+#[cfg(unix)]
+fn number(source: &UdpSocket) -> RawSource {
+    std::os::fd::AsRawFd::as_raw_fd(source)
+}
+
+#[cfg(windows)]
+fn number(source: &UdpSocket) -> RawSource {
+    std::os::windows::io::AsRawSocket::as_raw_socket(source)
 }
 
 #[cfg(windows)]
@@ -176,14 +188,18 @@ fn changer(backend: &impl Backend) -> Option<ErrorKind> {
 }
 
 /// Whether the changes that are deferred above it reach it in one call.
-fn takes_changes_with_the_wait(backend: impl Backend, calls: &Mutex<Vec<&'static str>>) {
-    calls.lock().unwrap().clear();
-    let source = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+fn takes_changes_with_the_wait(backend: impl Backend, calls: &Mutex<Vec<String>>) {
+    let new = Watch::new(Interest::WRITE, Mode::Edge);
     let mut deferred = Deferred::new(backend);
-    deferred.register(borrow(&source), token(), WATCH).unwrap();
+    let source = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    calls.lock().unwrap().clear();
+    deferred.register(borrow(&source), token(), WATCH).expect("it is deferred");
+    deferred.modify(77, Token::from_bits(6), WATCH, new).expect("it is deferred");
     let answer = deferred.wait(&mut Events::new(), Some(Duration::ZERO));
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    assert_eq!(*calls.lock().unwrap(), ["change and wait"]);
+    let (number, old) = (number(&source), Some(WATCH));
+    let first = format!("{number} 0v5 None {WATCH:?}");
+    assert_eq!(*calls.lock().unwrap(), [first, format!("77 0v6 {old:?} {new:?}")]);
 }
 
 /// As it answers by itself, and once more from beneath.
