@@ -293,7 +293,10 @@ mod rebuilt {
 
     impl Backend for Refusing {
         fn capabilities(&self) -> Capabilities {
-            Capabilities { edge: true, error: true, ..Capabilities::default() }
+            let mut capabilities = Capabilities::default();
+            capabilities.edge = true;
+            capabilities.error = true;
+            capabilities
         }
 
         fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
