@@ -151,6 +151,42 @@ mod files {
         Ok(())
     }
 
+    /// A new kernel object takes the sources over, but for one whose number is the selector's own.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn file_before_rebuild<B: Backend>(backend: B) -> io::Result<()> {
+        use std::io::Write;
+
+        use selectors_testkit::fixtures::LooseDescriptor;
+
+        let mut selector = Selector::with_backend(backend);
+        let (ours, _theirs) = lowest_source()?;
+        let number = ours.as_raw_fd();
+        let closed = selector.register(borrow(number), Interest::READ, ())?;
+        let (file, (alive, mut peer)) = (null_device()?, unix_pair()?);
+        let loose = LooseDescriptor::duplicate(&alive)?;
+        let ghost = selector.register(loose.borrow(), Interest::READ, ())?;
+        assert!(selector.select(NOW)?.is_empty());
+        drop(ours);
+        let file = selector.register(file.as_fd(), Interest::READ, ())?;
+        assert_ne!(lowest()?, number, "the selector has taken it");
+        loose.close()?;
+        selector.unregister(ghost)?;
+        peer.write_all(b"x")?;
+        for _ in 0..3 {
+            assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        }
+        selector.unregister(closed)?;
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        Ok(())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn close_4_a_new_kernel_object_and_the_number_of_a_source() -> io::Result<()> {
+        let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        file_before_rebuild(Epoll::new()?)
+    }
+
     #[test]
     fn ready_11_a_file_and_the_number_of_a_source() -> io::Result<()> {
         let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);

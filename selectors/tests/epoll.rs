@@ -267,3 +267,85 @@ fn close_4_closed_sources_do_not_keep_a_ghost() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// A selector that a ghost haunts as soon as the other end of its socket has written.
+fn with_ghost(
+    selector: &mut EpollSelector<BorrowedFd<'_>>,
+) -> io::Result<(UnixStream, UnixStream)> {
+    let (alive, peer) = UnixStream::pair()?;
+    let fd = loose(&alive);
+    let ghost = selector.register(borrow(fd), Interest::READ, ())?;
+    nix::unistd::close(fd)?;
+    selector.unregister(ghost)?;
+    Ok((alive, peer))
+}
+
+/// What is always ready is not the kernel's, and yet has to be as the kernel's when there is a new
+/// epoll instance, and whichever sources leave afterwards.
+#[test]
+fn close_4_files_of_every_mode_outlive_the_instance() -> io::Result<()> {
+    let files = [0; 4].map(|_| File::open("/proc/self/exe").unwrap());
+    let mut selector = EpollSelector::new()?;
+    let (_alive, mut peer) = with_ghost(&mut selector)?;
+    let mut register = |at: usize, interest, mode| {
+        selector.register_with(files[at].as_fd(), interest, (), mode).unwrap()
+    };
+    let first = register(0, Interest::READ, Mode::Level);
+    let second = register(1, Interest::READ, Mode::Level);
+    let once = register(2, Interest::READ, Mode::OneShot);
+    let edge = register(3, Interest::READ, Mode::Edge);
+    assert_eq!(selector.select(LONG)?.len(), 4);
+    peer.write_all(b"x")?;
+    assert_eq!(selector.select(LONG)?.len(), 2, "what is level-triggered");
+    peer.write_all(b"x")?;
+    assert_eq!(selector.select(LONG)?.len(), 2);
+    selector.rearm(edge)?;
+    assert_eq!(selector.select(LONG)?.len(), 3);
+    selector.rearm(once)?;
+    selector.unregister(second)?;
+    selector.unregister(first)?;
+    for _ in 0..2 {
+        assert_eq!(tokens(&selector.select(LONG)?), [once]);
+        selector.modify(once, Interest::READ | Interest::WRITE)?;
+    }
+    selector.unregister(once)?;
+    assert!(selector.select(NOW)?.is_empty());
+    selector.rearm(edge)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [edge]);
+    selector.unregister(edge)?;
+    assert!(selector.select(Some(Duration::from_millis(1)))?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn close_4_no_edge_is_reported_again_by_a_new_instance() -> io::Result<()> {
+    const MANY: usize = 300;
+    let mut selector = EpollSelector::new()?;
+    let pairs: Vec<_> = (0..MANY).map(|_| UnixStream::pair()).collect::<io::Result<_>>()?;
+    for (ours, _) in &pairs {
+        selector.register_with(ours.as_fd(), Interest::WRITE, (), Mode::Edge)?;
+    }
+    let (_alive, mut peer) = with_ghost(&mut selector)?;
+    assert_eq!(selector.select(LONG)?.len(), MANY);
+    peer.write_all(b"x")?;
+    for _ in 0..3 {
+        assert!(selector.select(NOW)?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn mode_4_from_exclusive_to_urgent_data_and_back() -> io::Result<()> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let mut selector = EpollSelector::new()?;
+    let token = selector.register_with(&ours, Interest::READ, (), Mode::Exclusive)?;
+    theirs.write_all(b"x")?;
+    let both = Interest::READ | Interest::PRIORITY;
+    selector.modify_with(token, both, Mode::Level)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    assert!(selector.modify_with(token, both, Mode::Exclusive).is_err());
+    assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    Ok(())
+}

@@ -480,6 +480,25 @@ fn wait_6_a_wait_is_interrupted() -> io::Result<()> {
     is_interrupted(Deferred::new(Epoll::new()?), Call::EpollWait)
 }
 
+/// More are ready than there is room for at first, and a signal comes when the rest is asked for.
+#[test]
+fn wait_7_the_rest_is_interrupted() -> io::Result<()> {
+    const MANY: usize = 300;
+    let (ours, _theirs) = unix_pair()?;
+    for times in [1, 3] {
+        let mut selector: Subject<Epoll> = Selector::with_backend(Epoll::new()?);
+        for _ in 0..MANY {
+            selector.register(ours.try_clone()?.into(), Interest::WRITE, ())?;
+        }
+        let fault = Fault::new(Call::EpollWait, Errno::EINTR).after(1).times(times);
+        let (events, injected) = failing(fault, || selector.select(NOW));
+        let events = events?;
+        assert_eq!((events.len(), injected), (MANY, times));
+        assert!(!events.interrupted());
+    }
+    Ok(())
+}
+
 /// Fine timeouts become coarser when what they need fails.
 fn fine<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
     for errno in [Errno::ENOMEM, Errno::EPERM, Errno::ENOSYS, Errno::EACCES, Errno::EINVAL] {
