@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selectors::backend::{Backend, Epoll};
 use selectors::{EpollSelector, Event, Events, Interest, Mode, Readiness, Token, Watch};
@@ -347,5 +347,24 @@ fn mode_4_from_exclusive_to_urgent_data_and_back() -> io::Result<()> {
     assert_eq!(tokens(&selector.select(LONG)?), [token]);
     selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
     assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    Ok(())
+}
+
+/// It is in no event, and it ends no wait either.
+#[test]
+fn ready_11_there_is_no_urgent_data_in_a_file() -> io::Result<()> {
+    let file = File::open("/proc/self/exe")?;
+    let token = Token::from_bits(1);
+    let mut epoll = Epoll::new()?;
+    let urgent = Watch::new(Interest::PRIORITY, Mode::Level);
+    epoll.register(file.as_fd(), token, urgent)?;
+    let (mut events, timeout) = (Events::new(), Duration::from_millis(5));
+    let start = Instant::now();
+    epoll.wait(&mut events, Some(timeout))?;
+    assert!(events.is_empty() && start.elapsed() >= timeout);
+    let reading = Watch::new(Interest::READ | Interest::PRIORITY, Mode::Level);
+    epoll.modify(file.as_raw_fd(), token, urgent, reading)?;
+    epoll.wait(&mut events, LONG)?;
+    assert_eq!(tokens(&events), [token]);
     Ok(())
 }
