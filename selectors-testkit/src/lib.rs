@@ -30,7 +30,9 @@
 //! each module, `zz_not_run_is_not_passed`, prints such cases by name with their number, past the
 //! harness that hides what passing tests print. It fails if there are any and the environment
 //! variable `SELECTORS_ALL_CASES` is set. [`conformance::run`], which runs all cases without a
-//! harness, lists them as [`not_run`](conformance::Report::not_run).
+//! harness, lists them as [`not_run`](conformance::Report::not_run). All cases are among them where
+//! making a backend fails with an error of [`fixtures::lacking`], for a facility that not every
+//! system has.
 //!
 //! A case that does not come back within 30 seconds fails by its name, with what it was doing, and
 //! so does one during which the process aborts: the standard library does that when it closes a

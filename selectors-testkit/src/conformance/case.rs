@@ -94,7 +94,12 @@ impl<B: Backend> Case<'_, B> {
     /// A backend, bare.
     pub(crate) fn backend(&self) -> Result<B, Stop> {
         self.progress.tick();
-        (self.new)().map_err(|error| Stop::broken(format!("  cannot make a backend: {error}")))
+        (self.new)().map_err(|error| {
+            if is_lacking(&error) {
+                return self.cannot_run(error);
+            }
+            Stop::broken(format!("  cannot make a backend: {error}"))
+        })
     }
 
     /// A selector over a new backend.

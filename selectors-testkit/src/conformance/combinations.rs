@@ -42,6 +42,8 @@ pub(super) fn reg_9_descriptor_zero_stays_when_another_leaves<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
+    // Here, since a forked child cannot say that it has none.
+    case.backend()?;
     case.did("in a forked child: watched descriptor 0, and unregistered another source");
     let report = report_of_forked_child(|| {
         serve_zero(case).map_err(|stop| match stop {

@@ -86,6 +86,8 @@ pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
+    // Here, since a forked child cannot say that it has none.
+    case.backend()?;
     // An emulation of a kernel is subject to the limit itself, as no kernel is.
     let emulated = cfg!(any(feature = "kqueue", feature = "devpoll"));
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
