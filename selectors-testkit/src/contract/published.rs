@@ -77,11 +77,6 @@ fn optional_parts() -> String {
 #[test]
 fn the_published_contract_is_true() {
     let published = published();
-    // What an old kernel, or an emulated one, declares is not what is published.
-    if !published.contains("| `timeout_grain` | 1ns |") {
-        println!("not run: no epoll_pwait2(2) here");
-        return;
-    }
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/CONTRACT.md"), &published).unwrap();
     } else {
