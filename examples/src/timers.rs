@@ -7,16 +7,16 @@
 //! use selectors::{DefaultSelector, Events};
 //! use selectors_examples::timers::Timers;
 //! use std::net::UdpSocket;
-//! use std::time::{Duration, Instant};
+//! use std::time::Duration;
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let mut selector: DefaultSelector<UdpSocket> = DefaultSelector::new()?;
 //! let mut events = Events::new();
 //! let mut timers = Timers::new();
-//! timers.insert(Instant::now() + Duration::from_millis(5), "tea is ready");
+//! timers.insert(selector.now() + Duration::from_millis(5), "tea is ready");
 //! while let Some(deadline) = timers.next_deadline() {
 //!     selector.select_into_until(&mut events, Some(deadline))?;
-//!     let now = Instant::now();
+//!     let now = selector.now();
 //!     while let Some(message) = timers.pop_due(now) {
 //!         assert_eq!(message, "tea is ready");
 //!     }

@@ -6,7 +6,12 @@
 //! timeout takes no time, and always goes the same way.
 //!
 //! Sources are named by their file objects, which need a descriptor but no peer: an end of a
-//! socket pair will do, and lets the test read what the program has written.
+//! socket pair will do, and lets the test read what the program has written. A source that the
+//! program makes itself, such as a connection that it accepts, is named by the order in which it was
+//! registered: [`Script::ready_nth`].
+//!
+//! Timers are part of the script if the program takes the time from
+//! [`Selector::now`](selectors::Selector::now) and not from [`Instant::now`].
 //!
 //! # Examples
 //!
@@ -106,9 +111,18 @@ pub enum Call {
     },
 }
 
+/// How a script names a source.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    /// By its descriptor.
+    Descriptor(RawSource),
+    /// By how many were registered before it.
+    Nth(usize),
+}
+
 #[derive(Debug)]
 enum Step {
-    Ready(Vec<(RawSource, Readiness)>),
+    Ready(Vec<(Named, Readiness)>),
     Timeout,
     Interrupted(Duration),
     Fail(io::Error),
@@ -121,6 +135,8 @@ struct State {
     steps: VecDeque<Step>,
     refusals: VecDeque<io::Error>,
     watched: BTreeMap<RawSource, Token>,
+    /// Each source once, in the order in which they were registered.
+    registered: Vec<Token>,
     calls: Vec<Call>,
     now: Instant,
     waker: Option<Token>,
@@ -198,6 +214,7 @@ impl Scripted {
             steps: VecDeque::new(),
             refusals: VecDeque::new(),
             watched: BTreeMap::new(),
+            registered: Vec::new(),
             calls: Vec::new(),
             now: Instant::now(),
             waker: None,
@@ -243,7 +260,57 @@ impl Script {
         &self,
         sources: impl IntoIterator<Item = (&'a S, Readiness)>,
     ) {
-        let sources = sources.into_iter().map(|(source, readiness)| (number_of(source), readiness));
+        let named = |source| Named::Descriptor(number_of(source));
+        let sources = sources.into_iter().map(|(source, readiness)| (named(source), readiness));
+        self.push(Step::Ready(sources.collect()));
+    }
+
+    /// Next, the source that was registered as the `index`-th, counted from zero, is ready: for one
+    /// that the program itself makes, so that the test does not have it. Every source counts once,
+    /// also after it was unregistered; one whose registration was refused does not.
+    ///
+    /// If it is not registered when its step is played, the wait fails with
+    /// [`io::ErrorKind::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// A loop that accepts, reduced to two rounds:
+    ///
+    /// ```
+    /// use selectors::{Interest, Readiness, Selector};
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::net::{TcpListener, TcpStream};
+    /// use std::os::fd::OwnedFd;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let _client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (backend, script) = Scripted::new();
+    /// script.ready_nth(0, Readiness::READ); // the listener
+    /// script.ready_nth(1, Readiness::READ); // the connection
+    ///
+    /// let mut selector: Selector<OwnedFd, &str, _> = Selector::with_backend(backend);
+    /// selector.register(listener.try_clone()?.into(), Interest::READ, "listener")?;
+    /// for expected in ["listener", "connection"] {
+    ///     let events = selector.select(None)?;
+    ///     let key = selector.get(events[0].token()).unwrap();
+    ///     assert_eq!(*key.data, expected);
+    ///     if *key.data == "listener" {
+    ///         let (connection, _) = listener.accept()?;
+    ///         selector.register(connection.into(), Interest::READ, "connection")?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ready_nth(&self, index: usize, readiness: Readiness) {
+        self.all_ready_nth([(index, readiness)]);
+    }
+
+    /// Next, the sources that were registered as these are ready, in this order: see
+    /// [`ready_nth`](Self::ready_nth).
+    pub fn all_ready_nth(&self, sources: impl IntoIterator<Item = (usize, Readiness)>) {
+        let sources = sources.into_iter().map(|(nth, readiness)| (Named::Nth(nth), readiness));
         self.push(Step::Ready(sources.collect()));
     }
 
@@ -263,7 +330,8 @@ impl Script {
         self.push(Step::Fail(error));
     }
 
-    /// Next, another thread wakes the selector through this waker of it.
+    /// Next, another thread wakes the selector through this waker of it. With the waker of another
+    /// selector the wait fails with [`io::ErrorKind::NotFound`].
     pub fn wake(&self, waker: &Waker) {
         self.push(Step::Wake(waker.clone()));
     }
@@ -355,6 +423,22 @@ impl State {
         self.refusals.pop_front().map_or(Ok(()), Err)
     }
 
+    fn token_of(&self, named: Named) -> io::Result<Token> {
+        let token = match named {
+            Named::Descriptor(fd) => self.watched.get(&fd),
+            Named::Nth(index) => (self.registered.get(index))
+                .filter(|token| self.watched.values().any(|watched| watched == *token)),
+        };
+        token.copied().ok_or_else(|| {
+            let source = match named {
+                Named::Descriptor(fd) => format!("descriptor {fd}"),
+                Named::Nth(index) => format!("the source that was registered as number {index}"),
+            };
+            let message = format!("{source} is ready in the script and not registered");
+            io::Error::new(io::ErrorKind::NotFound, message)
+        })
+    }
+
     fn play(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         if std::mem::take(&mut self.woken) {
             events.extend(self.waker.map(|waker| Event::new(waker, Readiness::READ)));
@@ -374,14 +458,8 @@ impl State {
         match self.steps.pop_front() {
             Some(Step::Ready(sources)) => {
                 let ready: io::Result<Vec<Event>> = sources
-                    .iter()
-                    .map(|(fd, readiness)| match self.watched.get(fd) {
-                        Some(&token) => Ok(Event::new(token, *readiness)),
-                        None => Err(io::Error::new(
-                            io::ErrorKind::NotFound,
-                            format!("descriptor {fd} is ready in the script and not registered"),
-                        )),
-                    })
+                    .into_iter()
+                    .map(|(named, readiness)| Ok(Event::new(self.token_of(named)?, readiness)))
                     .collect();
                 events.extend(ready?);
                 Ok(())
@@ -424,6 +502,10 @@ impl Backend for Scripted {
         state.calls.push(Call::Register { fd, watch });
         state.refusal()?;
         state.watched.insert(fd, token);
+        // A parked source is registered again.
+        if !state.registered.contains(&token) {
+            state.registered.push(token);
+        }
         Ok(())
     }
 
@@ -450,6 +532,10 @@ impl Backend for Scripted {
             drop(state);
             waker.wake()?;
             state = lock(&self.state);
+            if !state.woken {
+                let message = "the waker in the script is that of another selector";
+                return Err(io::Error::new(io::ErrorKind::NotFound, message));
+            }
         }
         state.play(events, timeout)
     }

@@ -3,7 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use selectors::{Capabilities, Error, Event, Interest, Mode, Readiness, Selector, Token};
+use selectors::{
+    Capabilities, Error, Event, Interest, Mode, Readiness, Selector, SharedSelector, Token,
+};
 use selectors_testkit::fixtures::{PairStream, number_of, pair};
 use selectors_testkit::scripted::{Call, Script, Scripted};
 
@@ -138,6 +140,84 @@ fn wakers_work_without_a_kernel() -> io::Result<()> {
     assert!(!selector.select(Some(SECOND))?.woken(), "two wakes were one");
     script.wake(&waker);
     assert!(selector.select(None)?.woken());
+    Ok(())
+}
+
+#[test]
+fn the_waker_of_another_selector_is_an_error() -> io::Result<()> {
+    let ((mut selector, script), (mut other, _)) = (scripted(), scripted());
+    script.wake(&other.waker()?);
+    assert_eq!(kind(selector.select(Some(SECOND))), Some(ErrorKind::NotFound));
+    script.wake(&selector.waker()?);
+    assert!(selector.select(Some(SECOND))?.woken(), "its own works");
+    script.wake(&other.waker()?);
+    assert_eq!(kind(selector.select(Some(SECOND))), Some(ErrorKind::NotFound));
+    Ok(())
+}
+
+#[test]
+fn what_the_program_makes_itself_is_named_by_its_order() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (one, two) = pair()?;
+    script.ready_nth(1, Readiness::READ);
+    script.all_ready_nth([(1, Readiness::READ), (0, Readiness::WRITE)]);
+    let first = selector.register(one, Interest::WRITE, "one")?;
+    script.refuse(ErrorKind::OutOfMemory.into());
+    let refused = selector.register(two, Interest::READ, "two").unwrap_err();
+    let second = selector.register(refused.fileobj, Interest::READ, "two")?;
+    // Parking is no new registration.
+    selector.modify(first, Interest::empty())?;
+    selector.modify(first, Interest::WRITE)?;
+    assert_eq!(selector.select(None)?[0].token(), second);
+    let tokens: Vec<_> = selector.select(None)?.iter().map(Event::token).collect();
+    assert_eq!(tokens, [second, first]);
+
+    let (fileobj, _) = selector.unregister(first)?;
+    script.ready_nth(0, Readiness::READ);
+    assert_eq!(kind(selector.select(None)), Some(ErrorKind::NotFound));
+    let third = selector.register(fileobj, Interest::READ, "three")?;
+    script.ready_nth(0, Readiness::READ);
+    assert_eq!(kind(selector.select(None)), Some(ErrorKind::NotFound), "another source");
+    script.ready_nth(2, Readiness::READ);
+    assert_eq!(selector.select(None)?[0].token(), third);
+    script.ready_nth(3, Readiness::READ);
+    assert_eq!(kind(selector.select(None)), Some(ErrorKind::NotFound), "never registered");
+    Ok(())
+}
+
+#[test]
+fn timers_follow_the_clock_of_the_script() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let (ours, _theirs) = pair()?;
+    script.pass(25 * SECOND);
+    script.ready(&ours, Readiness::READ);
+    script.timeout();
+    selector.register(ours, Interest::READ, "data")?;
+    let begin = selector.now();
+    assert_eq!(begin, script.now());
+    let mut expired = Vec::new();
+    for deadline in [begin + 10 * SECOND, begin + 30 * SECOND] {
+        while selector.now() < deadline {
+            for event in selector.select_until(Some(deadline))? {
+                expired.push((selector.now() - begin, Some(event.token())));
+            }
+        }
+        expired.push((selector.now() - begin, None));
+    }
+    let source = expired[1].1;
+    assert!(source.is_some());
+    assert_eq!(expired, [(10 * SECOND, None), (25 * SECOND, source), (30 * SECOND, None)]);
+    Ok(())
+}
+
+#[test]
+fn a_shared_selector_has_the_clock_of_the_script() -> io::Result<()> {
+    let (backend, script) = Scripted::new();
+    let mut selector: SharedSelector<()> = SharedSelector::with_backend(backend)?;
+    let begin = selector.now();
+    script.timeout();
+    assert!(selector.select(Some(10 * SECOND))?.is_empty());
+    assert_eq!((selector.now() - begin, selector.now()), (10 * SECOND, script.now()));
     Ok(())
 }
 

@@ -1058,6 +1058,30 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.set_looks();
     }
 
+    /// Returns the present moment on the clock of the backend, which deadlines are compared with: the
+    /// monotonic clock of the system, unless the backend makes up its time, as the scripted one of
+    /// `selectors-testkit` does. Timers that go by it can be tested without waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// let deadline = selector.now() + Duration::from_millis(1);
+    /// assert!(selector.select_until(Some(deadline))?.is_empty());
+    /// assert!(selector.now() >= deadline);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.backend.now()
+    }
+
     /// Returns what the backend supports beyond what every backend must.
     ///
     /// # Examples

@@ -614,6 +614,13 @@ impl<T> SharedSelector<T> {
         self.interruptible = interruptible;
     }
 
+    /// The present moment on the clock of the backend: see
+    /// [`Selector::now`](crate::Selector::now).
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.core.now()
+    }
+
     /// What the backend can do beyond what every one must.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
