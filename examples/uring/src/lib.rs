@@ -171,7 +171,7 @@ impl Uring {
     /// Takes the completions. Those of requests that were made in this pass say what is ready
     /// `now`. One of an earlier pass is a reason to look again: what it says may be history, or be
     /// about a file that was closed.
-    fn reap(&mut self, mut now: Option<&mut Vec<Event>>) -> io::Result<()> {
+    fn reap(&mut self, mut now: Option<&mut Events>) -> io::Result<()> {
         loop {
             for completion in self.ring.completion() {
                 let Ok(fd) = RawSource::try_from(completion.user_data()) else { continue };
@@ -212,14 +212,14 @@ impl Uring {
     }
 
     /// Finds what is ready now, without waiting.
-    fn look(&mut self, found: &mut Vec<Event>) -> io::Result<()> {
+    fn look(&mut self, events: &mut Events) -> io::Result<()> {
         loop {
             self.reap(None)?;
             while let Some(fd) = self.changed.pop() {
                 self.cancel(fd)?;
             }
             self.poll_due()?;
-            self.reap(Some(found))?;
+            self.reap(Some(events))?;
             if self.due.is_empty() && self.changed.is_empty() {
                 return Ok(());
             }
@@ -227,19 +227,20 @@ impl Uring {
     }
 
     /// Waits for something to be ready, and finds it.
-    fn find(&mut self, found: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn find(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         // A request is completed by the thread that made it, on its way out of the kernel.
         let thread = thread::current().id();
         if self.thread != thread {
             self.cancel_all()?;
             self.thread = thread;
         }
+        let before = events.len();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.due.append(&mut self.reported);
         loop {
-            self.look(found)?;
+            self.look(events)?;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let is_over = !found.is_empty() || left.is_some_and(|left| left.is_zero());
+            let is_over = events.len() > before || left.is_some_and(|left| left.is_zero());
             // A call of its own: one that submits something does not say that it was interrupted.
             if is_over || !self.wait_for_completion(left)? {
                 return Ok(());
@@ -296,7 +297,7 @@ impl Uring {
 
 impl Backend for Uring {
     fn capabilities(&self) -> Capabilities {
-        // Not `priority`: a request for POLLPRI alone misses TCP's urgent data.
+        // Not `priority`: on Linux 6.18 a request for POLLPRI alone misses urgent data of TCP.
         let mut capabilities = Capabilities::default();
         capabilities.read_closed = true;
         capabilities.hangup = true;
@@ -340,14 +341,10 @@ impl Backend for Uring {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let mut found = Vec::new();
-        let answer = self.find(&mut found, timeout);
-        if found.is_empty() {
-            return answer;
-        }
+        let before = events.len();
+        let answer = self.find(events, timeout);
         // What was found before something failed must not be lost.
-        events.extend(found);
-        Ok(())
+        if events.len() > before { Ok(()) } else { answer }
     }
 
     fn owns(&self, fd: RawSource) -> bool {
