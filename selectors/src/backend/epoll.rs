@@ -192,6 +192,7 @@ impl Epoll {
             // The kernel would not watch it because it never blocks.
             Errno::EPERM => {
                 self.always.insert(fd, token, watch)?;
+                self.has_special = true;
                 Ok(self.keep_beacon().inspect_err(|_| {
                     self.always.remove(fd, token);
                 })?)
