@@ -70,7 +70,13 @@ fn every_source_is_gone_through() {
     let mut expected: Vec<_> = tokens.into_iter().zip([0, 1, 2]).collect();
     expected.sort();
     assert_eq!(found, expected);
-    selector.iter_mut().for_each(|(_, key)| *key.data += 10);
+    let mut sources = selector.iter_mut();
+    for left in [3, 2, 1] {
+        assert_eq!(sources.size_hint(), (left, Some(left)));
+        *sources.next().expect("it is counted").1.data += 10;
+    }
+    assert!(sources.next().is_none());
+    assert_eq!(sources.len(), 0);
     let mut data: Vec<_> = selector.close().into_iter().map(|(_, data)| data).collect();
     data.sort_unstable();
     assert_eq!(data, [10, 11, 12]);

@@ -149,7 +149,12 @@ fn wait_9_what_the_old_kernel_object_had_to_report_is_not_lost() {
         assert_eq!(events[..], raw(&[(edge, READ)]), "what was asked for");
         assert_eq!(events.woken(), woken);
     }
-    assert_eq!(backend.0.borrow().rebuilt, 2);
+    waker.wake().unwrap();
+    backend.0.borrow_mut().left = raw(&[(wake, READ)]);
+    backend.next(&[(UNKNOWN, READ)]);
+    let events = selector.select(NOW).unwrap();
+    assert!(events.is_empty() && events.woken());
+    assert_eq!(backend.0.borrow().rebuilt, 3);
     assert!(selector.select(NOW).unwrap().is_empty());
     // What was found before stays, and comes once.
     backend.0.borrow_mut().left = raw(&[(edge, READ), (level, READ)]);
