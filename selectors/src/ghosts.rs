@@ -1,4 +1,4 @@
-//! What the kernel reports without its being registered, and could not be stopped from reporting.
+//! Ghosts: files that the kernel still watches and reports although their source is gone.
 
 use std::io;
 use std::mem;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use crate::backend;
 use crate::timeout::ghost_pause;
 
-/// When getting rid of ghosts is tried again after it failed: when as many waits have seen one as it
-/// took calls, so that it at most doubles their cost.
+/// Decides when recreating the kernel object, which removes ghosts, is tried again after it failed: if
+/// it failed after n calls, after n waits that reported a ghost, so that it at most doubles their cost.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
-    /// How many waits are left.
+    /// How many waits remain.
     patience: usize,
-    /// Whether the last wait saw one that stays.
+    /// Whether the last wait reported a ghost that remains.
     seen: bool,
 }
 
 impl Ghosts {
-    /// Whether a wait that saw one is to get rid of them.
+    /// Called by a wait that reported a ghost. Returns true if the kernel object is to be recreated.
     pub(crate) fn are_due(&mut self) -> bool {
         let due = self.patience == 0;
         self.patience = self.patience.saturating_sub(1);
@@ -26,13 +26,13 @@ impl Ghosts {
         due
     }
 
-    /// Getting rid of them took so many calls, and failed.
+    /// Records that recreating the kernel object failed after so many calls.
     pub(crate) fn stay(&mut self, calls: usize) {
         *self = Self { patience: calls, seen: true };
     }
 
-    /// Pauses if the last wait saw one, which would end the next wait as well. Fails if a signal
-    /// ended the pause.
+    /// Pauses if the last wait reported a ghost, which would end the next wait at once. Fails if a
+    /// signal ended the pause.
     pub(crate) fn pause(&mut self, left: Option<Duration>) -> io::Result<()> {
         if mem::take(&mut self.seen) { backend::pause(ghost_pause(left)) } else { Ok(()) }
     }

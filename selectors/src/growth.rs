@@ -1,7 +1,6 @@
-//! How lists grow that have an element for each source.
+//! The growth of lists that have an element for each source.
 
-/// Appends to a list. What is allocated for nothing is at most an eighth of it, once it is not
-/// short.
+/// Appends to a list. Unless the list is short, at most an eighth of its capacity is unused.
 #[inline]
 pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
     if list.len() == list.capacity() {
@@ -10,8 +9,8 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
     list.push(element);
 }
 
-/// Makes room for so many more elements, and some to come: twice as many in all while they are few,
-/// and then an eighth more, where a vector would go on doubling.
+/// Reserves capacity for at least `more` elements: doubles a short list, and grows a longer one by an
+/// eighth, where a vector would double.
 #[cold]
 #[inline(never)]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
@@ -24,7 +23,7 @@ mod tests {
     use super::push;
 
     #[test]
-    fn little_is_allocated_for_nothing_in_few_steps() {
+    fn little_capacity_is_unused_after_few_allocations() {
         let (mut list, mut steps) = (Vec::new(), 0);
         for element in 0..100_000_u32 {
             let before = list.capacity();

@@ -14,16 +14,15 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 /// Ends a selector's wait from another thread: see
 /// [`Selector::waker`](crate::Selector::waker).
 ///
-/// It wakes the wait that is going on, or else the next one. Many wakes before a wait are one
-/// wake. Clones wake the same selector, and waking one that is gone does nothing.
+/// It ends the current wait, or else the next one. Several wakes before a wait are merged. Clones wake
+/// the same selector. Waking a selector that was dropped does nothing.
 ///
 /// # Implementation notes
 ///
-/// Wakes are coalesced by an atomic word; only the first of several makes a system call, which is
-/// a write(2) to an eventfd (Linux, Android), a change of the backend's own (`EVFILT_USER`), or a
-/// write(2) to a socket pair: on Windows two sockets that are connected over the loopback
-/// interface, and to nobody else. A channel that breaks, because somebody shut it down or closed
-/// it, is replaced when the selector next waits, with whatever timeout.
+/// Wakes are coalesced by an atomic word; only the first of several makes a system call. That is a
+/// write(2) to an eventfd (Linux, Android), a trigger of the backend (`EVFILT_USER`), or a write(2) to
+/// a socket pair, on Windows one over the loopback interface. If foreign code closes the channel or
+/// shuts it down, the next wait of the selector replaces it.
 ///
 /// # Examples
 ///
@@ -45,14 +44,14 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 #[derive(Clone)]
 pub struct Waker(Arc<Shared>);
 
-/// A wake was asked for that no wait has reported yet.
+/// A wake was requested that no wait has reported yet.
 const ASKED: u64 = 1;
-/// The channel has it.
+/// The wake was sent to the channel.
 const SENT: u64 = 2;
-/// The channel is not watched: it is broken, and no other could be made. Never with [`SENT`].
+/// The channel is not watched: it is broken, and creating another one failed. Never with [`SENT`].
 const UNWATCHED: u64 = 4;
-/// One wait further: the rest of the word counts the wakes that were reported, so that a sender
-/// who was overtaken does not mark a later wake as sent.
+/// The unit of the rest of the word, which counts the reported wakes, so that a delayed sender does
+/// not mark a later wake as sent.
 const NEXT: u64 = 8;
 
 struct Shared {
@@ -60,15 +59,15 @@ struct Shared {
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: u32,
     sender: Sender,
-    /// Whether the channel is broken, and was not replaced yet.
+    /// Whether the channel is broken and was not replaced yet.
     broken: AtomicBool,
 }
 
-/// How a wake gets to the selector.
+/// How a wake reaches the selector.
 enum Sender {
-    /// The backend's own way.
+    /// Through the backend.
     Trigger(Trigger),
-    /// A channel, and the ones that have replaced it.
+    /// Through a channel, the first of a list: see [`Link`].
     Channel(Arc<Link>),
 }
 
@@ -81,8 +80,8 @@ impl Sender {
     }
 }
 
-/// A channel, and what has replaced it, so that a signal handler can find the last one without a
-/// lock.
+/// A channel, and the one that has replaced it, so that a signal handler can find the last one without
+/// a lock.
 #[derive(Debug)]
 struct Link {
     channel: Channel,
@@ -109,17 +108,17 @@ impl Waker {
         Self(Arc::new(Shared { state, generation: fork::generation(), sender, broken }))
     }
 
-    /// Ends the wait of the selector, or its next one. Does not block.
+    /// Ends the current wait of the selector, or the next one. Does not block.
     ///
-    /// It is async-signal-safe: it takes no lock, allocates nothing and leaves `errno` alone, so
-    /// that a signal handler may call it.
+    /// It is async-signal-safe, so that a signal handler may call it: it takes no lock, does not
+    /// allocate and preserves `errno`.
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`] in a child of fork(2), where the waker is the parent's: it wakes nobody.
-    /// [`Error::Os`] when the channel is broken. The next wait that begins replaces it, and is then
-    /// ended by this wake; one that has begun does so if a signal interrupts it, and else goes on.
-    /// The next call tries again.
+    /// [`Error::Forked`] in a child of fork(2), because the waker belongs to the parent; it wakes no
+    /// selector. [`Error::Os`] if the channel is broken: the current wait continues, unless a signal
+    /// interrupts it, and the next one replaces the channel and returns because of this wake. A further
+    /// call tries again.
     ///
     /// # Examples
     ///
@@ -140,9 +139,9 @@ impl Waker {
         if !fork::is_ours(shared.generation) {
             return Err(Error::Forked);
         }
-        // A read-modify-write and no plain load: it must not read a state that the selector has
-        // since reset, or the wake would be lost. What was sent after it, or before it and not
-        // reported, is this wake's as well.
+        // A read-modify-write, not a load: it must not read a state that the selector has since
+        // reset, or the wake would be lost. A wake that was sent after it, or before it and not
+        // reported yet, serves for this one as well.
         shared.state.fetch_or(ASKED, Ordering::AcqRel);
         let state = shared.state.load(Ordering::Acquire);
         if state & SENT != 0 {
@@ -165,7 +164,7 @@ impl Shared {
             }
             return Err(Error::os("wake", None, error));
         }
-        // Unless the selector has reported it already. Who asks before this is done sends, too.
+        // Fails if the selector has reported it already. A request before this also sends.
         let sent = state | SENT;
         let _ = self.state.compare_exchange(state, sent, Ordering::AcqRel, Ordering::Relaxed);
         Ok(())
@@ -189,18 +188,18 @@ impl fmt::Debug for Waker {
     }
 }
 
-/// The selector's end of its wakers.
+/// The selector's side of its wakers.
 #[derive(Debug)]
 pub(crate) struct Wake {
     waker: Waker,
-    /// How the channel is watched, unless the backend has its own way.
+    /// How the channel is watched, if there is one.
     watch: Option<Watch>,
-    /// What the state is between two wakes.
+    /// The state between two wakes.
     idle: u64,
 }
 
 impl Wake {
-    /// Sets up waking for `backend`, by no descriptor whose number is `taken`.
+    /// Sets up waking for `backend`, by a descriptor whose number is not `taken`.
     pub(crate) fn new<B: Backend>(
         backend: &mut B,
         capabilities: Capabilities,
@@ -213,7 +212,7 @@ impl Wake {
         let (sender, watch) = if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
             (Sender::Trigger(trigger), None)
         } else {
-            // What never fills need not be emptied either, if only its edges are reported.
+            // A channel that cannot fill need not be emptied if it is edge-triggered.
             let edge = capabilities.edge && !Channel::FILLS;
             let mode = if edge { Mode::Edge } else { Mode::Level };
             let watch = Watch::new(Interest::READ, mode);
@@ -223,7 +222,7 @@ impl Wake {
         Ok(Self { waker: Waker::new(sender), watch, idle: 0 })
     }
 
-    /// Wakers on top of another way to wake.
+    /// Wakers that call a trigger.
     pub(crate) fn over(trigger: Trigger) -> Self {
         Self { waker: Waker::new(Sender::Trigger(trigger)), watch: None, idle: 0 }
     }
@@ -240,31 +239,31 @@ impl Wake {
         }
     }
 
-    /// After the backend has reported the waker: whether there was a wake that was not reported
-    /// yet. Replaces a channel that is broken.
+    /// Called after the backend has reported the waker. Returns true if a wake was not reported yet.
+    /// Replaces a broken channel.
     pub(crate) fn take<B: Backend>(
         &mut self,
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> bool {
         if let Some((link, Watch { mode: Mode::Level, .. })) = self.channel() {
-            // Before the state is reset, or it would take a later wake out of the channel.
+            // Before the state is reset, or it would remove a later wake from the channel.
             if link.channel.drain().is_err() {
                 self.waker.0.broken.store(true, Ordering::Relaxed);
-                // Until this works wakes fail.
+                // Wakes fail until this succeeds.
                 let _ = self.mend(backend, taken);
             }
         }
         self.reset()
     }
 
-    /// Whether there was a wake that was not reported yet.
+    /// Resets the state. Returns true if a wake was not reported yet.
     pub(crate) fn reset(&mut self) -> bool {
         self.idle = self.idle.wrapping_add(NEXT);
         self.waker.0.state.swap(self.idle, Ordering::AcqRel) & ASKED != 0
     }
 
-    /// Puts another channel in the place of one that is broken, and sends what was asked for.
+    /// Replaces a broken channel, and sends a requested wake again.
     #[cold]
     pub(crate) fn mend<B: Backend>(
         &mut self,
@@ -280,7 +279,7 @@ impl Wake {
         self.idle &= !UNWATCHED;
         let shared = &*self.waker.0;
         shared.broken.store(false, Ordering::Relaxed);
-        // What was sent to the one before may be lost with it. Who asks after this finds the other.
+        // A wake sent to the old channel may be lost with it. Later requests use the new one.
         let state = shared.state.fetch_and(!(SENT | UNWATCHED), Ordering::AcqRel);
         if state & ASKED != 0 {
             let broken = |_: &io::Error| shared.broken.store(true, Ordering::Relaxed);
@@ -289,8 +288,7 @@ impl Wake {
         Ok(())
     }
 
-    /// Stops watching the channel, and makes another. The backend's own way has nothing that could
-    /// be replaced.
+    /// Stops watching the channel, and creates another. Does nothing if the backend has its own trigger.
     fn replace<B: Backend>(
         &self,
         backend: &mut B,
@@ -299,11 +297,11 @@ impl Wake {
         let Some((link, watch)) = self.channel() else { return Ok(()) };
         let fd = raw(link.channel.source());
         if !taken(fd) {
-            // Or it would end every wait.
+            // Otherwise it would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
         let next = Link::new(watched_channel(backend, watch, taken)?);
-        // Nobody else replaces it.
+        // Only this method replaces it.
         let _ = link.next.set(Arc::new(next));
         Ok(())
     }
@@ -312,15 +310,15 @@ impl Wake {
         self.waker.0.broken.load(Ordering::Relaxed)
     }
 
-    /// The channel as a source, for a backend that gets a new kernel object.
+    /// The channel as a source, to be registered with a recreated kernel object.
     pub(crate) fn registered(&self) -> Option<Registered> {
         let (link, watch) = self.channel()?;
         Some(Registered { fd: raw(link.channel.source()), token: Token::WAKER, watch })
     }
 }
 
-/// A new channel that `backend` watches, and whose number is not `taken`: that of a source that was
-/// closed while it was registered is free, but the backend would take one for the other.
+/// Creates a channel that `backend` watches, whose number is not `taken`: the number of a source that
+/// was closed while registered is free, but the backend could not distinguish the two.
 fn watched_channel<B: Backend>(
     backend: &mut B,
     watch: Watch,

@@ -1,5 +1,5 @@
-//! How a selector waits: it looks, spins, blocks, settles what comes, and recovers from what the
-//! kernel should not report.
+//! How a selector waits: it polls without blocking, spins, blocks, filters raw events, and recreates the
+//! kernel object to get rid of ghosts.
 
 use std::io;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
-/// Not to wait at all.
+/// The timeout that does not block.
 pub(super) const NOW: Option<Duration> = Some(Duration::ZERO);
 
 impl<F, T, B: Backend> Selector<F, T, B> {
-    /// When the generation has changed: whether this process may use the selector, whose wakers are
-    /// looked after if it may.
+    /// Called when the generation differs: fails in a forked child, and otherwise replaces a broken
+    /// waker channel.
     #[cold]
     pub(super) fn take_note(&mut self) -> Result<()> {
         self.check_fork()?;
@@ -27,19 +27,18 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Decides when a wait that may block looks first without blocking.
+    /// Decides which waits poll first without blocking.
     pub(super) fn set_looks(&mut self) {
         let spins = !self.spin.limit.is_zero();
         self.looks_before_ever = spins;
-        // A signal handler that runs in a look that does not block would go unnoticed.
+        // A poll that does not block would not notice a signal handler.
         self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
 
-    /// Looks, where that is worth it, busy-polls for as long as the selector is to spin, and then
-    /// waits.
+    /// Polls first without blocking if that is cheap, busy-polls if spinning is due, and then waits.
     #[inline(never)]
     pub(super) fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        // Looking first, where that is cheap, spares the kernel a timer and us the clock.
+        // Polling first, where that is cheap, avoids a kernel timer and reading the clock.
         let looks =
             if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
         if looks && self.wait_once(events, NOW)? {
@@ -63,7 +62,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.wait(events, deadline.remaining(|| now), deadline)
     }
 
-    /// Waits, again and again, until there are events or the deadline has passed.
+    /// Waits until there are events or the deadline has passed.
     fn wait(
         &mut self,
         events: &mut Events,
@@ -83,7 +82,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Has the backend wait once. Returns whether there are events.
+    /// Makes the backend wait once. Returns true if the wait is over.
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     pub(super) fn wait_once(
@@ -93,12 +92,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ) -> Result<bool> {
         match self.backend.wait(events, timeout) {
             Ok(()) if events.is_empty() => Ok(false),
-            Ok(()) => Ok(self.settle(events)),
+            Ok(()) => Ok(self.filter(events)),
             Err(error) => self.failed(events, error),
         }
     }
 
-    /// An interruption is no failure: it ends the wait on request, and otherwise the wait goes on.
+    /// Handles an error of the backend. An interruption is not an error: it ends the wait if enabled,
+    /// otherwise the wait resumes.
     #[cold]
     #[inline(never)]
     fn failed(&mut self, events: &mut Events, error: io::Error) -> Result<bool> {
@@ -111,22 +111,22 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             self.take_note()?;
         }
         events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        Ok(if events.is_empty() { self.interruptible } else { self.settle(events) })
+        Ok(if events.is_empty() { self.interruptible } else { self.filter(events) })
     }
 
-    /// Turns raw events into what the user sees. Returns whether there are any.
+    /// Filters, masks and merges raw events. Returns true if the wait is over.
     #[inline]
-    fn settle(&mut self, events: &mut Events) -> bool {
-        // Events of one source may have to become one, however usual each is.
+    fn filter(&mut self, events: &mut Events) -> bool {
+        // Events of one source may have to be merged even if none needs adjustment.
         let merge = self.capabilities.separate_directions | !events.flags.is_empty();
         let usual = if merge { 0 } else { self.registry.count_usual(&events.list) };
-        usual == events.len() || self.filter(events, usual, merge)
+        usual == events.len() || self.filter_from(events, usual, merge)
     }
 
-    /// As [`settle`](Self::settle), except that the first `usual` events need no adjustment.
+    /// As [`filter`](Self::filter), except that the first `usual` events need no adjustment.
     #[cold]
     #[inline(never)]
-    fn filter(&mut self, events: &mut Events, usual: usize, merge: bool) -> bool {
+    fn filter_from(&mut self, events: &mut Events, usual: usize, merge: bool) -> bool {
         let filtered = self.registry.filter(events, usual, merge);
         events.flags.remove(Flags::REPEATS);
         if filtered.woken {
@@ -147,7 +147,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.note_broken_wake();
     }
 
-    /// Has the next wait replace a channel that is broken.
+    /// Makes the next wait replace a broken channel.
     fn note_broken_wake(&mut self) {
         if self.wake.as_ref().is_some_and(Wake::is_broken) {
             self.generation = generation::other(fork::generation());
@@ -159,13 +159,13 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let Self { wake, backend, registry, .. } = self;
         let taken = |fd| registry.token_of(fd).is_some();
         if let Some(wake) = wake {
-            // If it fails, wakes go on failing, and the next wait tries again.
+            // If it fails, calls of `wake` keep failing, and the next wait tries again.
             let _ = wake.mend(backend, taken);
         }
         self.note_broken_wake();
     }
 
-    /// Rids the kernel of what it watches beside the registered sources.
+    /// Recreates the kernel object, which then watches the registered sources only.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
         if !self.ghosts.are_due() {
