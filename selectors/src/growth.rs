@@ -1,6 +1,7 @@
 //! The growth of lists that have an element for each source.
 
 /// Appends to a list. Unless the list is short, at most an eighth of its capacity is unused.
+#[cfg(any(unix, test))]
 #[inline]
 pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
     if list.len() == list.capacity() {

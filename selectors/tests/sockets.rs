@@ -275,6 +275,22 @@ fn ready_9_urgent_data() -> io::Result<()> {
 }
 
 #[test]
+fn mode_2_urgent_data_alone_is_no_report() -> io::Result<()> {
+    over_each(|mut selector| {
+        let (ours, theirs) = tcp()?;
+        let token = selector.register_with(ours, Interest::READ, (), Mode::OneShot)?;
+        Socket::from(theirs.try_clone()?).send_out_of_band(b"!")?;
+        for _ in 0..2 {
+            assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
+        }
+        (&theirs).write_all(b"xyz")?;
+        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert!(selector.select(NOW)?.is_empty());
+        Ok(())
+    })
+}
+
+#[test]
 fn ready_10_an_empty_datagram() -> io::Result<()> {
     over_each(|mut selector| {
         let (ours, theirs) = (UdpSocket::bind(LOOPBACK)?, UdpSocket::bind(LOOPBACK)?);

@@ -53,12 +53,16 @@ impl<F, T> SelectSelector<F, T> {
 ///   READ.
 /// - One closed descriptor makes select(2) fail as a whole with EBADF. Every descriptor is then
 ///   checked by fcntl(2); a closed one is reported as an ERROR and left out of the call for the
-///   others, which is made again for as long as other threads close descriptors meanwhile. One
-///   that is closed while select(2) waits is reported as ready by the kernel, so fcntl(2) is asked
-///   of every descriptor that is ready for all that it is watched for.
+///   others, which is made again for as long as other threads close descriptors meanwhile.
+/// - Linux reports a descriptor that is closed while select(2) waits as ready in every set that it
+///   is in. To tell it from an open one, each descriptor is in the set for PRIORITY as well, where
+///   an open one is reported for urgent data only; fcntl(2) is asked where that leaves a doubt.
 #[derive(Debug, Default)]
 pub struct Select {
+    /// What the kernel is asked for: see [`asked`].
     wanted: Sets,
+    /// The sources that are watched for PRIORITY.
+    priority: Set,
     /// What the kernel wrote.
     ready: Sets,
     /// The sources that are not to be reported twice.
@@ -94,7 +98,8 @@ impl Select {
 
     fn set(&mut self, fd: RawSource, token: Token, watch: Watch) {
         self.tokens.insert(fd, token);
-        self.wanted.set(fd, watch.interest);
+        self.wanted.set(fd, asked(watch.interest));
+        self.priority.set(fd, watch.interest.contains(Interest::PRIORITY));
         self.one_shot.set(fd, watch.mode == Mode::OneShot);
     }
 
@@ -111,12 +116,10 @@ impl Select {
             let read = self.ready.read.word(word);
             let write = self.ready.write.word(word);
             let except = self.ready.except.word(word);
-            // The kernel reports what was closed while it waited as ready, for all that was asked.
-            let wanted = &self.wanted;
-            let not_all = (wanted.read.word(word) & !read)
-                | (wanted.write.word(word) & !write)
-                | (wanted.except.word(word) & !except);
-            let mut bits = read | write | except;
+            let priority = except & self.priority.word(word);
+            let closed = self.closed(word);
+            let ready = read | write | priority | closed;
+            let mut bits = ready;
             while bits != 0 {
                 let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
                 let bit = bits & bits.wrapping_neg();
@@ -124,19 +127,37 @@ impl Select {
                 let mut readiness = Readiness::empty();
                 readiness.set(Readiness::READ, read & bit != 0);
                 readiness.set(Readiness::WRITE, write & bit != 0);
-                readiness.set(Readiness::PRIORITY, except & bit != 0);
-                self.report_one(fd, readiness, not_all & bit == 0, events);
+                readiness.set(Readiness::PRIORITY, priority & bit != 0);
+                let readiness = if closed & bit != 0 { Readiness::ERROR } else { readiness };
+                self.report_one(fd, readiness, events);
             }
-            self.wanted.clear(word, (read | write | except) & self.one_shot.word(word));
+            // Urgent data for which nobody waits would end every wait.
+            self.wanted.except.clear(word, except & !priority & !closed);
+            self.wanted.clear(word, ready & self.one_shot.word(word));
+        }
+    }
+
+    /// The descriptors of one word that were closed during the call.
+    #[inline]
+    fn closed(&self, word: usize) -> sys::FdMask {
+        if !CLOSED_IS_READY {
+            return 0;
+        }
+        let (wanted, ready) = (&self.wanted, &self.ready);
+        let not_all = (wanted.read.word(word) & !ready.read.word(word))
+            | (wanted.write.word(word) & !ready.write.word(word))
+            | (wanted.except.word(word) & !ready.except.word(word));
+        match ready.word(word) & !not_all {
+            0 => 0,
+            ready_for_all => closed_of(word, ready_for_all),
         }
     }
 
     #[inline]
-    fn report_one(&self, fd: usize, ready: Readiness, may_be_closed: bool, events: &mut Events) {
+    fn report_one(&self, fd: usize, readiness: Readiness, events: &mut Events) {
         let Ok(fd) = RawSource::try_from(fd) else { return };
         if let Some(token) = self.tokens.get(fd) {
-            let closed = may_be_closed && !is_open(fd);
-            events.push(Event::new(token, if closed { Readiness::ERROR } else { ready }));
+            events.push(Event::new(token, readiness));
         }
     }
 
@@ -154,7 +175,7 @@ impl Select {
                 let closed = RawSource::try_from(fd).ok().filter(|&fd| cannot_be_asked(fd));
                 if let Some(closed) = closed {
                     self.ready.set(closed, Interest::empty());
-                    self.report_one(fd, Readiness::ERROR, false, events);
+                    self.report_one(fd, Readiness::ERROR, events);
                     if self.one_shot.contains(closed) {
                         self.wanted.set(closed, Interest::empty());
                     }
@@ -226,6 +247,7 @@ impl Backend for Select {
         self.check(fd)?;
         self.tokens.remove(fd);
         self.wanted.set(fd, Interest::empty());
+        self.priority.set(fd, false);
         self.one_shot.set(fd, false);
         Ok(())
     }
@@ -246,6 +268,30 @@ impl Backend for Select {
         *self = Self::default();
         Ok(())
     }
+}
+
+/// Whether the kernel reports what is closed during the call as ready, instead of failing with EBADF.
+const CLOSED_IS_READY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What the kernel is asked for, so that what is closed during the call can be told from the rest.
+fn asked(interest: Interest) -> Interest {
+    let more = CLOSED_IS_READY && !interest.is_empty();
+    interest | Interest::PRIORITY.when(more)
+}
+
+/// Which of these descriptors of one word are not open.
+#[cold]
+fn closed_of(word: usize, mut bits: sys::FdMask) -> sys::FdMask {
+    let mut closed = 0;
+    while bits != 0 {
+        let bit = bits & bits.wrapping_neg();
+        bits &= !bit;
+        let fd = word * sys::NFDBITS + bit.trailing_zeros() as usize;
+        if RawSource::try_from(fd).is_ok_and(|fd| !is_open(fd)) {
+            closed |= bit;
+        }
+    }
+    closed
 }
 
 /// One set for each of READ, WRITE and PRIORITY.
