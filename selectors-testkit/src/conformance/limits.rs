@@ -133,5 +133,5 @@ pub(super) fn proc_7_a_signal_handler_may_wake<B: Backend>(case: &mut Case<'_, B
         })?;
         case.expect_or(not_there, woken, "a wake", woken)?;
     }
-    Ok(())
+    case.expect("how many wakes failed in the handler", handler.failures(), 0)
 }

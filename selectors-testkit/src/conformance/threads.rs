@@ -125,10 +125,11 @@ pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
     case.expect("the tokens", tokens, vec![token])?;
     selector.unregister(token)?;
     thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| waker.wake());
-        }
-    });
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| waker.wake())).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
     case.expect("whether it was woken", selector.select(case.long())?.woken(), true)
 }
 
