@@ -1,6 +1,5 @@
 //! REG-12: no call leaks a descriptor, however often it is made.
 
-use std::fs::File;
 use std::time::Duration;
 
 use selectors::backend::BorrowedSource;
@@ -60,9 +59,12 @@ fn modify<'a, B: Backend>(selector: &mut Selector<'a, B>, ours: &'a PairStream) 
     Ok(())
 }
 
-fn watch_file<'a, B: Backend>(selector: &mut Selector<'a, B>, file: Option<&'a File>) -> Outcome {
+fn watch_file<'a, B: Backend>(
+    selector: &mut Selector<'a, B>,
+    file: Option<BorrowedSource<'a>>,
+) -> Outcome {
     let Some(file) = file else { return Ok(()) };
-    let token = selector.register_with(borrow(file), BOTH, (), Mode::OneShot)?;
+    let token = selector.register_with(file, BOTH, (), Mode::OneShot)?;
     selector.select(NOW)?;
     selector.modify(token, BOTH)?;
     selector.select(NOW)?;
@@ -90,7 +92,7 @@ pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
     let (ours, _theirs) = pair()?;
     let ends = pair()?;
     let file = if_any(regular_file())?;
-    let file = file.as_ref();
+    let file = file.as_ref().map(borrow);
     let mut selector = case.selector()?;
     for what in [
         "refused calls",
