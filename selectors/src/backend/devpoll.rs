@@ -350,7 +350,9 @@ impl Backend for Devpoll {
         let before = events.len();
         self.turn = self.turn.wrapping_add(1);
         self.settle().or_else(|error| {
-            if may_be_a_sources(error) { self.settle_each() } else { Err(error) }
+            // A smaller write may find the memory.
+            let each = may_be_a_sources(error) || error == Errno::ENOMEM;
+            if each { self.settle_each() } else { Err(error) }
         })?;
         let timeout = self.retry_failing(events, timeout);
         match self.wait_for_all(events, timeout) {
