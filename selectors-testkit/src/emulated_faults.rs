@@ -10,8 +10,10 @@ use nix::errno::Errno;
 pub enum Step {
     /// kqueue(2): make a queue.
     Queue,
-    /// kevent(2): apply one change that deletes nothing.
-    Change,
+    /// kevent(2): add one filter.
+    Add,
+    /// kevent(2): trigger a user event.
+    Trigger,
     /// kevent(2): wait, after all changes.
     QueueWait,
     /// open(2): open the device.

@@ -21,6 +21,8 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 
 #[path = "faults/changes.rs"]
 mod changes;
+#[path = "faults/for_ever.rs"]
+mod for_ever;
 #[path = "faults/forks.rs"]
 mod forks;
 #[path = "faults/injection.rs"]
@@ -28,6 +30,8 @@ mod injection;
 #[cfg(feature = "kqueue")]
 #[path = "faults/kqueue.rs"]
 mod kqueue;
+#[path = "faults/making.rs"]
+mod making;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
 #[path = "faults/suite.rs"]

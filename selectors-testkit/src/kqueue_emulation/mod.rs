@@ -55,7 +55,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use selectors_sys::kqueue::{Count, EV_DELETE, EV_ERROR, EV_RECEIPT, kevent as Event, timespec};
+use selectors_sys::kqueue::{
+    Count, EV_ADD, EV_DELETE, EV_ERROR, EV_RECEIPT, kevent as Event, timespec,
+};
 
 use crate::emulated_faults::{Inside, Step, check};
 use queue::Queue;
@@ -174,10 +176,13 @@ pub unsafe extern "C" fn kevent(
         let change = unsafe { changelist.add(at) };
         // SAFETY: as above. Events written below never get ahead of the changes read.
         let mut change = unsafe { change.read() };
-        // Deleting takes nothing that could be lacking.
-        let deletes = change.flags & EV_DELETE != 0;
-        let fault = if deletes { Ok(()) } else { check(Step::Change) };
-        let result = fault.and_then(|()| queue.apply(&change));
+        let result = match change.flags & (EV_ADD | EV_DELETE) {
+            // Deleting takes nothing that could be lacking.
+            EV_DELETE => Ok(()),
+            EV_ADD => check(Step::Add),
+            _ => check(Step::Trigger),
+        };
+        let result = result.and_then(|()| queue.apply(&change));
         if result.is_ok() && change.flags & EV_RECEIPT == 0 {
             continue;
         }

@@ -85,6 +85,11 @@ pub(crate) fn injected() -> u32 {
     INJECTED.get()
 }
 
+/// Whether what is to fail on this thread fails for ever.
+pub(crate) fn fails_for_ever() -> bool {
+    FAULTS.get().iter().flatten().any(|fault| fault.times == FOR_EVER)
+}
+
 /// The error of the last call of this thread that has failed.
 pub(crate) fn last_injected() -> Option<Errno> {
     LAST.get()

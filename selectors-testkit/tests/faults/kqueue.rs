@@ -15,7 +15,7 @@ use crate::injection::{Call, FOR_EVER, Fault, ask_for_emulated_faults, failing};
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
 const MODES: [Mode; 3] = [Mode::Level, Mode::OneShot, Mode::Edge];
-const NO_MEMORY: Fault = Fault::new(Call::Emulated(Step::Change), Errno::ENOMEM);
+const NO_MEMORY: Fault = Fault::new(Call::Emulated(Step::Add), Errno::ENOMEM);
 
 fn seen(events: &Events) -> Vec<(Token, Readiness)> {
     events.iter().map(|event| (event.token(), event.readiness())).collect()

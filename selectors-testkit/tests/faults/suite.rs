@@ -19,11 +19,11 @@ use selectors_testkit::emulated_faults::Step;
 
 #[cfg(any(feature = "devpoll", feature = "kqueue"))]
 use crate::injection::ask_for_emulated_faults;
-use crate::injection::{Call, Fault, injected, last_injected, set, within};
+use crate::injection::{Call, Fault, fails_for_ever, injected, last_injected, set, within};
 
-/// A backend that repeats what has failed because of the fault: it has to be as if that had not
-/// been tried.
-struct Faulty<B>(B);
+/// A backend that repeats what has failed because of the fault, unless that is for ever: it has to
+/// be as if that had not been tried.
+pub(crate) struct Faulty<B>(B);
 
 /// Does something again for as long as it fails because of the fault, and not because a signal came
 /// whose handler has met it.
@@ -34,7 +34,7 @@ fn repeat<R>(mut act: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         let before = injected();
         match within(&mut act) {
-            Err(error) if injected() > before && is_injected(&error) => {}
+            Err(error) if injected() > before && is_injected(&error) && !fails_for_ever() => {}
             result => return result,
         }
     }
@@ -182,7 +182,10 @@ fn run_each(
 }
 
 /// A backend that has its fault.
-fn faulty<B: Backend>(new: impl Fn() -> io::Result<B>, fault: Fault) -> io::Result<Faulty<B>> {
+pub(crate) fn faulty<B: Backend>(
+    new: impl Fn() -> io::Result<B>,
+    fault: Fault,
+) -> io::Result<Faulty<B>> {
     set(None);
     let backend = new()?;
     set(Some(fault));
@@ -308,7 +311,7 @@ fn calls_of_shared_selectors_fail() {
 fn kqueue_fails() {
     ask_for_emulated_faults();
     let faults = [
-        (Call::Emulated(Step::Change), Errno::ENOMEM),
+        (Call::Emulated(Step::Add), Errno::ENOMEM),
         (Call::Emulated(Step::QueueWait), Errno::EINTR),
         (Call::Emulated(Step::QueueWait), Errno::ENOMEM),
         // Not EBADF, which the standard library takes for a double close.

@@ -136,7 +136,7 @@ fn proc_2_a_wake_that_kqueue_refuses_is_sent_later() -> io::Result<()> {
     for timeout in [NOW, LONG] {
         let mut selector: Subject<Kqueue> = Selector::with_backend(Kqueue::new()?);
         let waker = selector.waker()?;
-        let fault = Fault::new(Call::Emulated(Step::Change), Errno::ENOMEM);
+        let fault = Fault::new(Call::Emulated(Step::Trigger), Errno::ENOMEM);
         assert_eq!(errno(failing(fault, || waker.wake()).0), Some(Errno::ENOMEM as i32));
         assert!(selector.select(timeout)?.woken());
         assert!(!selector.select(NOW)?.woken());

@@ -1,0 +1,88 @@
+//! The conformance suite over backends of which a call fails for ever that they can do without.
+
+use std::io;
+
+use nix::errno::Errno;
+use selectors::backend::{Backend, Epoll, Poll};
+use selectors_testkit::conformance;
+
+use crate::injection::{Call, FOR_EVER, Fault, injected, set};
+use crate::suite::faulty;
+
+/// Runs the suite for each of `faults`. `except` are the cases that fail, of what cannot be without
+/// the call.
+fn run<B: Backend + Send>(
+    new: impl Fn() -> io::Result<B>,
+    faults: &[(Call, Errno)],
+    except: &[&str],
+) {
+    let mut wrong = Vec::new();
+    for &(call, errno) in faults {
+        let fault = Fault::new(call, errno).times(FOR_EVER);
+        let before = injected();
+        let mut report = conformance::run(|| faulty(&new, fault));
+        set(None);
+        assert!(injected() > before, "{call:?} is never made");
+        report.failed.retain(|(name, _)| !except.contains(name) && !name.starts_with("wait_11_"));
+        if !report.failed.is_empty() {
+            wrong.push(format!("{fault:?}: {report}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Timeouts become coarser than is declared.
+const FINE: &str = "wait_4_the_grain_is_as_declared";
+
+/// What select(2) does not tell.
+const HINTS: [&str; 14] = [
+    "ready_4_an_error_of_a_datagram_socket_wakes",
+    "ready_4_an_error_wakes_whatever_was_asked_for",
+    "ready_5_a_refused_connect_wakes",
+    "ready_6_a_closed_peer",
+    "ready_6_a_half_closed_peer",
+    "ready_6_a_reset_peer",
+    "ready_6_both_directions_shut_down",
+    "ready_7_a_hang_up_wakes_who_waits_for_write",
+    "ready_7_pipe_writer_gone_wakes_reader",
+    "ready_1_random_programs",
+    "mode_5_random_programs_of_all_modes",
+    "close_5_random_programs_that_close",
+    "proc_4_random_programs_that_fork",
+    "wait_12_random_programs_without_descriptors",
+];
+
+#[test]
+fn epoll_waits_without_select() {
+    run(Epoll::new, &[(Call::Select, Errno::EPERM), (Call::Select, Errno::ENOSYS)], &[FINE]);
+}
+
+#[test]
+fn epoll_keeps_its_ghosts() {
+    // A ghost costs a look a millisecond; `after_fork` cannot do without.
+    let except = [
+        "close_4_a_ghost_does_not_make_it_spin",
+        "proc_4_a_child_goes_on_by_itself",
+        "proc_4_children_of_children_leak_nothing",
+        "proc_4_random_programs_that_fork",
+    ];
+    let faults = [(Call::EpollCreate, Errno::EMFILE), (Call::EpollCreate, Errno::ENOMEM)];
+    run(Epoll::new, &faults, &except);
+}
+
+#[test]
+fn epoll_does_not_know_its_files() {
+    // They have no identity.
+    let except = ["close_5_a_reused_number_is_not_ready_for_what_was"];
+    run(Epoll::new, &[(Call::Fstat, Errno::EOVERFLOW)], &except);
+}
+
+#[test]
+fn poll_waits_without_select() {
+    run(Poll::new, &[(Call::Select, Errno::EPERM)], &[FINE]);
+}
+
+#[test]
+fn select_waits_for_poll() {
+    run(Poll::new, &[(Call::Poll, Errno::EINVAL)], &HINTS);
+}
