@@ -400,6 +400,7 @@ pub(crate) fn register_raw<B: Backend + ?Sized>(
 }
 
 /// [`register_raw`] through a [`Changer`].
+#[inline]
 pub(crate) fn register_raw_with(
     changer: &mut dyn Changer,
     fd: RawSource,

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::desk::Desk;
-use super::slots::{Chunks, Slot, Stack};
+use super::slots::{Chunks, Slot, Stack, State};
 use crate::backend::{
     self, Backend, BorrowedSource, Capabilities, Changer, OwnedSource, RawSource, Registered,
     check_open, fork, is_open, is_plausible, register_raw, register_raw_with,
@@ -149,8 +149,14 @@ impl<T> Core<T> {
         self.len.load(Ordering::Relaxed) as usize
     }
 
+    /// Only those who have locked `changes` do this: a read-modify-write would be a waste.
+    fn add_to_len(&self, difference: u32) {
+        let len = self.len.load(Ordering::Relaxed);
+        self.len.store(len.wrapping_add(difference), Ordering::Relaxed);
+    }
+
     fn insert(&self, changes: &mut Changes, token: Token, fd: RawSource, keeper: Keeper) -> Token {
-        self.len.fetch_add(1, Ordering::Relaxed);
+        self.add_to_len(1);
         changes.insert(token, fd, keeper)
     }
 
@@ -232,6 +238,7 @@ impl<T> Core<T> {
     }
 
     /// Has a source watched that nobody watches.
+    #[inline]
     fn start(
         &self,
         changes: &mut Changes,
@@ -264,7 +271,7 @@ impl<T> Core<T> {
     ) -> Result<()> {
         self.check_fork()?;
         let mut changes = lock(&self.changes);
-        let Source { fd, mut keeper, .. } = *changes.source(token)?;
+        let Source { fd, keeper, .. } = *changes.source(token)?;
         let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
         let old = slot.state();
         let new = watch(old.watch());
@@ -272,40 +279,76 @@ impl<T> Core<T> {
             return Ok(());
         }
         check(&self.capabilities, fd, new)?;
-        let exclusive = old.watch().mode == Mode::Exclusive || new.mode == Mode::Exclusive;
-        if keeper == Keeper::Kernel && exclusive {
-            // Whatever comes of it, the backend knows.
-            keeper = Keeper::Backend;
-            changes.source(token)?.keeper = keeper;
-        }
+        let modes = [old.watch().mode, new.mode];
+        let exclusive = modes.contains(&Mode::Exclusive);
         // Armed before the kernel is, or an event that comes at once would be dropped.
         let old = slot.arm(new);
+        if keeper == Keeper::Kernel && !new.interest.is_empty() && !exclusive {
+            if let Some(changer) = &mut changes.changer {
+                if changer.modify(fd, token, old.watch(), new).is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        if keeper == Keeper::Kernel && !new.interest.is_empty() {
+            // What comes of this the backend has to know: the kernel may have lost the source.
+            changes.source(token)?.keeper = Keeper::Backend;
+        }
         let replaced = source.is_some_and(|source| backend::raw(source) != fd);
+        self.start_or_stop(&mut changes, token, slot, (old, new), replaced)
+    }
+
+    /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
+    /// else.
+    #[inline(never)]
+    fn start_or_stop(
+        &self,
+        changes: &mut Changes,
+        token: Token,
+        slot: &Slot<T>,
+        (old, new): (State, Watch),
+        replaced: bool,
+    ) -> Result<()> {
+        let Source { fd, keeper, .. } = *changes.source(token)?;
         let changed = if keeper == Keeper::Nobody && replaced {
             // An odd file object, or another one, whose descriptor is not what was registered.
             Err(backend::bad_source())
         } else if keeper == Keeper::Nobody {
-            self.start(&mut changes, fd, token, new)
+            self.start(changes, fd, token, new)
         } else if new.interest.is_empty() {
-            let stopped = self.stop(&mut changes, fd, keeper, token, old.watch());
-            stopped.map(|()| Keeper::Nobody)
+            self.stop(changes, fd, keeper, token, old.watch()).map(|()| Keeper::Nobody)
         } else {
-            self.change(&mut changes, token, old.watch(), new)
+            self.change(changes, token, old.watch(), new)
         };
         match changed {
             Ok(keeper) => {
                 changes.source(token)?.keeper = keeper;
                 Ok(())
             }
-            Err(error) => {
-                if slot.restore(old) && keeper != Keeper::Nobody {
-                    // What came meanwhile was dropped. If this fails, too, the file is gone.
-                    let watch = old.watch();
-                    let _ = self.change(&mut changes, token, watch, watch);
-                }
-                Err(Error::os_or_own("modify", fd, error))
-            }
+            Err(error) => Err(self.refused(changes, token, slot, old, error)),
         }
+    }
+
+    /// Takes back a modification that was refused, and returns the error.
+    #[cold]
+    fn refused(
+        &self,
+        changes: &mut Changes,
+        token: Token,
+        slot: &Slot<T>,
+        old: State,
+        error: io::Error,
+    ) -> Error {
+        let Source { fd, keeper, .. } = match changes.source(token) {
+            Ok(source) => *source,
+            Err(error) => return error,
+        };
+        if slot.restore(old) && keeper != Keeper::Nobody {
+            // What came meanwhile was dropped. If this fails, too, the file is gone.
+            let watch = old.watch();
+            let _ = self.change(changes, token, watch, watch);
+        }
+        Error::os_or_own("modify", fd, error)
     }
 
     /// Stops watching a source and removes it, whatever the kernel returns.
@@ -326,7 +369,7 @@ impl<T> Core<T> {
         // What the kernel still watches is a ghost, which the waiter gets rid of.
         changes.sources[token.slot() as usize] = None;
         changes.by_descriptor.remove(fd);
-        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.add_to_len(1_u32.wrapping_neg());
         self.retire(&mut changes, token.slot(), slot);
     }
 
@@ -343,8 +386,7 @@ impl<T> Core<T> {
                 return Ok(keeper);
             }
         }
-        // What comes of a change that fails the backend has to know: the kernel may have lost the
-        // source.
+        // As in `modify`.
         changes.source(token)?.keeper = Keeper::Backend;
         self.with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new))?;
         Ok(Keeper::Backend)
@@ -366,6 +408,7 @@ impl<T> Core<T> {
     }
 
     /// Does something with the backend, between two of the waiter's calls.
+    #[inline(never)]
     fn with_backend<R>(
         &self,
         Access { waker, overdue }: &mut Access,
@@ -381,6 +424,7 @@ impl<T> Core<T> {
         done.unwrap_or_else(|| Err(Error::Closed.into()))
     }
 
+    #[inline]
     fn retire(&self, changes: &mut Changes, index: u32, slot: &Slot<T>) {
         slot.retire();
         self.retired.push(index, slot);
@@ -572,6 +616,7 @@ fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -
 }
 
 /// Has a source watched by the kernel alone, or else by the backend.
+#[inline]
 fn watch_raw(
     changer: Option<&mut (dyn Changer + 'static)>,
     fd: RawSource,
