@@ -207,6 +207,7 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
             assert_eq!(selector.len(), 1);
             assert!(selector.get(token).is_some());
             assert!(selector.descriptor().is_none());
+            assert!(selector.now() <= Instant::now());
             let (source, registrar) = mine.take().unwrap();
             assert!(matches!(source.modify(Interest::READ), Err(Error::Forked)));
             let refused = registrar.register(&theirs, Interest::READ, ()).unwrap_err();

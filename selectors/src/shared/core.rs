@@ -4,16 +4,18 @@ use std::fmt;
 use std::io;
 use std::time::Instant;
 
+mod changing;
+mod renewing;
+
 use super::desk::Desk;
-use super::slots::{Chunks, Slot, Stack, State};
+use super::slots::{Chunks, Slot, Stack};
 use crate::backend::{
-    self, Backend, BorrowedSource, Capabilities, Changer, OwnedSource, RawSource, Registered,
-    check_open, fork, is_open, is_plausible, register_raw, register_raw_with,
+    self, Backend, Capabilities, Changer, OwnedSource, RawSource, Registered, fork,
+    register_raw_with,
 };
 use crate::index::DescriptorIndex;
-use crate::selector::check;
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
-use crate::{Error, Events, Interest, Mode, Result, Token, Waker, Watch};
+use crate::{Error, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
 
@@ -141,8 +143,10 @@ impl<T> Core<T> {
 
     /// The moment by the backend's clock.
     pub(super) fn now(&self) -> Instant {
-        let now = self.desk.with(|| Ok(()), |backend| backend.now());
-        now.ok().flatten().unwrap_or_else(Instant::now)
+        // In a forked child the desk may be locked for ever.
+        let ours = self.check_fork().is_ok();
+        let now = ours.then(|| self.desk.with(|| Ok(()), |backend| backend.now()));
+        now.and_then(io::Result::ok).flatten().unwrap_or_else(Instant::now)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -158,253 +162,6 @@ impl<T> Core<T> {
     fn insert(&self, changes: &mut Changes, token: Token, fd: RawSource, keeper: Keeper) -> Token {
         self.add_to_len(1);
         changes.insert(token, fd, keeper)
-    }
-
-    /// Watches a source, under a new token.
-    pub(super) fn register(
-        &self,
-        source: BorrowedSource<'_>,
-        watch: Watch,
-        data: T,
-    ) -> Result<Token, (Error, T)> {
-        if let Err(error) = self.check_fork() {
-            return Err((error, data));
-        }
-        let fd = backend::raw(source);
-        let mut changes = lock(&self.changes);
-        if let Err(error) = self.admit(&changes, source, watch) {
-            return Err((error, data));
-        }
-        let Some((index, slot)) = self.vacant_slot(&mut changes) else {
-            let full = io::ErrorKind::OutOfMemory.into();
-            return Err((Error::os("register", fd, full), data));
-        };
-        // The waiter must find it as soon as the kernel has heard of it.
-        let token = Token::new(index, slot.publish(watch, data));
-        match self.start(&mut changes, fd, token, watch) {
-            Ok(keeper) => {
-                slot.accept();
-                Ok(self.insert(&mut changes, token, fd, keeper))
-            }
-            Err(error) => {
-                let Some(data) = slot.take() else {
-                    // A changer has reported what it then refused, and the waiter has the data.
-                    slot.arm(Watch::new(Interest::empty(), watch.mode));
-                    return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
-                };
-                self.retire(&mut changes, index, slot);
-                Err((Error::os_or_own("register", fd, error), data))
-            }
-        }
-    }
-
-    /// Refuses what the backend is not to hear of.
-    fn admit(&self, changes: &Changes, source: BorrowedSource<'_>, watch: Watch) -> Result<()> {
-        if changes.closed {
-            return Err(Error::Closed);
-        }
-        let fd = backend::raw(source);
-        check(&self.capabilities, fd, watch)?;
-        let failed = |error| Error::os("register", fd, error);
-        if !is_plausible(fd) {
-            return Err(failed(backend::bad_source()));
-        }
-        if let Some(token) = changes.token_of(fd) {
-            return Err(Error::AlreadyRegistered { fd, token });
-        }
-        if changes.front == Some(fd) || changes.access.waker.owns(fd) {
-            return Err(Error::own_descriptor(fd));
-        }
-        if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
-            return Err(Error::DescriptorOutOfRange { fd, limit });
-        }
-        if watch.interest.is_empty() { check_open(source).map_err(failed) } else { Ok(()) }
-    }
-
-    /// A slot that nobody uses.
-    fn vacant_slot(&self, changes: &mut Changes) -> Option<(u32, &Slot<T>)> {
-        if changes.vacant.is_empty() {
-            self.vacant.take(&self.slots, &mut changes.vacant);
-        }
-        let index = match changes.vacant.pop() {
-            Some(index) => index,
-            None => u32::try_from(changes.sources.len()).ok()?,
-        };
-        let slot = self.slots.get_or_make(index, Slot::new)?;
-        if index as usize == changes.sources.len() {
-            changes.sources.push(None);
-        }
-        Some((index, slot))
-    }
-
-    /// Has a source watched that nobody watches.
-    #[inline]
-    fn start(
-        &self,
-        changes: &mut Changes,
-        fd: RawSource,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<Keeper> {
-        if watch.interest.is_empty() {
-            return Ok(Keeper::Nobody);
-        }
-        let Changes { changer, access, .. } = changes;
-        watch_raw(changer.as_deref_mut(), fd, token, watch, || {
-            self.with_backend(access, |backend| {
-                if backend.owns(fd) {
-                    return Err(Error::own_descriptor(fd).into());
-                }
-                register_raw(backend, fd, token, watch)
-            })
-        })
-    }
-
-    /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
-    /// the same. Whoever has the file object passes what it is now.
-    pub(super) fn modify(
-        &self,
-        token: Token,
-        source: Option<BorrowedSource<'_>>,
-        again: bool,
-        watch: impl FnOnce(Watch) -> Watch,
-    ) -> Result<()> {
-        self.check_fork()?;
-        let mut changes = lock(&self.changes);
-        let Source { fd, keeper, .. } = *changes.source(token)?;
-        let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
-        let old = slot.state();
-        let new = watch(old.watch());
-        if new == old.watch() && old.is_armed() && !(again && new.mode == Mode::Edge) {
-            return Ok(());
-        }
-        check(&self.capabilities, fd, new)?;
-        let modes = [old.watch().mode, new.mode];
-        let exclusive = modes.contains(&Mode::Exclusive);
-        // Armed before the kernel is, or an event that comes at once would be dropped.
-        let old = slot.arm(new);
-        if keeper == Keeper::Kernel && !new.interest.is_empty() && !exclusive {
-            if let Some(changer) = &mut changes.changer {
-                if changer.modify(fd, token, old.watch(), new).is_ok() {
-                    return Ok(());
-                }
-            }
-        }
-        if keeper == Keeper::Kernel && !new.interest.is_empty() {
-            // What comes of this the backend has to know: the kernel may have lost the source.
-            changes.source(token)?.keeper = Keeper::Backend;
-        }
-        let replaced = source.is_some_and(|source| backend::raw(source) != fd);
-        self.start_or_stop(&mut changes, token, slot, (old, new), replaced)
-    }
-
-    /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
-    /// else.
-    #[inline(never)]
-    fn start_or_stop(
-        &self,
-        changes: &mut Changes,
-        token: Token,
-        slot: &Slot<T>,
-        (old, new): (State, Watch),
-        replaced: bool,
-    ) -> Result<()> {
-        let Source { fd, keeper, .. } = *changes.source(token)?;
-        let changed = if keeper == Keeper::Nobody && replaced {
-            // An odd file object, or another one, whose descriptor is not what was registered.
-            Err(backend::bad_source())
-        } else if keeper == Keeper::Nobody {
-            self.start(changes, fd, token, new)
-        } else if new.interest.is_empty() {
-            self.stop(changes, fd, keeper, token, old.watch()).map(|()| Keeper::Nobody)
-        } else {
-            self.change(changes, token, old.watch(), new)
-        };
-        match changed {
-            Ok(keeper) => {
-                changes.source(token)?.keeper = keeper;
-                Ok(())
-            }
-            Err(error) => Err(self.refused(changes, token, slot, old, error)),
-        }
-    }
-
-    /// Takes back a modification that was refused, and returns the error.
-    #[cold]
-    fn refused(
-        &self,
-        changes: &mut Changes,
-        token: Token,
-        slot: &Slot<T>,
-        old: State,
-        error: io::Error,
-    ) -> Error {
-        let Source { fd, keeper, .. } = match changes.source(token) {
-            Ok(source) => *source,
-            Err(error) => return error,
-        };
-        if slot.restore(old) && keeper != Keeper::Nobody {
-            // What came meanwhile was dropped. If this fails, too, the file is gone.
-            let watch = old.watch();
-            let _ = self.change(changes, token, watch, watch);
-        }
-        Error::os_or_own("modify", fd, error)
-    }
-
-    /// Stops watching a source and removes it, whatever the kernel returns.
-    pub(super) fn unregister(&self, token: Token) {
-        if self.check_fork().is_err() {
-            return;
-        }
-        let mut changes = lock(&self.changes);
-        let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
-        let Some(slot) = self.slots.get(token.slot()) else { return };
-        let watch = slot.state().watch();
-        if keeper != Keeper::Nobody
-            && self.stop(&mut changes, fd, keeper, token, watch).is_err()
-            && keeper == Keeper::Backend
-        {
-            changes.access.overdue.push(Registered { fd, token, watch });
-        }
-        // What the kernel still watches is a ghost, which the waiter gets rid of.
-        changes.sources[token.slot() as usize] = None;
-        changes.by_descriptor.remove(fd);
-        self.add_to_len(1_u32.wrapping_neg());
-        self.retire(&mut changes, token.slot(), slot);
-    }
-
-    fn change(
-        &self,
-        changes: &mut Changes,
-        token: Token,
-        old: Watch,
-        new: Watch,
-    ) -> io::Result<Keeper> {
-        let Source { fd, keeper, .. } = *changes.source(token)?;
-        if let Some(changer) = changes.changer.as_mut().filter(|_| keeper == Keeper::Kernel) {
-            if changer.modify(fd, token, old, new).is_ok() {
-                return Ok(keeper);
-            }
-        }
-        // As in `modify`.
-        changes.source(token)?.keeper = Keeper::Backend;
-        self.with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new))?;
-        Ok(Keeper::Backend)
-    }
-
-    fn stop(
-        &self,
-        changes: &mut Changes,
-        fd: RawSource,
-        keeper: Keeper,
-        token: Token,
-        watch: Watch,
-    ) -> io::Result<()> {
-        match &mut changes.changer {
-            Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
-            _ => self
-                .with_backend(&mut changes.access, |backend| backend.unregister(fd, token, watch)),
-        }
     }
 
     /// Does something with the backend, between two of the waiter's calls.
@@ -452,49 +209,6 @@ impl<T> Core<T> {
         data
     }
 
-    /// For the waiter, between two waits: rids the kernel of what it watches beside the registered
-    /// sources. Appends what the old kernel object had still to report of edge-triggered sources,
-    /// and of the waker. On failure: how many calls it took.
-    pub(super) fn rebuild(
-        &self,
-        wake: Option<Registered>,
-        events: &mut Events,
-    ) -> Result<(), usize> {
-        let mut changes = lock(&self.changes);
-        let Changes { changer, sources, access, .. } = &mut *changes;
-        let mut calls = 0;
-        let slots = &self.slots;
-        let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
-            let Source { token, fd, keeper } = (*source)?;
-            let state = slots.get(index)?.state();
-            let watched = keeper != Keeper::Nobody && state.is_armed();
-            watched.then(|| Registered { fd, token, watch: state.watch() })
-        });
-        let mut armed = armed.chain(wake).inspect(|_| calls += 1);
-        // Nobody else is at the desk.
-        let rebuilt = self.desk.with(
-            || Ok(()),
-            |backend| {
-                if unregister_overdue(backend, &mut access.overdue) {
-                    return Ok(None);
-                }
-                backend.rebuild(&mut armed, events)?;
-                // If that fails, everything goes through the backend.
-                Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
-            },
-        );
-        drop(armed);
-        match rebuilt {
-            Ok(Some(Ok(Some(new)))) => {
-                *changer = new;
-                forget_fired(slots, sources);
-                Ok(())
-            }
-            Ok(Some(Ok(None))) => Ok(()),
-            _ => Err(calls),
-        }
-    }
-
     /// Whether a number is that of a source, for the waker's channel.
     pub(super) fn is_taken(&self, fd: RawSource) -> bool {
         // Whoever changes something may wait for the desk, where this is asked.
@@ -515,92 +229,6 @@ impl<T> Core<T> {
             Ok(()) => lock(&self.changes).user_waker.clone(),
             // Inherited, it wakes nobody.
             Err(_) => self.first_waker.clone(),
-        }
-    }
-
-    /// As if it had been inherited by this process.
-    #[cfg(all(test, loom))]
-    pub(super) fn inherit(&self) {
-        self.generation.store(u32::MAX, Ordering::Relaxed);
-    }
-
-    /// In a child of fork(2): makes everything as new, and watches every source again.
-    /// `new_wakes` makes wakers for the backend.
-    pub(super) fn after_fork(
-        &self,
-        new_wakes: impl FnOnce(&mut DynBackend) -> Result<(Waker, Waker)>,
-    ) -> Result<()> {
-        let generation = fork::watch();
-        if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
-            return Ok(());
-        }
-        // Another thread of the parent had it, and will never give it back here.
-        let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
-        let Changes { sources, changer, access, user_waker, front, .. } = &mut *changes;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
-            _ => Error::os("renew after fork", None, error),
-        };
-        *changer = None;
-        *front = None;
-        let renewed = self.desk.with(
-            || Ok(()),
-            |backend| -> Result<()> {
-                backend.after_fork().map_err(failed)?;
-                access.overdue.clear();
-                (access.waker, *user_waker) = new_wakes(backend)?;
-                *changer = backend.changer().map_err(failed)?;
-                forget_fired(&self.slots, sources);
-                for (index, source) in (0..).zip(sources) {
-                    let Some(source) = source else { continue };
-                    let Some(slot) = self.slots.get(index) else { continue };
-                    if source.keeper == Keeper::Nobody {
-                        continue;
-                    }
-                    let (token, watch) = (source.token, slot.state().watch());
-                    let changer = changer.as_deref_mut();
-                    let started = watch_raw(changer, source.fd, token, watch, || {
-                        register_raw(backend, source.fd, token, watch)
-                    });
-                    match started {
-                        Ok(keeper) => source.keeper = keeper,
-                        Err(error) if is_open(source.fd) && !backend.owns(source.fd) => {
-                            return Err(Error::os("register", source.fd, error));
-                        }
-                        // What is closed is not reported.
-                        Err(_) => source.keeper = Keeper::Nobody,
-                    }
-                }
-                Ok(())
-            },
-        );
-        renewed.map_err(failed)?.unwrap_or(Err(Error::Closed))?;
-        self.generation.store(generation, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Gives up the backend and all data. What other threads ask for from now on is refused.
-    pub(super) fn close(&self) {
-        if self.check_fork().is_err() {
-            // Its locks may be held for ever. The parent's is not affected when this is dropped.
-            return;
-        }
-        let mut changes = lock(&self.changes);
-        changes.closed = true;
-        changes.changer = None;
-        drop(self.desk.close());
-        drop(changes);
-        // The data may hold handles, and these the core.
-        self.slots.iter().for_each(|slot| drop(slot.take()));
-    }
-}
-
-/// Takes note that the backend has none of the one-shot sources that had fired.
-fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
-    for (index, source) in (0..).zip(sources) {
-        let armed = slots.get(index).is_some_and(|slot| slot.state().is_armed());
-        if let Some(source) = source.as_mut().filter(|_| !armed) {
-            source.keeper = Keeper::Nobody;
         }
     }
 }

@@ -1,0 +1,261 @@
+//! Registering, modifying and unregistering, by any thread.
+
+use std::io;
+
+use super::{Changes, Core, Keeper, Source, watch_raw};
+use crate::backend::{
+    self, BorrowedSource, RawSource, Registered, check_open, is_plausible, register_raw,
+};
+use crate::selector::check;
+use crate::shared::slots::{Slot, State};
+use crate::sync::lock;
+use crate::{Error, Interest, Mode, Result, Token, Watch};
+
+impl<T> Core<T> {
+    /// Watches a source, under a new token.
+    pub(in crate::shared) fn register(
+        &self,
+        source: BorrowedSource<'_>,
+        watch: Watch,
+        data: T,
+    ) -> Result<Token, (Error, T)> {
+        if let Err(error) = self.check_fork() {
+            return Err((error, data));
+        }
+        let fd = backend::raw(source);
+        let mut changes = lock(&self.changes);
+        if let Err(error) = self.admit(&changes, source, watch) {
+            return Err((error, data));
+        }
+        let Some((index, slot)) = self.vacant_slot(&mut changes) else {
+            let full = io::ErrorKind::OutOfMemory.into();
+            return Err((Error::os("register", fd, full), data));
+        };
+        // The waiter must find it as soon as the kernel has heard of it.
+        let token = Token::new(index, slot.publish(watch, data));
+        match self.start(&mut changes, fd, token, watch) {
+            Ok(keeper) => {
+                slot.accept();
+                Ok(self.insert(&mut changes, token, fd, keeper))
+            }
+            Err(error) => {
+                let Some(data) = slot.take() else {
+                    // A changer has reported what it then refused, and the waiter has the data.
+                    slot.arm(Watch::new(Interest::empty(), watch.mode));
+                    return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
+                };
+                self.retire(&mut changes, index, slot);
+                Err((Error::os_or_own("register", fd, error), data))
+            }
+        }
+    }
+
+    /// Refuses what the backend is not to hear of.
+    fn admit(&self, changes: &Changes, source: BorrowedSource<'_>, watch: Watch) -> Result<()> {
+        if changes.closed {
+            return Err(Error::Closed);
+        }
+        let fd = backend::raw(source);
+        check(&self.capabilities, fd, watch)?;
+        let failed = |error| Error::os("register", fd, error);
+        if !is_plausible(fd) {
+            return Err(failed(backend::bad_source()));
+        }
+        if let Some(token) = changes.token_of(fd) {
+            return Err(Error::AlreadyRegistered { fd, token });
+        }
+        if changes.front == Some(fd) || changes.access.waker.owns(fd) {
+            return Err(Error::own_descriptor(fd));
+        }
+        if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
+            return Err(Error::DescriptorOutOfRange { fd, limit });
+        }
+        if watch.interest.is_empty() { check_open(source).map_err(failed) } else { Ok(()) }
+    }
+
+    /// A slot that nobody uses.
+    fn vacant_slot(&self, changes: &mut Changes) -> Option<(u32, &Slot<T>)> {
+        if changes.vacant.is_empty() {
+            self.vacant.take(&self.slots, &mut changes.vacant);
+        }
+        let index = match changes.vacant.pop() {
+            Some(index) => index,
+            None => u32::try_from(changes.sources.len()).ok()?,
+        };
+        let slot = self.slots.get_or_make(index, Slot::new)?;
+        if index as usize == changes.sources.len() {
+            changes.sources.push(None);
+        }
+        Some((index, slot))
+    }
+
+    /// Has a source watched that nobody watches.
+    #[inline]
+    fn start(
+        &self,
+        changes: &mut Changes,
+        fd: RawSource,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<Keeper> {
+        if watch.interest.is_empty() {
+            return Ok(Keeper::Nobody);
+        }
+        let Changes { changer, access, .. } = changes;
+        watch_raw(changer.as_deref_mut(), fd, token, watch, || {
+            self.with_backend(access, |backend| {
+                if backend.owns(fd) {
+                    return Err(Error::own_descriptor(fd).into());
+                }
+                register_raw(backend, fd, token, watch)
+            })
+        })
+    }
+
+    /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
+    /// the same. Whoever has the file object passes what it is now.
+    pub(in crate::shared) fn modify(
+        &self,
+        token: Token,
+        source: Option<BorrowedSource<'_>>,
+        again: bool,
+        watch: impl FnOnce(Watch) -> Watch,
+    ) -> Result<()> {
+        self.check_fork()?;
+        let mut changes = lock(&self.changes);
+        let Source { fd, keeper, .. } = *changes.source(token)?;
+        let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
+        let old = slot.state();
+        let new = watch(old.watch());
+        if new == old.watch() && old.is_armed() && !(again && new.mode == Mode::Edge) {
+            return Ok(());
+        }
+        check(&self.capabilities, fd, new)?;
+        let modes = [old.watch().mode, new.mode];
+        let exclusive = modes.contains(&Mode::Exclusive);
+        // Armed before the kernel is, or an event that comes at once would be dropped.
+        let old = slot.arm(new);
+        if keeper == Keeper::Kernel && !new.interest.is_empty() && !exclusive {
+            if let Some(changer) = &mut changes.changer {
+                if changer.modify(fd, token, old.watch(), new).is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        if keeper == Keeper::Kernel && !new.interest.is_empty() {
+            // What comes of this the backend has to know: the kernel may have lost the source.
+            changes.source(token)?.keeper = Keeper::Backend;
+        }
+        let replaced = source.is_some_and(|source| backend::raw(source) != fd);
+        self.start_or_stop(&mut changes, token, slot, (old, new), replaced)
+    }
+
+    /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
+    /// else.
+    #[inline(never)]
+    fn start_or_stop(
+        &self,
+        changes: &mut Changes,
+        token: Token,
+        slot: &Slot<T>,
+        (old, new): (State, Watch),
+        replaced: bool,
+    ) -> Result<()> {
+        let Source { fd, keeper, .. } = *changes.source(token)?;
+        let changed = if keeper == Keeper::Nobody && replaced {
+            // An odd file object, or another one, whose descriptor is not what was registered.
+            Err(backend::bad_source())
+        } else if keeper == Keeper::Nobody {
+            self.start(changes, fd, token, new)
+        } else if new.interest.is_empty() {
+            self.stop(changes, fd, keeper, token, old.watch()).map(|()| Keeper::Nobody)
+        } else {
+            self.change(changes, token, old.watch(), new)
+        };
+        match changed {
+            Ok(keeper) => {
+                changes.source(token)?.keeper = keeper;
+                Ok(())
+            }
+            Err(error) => Err(self.refused(changes, token, slot, old, error)),
+        }
+    }
+
+    /// Takes back a modification that was refused, and returns the error.
+    #[cold]
+    fn refused(
+        &self,
+        changes: &mut Changes,
+        token: Token,
+        slot: &Slot<T>,
+        old: State,
+        error: io::Error,
+    ) -> Error {
+        let Source { fd, keeper, .. } = match changes.source(token) {
+            Ok(source) => *source,
+            Err(error) => return error,
+        };
+        if slot.restore(old) && keeper != Keeper::Nobody {
+            // What came meanwhile was dropped. If this fails, too, the file is gone.
+            let watch = old.watch();
+            let _ = self.change(changes, token, watch, watch);
+        }
+        Error::os_or_own("modify", fd, error)
+    }
+
+    /// Stops watching a source and removes it, whatever the kernel returns.
+    pub(in crate::shared) fn unregister(&self, token: Token) {
+        if self.check_fork().is_err() {
+            return;
+        }
+        let mut changes = lock(&self.changes);
+        let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
+        let Some(slot) = self.slots.get(token.slot()) else { return };
+        let watch = slot.state().watch();
+        if keeper != Keeper::Nobody
+            && self.stop(&mut changes, fd, keeper, token, watch).is_err()
+            && keeper == Keeper::Backend
+        {
+            changes.access.overdue.push(Registered { fd, token, watch });
+        }
+        // What the kernel still watches is a ghost, which the waiter gets rid of.
+        changes.sources[token.slot() as usize] = None;
+        changes.by_descriptor.remove(fd);
+        self.add_to_len(1_u32.wrapping_neg());
+        self.retire(&mut changes, token.slot(), slot);
+    }
+
+    fn change(
+        &self,
+        changes: &mut Changes,
+        token: Token,
+        old: Watch,
+        new: Watch,
+    ) -> io::Result<Keeper> {
+        let Source { fd, keeper, .. } = *changes.source(token)?;
+        if let Some(changer) = changes.changer.as_mut().filter(|_| keeper == Keeper::Kernel) {
+            if changer.modify(fd, token, old, new).is_ok() {
+                return Ok(keeper);
+            }
+        }
+        // As in `modify`.
+        changes.source(token)?.keeper = Keeper::Backend;
+        self.with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new))?;
+        Ok(Keeper::Backend)
+    }
+
+    fn stop(
+        &self,
+        changes: &mut Changes,
+        fd: RawSource,
+        keeper: Keeper,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<()> {
+        match &mut changes.changer {
+            Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
+            _ => self
+                .with_backend(&mut changes.access, |backend| backend.unregister(fd, token, watch)),
+        }
+    }
+}

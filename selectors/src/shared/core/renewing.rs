@@ -1,0 +1,140 @@
+//! New kernel objects for old ones, in this process and in a forked child, and the end.
+
+use std::io;
+
+use super::{Changes, Core, DynBackend, Keeper, Source, unregister_overdue, watch_raw};
+use crate::backend::{Backend, Registered, fork, is_open, register_raw};
+use crate::shared::slots::{Chunks, Slot};
+use crate::sync::{Ordering, lock};
+use crate::{Error, Events, Result, Waker};
+
+impl<T> Core<T> {
+    /// For the waiter, between two waits: rids the kernel of what it watches beside the registered
+    /// sources. Appends what the old kernel object had still to report of edge-triggered sources,
+    /// and of the waker. On failure: how many calls it took.
+    pub(in crate::shared) fn rebuild(
+        &self,
+        wake: Option<Registered>,
+        events: &mut Events,
+    ) -> Result<(), usize> {
+        let mut changes = lock(&self.changes);
+        let Changes { changer, sources, access, .. } = &mut *changes;
+        let mut calls = 0;
+        let slots = &self.slots;
+        let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
+            let Source { token, fd, keeper } = (*source)?;
+            let state = slots.get(index)?.state();
+            let watched = keeper != Keeper::Nobody && state.is_armed();
+            watched.then(|| Registered { fd, token, watch: state.watch() })
+        });
+        let mut armed = armed.chain(wake).inspect(|_| calls += 1);
+        // Nobody else is at the desk.
+        let rebuilt = self.desk.with(
+            || Ok(()),
+            |backend| {
+                if unregister_overdue(backend, &mut access.overdue) {
+                    return Ok(None);
+                }
+                backend.rebuild(&mut armed, events)?;
+                // If that fails, everything goes through the backend.
+                Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
+            },
+        );
+        drop(armed);
+        match rebuilt {
+            Ok(Some(Ok(Some(new)))) => {
+                *changer = new;
+                forget_fired(slots, sources);
+                Ok(())
+            }
+            Ok(Some(Ok(None))) => Ok(()),
+            _ => Err(calls),
+        }
+    }
+
+    /// As if it had been inherited by this process.
+    #[cfg(all(test, loom))]
+    pub(in crate::shared) fn inherit(&self) {
+        self.generation.store(u32::MAX, Ordering::Relaxed);
+    }
+
+    /// In a child of fork(2): makes everything as new, and watches every source again.
+    /// `new_wakes` makes wakers for the backend.
+    pub(in crate::shared) fn after_fork(
+        &self,
+        new_wakes: impl FnOnce(&mut DynBackend) -> Result<(Waker, Waker)>,
+    ) -> Result<()> {
+        let generation = fork::watch();
+        if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        // Another thread of the parent had it, and will never give it back here.
+        let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
+        let Changes { sources, changer, access, user_waker, front, .. } = &mut *changes;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
+            _ => Error::os("renew after fork", None, error),
+        };
+        *changer = None;
+        *front = None;
+        let renewed = self.desk.with(
+            || Ok(()),
+            |backend| -> Result<()> {
+                backend.after_fork().map_err(failed)?;
+                access.overdue.clear();
+                (access.waker, *user_waker) = new_wakes(backend)?;
+                *changer = backend.changer().map_err(failed)?;
+                forget_fired(&self.slots, sources);
+                for (index, source) in (0..).zip(sources) {
+                    let Some(source) = source else { continue };
+                    let Some(slot) = self.slots.get(index) else { continue };
+                    if source.keeper == Keeper::Nobody {
+                        continue;
+                    }
+                    let (token, watch) = (source.token, slot.state().watch());
+                    let changer = changer.as_deref_mut();
+                    let started = watch_raw(changer, source.fd, token, watch, || {
+                        register_raw(backend, source.fd, token, watch)
+                    });
+                    match started {
+                        Ok(keeper) => source.keeper = keeper,
+                        Err(error) if is_open(source.fd) && !backend.owns(source.fd) => {
+                            return Err(Error::os("register", source.fd, error));
+                        }
+                        // What is closed is not reported.
+                        Err(_) => source.keeper = Keeper::Nobody,
+                    }
+                }
+                Ok(())
+            },
+        );
+        renewed.map_err(failed)?.unwrap_or(Err(Error::Closed))?;
+        self.generation.store(generation, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives up the backend and all data. What other threads ask for from now on is refused.
+    pub(in crate::shared) fn close(&self) {
+        if self.check_fork().is_err() {
+            // Its locks may be held for ever. The parent's is not affected when this is dropped.
+            return;
+        }
+        let mut changes = lock(&self.changes);
+        changes.closed = true;
+        changes.changer = None;
+        drop(self.desk.close());
+        drop(changes);
+        // The data may hold handles, and these the core.
+        self.slots.iter().for_each(|slot| drop(slot.take()));
+    }
+}
+
+/// Takes note that the backend has none of the one-shot sources that had fired.
+fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
+    for (index, source) in (0..).zip(sources) {
+        let armed = slots.get(index).is_some_and(|slot| slot.state().is_armed());
+        if let Some(source) = source.as_mut().filter(|_| !armed) {
+            source.keeper = Keeper::Nobody;
+        }
+    }
+}
