@@ -522,6 +522,26 @@ fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
 }
 
 #[test]
+fn a_wait_spins_before_it_blocks() {
+    let waits = Arc::new(AtomicUsize::new(0));
+    let backend = Deaf {
+        poll: Poll::new().unwrap(),
+        ignores_wakes: Arc::default(),
+        waits: Arc::clone(&waits),
+    };
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend).unwrap();
+    let mut calls = |spin| {
+        selector.set_spin(spin);
+        let start = (waits.load(Ordering::SeqCst), Instant::now());
+        let events = selector.select(Some(Duration::from_millis(50))).unwrap();
+        assert!(events.is_empty() && start.1.elapsed() >= Duration::from_millis(50));
+        waits.load(Ordering::SeqCst) - start.0
+    };
+    assert!(calls(Duration::ZERO) <= 3);
+    assert!(calls(Duration::from_secs(60)) > 10, "it looks again and again");
+}
+
+#[test]
 fn handles_cross_threads() {
     fn crosses<S: Send + Sync>(_: &S) {}
     fn moves<S: Send>(_: &S) {}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Selector;
 use crate::backend::{Backend, fork, generation};
 use crate::event::Flags;
+use crate::spin::busy_poll;
 use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
@@ -48,16 +49,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
         if self.spin.is_due() {
             let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
-            let (start, mut took, mut found) = (now, Duration::ZERO, false);
-            while !found && took < limit {
-                found = self.wait_once(events, NOW)?;
-                now = self.backend.now();
-                took = now.saturating_duration_since(start);
-            }
+            let (found, end, took) = busy_poll(limit, now, || {
+                let found = self.wait_once(events, NOW)?;
+                Ok((found, self.backend.now()))
+            })?;
             self.spin.ended(took, found);
             if found {
                 return Ok(());
             }
+            now = end;
         }
         self.wait(events, deadline.remaining(|| now), deadline)
     }

@@ -12,22 +12,18 @@ mod handles;
 #[cfg(all(test, loom))]
 mod models;
 mod slots;
+mod wait;
 
 use self::core::{Core, DynBackend};
 pub use self::handles::{Registrar, Source};
-use self::slots::{Chunks, Settled};
+use self::slots::Chunks;
 use crate::backend::{
     self, Backend, BorrowedSource, Capabilities, DefaultBackend, OwnedSource, RawSource,
 };
-use crate::event::Flags;
 use crate::ghosts::Ghosts;
-use crate::timeout::Deadline;
+use crate::spin::Spin;
 use crate::waker::Wake;
-use crate::{BackendKind, Error, Event, Events, Mode, Readiness, Result, Token, Waker};
-
-/// After so many kernel calls in a row that end early and report nothing, something is watched
-/// that should not be.
-const TOO_MANY_IDLE: u32 = 64;
+use crate::{BackendKind, Error, Events, Result, Token, Waker};
 
 /// A selector that other threads change while one waits.
 ///
@@ -117,6 +113,7 @@ pub struct SharedSelector<T = ()> {
     /// Per slot, where in the list its event stands.
     places: Vec<u32>,
     interruptible: bool,
+    spin: Spin,
     /// How many calls in a row have ended early and reported nothing.
     idle: u32,
     ghosts: Ghosts,
@@ -213,6 +210,7 @@ impl<T> SharedSelector<T> {
             retired: Vec::new(),
             places: Vec::new(),
             interruptible: false,
+            spin: Spin::default(),
             idle: 0,
             ghosts: Ghosts::default(),
         })
@@ -279,29 +277,9 @@ impl<T> SharedSelector<T> {
     /// # }
     /// ```
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        const NOW: Option<Duration> = Some(Duration::ZERO);
         events.clear();
         self.core.check_fork()?;
-        // Looking first, where that is cheap, spares the kernel a timer and us the clock. A signal
-        // handler that runs meanwhile would go unnoticed.
-        let looks = !self.interruptible && self.core.capabilities.constant_wait;
-        if timeout == NOW || (looks && timeout.is_some()) {
-            let found = self.wait_once(events, NOW)?;
-            if found || timeout == NOW {
-                return Ok(());
-            }
-        }
-        let deadline =
-            timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, self.core.now()));
-        let mut remaining = deadline.remaining(|| self.core.now());
-        while remaining != NOW && !self.wait_once(events, remaining)? {
-            remaining = deadline.remaining(|| self.core.now());
-            if self.ghosts.pause(remaining).is_err() && self.interruptible {
-                events.flags |= Flags::INTERRUPTED;
-                break;
-            }
-        }
-        Ok(())
+        self.wait(events, timeout)
     }
 
     /// As [`select`](Self::select), until a moment: `None` is never.
@@ -345,121 +323,6 @@ impl<T> SharedSelector<T> {
         self.core.check_fork()?;
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(self.core.now()));
         self.select_into(events, timeout)
-    }
-
-    /// Has the backend wait once, and says whether there is something to report.
-    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
-        self.reclaim();
-        if self.wake.is_broken() {
-            // If it fails, wakes go on failing, and the next wait tries again.
-            let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
-        }
-        let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
-        let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
-        drop(loan);
-        if let Err(error) = waited {
-            if error.kind() != io::ErrorKind::Interrupted {
-                events.clear();
-                return Err(Error::os("wait", None, error));
-            }
-            events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        }
-        self.settle(events);
-        Ok(events.has_events())
-    }
-
-    /// Makes the slots vacant whose sources were unregistered before now, and drops their data.
-    fn reclaim(&mut self) {
-        self.core.take_retired(&mut self.retired);
-        // One by one: dropping data may panic.
-        while let Some(slot) = self.retired.pop() {
-            let known = self.data.get_mut(slot).and_then(OnceCell::take);
-            let unknown = self.core.reclaim(slot);
-            drop((known, unknown));
-        }
-    }
-
-    /// Turns raw events into what is reported.
-    fn settle(&mut self, events: &mut Events) {
-        if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
-            merge(&mut events.list, &mut self.places);
-            events.flags.remove(Flags::REPEATS);
-        }
-        let (mut woken, mut ghost, mut dropped) = (false, false, false);
-        for event in &mut events.list {
-            let token = event.token();
-            let settled = match self.core.slots.get(token.slot()) {
-                Some(slot) => slot.settle(token.generation(), event.readiness()),
-                None if token == Token::WAKER => {
-                    woken = true;
-                    Settled::Dropped
-                }
-                None => Settled::Ghost,
-            };
-            let readiness = match settled {
-                Settled::Ready(readiness) => readiness,
-                Settled::Dropped | Settled::Ghost => Readiness::empty(),
-            };
-            ghost |= settled == Settled::Ghost;
-            dropped |= readiness.is_empty();
-            *event = Event::new(token, readiness);
-        }
-        if dropped {
-            events.list.retain(|event| !event.readiness().is_empty());
-        }
-        if woken {
-            self.take_wake(events);
-        }
-        let idle = dropped && !woken && !events.has_events();
-        self.idle = if idle { self.idle + 1 } else { 0 };
-        if ghost || self.idle > TOO_MANY_IDLE {
-            self.idle = 0;
-            self.rebuild(events);
-        }
-    }
-
-    #[cold]
-    fn take_wake(&mut self, events: &mut Events) {
-        self.with_wake(|wake, backend, taken| wake.take(backend, taken));
-        // Not every wake is one of theirs.
-        let woken = events.woken() | self.user.reset();
-        events.flags.set(Flags::WOKEN, woken);
-    }
-
-    fn with_wake<R>(
-        &mut self,
-        act: impl FnOnce(&mut Wake, &mut DynBackend, &dyn Fn(RawSource) -> bool) -> R,
-    ) -> Option<R> {
-        let Self { core, wake, .. } = self;
-        let taken = |fd| core.is_taken(fd);
-        core.desk.with(|| Ok(()), |backend| act(wake, backend, &taken)).ok().flatten()
-    }
-
-    /// Rids the kernel of what it watches beside the registered sources: see `Selector::rebuild`.
-    #[cold]
-    fn rebuild(&mut self, events: &mut Events) {
-        if !self.ghosts.are_due() {
-            return;
-        }
-        let first = events.len();
-        if let Err(calls) = self.core.rebuild(self.wake.registered(), events) {
-            self.ghosts.stay(calls);
-        }
-        // What the old kernel object had still to report: the new one reports all but the edges.
-        let rest = events.list.split_off(first);
-        for event in rest {
-            let token = event.token();
-            if token == Token::WAKER {
-                self.take_wake(events);
-            }
-            let Some(slot) = self.core.slots.get(token.slot()) else { continue };
-            if slot.state().watch().mode == Mode::Edge {
-                if let Settled::Ready(ready) = slot.settle(token.generation(), event.readiness()) {
-                    events.push(Event::new(token, ready));
-                }
-            }
-        }
-        merge(&mut events.list, &mut self.places);
     }
 
     /// In a child of fork(2): makes the inherited selector whole again, as
@@ -621,40 +484,38 @@ impl<T> SharedSelector<T> {
         self.core.now()
     }
 
+    /// Sets how long a wait busy-polls before it blocks: see
+    /// [`Selector::set_spin`](crate::Selector::set_spin).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::thread;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector = SharedSelector::new()?;
+    /// selector.set_spin(Duration::from_micros(50));
+    /// let registrar = selector.registrar();
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let soon = thread::spawn(move || registrar.register(ours, Interest::WRITE, ()));
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// # drop(soon.join().unwrap()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("busy_poll", "busy waiting"))]
+    pub fn set_spin(&mut self, duration: Duration) {
+        self.spin = Spin::new(duration);
+    }
+
     /// What the backend can do beyond what every one must.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.core.capabilities
     }
-}
-
-/// Makes several events of one source one, where the first of them stands.
-fn merge(list: &mut Vec<Event>, places: &mut Vec<u32>) {
-    let mut kept = 0;
-    for at in 0..list.len() {
-        let event = list[at];
-        let slot = event.token().slot();
-        if slot == u32::MAX {
-            list[kept] = event;
-            kept += 1;
-            continue;
-        }
-        let slot = slot as usize;
-        if slot >= places.len() {
-            places.resize(slot + 1, 0);
-        }
-        match list[..kept].get_mut(places[slot] as usize) {
-            Some(first) if first.token() == event.token() => {
-                *first = Event::new(event.token(), first.readiness() | event.readiness());
-            }
-            _ => {
-                places[slot] = u32::try_from(kept).unwrap_or(u32::MAX);
-                list[kept] = event;
-                kept += 1;
-            }
-        }
-    }
-    list.truncate(kept);
 }
 
 impl<T> Drop for SharedSelector<T> {

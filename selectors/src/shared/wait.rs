@@ -1,0 +1,219 @@
+//! How a shared selector waits, and what it makes of what the kernel reports.
+
+use std::cell::OnceCell;
+use std::io;
+use std::time::Duration;
+
+use super::SharedSelector;
+use super::core::DynBackend;
+use super::slots::Settled;
+use crate::backend::{Backend, RawSource};
+use crate::event::Flags;
+use crate::spin::busy_poll;
+use crate::timeout::Deadline;
+use crate::waker::Wake;
+use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
+
+/// After so many kernel calls in a row that end early and report nothing, something is watched
+/// that should not be.
+const TOO_MANY_IDLE: u32 = 64;
+
+/// Not to wait at all.
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+impl<T> SharedSelector<T> {
+    /// Looks, busy-polls and blocks, as the settings and the timeout demand.
+    pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        let spins = !self.spin.limit.is_zero();
+        // Looking first, where that is cheap, spares the kernel a timer and us the clock. A signal
+        // handler that runs meanwhile would go unnoticed.
+        let looks = !self.interruptible && self.core.capabilities.constant_wait;
+        if (timeout == NOW || spins || (looks && timeout.is_some()))
+            && (self.wait_once(events, NOW)? || timeout == NOW)
+        {
+            return Ok(());
+        }
+        if timeout.is_none() && !spins {
+            return self.block(events, None, Deadline::Never);
+        }
+        let mut now = self.core.now();
+        let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
+        if self.spin.is_due() {
+            let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
+            let (found, end, took) = busy_poll(limit, now, || {
+                let found = self.wait_once(events, NOW)?;
+                Ok((found, self.core.now()))
+            })?;
+            self.spin.ended(took, found);
+            if found {
+                return Ok(());
+            }
+            now = end;
+        }
+        self.block(events, deadline.remaining(|| now), deadline)
+    }
+
+    /// Waits, again and again, until there are events or the deadline has passed.
+    fn block(
+        &mut self,
+        events: &mut Events,
+        mut timeout: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        while !self.wait_once(events, timeout)? {
+            timeout = deadline.remaining(|| self.core.now());
+            if timeout == NOW {
+                break;
+            }
+            if self.ghosts.pause(timeout).is_err() && self.interruptible {
+                events.flags |= Flags::INTERRUPTED;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the backend wait once, and says whether there is something to report.
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
+        self.reclaim();
+        if self.wake.is_broken() {
+            // If it fails, wakes go on failing, and the next wait tries again.
+            let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
+        }
+        let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
+        let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
+        drop(loan);
+        if let Err(error) = waited {
+            if error.kind() != io::ErrorKind::Interrupted {
+                events.clear();
+                return Err(Error::os("wait", None, error));
+            }
+            events.flags.set(Flags::INTERRUPTED, self.interruptible);
+        }
+        self.settle(events);
+        Ok(events.has_events())
+    }
+
+    /// Makes the slots vacant whose sources were unregistered before now, and drops their data.
+    fn reclaim(&mut self) {
+        self.core.take_retired(&mut self.retired);
+        // One by one: dropping data may panic.
+        while let Some(slot) = self.retired.pop() {
+            let known = self.data.get_mut(slot).and_then(OnceCell::take);
+            let unknown = self.core.reclaim(slot);
+            drop((known, unknown));
+        }
+    }
+
+    /// Turns raw events into what is reported.
+    fn settle(&mut self, events: &mut Events) {
+        if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
+            merge(&mut events.list, &mut self.places);
+            events.flags.remove(Flags::REPEATS);
+        }
+        let (mut woken, mut ghost, mut dropped) = (false, false, false);
+        for event in &mut events.list {
+            let token = event.token();
+            let settled = match self.core.slots.get(token.slot()) {
+                Some(slot) => slot.settle(token.generation(), event.readiness()),
+                None if token == Token::WAKER => {
+                    woken = true;
+                    Settled::Dropped
+                }
+                None => Settled::Ghost,
+            };
+            let readiness = match settled {
+                Settled::Ready(readiness) => readiness,
+                Settled::Dropped | Settled::Ghost => Readiness::empty(),
+            };
+            ghost |= settled == Settled::Ghost;
+            dropped |= readiness.is_empty();
+            *event = Event::new(token, readiness);
+        }
+        if dropped {
+            events.list.retain(|event| !event.readiness().is_empty());
+        }
+        if woken {
+            self.take_wake(events);
+        }
+        let idle = dropped && !woken && !events.has_events();
+        self.idle = if idle { self.idle + 1 } else { 0 };
+        if ghost || self.idle > TOO_MANY_IDLE {
+            self.idle = 0;
+            self.rebuild(events);
+        }
+    }
+
+    #[cold]
+    fn take_wake(&mut self, events: &mut Events) {
+        self.with_wake(|wake, backend, taken| wake.take(backend, taken));
+        // Not every wake is one of theirs.
+        let woken = events.woken() | self.user.reset();
+        events.flags.set(Flags::WOKEN, woken);
+    }
+
+    fn with_wake<R>(
+        &mut self,
+        act: impl FnOnce(&mut Wake, &mut DynBackend, &dyn Fn(RawSource) -> bool) -> R,
+    ) -> Option<R> {
+        let Self { core, wake, .. } = self;
+        let taken = |fd| core.is_taken(fd);
+        core.desk.with(|| Ok(()), |backend| act(wake, backend, &taken)).ok().flatten()
+    }
+
+    /// Rids the kernel of what it watches beside the registered sources: see `Selector::rebuild`.
+    #[cold]
+    fn rebuild(&mut self, events: &mut Events) {
+        if !self.ghosts.are_due() {
+            return;
+        }
+        let first = events.len();
+        if let Err(calls) = self.core.rebuild(self.wake.registered(), events) {
+            self.ghosts.stay(calls);
+        }
+        // What the old kernel object had still to report: the new one reports all but the edges.
+        let rest = events.list.split_off(first);
+        for event in rest {
+            let token = event.token();
+            if token == Token::WAKER {
+                self.take_wake(events);
+            }
+            let Some(slot) = self.core.slots.get(token.slot()) else { continue };
+            if slot.state().watch().mode == Mode::Edge {
+                if let Settled::Ready(ready) = slot.settle(token.generation(), event.readiness()) {
+                    events.push(Event::new(token, ready));
+                }
+            }
+        }
+        merge(&mut events.list, &mut self.places);
+    }
+}
+
+/// Makes several events of one source one, where the first of them stands.
+fn merge(list: &mut Vec<Event>, places: &mut Vec<u32>) {
+    let mut kept = 0;
+    for at in 0..list.len() {
+        let event = list[at];
+        let slot = event.token().slot();
+        if slot == u32::MAX {
+            list[kept] = event;
+            kept += 1;
+            continue;
+        }
+        let slot = slot as usize;
+        if slot >= places.len() {
+            places.resize(slot + 1, 0);
+        }
+        match list[..kept].get_mut(places[slot] as usize) {
+            Some(first) if first.token() == event.token() => {
+                *first = Event::new(event.token(), first.readiness() | event.readiness());
+            }
+            _ => {
+                places[slot] = u32::try_from(kept).unwrap_or(u32::MAX);
+                list[kept] = event;
+                kept += 1;
+            }
+        }
+    }
+    list.truncate(kept);
+}
