@@ -15,8 +15,12 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
 #[cold]
 #[inline(never)]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    let some = if list.len() < 64 { list.len().max(4) } else { list.len() / 8 };
-    list.reserve_exact(more.max(some));
+    list.reserve_exact(more.max(step(list.len())));
+}
+
+/// By how much a list of this length grows.
+pub(crate) fn step(len: usize) -> usize {
+    if len < 64 { len.max(4) } else { len / 8 }
 }
 
 #[cfg(test)]

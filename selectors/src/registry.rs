@@ -4,6 +4,7 @@
 use slab::Slab;
 
 use crate::backend::{RawSource, Registered};
+use crate::growth;
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Iter, IterMut, Mode, Readiness, Token, Watch};
 
@@ -163,10 +164,9 @@ impl<F, T> Registry<F, T> {
         self.len += 1;
     }
 
-    /// Grows by a quarter where a vector would double, to save memory.
     #[cold]
     fn grow(&mut self) {
-        let more = 4.max(self.slots.len() / 4);
+        let more = growth::step(self.slots.len());
         self.slots.reserve_exact(more);
         self.usual.reserve_exact(more);
     }
