@@ -1,7 +1,6 @@
 //! /dev/poll, poll(4D): illumos and Solaris. On Linux for tests only, over what is linked.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -9,13 +8,17 @@ use nix::errno::Errno;
 use selectors_sys::devpoll as sys;
 
 use super::descriptor::check_open;
+use super::pollfd::Flags;
 use super::{Backend, BorrowedSource, Capabilities, Change, RawSource};
 use crate::index::DescriptorIndex;
 use crate::timeout::millis_rounded_up;
-use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
+use crate::{Event, Events, Mode, Result, Selector, Token, Watch};
 
 mod batch;
+mod device;
 mod failing;
+
+use device::{Device, adding, removing, room};
 
 /// A selector over /dev/poll: illumos and Solaris.
 #[doc(alias = "devpoll")]
@@ -51,8 +54,8 @@ impl<F, T> DevpollSelector<F, T> {
 /// How many sources the first wait can report. The room doubles whenever a wait fills it.
 const FIRST_ROOM: usize = 64;
 
-/// How often a write may take nothing before that is an error.
-const FRUITLESS: usize = 16;
+/// What the device says.
+const FLAGS: Flags = Flags { priority: sys::PRIORITY, read_closed: 0, hints: 0 };
 
 /// /dev/poll, poll(4D).
 ///
@@ -256,7 +259,8 @@ impl Devpoll {
                         continue;
                     }
                     source.reported = self.turn;
-                    let readiness = from_poll(pollfd.revents, source.watch.interest);
+                    let asked = FLAGS.of(source.watch.interest);
+                    let readiness = FLAGS.readiness(pollfd.revents, asked);
                     events.push(Event::new(source.token, readiness));
                     if source.watch.mode == Mode::OneShot {
                         (source.armed, source.settled) = (false, false);
@@ -380,7 +384,7 @@ impl Backend for Devpoll {
     }
 
     fn owns(&self, fd: RawSource) -> bool {
-        fd == self.device.0
+        fd == self.device.as_fd().as_raw_fd()
     }
 
     fn after_fork(&mut self) -> io::Result<()> {
@@ -392,113 +396,6 @@ impl Backend for Devpoll {
 /// Python's `fileno()`. It cannot be watched by another selector: it is always an ERROR.
 impl AsFd for Devpoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: it is open for as long as the device is there, which is borrowed.
-        unsafe { BorrowedFd::borrow_raw(self.device.0) }
+        self.device.as_fd()
     }
-}
-
-/// An open device.
-#[derive(Debug)]
-struct Device(RawSource);
-
-impl Device {
-    fn open() -> nix::Result<Self> {
-        let flags = sys::O_RDWR | sys::O_CLOEXEC;
-        // SAFETY: the path is a string that outlives the call.
-        let fd = unsafe { sys::open(sys::DEV_POLL.as_ptr(), flags) };
-        Errno::result(fd).map(Self)
-    }
-
-    /// Changes the set by all of `entries`, in their order. If it fails, some may have been taken.
-    fn write(&self, mut entries: &[sys::pollfd]) -> nix::Result<()> {
-        let mut most = entries.len();
-        let mut fruitless = 0;
-        while !entries.is_empty() {
-            let part = &entries[..most.min(entries.len())];
-            // SAFETY: `part` is readable for as many bytes as it is long.
-            let bytes = unsafe { sys::write(self.0, part.as_ptr().cast(), size_of_val(part)) };
-            let taken = match Errno::result(bytes) {
-                // A signal, while it was another writer's turn.
-                Err(Errno::EINTR) => continue,
-                // More than RLIMIT_NOFILE.
-                Err(Errno::EINVAL) if part.len() > 1 => {
-                    most = part.len() / 2;
-                    continue;
-                }
-                // An entry that was cut has not been taken.
-                answer => usize::try_from(answer?).unwrap_or(0) / size_of::<sys::pollfd>(),
-            };
-            fruitless = if taken == 0 { fruitless + 1 } else { 0 };
-            if fruitless == FRUITLESS {
-                return Err(Errno::EIO);
-            }
-            entries = &entries[taken.min(part.len())..];
-        }
-        Ok(())
-    }
-
-    /// Waits, and returns how many entries it has filled in.
-    fn poll(&self, buffer: &mut [sys::pollfd], timeout: i32) -> nix::Result<usize> {
-        // SAFETY: all fields are integers and pointers, for which zero is a value.
-        let mut dvpoll: sys::dvpoll = unsafe { mem::zeroed() };
-        dvpoll.dp_fds = buffer.as_mut_ptr();
-        // Never 0: the call would only sleep.
-        dvpoll.dp_nfds = sys::nfds_t::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?;
-        dvpoll.dp_timeout = timeout;
-        let argument = (&raw mut dvpoll).cast::<std::ffi::c_void>();
-        // SAFETY: `dvpoll` outlives the call, and its pointer has the room that it states.
-        let count = unsafe { sys::ioctl(self.0, sys::DP_POLL, argument) };
-        Ok(usize::try_from(Errno::result(count)?).unwrap_or(0).min(buffer.len()))
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // SAFETY: ours, and not used any more.
-        unsafe { sys::close(self.0) };
-    }
-}
-
-fn room(entries: usize) -> Vec<sys::pollfd> {
-    vec![sys::pollfd { fd: -1, events: 0, revents: 0 }; entries]
-}
-
-fn removing(fd: RawSource) -> sys::pollfd {
-    sys::pollfd { fd, events: sys::POLLREMOVE, revents: 0 }
-}
-
-/// Has the set watch for this and nothing else. Removing alone does not clear the events of a
-/// number that was closed when it was last added, since there is nothing to be removed: so it is
-/// added before.
-fn adding(fd: RawSource, watch: Watch) -> [sys::pollfd; 3] {
-    let added = sys::pollfd { fd, events: to_poll(watch.interest), revents: 0 };
-    [added, removing(fd), added]
-}
-
-fn to_poll(interest: Interest) -> i16 {
-    let mut flags = 0;
-    if interest.contains(Interest::READ) {
-        flags |= sys::POLLIN;
-    }
-    if interest.contains(Interest::WRITE) {
-        flags |= sys::POLLOUT;
-    }
-    if interest.contains(Interest::PRIORITY) {
-        flags |= sys::PRIORITY;
-    }
-    flags
-}
-
-/// An error or a hang-up is READ and WRITE, as far as somebody asked for them, and else PRIORITY.
-#[inline]
-fn from_poll(flags: i16, interest: Interest) -> Readiness {
-    let any = |of: i16| flags & of != 0;
-    let over = any(sys::POLLERR | sys::POLLHUP);
-    let only_priority = interest == Interest::PRIORITY;
-    let mut readiness = Readiness::empty();
-    readiness.set(Readiness::READ, any(sys::POLLIN) || over && !only_priority);
-    readiness.set(Readiness::WRITE, any(sys::POLLOUT) || over && !only_priority);
-    readiness.set(Readiness::PRIORITY, any(sys::PRIORITY) || over && only_priority);
-    readiness.set(Readiness::ERROR, any(sys::POLLNVAL));
-    readiness
 }

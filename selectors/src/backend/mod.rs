@@ -89,6 +89,8 @@ mod lost;
 #[cfg(unix)]
 mod poll;
 #[cfg(unix)]
+mod pollfd;
+#[cfg(unix)]
 mod select;
 #[cfg(windows)]
 #[path = "select/winsock.rs"]

@@ -1,0 +1,78 @@
+//! What poll(2) does not do, and select(2) does in its place.
+
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors_sys::poll as sys;
+
+use super::{FLAGS, NANOS_PER_MILLI, Poll, poll};
+use crate::backend::select::{Select, Sets};
+use crate::backend::{Backend, borrow};
+use crate::{Events, Mode, Token, Watch};
+
+impl Poll {
+    /// The waiting call at a resolution that poll(2) does not have.
+    #[cold]
+    pub(super) fn call_fine(&mut self, fine: Duration) -> nix::Result<usize> {
+        let rest = Duration::from_nanos((fine.subsec_nanos() % NANOS_PER_MILLI).into());
+        let ready = poll(&mut self.fds, Some(fine.saturating_sub(rest)))?;
+        if ready > 0 {
+            return Ok(ready);
+        }
+        match self.sets().select(Some(rest)) {
+            Ok(_) => poll(&mut self.fds, Some(Duration::ZERO)),
+            Err(Errno::EINTR) => Err(Errno::EINTR),
+            // A closed descriptor, which poll(2) reports; too high a number; no memory for the
+            // sets; a sandbox: by the millisecond, then.
+            Err(_) => poll(&mut self.fds, Some(rest)),
+        }
+    }
+
+    /// Asks select(2) for WRITE where POLLHUP has taken its place, and may mean no more than that
+    /// the peer has half-closed.
+    #[cold]
+    pub(super) fn look_for_write(&mut self) {
+        let hung_up = |pollfd: &&mut sys::pollfd| pollfd.revents & sys::POLLHUP != 0;
+        for pollfd in self.fds.iter_mut().filter(hung_up) {
+            let mut sets = Sets::default();
+            sets.set(pollfd.fd, FLAGS.interest(pollfd.events & sys::POLLOUT));
+            let full = matches!(sets.select(Some(Duration::ZERO)), Ok(0));
+            let ready = if full { sys::POLLIN } else { sys::POLLIN | sys::POLLOUT };
+            pollfd.revents |= pollfd.events & ready;
+            if pollfd.revents != sys::POLLHUP {
+                pollfd.revents &= !sys::POLLHUP;
+            }
+        }
+    }
+
+    /// The sources as select(2) takes them.
+    fn sets(&self) -> Sets {
+        let mut sets = Sets::default();
+        for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
+            sets.set(pollfd.fd, FLAGS.interest(pollfd.events));
+        }
+        sets
+    }
+
+    /// Waits by select(2), and leaves what it has found in the array.
+    #[cold]
+    pub(super) fn call_select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let mut select = Select::default();
+        for (place, pollfd) in (0..).zip(&self.fds).filter(|(_, pollfd)| pollfd.fd >= 0) {
+            // SAFETY: nothing is done with it but to watch it; it need not be open.
+            let source = unsafe { borrow(pollfd.fd) };
+            let watch = Watch::new(FLAGS.interest(pollfd.events), Mode::Level);
+            select.insert(source, Token::from_bits(place), watch);
+        }
+        let mut events = Events::new();
+        select.wait(&mut events, timeout)?;
+        self.fds.iter_mut().for_each(|pollfd| pollfd.revents = 0);
+        for event in &events {
+            if let Ok(place) = usize::try_from(event.token().to_bits()) {
+                self.fds[place].revents = FLAGS.found(event.readiness());
+            }
+        }
+        Ok(events.len())
+    }
+}
