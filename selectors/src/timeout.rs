@@ -42,6 +42,13 @@ impl Deadline {
     }
 }
 
+/// The nanoseconds of a timeout that whole milliseconds cannot express.
+#[cfg(unix)]
+#[inline]
+pub(crate) fn nanos_below_millis(timeout: Duration) -> u32 {
+    timeout.subsec_nanos() % 1_000_000
+}
+
 /// Converts a timeout to milliseconds for poll(2) and epoll_wait(2): rounded up, -1 for no timeout,
 /// and at most `i32::MAX` (about 24 days).
 ///

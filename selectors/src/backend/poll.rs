@@ -11,7 +11,7 @@ use super::pollfd::{Flags, has};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::growth;
 use crate::index::DescriptorIndex;
-use crate::timeout::millis_rounded_up;
+use crate::timeout::{millis_rounded_up, nanos_below_millis};
 use crate::{Event, Events, Mode, Result, Selector, Token, Watch};
 
 mod by_select;
@@ -127,7 +127,7 @@ impl Poll {
     #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         match timeout {
-            Some(fine) if fine.subsec_nanos() % NANOS_PER_MILLI != 0 => self.call_fine(fine),
+            Some(fine) if nanos_below_millis(fine) != 0 => self.call_fine(fine),
             _ => poll(&mut self.fds, timeout),
         }
     }
@@ -227,8 +227,6 @@ impl Backend for Poll {
         Ok(())
     }
 }
-
-const NANOS_PER_MILLI: u32 = 1_000_000;
 
 /// poll(2): how many of `fds` have something to report.
 #[inline]

@@ -49,10 +49,16 @@ impl Flags {
         if flags & POLLNVAL != 0 {
             return Readiness::ERROR;
         }
-        let mut ready = flags & !(POLLERR | POLLHUP) | flags & self.hints;
-        if flags & !self.hints & (POLLERR | POLLHUP) != 0 {
+        let over = flags & (POLLERR | POLLHUP) & !self.hints;
+        let mut ready = flags & !over;
+        if over != 0 {
             let directions = asked & (POLLIN | POLLOUT);
             ready |= if directions == 0 { asked } else { directions };
+        }
+        if self.are_those_of_readiness() {
+            return Readiness::from_bits_truncate(u32::from(u16::from_ne_bytes(
+                ready.to_ne_bytes(),
+            )));
         }
         let any = |of: i16| has(ready, of);
         let mut readiness = Readiness::empty();
@@ -63,6 +69,17 @@ impl Flags {
         readiness.set(Readiness::HANGUP, any(POLLHUP));
         readiness.set(Readiness::READ_CLOSED, any(self.read_closed));
         readiness
+    }
+
+    /// Whether the flags are the bits that a `Readiness` is made of, as poll(2)'s are on Linux.
+    #[expect(clippy::cast_sign_loss, reason = "flags are no numbers")]
+    const fn are_those_of_readiness(self) -> bool {
+        POLLIN as u32 == Readiness::READ.bits()
+            && POLLOUT as u32 == Readiness::WRITE.bits()
+            && self.priority as u32 == Readiness::PRIORITY.bits()
+            && POLLERR as u32 == Readiness::ERROR.bits()
+            && POLLHUP as u32 == Readiness::HANGUP.bits()
+            && self.read_closed as u32 == Readiness::READ_CLOSED.bits()
     }
 
     /// The flags that the kernel would have reported a readiness by, as far as select(2) can tell.

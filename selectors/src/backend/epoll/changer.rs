@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use selectors_sys::epoll as sys;
 
-use super::{add, control, delete};
+use super::calls::{add, control, delete};
 use crate::backend::{BorrowedSource, Changer, RawSource};
 use crate::{Token, Watch};
 

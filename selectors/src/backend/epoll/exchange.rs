@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::{BEACON, Epoll, NEVER, add, delete_raw, wait_for_rest};
+use super::calls::{add, delete_raw, wait_for_rest};
+use super::{BEACON, Epoll, NEVER};
 use crate::backend::{RawSource, Registered};
 use crate::{Events, Interest, Mode, Token, Watch};
 

@@ -6,16 +6,17 @@ use std::time::Duration;
 use nix::errno::Errno;
 use selectors_sys::poll as sys;
 
-use super::{FLAGS, NANOS_PER_MILLI, Poll, poll};
+use super::{FLAGS, Poll, poll};
 use crate::backend::select::{Select, Sets};
 use crate::backend::{Backend, borrow};
+use crate::timeout::nanos_below_millis;
 use crate::{Events, Mode, Token, Watch};
 
 impl Poll {
     /// The waiting call at a resolution that poll(2) does not have.
     #[cold]
     pub(super) fn call_fine(&mut self, fine: Duration) -> nix::Result<usize> {
-        let rest = Duration::from_nanos((fine.subsec_nanos() % NANOS_PER_MILLI).into());
+        let rest = Duration::from_nanos(nanos_below_millis(fine).into());
         let ready = poll(&mut self.fds, Some(fine.saturating_sub(rest)))?;
         if ready > 0 {
             return Ok(ready);

@@ -1,0 +1,73 @@
+//! A new epoll instance in the place of one that watches what was closed.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use selectors_sys::epoll as sys;
+
+use super::calls::{add, control_raw, create, delete, wait, wait_for_rest};
+use super::{ALWAYS, BEACON, Epoll, NEVER};
+use crate::backend::select::Sets;
+use crate::backend::{Backend, Registered};
+use crate::{Events, Mode};
+
+impl Epoll {
+    /// See [`Backend::rebuild`].
+    pub(super) fn replace_instance(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let new = create()?;
+        let mut later = Vec::new();
+        for source in sources {
+            // The number of a source that was closed may be one of ours.
+            if self.always.contains(source.fd, source.token) || self.owns(source.fd) {
+                continue;
+            }
+            if source.watch.mode == Mode::Edge {
+                self.copy(&new, source)?;
+            } else {
+                later.push(source);
+            }
+        }
+        // A new instance begins by reporting what is ready. Of an edge-triggered source that is
+        // an edge only if the old one has it as well, which is asked last: so none is lost.
+        let mut edges = Vec::new();
+        while wait(&new, &mut edges, Events::LEAST_ROOM, 0)? > 0 {}
+        for source in later {
+            self.copy(&new, source)?;
+        }
+        if let Some(beacon) = &self.beacon {
+            let watch = if self.beaconing { ALWAYS } else { NEVER };
+            add(&new, beacon.as_raw_fd(), BEACON, watch)?;
+        }
+        if let Some(front) = self.front.get() {
+            add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
+            // Closing is not enough where a forked child has a copy.
+            let _ = delete(front, self.instance.as_raw_fd());
+        }
+        let old = mem::replace(&mut self.instance, new);
+        self.always.forget_fired();
+        self.fine = Sets::default();
+        wait_for_rest(&old, &mut events.list);
+        Ok(())
+    }
+
+    /// Watches in the instance `new` what this one watches. A source that was closed, or whose
+    /// number is another file's by now, is left out.
+    fn copy(&self, new: &OwnedFd, source: Registered) -> nix::Result<()> {
+        let nothing = sys::epoll_event { events: 0, u64: BEACON.to_bits() };
+        // The kernel has it if it refuses to have it twice.
+        match control_raw(&self.instance, sys::EPOLL_CTL_ADD, source.fd, nothing) {
+            Err(Errno::EEXIST) => add(new, source.fd, source.token, source.watch),
+            Ok(()) => delete(&self.instance, source.fd),
+            // It is closed, or another file that cannot be watched.
+            Err(Errno::EBADF | Errno::EPERM | Errno::ELOOP) => Ok(()),
+            // No memory, or too many watches: it may be either.
+            Err(error) => Err(error),
+        }
+    }
+}
