@@ -1,4 +1,6 @@
-//! What the waiter and everybody else share.
+//! The state that the waiting thread shares with the threads that make changes.
+//!
+//! The *waiter* is the thread that waits, or waits next.
 
 use std::fmt;
 use std::io;
@@ -19,7 +21,7 @@ use crate::{Error, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
 
-/// Whenever so many sources were unregistered, the waiter is woken to make their slots vacant.
+/// Each time this many sources were unregistered, the waiter is woken to make their slots vacant.
 const MANY_RETIRED: usize = 4096;
 
 pub(super) struct Core<T> {
@@ -28,22 +30,22 @@ pub(super) struct Core<T> {
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: AtomicU32,
     pub(super) desk: Desk<DynBackend>,
-    /// Held while something changes, also during its system call, and never needed by a wait.
+    /// Locked during a change, including its system call, and never by a wait.
     changes: Mutex<Changes>,
-    /// How many sources are registered.
+    /// The number of registered sources.
     len: AtomicU32,
-    /// What users had when the selector was made.
+    /// The waker of users when the selector was created.
     first_waker: Waker,
-    /// Slots on their way to the waiter, who makes them vacant.
+    /// Retired slots, for the waiter to make vacant.
     retired: Stack,
-    /// And back.
+    /// Vacant slots, from the waiter.
     vacant: Stack,
 }
 
-/// What is known of the sources by those who change them.
+/// The sources, as known to threads that make changes.
 struct Changes {
     access: Access,
-    /// What users have.
+    /// The waker of users.
     user_waker: Waker,
     changer: Option<Box<dyn Changer>>,
     /// By slot.
@@ -57,11 +59,11 @@ struct Changes {
     closed: bool,
 }
 
-/// What those who change something need to get at the backend.
+/// Access to the backend for threads that make changes.
 struct Access {
-    /// Brings the waiter back without ending its `select`.
+    /// Interrupts the waiter's system call without ending its `select`.
     waker: Waker,
-    /// What the backend still is to unregister, since the waiter could not be woken.
+    /// Sources still to be unregistered from the backend, because the waiter could not be woken.
     overdue: Vec<Registered>,
 }
 
@@ -72,14 +74,14 @@ struct Source {
     keeper: Keeper,
 }
 
-/// Who has a source watched.
+/// What watches a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeper {
-    /// It is parked, or had fired when the backend got a new kernel object.
+    /// Nothing: it is parked, or had fired when the kernel object was recreated.
     Nobody,
-    /// The kernel alone.
+    /// The kernel.
     Kernel,
-    /// The backend.
+    /// The backend, in user space.
     Backend,
 }
 
@@ -134,14 +136,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// Refuses what was inherited by a child of fork(2), before it touches a lock.
+    /// Fails in a forked child that has not called `after_fork`, before it touches a lock.
     #[inline]
     pub(super) fn check_fork(&self) -> Result<()> {
         let ours = fork::is_ours(self.generation.load(Ordering::Relaxed));
         if ours { Ok(()) } else { Err(Error::Forked) }
     }
 
-    /// The moment by the backend's clock.
+    /// The time on the backend's clock.
     pub(super) fn now(&self) -> Instant {
         // In a forked child the desk may be locked for ever.
         let ours = self.check_fork().is_ok();
@@ -187,7 +189,7 @@ impl<T> Core<T> {
         self.retired.push(index, slot);
         changes.retired += 1;
         if changes.retired % MANY_RETIRED == 0 {
-            // If it fails, they are made vacant later.
+            // If it fails, the slots are made vacant later.
             let _ = changes.access.waker.wake();
         }
     }
@@ -202,7 +204,7 @@ impl<T> Core<T> {
     pub(super) fn reclaim(&self, index: u32) -> Option<T> {
         let slot = self.slots.get(index)?;
         let (next, data) = slot.reclaim();
-        // One that is out of generations is not used again.
+        // A slot whose generations are exhausted is not reused.
         if next.is_some() {
             self.vacant.push(index, slot);
         }
@@ -211,11 +213,12 @@ impl<T> Core<T> {
 
     /// Whether a number is that of a source, for the waker's channel.
     pub(super) fn is_taken(&self, fd: RawSource) -> bool {
-        // Whoever changes something may wait for the desk, where this is asked.
+        // Does not block: a thread that has the lock may be waiting for the desk, which this thread
+        // has.
         self.changes.try_lock().is_ok_and(|changes| changes.by_descriptor.get(fd).is_some())
     }
 
-    /// The descriptor of the backend, to be given to the user.
+    /// A duplicate of the backend's descriptor, for the user.
     pub(super) fn descriptor(&self) -> Option<OwnedSource> {
         let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
         let made = self.desk.with(|| Ok(()), duplicate).ok()??;
@@ -223,21 +226,21 @@ impl<T> Core<T> {
         made
     }
 
-    /// What users wake the waiter with.
+    /// The waker of users.
     pub(super) fn waker(&self) -> Waker {
         match self.check_fork() {
             Ok(()) => lock(&self.changes).user_waker.clone(),
-            // Inherited, it wakes nobody.
+            // An inherited waker wakes no selector.
             Err(_) => self.first_waker.clone(),
         }
     }
 }
 
-/// Unregisters what could not be unregistered when it was to be. Returns whether there was any.
+/// Unregisters sources that could not be unregistered before. Returns true if there were any.
 fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -> bool {
     let any = !overdue.is_empty();
     for Registered { fd, token, watch } in overdue.drain(..) {
-        // If that fails as well, only rebuilding helps.
+        // If that fails as well, only recreating the kernel object helps.
         let _ = backend.unregister(fd, token, watch);
     }
     any

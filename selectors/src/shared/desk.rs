@@ -1,12 +1,11 @@
-//! Where the backend lies while nobody waits, and where those who change something get it from
-//! while somebody does.
+//! The desk: it holds the backend while no thread waits, and lends it to threads that make changes.
 
 use std::io;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
-/// Lends the backend `B` to the waiter. Whoever else needs it meanwhile wakes the waiter, who
-/// hands it over as soon as its call returns.
+/// Lends the backend `B` to the waiter. A thread that needs it meanwhile wakes the waiter, which returns
+/// it when its system call ends.
 #[derive(Debug)]
 pub(super) struct Desk<B> {
     state: Mutex<State<B>>,
@@ -17,7 +16,7 @@ pub(super) struct Desk<B> {
 struct State<B> {
     /// `None` while the waiter has it.
     backend: Option<B>,
-    /// Whether somebody waits for the waiter to bring it back.
+    /// Whether a thread waits for the waiter to return it.
     wanted: bool,
     closed: bool,
 }
@@ -28,7 +27,7 @@ impl<B> Desk<B> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Lends the backend for one wait. Whoever wants it has it first.
+    /// Lends the backend for one wait. Threads that make changes have precedence.
     pub(super) fn borrow(&self) -> Option<Loan<'_, B>> {
         let mut state = lock(&self.state);
         while state.wanted {
@@ -38,8 +37,8 @@ impl<B> Desk<B> {
         Some(Loan { desk: self, backend: Some(backend) })
     }
 
-    /// Does something with the backend, for which `wake` brings the waiter back. `None` if the
-    /// desk is closed.
+    /// Runs `act` on the backend, after `wake` has made the waiter return it. `None` if the desk is
+    /// closed.
     pub(super) fn with<R>(
         &self,
         wake: impl FnOnce() -> io::Result<()>,
@@ -62,7 +61,7 @@ impl<B> Desk<B> {
         Ok(state.backend.as_mut().map(act))
     }
 
-    /// Takes the backend away for good.
+    /// Closes the desk and returns the backend.
     pub(super) fn close(&self) -> Option<B> {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -75,7 +74,7 @@ impl<B> Desk<B> {
     }
 }
 
-/// The backend, which goes back when this is dropped, also by a panic.
+/// The borrowed backend, which is returned when this is dropped, also by a panic.
 #[derive(Debug)]
 pub(super) struct Loan<'a, B> {
     desk: &'a Desk<B>,

@@ -1,4 +1,4 @@
-//! What other threads have of a selector: the registrar, and a handle for each source.
+//! The registrar and the handles, through which other threads use a selector.
 
 use std::fmt;
 use std::ops::Deref;
@@ -38,16 +38,16 @@ impl<T> Registrar<T> {
         Self { core }
     }
 
-    /// Watches `fileobj` for `interest`, level-triggered. `data` is what the selector finds by the
-    /// token; it is dropped in a wait after the source was unregistered, by the thread that waits.
+    /// Registers `fileobj` with `interest`, level-triggered. The waiting thread finds `data` by the token,
+    /// and drops it in a wait after the source was unregistered.
     ///
     /// With an empty interest the source is parked: it is not watched until it is modified.
     ///
     /// # Errors
     ///
-    /// A [`RegisterError`] with the file object and the data in it, and as its reason one of those
-    /// of [`Selector::register`](crate::Selector::register), or
-    /// [`Error::Closed`](crate::Error::Closed) when the selector is gone.
+    /// A [`RegisterError`], which contains the file object and the data, and one of the errors of
+    /// [`Selector::register`](crate::Selector::register), or [`Error::Closed`](crate::Error::Closed) if
+    /// the selector was dropped.
     pub fn register<F: AsSource>(
         &self,
         fileobj: F,
@@ -57,12 +57,12 @@ impl<T> Registrar<T> {
         self.register_with(fileobj, interest, data, Mode::Level)
     }
 
-    /// As [`register`](Self::register), in a [`Mode`] of your choice.
+    /// Registers a source in a given [`Mode`]; otherwise as [`register`](Self::register).
     ///
     /// # Errors
     ///
-    /// Those of [`register`](Self::register); [`Error::Unsupported`](crate::Error::Unsupported)
-    /// where the backend does not have the mode.
+    /// Those of [`register`](Self::register); [`Error::Unsupported`](crate::Error::Unsupported) if the
+    /// backend does not support the mode.
     ///
     /// # Examples
     ///
@@ -99,8 +99,8 @@ impl<T> Registrar<T> {
         }
     }
 
-    /// Watches a source for something else, by its token: as [`Source::modify`], for those who do
-    /// not have the [`Source`], such as the thread that waits.
+    /// Changes the interest of a source by its token, as [`Source::modify`] does. For code without the
+    /// [`Source`], such as the waiting thread.
     ///
     /// # Errors
     ///
@@ -131,17 +131,17 @@ impl<T> Registrar<T> {
         self.core.modify(token, None, false, |watch| Watch::new(interest, watch.mode))
     }
 
-    /// As [`modify`](Self::modify), changing the [`Mode`] too.
+    /// Changes interest and [`Mode`]; otherwise as [`modify`](Self::modify).
     ///
     /// # Errors
     ///
-    /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) where
-    /// the backend does not have the mode.
+    /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) if the
+    /// backend does not support the mode.
     pub fn modify_with(&self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
         self.core.modify(token, None, false, |_| Watch::new(interest, mode))
     }
 
-    /// A waker, with which other threads can end a `select`.
+    /// Returns a waker, with which other threads can end a `select`.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.core.waker()
@@ -163,11 +163,10 @@ impl<T> fmt::Debug for Registrar<T> {
 /// A file object that is registered with a [`SharedSelector`](super::SharedSelector).
 ///
 /// It dereferences to the file object. Dropping it unregisters the source and then drops the file
-/// object, so that no descriptor is closed while it is watched. Forgetting it leaks both. (One that
-/// has borrowed its file object, and is forgotten, leaves it watched until it is closed.)
+/// object, so that no descriptor is closed while it is watched. Forgetting it (`mem::forget`) leaks
+/// both; if it borrows its file object, that stays watched until it is closed.
 ///
-/// Its methods can be called from any thread, and are effective in the wait that is going on when
-/// they return.
+/// Its methods can be called from any thread, and are effective in the current wait when they return.
 ///
 /// # Examples
 ///
@@ -191,7 +190,7 @@ impl<T> fmt::Debug for Registrar<T> {
 /// ```
 #[must_use = "dropping it unregisters and closes the file object"]
 pub struct Source<F, T = ()> {
-    // Dropped first: what is closed must not be watched.
+    // Dropped first: a closed descriptor must not be watched.
     registration: Registration<T>,
     fileobj: F,
 }
@@ -208,16 +207,17 @@ impl<T> Drop for Registration<T> {
 }
 
 impl<F, T> Source<F, T> {
-    /// Names the source in events.
+    /// The token of the source, which identifies it in events.
     #[must_use]
     pub fn token(&self) -> Token {
         self.registration.token
     }
 
-    /// The file object, to change it; to read, `&source` is enough where `&F` is, as for sockets.
+    /// Returns the file object with mutable access. To read from it, `&source` is enough if `&F` is, as
+    /// for sockets.
     ///
-    /// It is to keep its descriptor. One that is replaced is closed while it is watched, and what
-    /// took its place is not watched.
+    /// It must keep its descriptor: a file object that is replaced is closed while it is watched, and the
+    /// new one is not watched.
     ///
     /// # Examples
     ///
@@ -252,9 +252,9 @@ impl<F, T> Source<F, T> {
         &mut self.fileobj
     }
 
-    /// Unregisters the source and gives the file object back.
+    /// Unregisters the source and returns the file object.
     ///
-    /// A wait that begins after this has returned does not report it; one that was going on may.
+    /// A wait that begins after this has returned does not report the source; the current one may.
     #[must_use = "dropping the file object closes it"]
     pub fn into_inner(self) -> F {
         let Self { registration, fileobj } = self;
@@ -264,31 +264,31 @@ impl<F, T> Source<F, T> {
 }
 
 impl<F: AsSource, T> Source<F, T> {
-    /// Watches for something else, and arms a one-shot source that has fired. With an empty
-    /// interest the source is parked.
+    /// Changes the interest, and rearms a one-shot source that has fired. With an empty interest the
+    /// source is parked.
     ///
     /// Makes no system call if nothing changes.
     ///
     /// # Errors
     ///
     /// Those of [`Selector::modify`](crate::Selector::modify), after which the source is watched
-    /// as before; [`Error::Closed`](crate::Error::Closed) when the selector is gone.
+    /// as before; [`Error::Closed`](crate::Error::Closed) if the selector was dropped.
     pub fn modify(&self, interest: Interest) -> Result<()> {
         self.change(false, |watch| Watch::new(interest, watch.mode))
     }
 
-    /// As [`modify`](Self::modify), changing the [`Mode`] too.
+    /// Changes interest and [`Mode`]; otherwise as [`modify`](Self::modify).
     ///
     /// # Errors
     ///
-    /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) where
-    /// the backend does not have the mode.
+    /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) if the
+    /// backend does not support the mode.
     pub fn modify_with(&self, interest: Interest, mode: Mode) -> Result<()> {
         self.change(false, |_| Watch::new(interest, mode))
     }
 
-    /// Has an edge-triggered source, or a one-shot source that has fired, reported again if it is
-    /// still ready, without changing what it is watched for. Does nothing in level-triggered mode.
+    /// Rearms an edge-triggered source, or a one-shot source that has fired: it is reported again if it
+    /// is still ready. The interest does not change. A no-op in level-triggered mode.
     ///
     /// # Errors
     ///
@@ -315,7 +315,7 @@ impl<F: AsSource, T> Source<F, T> {
         self.change(true, |watch| watch)
     }
 
-    /// Stops watching the source until it is modified: an empty interest.
+    /// Parks the source: modifies it to an empty interest.
     ///
     /// # Errors
     ///

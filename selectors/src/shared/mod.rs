@@ -27,50 +27,47 @@ use crate::{BackendKind, Error, Events, Result, Token, Waker};
 
 /// A selector that other threads change while one waits.
 ///
-/// The thread that waits has the selector. Everybody else, on any thread, has a [`Registrar`],
-/// which registers sources, and a [`Source`] for each of them, which owns the file object, changes
-/// what it is watched for, and unregisters it. Changes are effective in the wait that is going on
-/// when they return.
+/// The waiting thread has the selector. Other threads have a [`Registrar`], which registers sources,
+/// and a [`Source`] for each of them, which owns the file object, changes its interest, and unregisters
+/// it. A change is effective in the current wait when the method returns.
 ///
-/// `T` is data that goes with each source, for the thread that waits: see [`get`](Self::get).
-/// The sources of one selector may have file objects of different types.
+/// `T` is the data of each source, for the waiting thread: see [`get`](Self::get). The sources of one
+/// selector may have file objects of different types.
 ///
 /// # Selector or SharedSelector
 ///
 /// - One thread does everything, or each has a selector of its own: [`Selector`](crate::Selector).
-///   It needs no locks or atomics, and lends the file object out by token.
+///   It needs no locks or atomics, and gives access to the file object by token.
 /// - Other threads register, modify or unregister while one waits, as in the reactor of an async
-///   runtime: `SharedSelector`. A change costs a lock and the system call, a wait two locks that
-///   are hardly ever contended, and an event an atomic load (a one-shot event also a
-///   compare-and-swap).
-/// - Other threads only have something to say to the one that waits: [`Selector`](crate::Selector),
-///   its [`Waker`], and a channel.
+///   runtime: `SharedSelector`. A change costs a lock and the system call, a wait two rarely contended
+///   locks, and an event an atomic load (a one-shot event also a compare-and-swap).
+/// - Other threads only send work to the waiting thread: [`Selector`](crate::Selector), its
+///   [`Waker`], and a channel.
 ///
 /// # What is promised
 ///
-/// - A change is effective in the wait that is going on, once the call returns; the caller gets
-///   the kernel's error.
-/// - A wait that begins after a source was unregistered does not report it. One that was going on
-///   may. Its token then finds nothing, or the old data, and never another source.
-/// - The file object is not touched after it was unregistered.
+/// - A change is effective in the current wait when the call returns, and the caller gets the kernel's
+///   error.
+/// - A wait that begins after a source was unregistered does not report it. The current one may; the
+///   token then finds the old data or nothing, never another source.
+/// - The file object is not used after it was unregistered.
 /// - No readiness is lost, however arming, firing, changing and unregistering interleave. A
 ///   one-shot source is reported at least once after it was armed and was ready, and at most once
 ///   for each time that it was armed; a report may be of a moment before it was armed again.
-/// - One thread waits at a time. Others never wait for it to return, nor it for their system calls
-///   (but see below).
+/// - One thread waits at a time. Other threads never wait for it to return, nor it for their system
+///   calls, with the exceptions below.
 ///
 /// # Portability
 ///
-/// epoll(7) and kqueue(2) take changes while another thread waits. For the other backends, and for
-/// what these do not watch by themselves (regular files; pipes and devices with kqueue), whoever
-/// changes something wakes the waiter, which hands over the backend between two calls. That costs
-/// two context switches, and the waiter goes on when the change is made. A backend that cannot be
-/// woken is refused.
+/// epoll(7) and kqueue(2) accept changes while another thread waits. With the other backends, and for
+/// sources that these two track in user space (regular files; with kqueue also pipes and devices), the
+/// changing thread wakes the waiting one, which lends it the backend between two system calls. That
+/// costs two context switches. A backend that cannot be woken is refused.
 ///
 /// # Implementation notes
 ///
-/// What is needed to settle an event is one atomic word, in a slot that never moves. Slots are
-/// used again, and the data of unregistered sources is dropped, when the next wait begins.
+/// Events are filtered by one atomic word per source, in a slot that never moves. Slots are reused, and
+/// the data of unregistered sources is dropped, when the next wait begins.
 ///
 /// # Examples
 ///
@@ -100,17 +97,17 @@ use crate::{BackendKind, Error, Events, Result, Token, Waker};
 #[doc(alias("Poll", "Poller", "Registry"))]
 pub struct SharedSelector<T = ()> {
     core: Arc<Core<T>>,
-    /// The data of each slot, once it was asked for.
+    /// The data of each slot, after it was first looked up.
     data: Chunks<OnceCell<T>>,
-    /// The waker with which changes bring the waiter back.
+    /// The waker with which changes interrupt the system call of the waiting thread.
     wake: Wake,
-    /// What users have, which ends a `select`.
+    /// The waker of users, which ends a `select`.
     user: Wake,
-    /// A duplicate of the backend's descriptor, once somebody has asked for it.
+    /// A duplicate of the backend's descriptor, after it was first requested.
     front: OnceLock<OwnedSource>,
-    /// Slots that are to become vacant.
+    /// Slots that become vacant.
     retired: Vec<u32>,
-    /// Per slot, where in the list its event stands.
+    /// Per slot, the position of its event in the list.
     places: Vec<u32>,
     interruptible: bool,
     spin: Spin,
@@ -119,7 +116,7 @@ pub struct SharedSelector<T = ()> {
     ghosts: Ghosts,
 }
 
-/// What changes bring the waiter back with, and on top of it what users have.
+/// The waker of changes, and the waker of users, which calls it.
 fn wakes(backend: &mut DynBackend, taken: impl Fn(RawSource) -> bool) -> Result<(Wake, Wake)> {
     let capabilities = backend.capabilities();
     let wake = Wake::new(backend, capabilities, taken)?;
@@ -129,7 +126,7 @@ fn wakes(backend: &mut DynBackend, taken: impl Fn(RawSource) -> bool) -> Result<
 }
 
 impl<T> SharedSelector<T> {
-    /// A selector over the best backend that this system has.
+    /// Creates a selector over the best backend of this system.
     ///
     /// # Errors
     ///
@@ -150,11 +147,11 @@ impl<T> SharedSelector<T> {
         Self::with_boxed(DefaultBackend::new().map(|backend| Box::new(backend) as DynBackend))
     }
 
-    /// A selector over the backend of this kind.
+    /// Creates a selector over the backend of this kind.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where this system does not have it; those of [`new`](Self::new).
+    /// [`Error::Unsupported`] if this system does not have it; those of [`new`](Self::new).
     ///
     /// # Examples
     ///
@@ -172,7 +169,7 @@ impl<T> SharedSelector<T> {
         Self::with_boxed(kind.open()?.map(|backend| backend as DynBackend))
     }
 
-    /// A selector over a backend of your own, or one made by hand.
+    /// Creates a selector over an existing backend, for example one of your own.
     ///
     /// # Errors
     ///
@@ -216,14 +213,14 @@ impl<T> SharedSelector<T> {
         })
     }
 
-    /// What other threads register sources with.
+    /// Returns a registrar, with which other threads register sources.
     #[must_use]
     pub fn registrar(&self) -> Registrar<T> {
         Registrar::new(Arc::clone(&self.core))
     }
 
-    /// A waker, with which other threads can end a `select`. All wakers of a selector are the
-    /// same.
+    /// Returns a waker, with which other threads can end a `select`. Every call returns a clone of the
+    /// same waker.
     ///
     /// # Examples
     ///
@@ -242,7 +239,7 @@ impl<T> SharedSelector<T> {
         self.user.waker()
     }
 
-    /// Waits until a source is ready or the timeout has passed, as
+    /// Waits until a source is ready or the timeout expires, as
     /// [`Selector::select`](crate::Selector::select) does.
     ///
     /// # Errors
@@ -254,7 +251,7 @@ impl<T> SharedSelector<T> {
         Ok(events)
     }
 
-    /// As [`select`](Self::select), into a list that you keep.
+    /// Waits as [`select`](Self::select), but replaces the contents of an existing list.
     ///
     /// # Errors
     ///
@@ -282,7 +279,7 @@ impl<T> SharedSelector<T> {
         self.wait(events, timeout)
     }
 
-    /// As [`select`](Self::select), until a moment: `None` is never.
+    /// Waits as [`select`](Self::select), until a deadline. `None` waits without limit.
     ///
     /// # Errors
     ///
@@ -293,7 +290,7 @@ impl<T> SharedSelector<T> {
         Ok(events)
     }
 
-    /// As [`select_into`](Self::select_into), until a moment: `None` is never.
+    /// Waits as [`select_into`](Self::select_into), until a deadline. `None` waits without limit.
     ///
     /// # Errors
     ///
@@ -319,7 +316,7 @@ impl<T> SharedSelector<T> {
         deadline: Option<Instant>,
     ) -> Result<()> {
         events.clear();
-        // Before the clock, which may be locked for ever.
+        // Before the clock, whose lock a parent's thread may have held during fork(2).
         self.core.check_fork()?;
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(self.core.now()));
         self.select_into(events, timeout)
@@ -327,12 +324,12 @@ impl<T> SharedSelector<T> {
 
     /// In a child of fork(2): makes the inherited selector whole again, as
     /// [`Selector::after_fork`](crate::Selector::after_fork) does. Handles and registrars then work
-    /// as well; get another waker.
+    /// again; create a new waker.
     ///
     /// # Errors
     ///
     /// Those of [`Selector::after_fork`](crate::Selector::after_fork), and [`Error::Forked`] if
-    /// another thread was changing something at the moment of the fork: this selector is then lost.
+    /// another thread was making a change at the moment of the fork: the selector is then unusable.
     ///
     /// # Examples
     ///
@@ -360,16 +357,16 @@ impl<T> SharedSelector<T> {
         self.core.inherit();
     }
 
-    /// In a child of fork(2): gives up the parent's descriptor. That of a kqueue is not inherited,
-    /// and its number may be another file's, which must not be closed.
+    /// In a child of fork(2): releases the parent's descriptor. That of a kqueue is not inherited, and
+    /// its number may refer to another file, which must not be closed.
     fn forget_inherited(&mut self) {
         if self.core.check_fork().is_err() {
             std::mem::forget(self.front.take());
         }
     }
 
-    /// The data of a source, without a lock, until the next wait. `None` if it is not registered
-    /// (any more).
+    /// Returns the data of a source, or `None` if it is not registered (any more). Takes no lock. The data
+    /// of an unregistered source may be found until the next wait.
     ///
     /// # Examples
     ///
@@ -402,7 +399,7 @@ impl<T> SharedSelector<T> {
         Some(cell.get_or_init(|| data))
     }
 
-    /// As [`get`](Self::get), with the data to change.
+    /// Returns the data of a source with mutable access; otherwise as [`get`](Self::get).
     ///
     /// # Examples
     ///
@@ -425,9 +422,9 @@ impl<T> SharedSelector<T> {
         self.data.get_mut(token.slot())?.get_mut()
     }
 
-    /// The selector's own descriptor, which another selector can watch: it is readable there when
-    /// this one has something to report. `None` where the backend has none, as poll and select, or
-    /// where there are too many open files.
+    /// Returns the selector's own descriptor, which another selector can watch: it is readable there
+    /// when this one has something to report. `None` if the backend has none, like poll and select, or
+    /// if there are too many open files.
     ///
     /// # Examples
     ///
@@ -459,25 +456,25 @@ impl<T> SharedSelector<T> {
         self.front.get().map(backend::source)
     }
 
-    /// How many sources are registered.
+    /// The number of registered sources.
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len()
     }
 
-    /// Whether no source is registered.
+    /// Returns true if no source is registered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a signal ends a wait: see
+    /// Sets whether a signal ends a wait: see
     /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
     pub fn set_interruptible(&mut self, interruptible: bool) {
         self.interruptible = interruptible;
     }
 
-    /// The present moment on the clock of the backend: see
+    /// The current time on the clock of the backend: see
     /// [`Selector::now`](crate::Selector::now).
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -1,17 +1,16 @@
 //! Slots that never move, found by index without a lock, with one atomic word each.
 //!
-//! A slot is vacant, live or retired. Those who change what is watched make it live and retire
-//! it; only the waiter makes it vacant again, under the next generation, between two of its
-//! waits. So an event that the kernel has reported to a wait meets the generation it was meant
-//! for, or a retired one, but never a new source, and an event of an older generation comes from
-//! something that the kernel should not watch any more.
+//! A slot is vacant, live or retired. Threads that make changes make it live and retire it; only the
+//! waiter makes it vacant again, under the next generation, between two of its waits. An event that
+//! the kernel has reported to a wait therefore finds its own generation, or a retired slot, but never
+//! a new source. An event of an older generation is a ghost.
 
 use std::sync::OnceLock;
 
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::{Interest, Mode, Readiness, Watch};
 
-/// How many elements the first chunk has; each further chunk has twice as many as the last.
+/// The number of elements of the first chunk. Each further chunk is twice as long as the one before.
 const FIRST: u32 = if cfg!(loom) { 2 } else { 64 };
 const CHUNKS: usize = (u32::BITS - FIRST.ilog2()) as usize;
 
@@ -24,7 +23,7 @@ impl<S> Chunks<S> {
         Self([const { OnceLock::new() }; CHUNKS])
     }
 
-    /// The chunk of an element, and its place there. The last [`FIRST`] numbers have none.
+    /// The chunk of an element, and its index there. The last [`FIRST`] numbers have none.
     #[inline]
     fn place(index: u32) -> Option<(usize, usize)> {
         let shifted = index.checked_add(FIRST)?;
@@ -43,7 +42,7 @@ impl<S> Chunks<S> {
         self.0[chunk].get_mut()?.get_mut(place)
     }
 
-    /// The element, which `new` makes where there is none yet, with the rest of its chunk.
+    /// The element. If its chunk does not exist yet, creates it with elements from `new`.
     #[inline]
     pub(super) fn get_or_make(&self, index: u32, new: impl Fn() -> S) -> Option<&S> {
         let (chunk, place) = Self::place(index)?;
@@ -51,13 +50,13 @@ impl<S> Chunks<S> {
         self.0[chunk].get_or_init(make).get(place)
     }
 
-    /// Every element that was made.
+    /// Every element that was created.
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
         self.0.iter().filter_map(OnceLock::get).flatten()
     }
 }
 
-/// What the word of a slot says.
+/// The state in the word of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State(u64);
 
@@ -66,7 +65,7 @@ impl State {
     const LIVE: u64 = 1 << 16;
     /// Not a one-shot source that was reported.
     const ARMED: u64 = 1 << 17;
-    /// Neither has the backend accepted the source, nor has it been reported.
+    /// The backend has not accepted the source yet, and it has not been reported.
     const PENDING: u64 = 1 << 18;
 
     const fn vacant(generation: u32) -> Self {
@@ -120,26 +119,26 @@ impl State {
         Watch::new(self.interest(), self.mode())
     }
 
-    /// Whether the source can be reported: not a one-shot source that was.
+    /// Whether the source can be reported: false for a fired one-shot source.
     pub(super) const fn is_armed(self) -> bool {
         self.has(Self::ARMED)
     }
 
-    /// Whether this is a source of that generation, which the backend has accepted.
+    /// Returns true for a source of that generation that the backend has accepted.
     #[inline]
     const fn is_registered(self, generation: u32) -> bool {
         self.generation() == generation && self.has(Self::LIVE) && !self.has(Self::PENDING)
     }
 }
 
-/// What an event comes to.
+/// The result of filtering an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It is reported, with what of its readiness was asked for.
+    /// It is reported, with the readiness masked by the interest.
     Ready(Readiness),
-    /// It is not reported: not asked for, fired already, or retired during this wait.
+    /// It is not reported: masked, fired already, or retired during this wait.
     Dropped,
-    /// It comes from what is not registered any more.
+    /// It is a ghost: its source is not registered any more.
     Ghost,
 }
 
@@ -148,7 +147,7 @@ pub(super) struct Slot<T> {
     state: AtomicU64,
     /// The next slot of the [`Stack`] that it is on.
     next: AtomicU32,
-    /// The data, until the waiter asks for it.
+    /// The data, until the waiter first looks it up.
     data: Mutex<Option<T>>,
 }
 
@@ -177,18 +176,18 @@ impl<T> Slot<T> {
         self.state.fetch_and(!State::PENDING, Ordering::AcqRel);
     }
 
-    /// Watches for this, armed, before the change is submitted to the kernel. Returns the old state.
+    /// Sets the watch, armed, before the change is submitted to the kernel. Returns the old state.
     pub(super) fn arm(&self, watch: Watch) -> State {
         let state = State::watching(self.state().generation(), watch);
         State(self.state.swap(state.0, Ordering::AcqRel))
     }
 
-    /// Goes back to what [`arm`](Self::arm) returned. Returns whether the source is armed then,
-    /// and the kernel to be armed for it anew: an event may have been dropped meanwhile.
+    /// Restores the state that [`arm`](Self::arm) returned. Returns true if the source is armed then;
+    /// the kernel must be armed again, because an event may have been dropped meanwhile.
     pub(super) fn restore(&self, old: State) -> bool {
         let mut now = self.state();
         loop {
-            // What was reported meanwhile answers the old arming.
+            // An event during the change belongs to the old arming.
             let fired = !now.is_armed() && old.mode() == Mode::OneShot;
             let back = if fired { old.without(State::ARMED) } else { old };
             match self.state.compare_exchange(now.0, back.0, Ordering::AcqRel, Ordering::Acquire) {
@@ -198,14 +197,14 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Takes note that the kernel does not watch the source any more.
+    /// Marks the source as no longer watched by the kernel.
     pub(super) fn retire(&self) {
         let state = State::vacant(self.state().generation());
         self.state.store(state.0, Ordering::Release);
     }
 
-    /// Makes a retired slot vacant for the next generation, if there is one, and returns the
-    /// data that was not asked for. For the waiter, between two waits.
+    /// Makes a retired slot vacant for the next generation, if there is one, and returns data that was
+    /// never looked up. For the waiter, between two waits.
     pub(super) fn reclaim(&self) -> (Option<u32>, Option<T>) {
         let next = self.state().generation().checked_add(1);
         let state = State::vacant(next.unwrap_or(u32::MAX));
@@ -223,7 +222,7 @@ impl<T> Slot<T> {
         self.state().is_registered(generation)
     }
 
-    /// Settles the raw readiness of an event of the source with this generation.
+    /// Filters and masks the raw readiness of an event of the source with this generation.
     #[inline]
     pub(super) fn settle(&self, generation: u32, raw: Readiness) -> Settled {
         let mut state = self.state();
@@ -231,7 +230,7 @@ impl<T> Slot<T> {
             if state.generation() != generation {
                 return Settled::Ghost;
             }
-            // Of a parked or a retired source nothing is asked for, not even a hang-up.
+            // A parked or retired source is not reported, not even for a hang-up.
             if state.interest().is_empty() || !state.is_armed() {
                 return Settled::Dropped;
             }
@@ -253,13 +252,13 @@ impl<T> Slot<T> {
     }
 }
 
-/// Slots that are on their way from those who change something to the waiter, or back, linked
-/// through themselves. Nobody waits for anybody.
+/// A lock-free stack of slots, linked through themselves, from threads that make changes to the waiter or
+/// back.
 #[derive(Debug)]
 pub(super) struct Stack(AtomicU32);
 
 impl Stack {
-    /// That of no slot: see [`Chunks::place`].
+    /// The index of no slot: see [`Chunks::place`].
     const END: u32 = u32::MAX;
 
     pub(super) fn new() -> Self {
