@@ -1,4 +1,4 @@
-//! /dev/poll, poll(4D): illumos and Solaris. On Linux for tests only, over what is linked.
+//! /dev/poll, poll(4D): illumos and Solaris. On Linux for tests only, over a linked provider.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -29,10 +29,9 @@ impl<F, T> DevpollSelector<F, T> {
     ///
     /// # Errors
     ///
-    /// Those of open(2): too many open files, and where a zone or a chroot(2) does not have the
-    /// device, that there is no such file.
-    /// [`AnySelector`](crate::AnySelector) with [`BackendKind::default`](crate::BackendKind) falls
-    /// back to poll(2) there.
+    /// Those of open(2): too many open files, or no such file in a zone or chroot(2) without the device.
+    /// There, [`AnySelector`](crate::AnySelector) with [`BackendKind::default`](crate::BackendKind) uses
+    /// poll(2).
     ///
     /// # Examples
     ///
@@ -51,7 +50,7 @@ impl<F, T> DevpollSelector<F, T> {
     }
 }
 
-/// How many sources the first wait can report. The room doubles whenever a wait fills it.
+/// How many sources the first wait can report. The capacity doubles when a wait fills it.
 const FIRST_ROOM: usize = 64;
 
 /// What the device says.
@@ -61,43 +60,41 @@ const FLAGS: Flags = Flags { priority: sys::PRIORITY, read_closed: 0, hints: 0 }
 ///
 /// # Implementation notes
 ///
-/// - The kernel has a set of descriptors, and no place for a token: what it reports finds its
-///   source through an index by descriptor. What is reported and not registered is dropped, and
-///   removed from the set.
-/// - The kernel adds events to those that it has for a number, also to those of a file that was
-///   closed and not removed. So each change is one write that removes the number before it is
-///   added.
-/// - A one-shot source that has fired leaves the set at the beginning of the next wait, with all
-///   others in one write, unless it was modified meanwhile.
-/// - Deferred changes go in one write.
-/// - A change that fails is undone. Where that fails, too, the next wait begins with it.
-/// - The room for what a wait reports grows as long as the kernel takes it: Solaris returns EINVAL
-///   for more than RLIMIT_NOFILE. Then several calls report what does not fit into one. illumos
-///   silently reports less: what is left out comes with the next waits.
-/// - One source whose own poll routine fails makes the whole wait fail, with its error. Such a source
-///   is looked for, kept out of the set, and reported as an ERROR by every wait until the kernel
-///   takes it again. ENOMEM is taken for an error of the wait.
+/// - The kernel has a set of descriptors without user data: a reported descriptor finds its source
+///   through an index. One that is not registered is dropped, and removed from the set.
+/// - The kernel adds events to those that it has for a number, including those of a file that was
+///   closed and not removed. Each change is therefore one write that removes the number and adds it.
+/// - A one-shot source that has fired is removed from the set at the beginning of the next wait, in one
+///   write with all others, unless it was modified meanwhile.
+/// - Deferred changes are one write.
+/// - A change that fails is undone. If that fails too, the next wait tries again.
+/// - The capacity of a wait grows up to the limit of the kernel: Solaris returns EINVAL for more than
+///   RLIMIT_NOFILE. Several calls then report all events. illumos silently reports fewer, and the
+///   others in the next waits.
+/// - A source whose driver's poll routine fails makes the whole wait fail, with its error. The backend
+///   searches for that source, removes it from the set, and reports it as an ERROR in every wait until
+///   the kernel accepts it again. ENOMEM is treated as an error of the wait.
 /// - PRIORITY is `POLLPRI` and `POLLRDBAND`: sockets report urgent data by the second alone.
 /// - ERROR and HANGUP are not declared: sockets report an error as `POLLIN` and `POLLOUT`, and
-///   `POLLHUP` only once the error was read. Either sets READ and WRITE.
+///   `POLLHUP` only after the error was read. Either sets READ and WRITE.
 /// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL), or not at
 ///   all.
-/// - The device has a descriptor, but polling that results in POLLERR, whatever is ready: it
-///   cannot be watched by another selector.
-/// - The device belongs to one process: on illumos to the one that used it first, on Solaris to the
-///   one that opened it. After fork(2) all calls fail in the other one, with EACCES, and dropping it
-///   there changes nothing here.
+/// - The device has a descriptor, but polling it always returns POLLERR: another selector cannot watch
+///   it.
+/// - The device belongs to one process: on illumos the one that used it first, on Solaris the one that
+///   opened it. After fork(2) all calls of the other process fail with EACCES, and dropping the backend
+///   there does not affect the owner.
 #[derive(Debug)]
 pub struct Devpoll {
     device: Device,
     buffer: Vec<sys::pollfd>,
     sources: Vec<Source>,
     index: DescriptorIndex,
-    /// Descriptors of which the set has something else than it should.
+    /// Descriptors whose entry in the set is not as it should be.
     unsettled: Vec<RawSource>,
-    /// Room to put that right.
+    /// A buffer for the write that corrects them.
     entries: Vec<sys::pollfd>,
-    /// Descriptors whose poll routine failed, which the set does not have.
+    /// Descriptors whose poll routine failed, which are not in the set.
     failing: Vec<RawSource>,
     /// Counts the waits, from 1: see [`Source::reported`].
     turn: u32,
@@ -108,23 +105,23 @@ struct Source {
     fd: RawSource,
     token: Token,
     watch: Watch,
-    /// Whether it is to be reported: not after a one-shot source was.
+    /// Whether it is armed: false for a fired one-shot source.
     armed: bool,
-    /// Whether the set has it as it should, or does not have it if it is not armed.
+    /// Whether its entry in the set is as it should be: none if it is not armed.
     settled: bool,
-    /// The wait that has reported it.
+    /// The last wait that reported it.
     reported: u32,
 }
 
 impl Source {
-    /// One that the set has.
+    /// A source that is in the set.
     fn new(fd: RawSource, token: Token, watch: Watch) -> Self {
         Self { fd, token, watch, armed: true, settled: true, reported: 0 }
     }
 }
 
 impl Devpoll {
-    /// A new set, close-on-exec.
+    /// Creates an empty set, close-on-exec.
     ///
     /// # Errors
     ///
@@ -157,7 +154,7 @@ impl Devpoll {
         self.index.get(fd).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Takes a source in, or in the place of what it was before.
+    /// Adds or replaces a source.
     fn keep(&mut self, source: Source) {
         if let Some(place) = self.index.get(source.fd) {
             self.sources[place] = source;
@@ -176,18 +173,18 @@ impl Devpoll {
         }
     }
 
-    /// Has the next wait see to it that the set has what it should have of a descriptor.
+    /// Makes the next wait correct the entry of a descriptor.
     fn unsettle(&mut self, fd: RawSource) {
         if let Some(place) = self.index.get(fd) {
             self.sources[place].settled = false;
         }
-        // Whoever tries again and again is not to fill the memory.
+        // Repeated attempts must not exhaust memory.
         if !self.unsettled.contains(&fd) {
             self.unsettled.push(fd);
         }
     }
 
-    /// Brings the set in line with the sources, in one write.
+    /// Corrects the entries of the set, in one write.
     fn settle(&mut self) -> nix::Result<()> {
         if self.unsettled.is_empty() {
             return Ok(());
@@ -209,7 +206,7 @@ impl Devpoll {
         Ok(())
     }
 
-    /// Waits, and appends what is ready: as far as there is room for it, and then the rest.
+    /// Waits, and appends the events: those that fit into the buffer, and then the others.
     #[inline]
     fn wait_for_all(
         &mut self,
@@ -219,13 +216,13 @@ impl Devpoll {
         let first = events.len();
         loop {
             let count = match self.wait_once(timeout) {
-                // This does not block, and the rest is to be reported as well.
+                // Does not block, and the other events must be reported as well.
                 Err(Errno::EINTR) if events.len() > first => continue,
                 answer => answer?,
             };
             let before = events.len();
             self.take(count, events);
-            // A list that is full of what was reported already has come round the circle.
+            // A full buffer of sources that were all reported before: the kernel has started again.
             if count < self.buffer.len() || events.len() == before {
                 return Ok(());
             }
@@ -234,12 +231,12 @@ impl Devpoll {
         }
     }
 
-    /// One waiting call: how many entries are now in the buffer.
+    /// Makes the waiting call. Returns the number of entries in the buffer.
     #[inline]
     fn wait_once(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         loop {
             match self.device.poll(&mut self.buffer, millis_rounded_up(timeout)) {
-                // More than RLIMIT_NOFILE, perhaps, which may have been lowered.
+                // Possibly more than RLIMIT_NOFILE, which may have been lowered.
                 Err(Errno::EINVAL) if self.buffer.len() > 1 => {
                     self.buffer.truncate(self.buffer.len() / 2);
                 }
@@ -248,7 +245,7 @@ impl Devpoll {
         }
     }
 
-    /// Appends what is in the buffer, and was not reported by this wait.
+    /// Appends the events in the buffer that this wait has not reported yet.
     #[inline]
     fn take(&mut self, count: usize, events: &mut Events) {
         for pollfd in &self.buffer[..count] {
@@ -267,7 +264,7 @@ impl Devpoll {
                         self.unsettled.push(pollfd.fd);
                     }
                 }
-                // To be removed already.
+                // About to be removed.
                 Some(source) if !source.settled => {}
                 _ => self.unsettled.push(pollfd.fd),
             }
@@ -275,8 +272,8 @@ impl Devpoll {
     }
 }
 
-/// Whether DP_POLL may have failed because of one source, and not of the device or for want of
-/// memory.
+/// Returns true if DP_POLL may have failed because of one source, not because of the device or a lack
+/// of memory.
 fn may_be_a_sources(error: Errno) -> bool {
     use Errno::{EACCES, EBADF, EFAULT, EINTR, ENOMEM, ENOTTY};
     !matches!(error, EINTR | ENOMEM | EBADF | EACCES | EFAULT | ENOTTY)
@@ -299,7 +296,7 @@ impl Backend for Devpoll {
         watch: Watch,
     ) -> io::Result<()> {
         let fd = source.as_raw_fd();
-        // The kernel takes in silently what is not open.
+        // The kernel silently accepts a descriptor that is not open.
         check_open(source)?;
         self.device.write(&adding(fd, watch)).inspect_err(|_| {
             if self.device.write(&[removing(fd)]).is_err() {
@@ -333,10 +330,10 @@ impl Backend for Devpoll {
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
         let place = self.place(fd)?;
-        // What has fired is not in the set any more, or leaves it before the next wait.
+        // A fired source is no longer in the set, or is removed before the next wait.
         if self.sources[place].armed {
             match self.device.write(&[removing(fd)]) {
-                // The device itself was closed: it has no set any more.
+                // The device itself was closed, and with it the set.
                 Ok(()) | Err(Errno::EBADF) => {}
                 Err(error) => {
                     self.unsettle(fd);
@@ -350,7 +347,7 @@ impl Backend for Devpoll {
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        // If this fails, what should be silent is not, so there is no use in waiting.
+        // If this fails, disarmed sources are still in the set, so do not wait.
         let before = events.len();
         self.turn = self.turn.wrapping_add(1);
         self.settle().or_else(|error| {
@@ -368,7 +365,7 @@ impl Backend for Devpoll {
                     _ => Ok(()),
                 }
             }
-            // What was reported must not be lost: an error will come again.
+            // Reported events must not be lost; the error will be returned by the next wait.
             Err(error) if events.len() == before => Err(error.into()),
             _ => Ok(()),
         }
@@ -393,7 +390,7 @@ impl Backend for Devpoll {
     }
 }
 
-/// Python's `fileno()`. It cannot be watched by another selector: it is always an ERROR.
+/// Python's `fileno()`. Another selector cannot watch it: it is always reported as an ERROR.
 impl AsFd for Devpoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()

@@ -1,4 +1,4 @@
-//! kqueue(2): the BSDs, macOS, iOS. On Linux for tests only, over what is linked.
+//! kqueue(2): the BSDs, macOS, iOS. On Linux for tests only, over a linked provider.
 
 use std::io::{self, IsTerminal};
 use std::mem;
@@ -61,10 +61,10 @@ impl<F, T> KqueueSelector<F, T> {
     }
 }
 
-/// The events that the first wait has room for. The room doubles whenever a wait fills it.
+/// The capacity of the first wait. It doubles when a wait fills it.
 const FIRST_ROOM: usize = 64;
 
-/// What the beacon's events carry: see [`Kqueue::beacon`].
+/// The user data of the beacon's events: see [`Kqueue::beacon`].
 const BEACON: Token = Token::reserved(1);
 /// Both filters of a source.
 const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
@@ -73,41 +73,40 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 ///
 /// # Implementation notes
 ///
-/// - A source has one filter for each direction. Both go to the kernel in one call, and are
-///   undone together when one of them is refused. If the kernel has no memory for that, each wait
-///   tries again, and reports the source as an ERROR for as long as that fails.
-/// - Edge-triggered is `EV_CLEAR`, armed again by `EV_ADD`. One-shot is `EV_DISPATCH`, armed again by
-///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report an `EV_ONESHOT` filter without asking it
-///   again, though it may be idle by then, and what `EV_ENABLE` does differs among them.
+/// - A source has one filter for each direction. Both are added in one call, and undone together if one
+///   of them is refused. If the kernel has no memory for that, each wait tries again, and reports the
+///   source as an ERROR until it succeeds.
+/// - Edge-triggered is `EV_CLEAR`, rearmed by `EV_ADD`. One-shot is `EV_DISPATCH`, rearmed by
+///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report a queued `EV_ONESHOT` filter without checking
+///   it again, even if it has become idle, and `EV_ENABLE` differs between them.
 /// - An end-of-file on the READ filter is READ_CLOSED. HANGUP is not declared: the
 ///   READ filter reports the same whether the peer has shut down one direction or both.
 /// - PRIORITY is not declared. FreeBSD, NetBSD and DragonFly have no filter for it. The
 ///   `EVFILT_EXCEPT` of macOS fires for ordinary data, too (XNU: `filt_soread_common()`), so a
 ///   source that is watched for PRIORITY alone would make waits spin.
-/// - Regular files and directories are always ready, and not given to the kernel, for which a
-///   file at its end is not readable. So is a device that the kernel refuses to watch (macOS and
-///   FreeBSD: `/dev/null`) or that is gone (FreeBSD: a terminal that hung up), and a pipe without a
-///   peer where the kernel will not watch it (EPIPE, EBADF), or does not any more: FreeBSD and
-///   OpenBSD report the end to who waits for WRITE once, with an `EV_ONESHOT` that nobody asked
-///   for, and drop the filter.
-/// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`), and on macOS a pipe that has a
-///   name, whose filters do not tell its end, is waited for by select(2), in a call before
-///   kevent(2). The descriptor of the selector is not readable on its account, and such a source
-///   cannot be edge-triggered.
+/// - Regular files and directories are always ready, and not added to the queue, because kernels do not
+///   report a file at its end as readable. The same holds for a device that the kernel refuses to watch
+///   (macOS and FreeBSD: `/dev/null`) or that is gone (FreeBSD: a terminal that hung up), and for a pipe
+///   without a peer that the kernel refuses to watch (EPIPE, EBADF) or has stopped watching: FreeBSD and
+///   OpenBSD report the hang-up to a wait for WRITE once, as an unrequested `EV_ONESHOT`, and drop the
+///   filter.
+/// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`), and on macOS a named pipe, whose
+///   filters do not report its end, is watched by an additional select(2) before kevent(2). It does not
+///   make the descriptor of the selector readable, and cannot be edge-triggered.
 /// - The descriptor of the selector stays readable after a source was drained, until the next wait.
-/// - Wakers are an `EVFILT_USER` where the kernel has it (NetBSD from 10.0), else a socket pair.
-/// - Deferred changes go in the changelist of the call that waits, unless one of them needs more
+/// - Wakers are an `EVFILT_USER` if the kernel has it (NetBSD from 10.0), otherwise a socket pair.
+/// - Deferred changes are the changelist of the waiting kevent(2) call, unless one of them needs more
 ///   than filters.
-/// - The queue is not inherited by fork(2), and its number is free in the child. There every call
-///   returns EBADF, and dropping it closes nothing.
+/// - fork(2) does not pass the queue on, and its number is free in the child. There every call returns
+///   EBADF, and dropping the backend closes nothing.
 #[derive(Debug)]
 pub struct Kqueue {
     queue: Arc<Queue>,
     buffer: Vec<sys::kevent>,
-    /// Changes for the next call that waits.
+    /// The changelist for the next waiting call.
     changelist: Vec<sys::kevent>,
     always: AlwaysReady,
-    /// What is neither always ready nor watched.
+    /// Sources that select(2) watches, besides the queue itself.
     lost: Lost,
     /// Readable for as long as an always-ready source is to be reported, and watched, so that
     /// waits end at once, also those of another selector that watches this one.
@@ -125,7 +124,7 @@ unsafe impl Send for Kqueue {}
 unsafe impl Sync for Kqueue {}
 
 impl Kqueue {
-    /// A new queue, close-on-exec.
+    /// Creates a queue, close-on-exec.
     ///
     /// # Errors
     ///
@@ -279,7 +278,7 @@ impl Kqueue {
         }
     }
 
-    /// Waits once, and appends what the kernel says.
+    /// Waits once, and appends the events of the kernel.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let count = self.call(timeout)?;
         self.take(count, events);
@@ -532,7 +531,7 @@ impl AsFd for Kqueue {
     }
 }
 
-/// Adds or triggers the event of a waker.
+/// Adds or triggers the `EVFILT_USER` of a waker.
 fn user_event(queue: &Queue, token: Token, flags: sys::Flags, fflags: u32) -> nix::Result<()> {
     let change = sys::EV_SET(0, sys::EVFILT_USER, flags, fflags, 0, to_udata(token));
     queue.wait(&[change], &mut [], None).map(drop)

@@ -45,25 +45,24 @@ impl<F, T> SelectSelector<F, T> {
 ///
 /// # Implementation notes
 ///
-/// - The sets are as long as the highest descriptor needs, not `FD_SETSIZE` bits: Linux, the
-///   BSDs and macOS take them. illumos and Solaris do not:
-///   [`Capabilities::max_descriptor`] says so there.
+/// - The sets are as long as the highest descriptor needs, not `FD_SETSIZE` bits. Linux, the BSDs and
+///   macOS accept that. illumos and Solaris do not, and declare
+///   [`Capabilities::max_descriptor`].
 /// - The cost of a wait grows with the highest descriptor.
-/// - The kernel reports READ, WRITE and PRIORITY and nothing else, and a hang-up only for
-///   READ.
-/// - One closed descriptor makes select(2) fail as a whole with EBADF. Every descriptor is then
-///   checked by fcntl(2); a closed one is reported as an ERROR and left out of the call for the
-///   others, which is made again for as long as other threads close descriptors meanwhile.
+/// - The kernel reports nothing but READ, WRITE and PRIORITY, and a hang-up only for READ.
+/// - One closed descriptor makes select(2) fail with EBADF. Every descriptor is then checked by
+///   fcntl(2). Closed ones are reported as ERROR and omitted from another call for the others, which is
+///   repeated while other threads close descriptors.
 /// - Linux reports a descriptor that is closed while select(2) waits as ready in every set that it
-///   is in. To tell it from an open one, each descriptor is in the set for PRIORITY as well, where
-///   an open one is reported for urgent data only; fcntl(2) is asked where that leaves a doubt.
+///   is in. To distinguish it from an open one, each descriptor is in the set for PRIORITY as well, where
+///   an open one is reported for urgent data only; in case of doubt fcntl(2) checks the descriptor.
 #[derive(Debug, Default)]
 pub struct Select {
-    /// What the kernel is asked for: see [`asked`].
+    /// The sets that are passed to the kernel: see [`asked`].
     wanted: Sets,
     /// The sources that are watched for PRIORITY.
     priority: Set,
-    /// What the kernel wrote.
+    /// The sets as the kernel returned them.
     ready: Sets,
     /// The sources that are not to be reported twice.
     one_shot: Set,
@@ -71,7 +70,7 @@ pub struct Select {
 }
 
 impl Select {
-    /// Empty sets.
+    /// Creates a backend without sources.
     ///
     /// # Errors
     ///

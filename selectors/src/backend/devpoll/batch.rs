@@ -1,8 +1,7 @@
 //! Deferred changes, made by one write.
 //!
-//! What the device does not take as a whole is made again change by change, by the ways that know
-//! what to do about a failure: each of them sets what the device has of its descriptor, whatever
-//! that was before.
+//! If the device rejects the write, the changes are made one by one, with the error handling of single
+//! changes: each sets the entry of its descriptor, whatever it was before.
 
 use std::io;
 use std::time::Duration;
@@ -28,7 +27,7 @@ impl Devpoll {
         if made { self.wait(events, timeout) } else { Ok(()) }
     }
 
-    /// Makes all changes, or none that the sources know of.
+    /// Makes all changes, or leaves the sources unchanged.
     fn make_together(&mut self, changes: &[Change]) -> bool {
         if !changes.iter().all(|change| change.old_watch().is_some() || Self::can_add(change)) {
             return false;

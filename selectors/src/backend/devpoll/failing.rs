@@ -1,7 +1,7 @@
-//! Sources whose own poll routine fails, and makes the whole wait fail with its error.
+//! Sources whose driver's poll routine fails, and makes the whole wait fail with its error.
 //!
-//! The driver does not say which one it was (`dpioctl()` in illumos's `devpoll.c`), so the set is
-//! taken apart and put together again, by halves.
+//! The device does not report which source it was (`dpioctl()` in illumos's `devpoll.c`), so a binary
+//! search removes sources from the set and adds them again.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::backend::RawSource;
 use crate::{Event, Events, Mode, Readiness};
 
 impl Devpoll {
-    /// Gives the sources that failed back to the set, and reports those that still fail: how long
-    /// to wait then.
+    /// Adds the sources that failed to the set again, and reports those that still fail. Returns the
+    /// timeout for the wait after that.
     #[inline]
     pub(super) fn retry_failing(
         &mut self,
@@ -29,7 +29,7 @@ impl Devpoll {
         if self.failing.is_empty() { timeout } else { Some(Duration::ZERO) }
     }
 
-    /// Takes the sources that fail out of the set, and reports them.
+    /// Removes the sources that fail from the set, and reports them.
     #[cold]
     pub(super) fn isolate_failing(&mut self, events: &mut Events) {
         let failing = |fd: &RawSource| self.failing.contains(fd);
@@ -50,7 +50,7 @@ impl Devpoll {
         let _ = self.device.write(&removals);
     }
 
-    /// Adds sources to the set, but for those with which it fails.
+    /// Adds sources to the set, except those with which polling fails.
     fn add_without_failing(&mut self, sources: &[RawSource]) {
         if sources.is_empty() || self.try_to_add(sources) {
             return;
@@ -65,7 +65,7 @@ impl Devpoll {
         }
     }
 
-    /// Adds sources to the set. Whether it can be polled then.
+    /// Adds sources to the set. Returns true if it can be polled then.
     fn try_to_add(&mut self, sources: &[RawSource]) -> bool {
         let mut entries = Vec::new();
         for &fd in sources {
@@ -77,7 +77,7 @@ impl Devpoll {
         self.device.write(&entries).is_ok() && self.can_be_polled()
     }
 
-    /// Whether everything in the set can be looked at.
+    /// Returns true if the set can be polled.
     fn can_be_polled(&self) -> bool {
         let mut room = super::room(self.sources.len() + 1);
         let mut found = 0;
@@ -95,7 +95,7 @@ impl Devpoll {
         true
     }
 
-    /// Brings the set in line with the sources, one by one, after a write of all failed.
+    /// Corrects the entries of the set one by one, after one write for all failed.
     #[cold]
     pub(super) fn settle_each(&mut self) -> nix::Result<()> {
         let mut result = Ok(());

@@ -1,9 +1,9 @@
-//! Deferred changes, made by the very call that waits.
+//! Deferred changes as the changelist of the waiting kevent(2) call.
 //!
-//! kevent(2) makes the changes of its changelist in order and then waits; if any failed, it returns
-//! the failures instead, each as an event with `EV_ERROR`, and does not wait. So the usual case
-//! costs one call, whatever the number of changes. What fails is made again by itself, by the ways
-//! that know what to do about it, unless it only says that a filter has gone already.
+//! kevent(2) applies its changelist in order and then waits. If any change failed, it returns the
+//! failures instead, each as an event with `EV_ERROR`, and does not wait. Usually, any number of changes
+//! therefore costs one call. A failed change is made again as a single change, with its error handling,
+//! unless the failure means that a filter was already gone.
 
 use std::io;
 use std::time::Duration;

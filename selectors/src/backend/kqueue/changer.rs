@@ -1,4 +1,4 @@
-//! kevent(2) that changes something while another thread is in kevent(2).
+//! Changes by kevent(2) while another thread waits in kevent(2).
 
 use std::io;
 use std::sync::Arc;

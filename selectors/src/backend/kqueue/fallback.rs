@@ -1,4 +1,4 @@
-//! What a queue cannot watch, or not right: waited for by select(2), together with the queue.
+//! Sources that a queue cannot watch, or not correctly: select(2) watches them together with the queue.
 
 use std::io;
 use std::os::fd::BorrowedFd;

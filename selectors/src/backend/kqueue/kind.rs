@@ -1,4 +1,4 @@
-//! What kind of file a source is, as far as queues make a difference.
+//! The kinds of files that queues treat differently.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Between the words of kqueue(2) and those of this crate.
+//! Translates between the flags of kqueue(2) and the types of this crate.
 
 use std::ffi::c_void;
 use std::ptr;

@@ -1,4 +1,4 @@
-//! What an event is made of where epoll is: what epoll_wait(2) writes.
+//! The representation of an event on systems with epoll: the `struct epoll_event` of epoll_wait(2).
 
 use selectors_sys::epoll::epoll_event;
 

@@ -1,4 +1,4 @@
-//! What an event is made of where no kernel's event will do.
+//! The representation of an event on systems without epoll.
 
 use crate::{Readiness, Token};
 

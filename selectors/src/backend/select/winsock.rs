@@ -52,19 +52,18 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 ///
 /// # Implementation notes
 ///
-/// - The sets have as many places as there are sources, not `FD_SETSIZE`. The cost of a wait
-///   grows with the number of sources.
-/// - A refused connect shows in the set for exceptions alone. So sockets that are not connected
-///   are in that set, whatever they are watched for, and those that are watched for PRIORITY.
-///   It is reported as READ and WRITE, and not as an ERROR: select reports no other error, such
+/// - The sets have room for as many sockets as there are sources, not for `FD_SETSIZE`. The cost of a
+///   wait grows with the number of sources.
+/// - A refused connect is reported only in the set for exceptions. That set therefore contains every
+///   socket that is not connected, whatever its interest, and those with an interest in PRIORITY. A
+///   refused connect is reported as READ and WRITE, not as ERROR: select reports no other error, such
 ///   as a reset, so the hint is not declared.
-/// - Urgent data is PRIORITY, but with `SO_OOBINLINE` data like any other.
-/// - With nothing to watch select fails (WSAEINVAL); the thread sleeps instead. Once there is a
-///   waker, there is something to watch.
-/// - One closed socket makes select fail as a whole (WSAENOTSOCK). It is then looked for,
-///   reported as an ERROR, and left out of the call that asks for the others.
-/// - Timeouts have microseconds, but end with a tick of the system's timer: every 15.6 ms,
-///   unless a program has asked for a finer one, which may be as fine as a millisecond.
+/// - Urgent data is PRIORITY; with `SO_OOBINLINE` it is ordinary data.
+/// - Without sockets select fails (WSAEINVAL), so the thread sleeps instead. A waker has a socket.
+/// - One closed socket makes select fail (WSAENOTSOCK). The backend finds it, reports it as an ERROR,
+///   and omits it from another call for the others.
+/// - Timeouts have microseconds, but end with a tick of the system's timer: every 15.6 ms, or as fine
+///   as every millisecond if a program has requested that.
 #[derive(Debug, Default)]
 pub struct Select {
     sources: Vec<Source>,
@@ -84,7 +83,7 @@ struct Source {
 }
 
 impl Select {
-    /// Empty sets.
+    /// Creates a backend without sources.
     ///
     /// # Errors
     ///
