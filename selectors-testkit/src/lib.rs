@@ -1,44 +1,41 @@
-//! Proves a backend of the [`selectors`] crate right, and helps to test what uses one.
+//! Conformance tests for backends of the [`selectors`] crate, and test helpers for their users.
 //!
-//! # Is my backend right?
+//! # Testing a backend
 //!
-//! You have written `impl Backend for Mine`. In your crate, with `selectors-testkit` among the
-//! dev-dependencies, `tests/conformance.rs` is:
+//! For a backend with `impl Backend for Mine`, and `selectors-testkit` among the dev-dependencies,
+//! `tests/conformance.rs` is:
 //!
 //! ```
 //! # use selectors::backend::Poll as Mine;
 //! selectors_testkit::conformance_tests!(mine, Mine::new);
 //! ```
 //!
-//! This makes one test for each case, named after the rule of the [`contract`] that it tries, so
-//! `cargo test ready_7` runs those of one rule. A later version of this crate may bring more. A
-//! case that fails says what is promised, what was done, what was expected and seen, and what is
-//! usually wrong:
+//! This defines one test for each case. Cases are named after the rule of the [`contract`] that they
+//! test: `cargo test ready_7` runs those of one rule. A later version of this crate may add cases. A
+//! failing case prints the rule, what it did, what it expected and saw, and the usual mistake:
 //!
 //! ```text
 //! wait_3_the_backend_rounds_away_from_zero
-//!   WAIT-3: An empty list is not returned before the timeout has passed on the monotonic clock; …
+//!   WAIT-3: An empty list is not returned before the timeout has expired on the monotonic clock; …
 //!   did:      had the backend wait for 1.4ms
 //!   expected: a wait of at least 1.4ms
 //!   seen:     1.061218ms
-//!   usually:  milliseconds are cut off instead of rounded up
+//!   usually:  milliseconds are truncated instead of rounded up
 //! ```
 //!
-//! What is optional is declared by the backend's [`Capabilities`](selectors::Capabilities): what
-//! is declared has to work, what is not has to be refused, and no case is left out for either.
-//! A case that cannot run on this platform, or within its limits, is not passed: the last test of
-//! each module, `zz_not_run_is_not_passed`, prints such cases by name with their number, past the
-//! harness that hides what passing tests print. It fails if there are any and the environment
-//! variable `SELECTORS_ALL_CASES` is set. [`conformance::run`], which runs all cases without a
-//! harness, lists them as [`not_run`](conformance::Report::not_run). All cases are among them where
-//! making a backend fails with an error of [`fixtures::lacking`], for a facility that not every
-//! system has.
+//! The backend's [`Capabilities`](selectors::Capabilities) declare optional features: a declared one
+//! must work, any other must be refused, and both are tested. A case that cannot run on this platform,
+//! or within its limits, does not count as passed: the last test of each module,
+//! `zz_not_run_is_not_passed`, prints the names and the number of such cases, although the harness hides
+//! the output of passing tests. It fails if there are any and the environment variable
+//! `SELECTORS_ALL_CASES` is set. [`conformance::run`], which runs all cases without a harness, lists
+//! them as [`not_run`](conformance::Report::not_run). If creating a backend fails with an error of
+//! [`fixtures::lacking`], because the system lacks the facility, no case can run.
 //!
-//! A case that does not come back within 30 seconds fails by its name, with what it was doing, and
-//! so does one during which the process aborts: the standard library does that when it closes a
-//! descriptor that has been closed already.
+//! A case that does not return within 30 seconds fails by name, with its last step. So does a case
+//! during which the process aborts, as the standard library does when it closes a descriptor twice.
 //!
-//! # What else is here
+//! # Test helpers
 //!
 //! - [`fixtures`]: connected pairs, full pipes, peers that reset or vanish, descriptors above
 //!   1024, forked holders, storms of signals.

@@ -106,14 +106,14 @@ pub struct Kqueue {
     /// The changelist for the next waiting call.
     changelist: Vec<sys::kevent>,
     always: AlwaysReady,
-    /// Sources that select(2) watches, besides the queue itself.
+    /// Sources that the kernel has stopped watching because a change failed.
     lost: Lost,
-    /// Readable for as long as an always-ready source is to be reported, and watched, so that
-    /// waits end at once, also those of another selector that watches this one.
+    /// Readable while an always-ready source is armed, and watched, so that waits end at once, including
+    /// those of another selector that watches this one.
     beacon: Option<Channel>,
-    /// What the kernel will not watch, and beside it the queue itself.
+    /// Sources that select(2) watches because the kernel cannot, together with the queue itself.
     fallback: Option<Fallback>,
-    /// The tokens, by descriptor, where the kernel cannot carry them.
+    /// The tokens, by descriptor, if user data is too small for them.
     tokens: Tokens,
 }
 

@@ -46,7 +46,7 @@ impl Devpoll {
 
     fn remove_all(&mut self, sources: &[RawSource]) {
         let removals: Vec<_> = sources.iter().map(|&fd| removing(fd)).collect();
-        // What cannot be removed makes what comes next fail, too.
+        // A source that cannot be removed makes the next call fail, too.
         let _ = self.device.write(&removals);
     }
 
