@@ -63,7 +63,7 @@ pub use cases::CASES;
 use cases::all;
 use company::Progress;
 pub(crate) use counting::Counting;
-pub use shared::{SHARED_CASES, check_shared, run_shared};
+pub use shared::{SHARED_CASES, check_shared, check_shared_patiently, run_shared};
 #[doc(hidden)]
 pub use subject::SelectorDefect;
 pub(crate) use subject::Subject;
@@ -143,7 +143,9 @@ fn attempt_here<B: Backend>(
             while !over.load(Ordering::Acquire) {
                 thread::park_timeout(limit.saturating_sub(progress.silence()));
                 if !over.load(Ordering::Acquire) && progress.silence() >= limit {
-                    eprintln!("failed: {}", stuck(name, &progress));
+                    // Not where the output of tests goes, which is lost when the process ends.
+                    let message = format!("failed: {}\n", stuck(name, &progress));
+                    let _ = io::Write::write_all(&mut io::stderr(), message.as_bytes());
                     std::process::exit(101);
                 }
             }

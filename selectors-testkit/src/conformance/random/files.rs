@@ -9,17 +9,17 @@ use super::quietly;
 use crate::fixtures::{OwnedSource, drain, fill, if_any, is_ready, pair, pipe, regular_file, send};
 
 /// An open file that sources are duplicates of, and its other end.
-pub(super) struct File {
-    pub(super) name: &'static str,
-    pub(super) ours: OwnedSource,
+pub(in crate::conformance) struct File {
+    pub(in crate::conformance) name: &'static str,
+    pub(in crate::conformance) ours: OwnedSource,
     theirs: Option<OwnedSource>,
     /// The other end was closed, or sends no more.
-    pub(super) hung_up: bool,
-    pub(super) half_closed: bool,
+    pub(in crate::conformance) hung_up: bool,
+    pub(in crate::conformance) half_closed: bool,
 }
 
 /// Some of each kind that the system has.
-pub(super) fn files() -> io::Result<Vec<File>> {
+pub(in crate::conformance) fn files() -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut add = |name, ours, theirs| {
         files.push(File { name, ours, theirs, hung_up: false, half_closed: false });
@@ -41,22 +41,22 @@ pub(super) fn files() -> io::Result<Vec<File>> {
 }
 
 /// What may have become ready, and what was done.
-pub(super) type News = (Readiness, String);
+pub(in crate::conformance) type News = (Readiness, String);
 
 const NOTHING: Readiness = Readiness::empty();
 
 impl File {
-    pub(super) fn is_ready(&self, interest: Interest) -> io::Result<bool> {
+    pub(in crate::conformance) fn is_ready(&self, interest: Interest) -> io::Result<bool> {
         is_ready(&self.ours, interest, 0)
     }
 
-    pub(super) fn send(&self) -> News {
+    pub(in crate::conformance) fn send(&self) -> News {
         let sent = self.theirs.as_ref().is_some_and(|theirs| send(theirs, b"x").is_ok());
         let news = if sent { Readiness::READ } else { NOTHING };
         (news, format!("  send a byte to {}", self.name))
     }
 
-    pub(super) fn drain(&self) -> News {
+    pub(in crate::conformance) fn drain(&self) -> News {
         // A file has no other end, and may block.
         if self.theirs.is_some() {
             quietly(drain(&self.ours));
@@ -64,14 +64,14 @@ impl File {
         (NOTHING, format!("  drain {}", self.name))
     }
 
-    pub(super) fn fill(&self) -> News {
+    pub(in crate::conformance) fn fill(&self) -> News {
         if self.theirs.is_some() {
             quietly(fill(&self.ours));
         }
         (NOTHING, format!("  fill {}", self.name))
     }
 
-    pub(super) fn drain_peer(&self) -> io::Result<News> {
+    pub(in crate::conformance) fn drain_peer(&self) -> io::Result<News> {
         let note = format!("  drain the other end of {}", self.name);
         let Some(theirs) = &self.theirs else { return Ok((NOTHING, note)) };
         let full = !self.is_ready(Interest::WRITE)?;
@@ -80,7 +80,7 @@ impl File {
         Ok((if has_room { Readiness::WRITE } else { NOTHING }, note))
     }
 
-    pub(super) fn hang_up(&mut self, half: bool) -> News {
+    pub(in crate::conformance) fn hang_up(&mut self, half: bool) -> News {
         let name = self.name;
         let Some(theirs) = &self.theirs else { return (NOTHING, format!("  leave {name}")) };
         if half && socket2::SockRef::from(theirs).shutdown(Shutdown::Write).is_ok() {
@@ -92,7 +92,7 @@ impl File {
     }
 
     /// The hints that would be wrong of a source of this file.
-    pub(super) fn wrong_hints(&self) -> Readiness {
+    pub(in crate::conformance) fn wrong_hints(&self) -> Readiness {
         let mut wrong = Readiness::empty();
         if !self.hung_up {
             wrong |= Readiness::HANGUP | Readiness::ERROR;

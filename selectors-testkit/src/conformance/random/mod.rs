@@ -19,8 +19,8 @@ use selectors::Backend;
 use super::{Case, Outcome, Stop};
 use crate::fixtures::report_of_forked_child;
 
-mod files;
-mod numbers;
+pub(super) mod files;
+pub(super) mod numbers;
 mod processes;
 mod waits;
 mod world;

@@ -1,13 +1,13 @@
 //! Numbers that look random and are the same everywhere: xorshift64*.
 
-pub(super) struct Numbers(u64);
+pub(in crate::conformance) struct Numbers(u64);
 
 impl Numbers {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::conformance) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(in crate::conformance) fn byte(&mut self) -> u8 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -57,6 +57,8 @@ pub(super) fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(
         });
         let mut events = Events::new();
         while !over.load(Ordering::Acquire) && !thread.is_finished() {
+            // That it goes on is what the watchdog is to hear: it may take long on a busy machine.
+            case.long();
             selector.select_into(&mut events, None)?;
             let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
             reports.fetch_add(count, Ordering::Release);

@@ -38,6 +38,14 @@ macro_rules! for_each_shared_case {
                 shared_6_handles_outlive_the_selector
                 shared_6_a_forked_child_changes_nothing
                 shared_6_a_forked_child_can_go_on;
+            many:
+                shared_6_one_select_reports_all
+                shared_6_every_change_counts
+                shared_6_changes_leak_nothing
+                shared_6_changes_need_no_descriptor
+                shared_6_priority_and_exclusive_wake_up;
+            differential:
+                shared_6_random_programs_as_with_one_thread;
         }
     };
 }
@@ -64,7 +72,20 @@ pub fn check_shared<B: Backend + Send + 'static>(
     name: &'static str,
     new: impl Fn() -> io::Result<B> + Send + 'static,
 ) {
-    report_not_run(name, outcome_of(all::<B>(), name, new, PATIENCE));
+    check_shared_patiently(name, new, PATIENCE);
+}
+
+/// As [`check_shared`], waiting for no longer than `patience` for what must come.
+///
+/// # Panics
+///
+/// As [`check_shared`].
+pub fn check_shared_patiently<B: Backend + Send + 'static>(
+    name: &'static str,
+    new: impl Fn() -> io::Result<B> + Send + 'static,
+    patience: Duration,
+) {
+    report_not_run(name, outcome_of(all::<B>(), name, new, patience));
 }
 
 /// Runs every case for shared selectors over backends that `new` makes, waiting for no longer than

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use selectors::backend::{BorrowedSource, Changer, RawSource, Trigger};
+use selectors::backend::{BorrowedSource, Changer, RawSource, Registered, Trigger};
 use selectors::{Backend, Capabilities, Events, SharedSelector, Token, Watch};
 
 use super::{Case, Stop};
@@ -18,9 +18,11 @@ mod arming;
 mod as_ever;
 mod cases;
 mod changes;
+mod differential;
 mod gone;
+mod many;
 
-pub use cases::{SHARED_CASES, check_shared, run_shared};
+pub use cases::{SHARED_CASES, check_shared, check_shared_patiently, run_shared};
 
 /// A short while.
 const SHORT: Duration = Duration::from_millis(20);
@@ -118,5 +120,25 @@ impl<B: Backend> Backend for Counted<B> {
 
     fn now(&self) -> Instant {
         self.backend.now()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedSource<'_>> {
+        self.backend.descriptor()
+    }
+
+    fn owns(&self, fd: RawSource) -> bool {
+        self.backend.owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        sources: &mut dyn Iterator<Item = Registered>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        self.backend.rebuild(sources, events)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.backend.after_fork()
     }
 }

@@ -1,0 +1,164 @@
+//! SHARED-6: many sources, many changes, and none of the descriptors that changes need.
+
+use std::sync::Arc;
+
+use selectors::{Backend, Error, Interest, Mode, Readiness, Source};
+
+use super::{ready, selector};
+use crate::conformance::forks::stop_of_child;
+use crate::conformance::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{
+    descriptor_limit, duplicate, limit_descriptors, open_descriptors, out_of_band,
+    report_of_forked_child, tcp_pair,
+};
+
+/// More often than a byte can count, also where a few slots take turns.
+const OFTEN: usize = 1_100;
+
+/// More than a batch, than a byte can count, and than a first chunk of slots.
+const MANY: usize = 300;
+
+pub(super) fn shared_6_one_select_reports_all<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let many = usize::try_from(descriptor_limit()? / 4).map_or(MANY, |limit| limit.min(MANY));
+    let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let (ours, _theirs) = ready()?;
+    let mut sources = Vec::new();
+    case.did(format!("registered {many} ready sources, every third one-shot, and waited"));
+    for number in 0..many {
+        let mode = if number % 3 == 0 { Mode::OneShot } else { Mode::Level };
+        sources.push(registrar.register_with(duplicate(&ours)?, Interest::READ, (), mode)?);
+    }
+    let all: Vec<_> = sources.iter().map(Source::token).collect();
+    case.expect_tokens(&selector.select(case.long())?, &all)?;
+    let lasting = all.iter().enumerate().filter(|(number, _)| number % 3 != 0);
+    let lasting: Vec<_> = lasting.map(|(_, token)| *token).collect();
+    case.expect_tokens(&selector.select(case.long())?, &lasting)
+}
+
+pub(super) fn shared_6_every_change_counts<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, usize>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let (ours, _theirs) = ready()?;
+    let ours = Arc::new(ours);
+    case.did(format!("registered and unregistered a source {OFTEN} times"));
+    for number in 0..OFTEN {
+        // A slot becomes free in a wait, and there are a few of them.
+        let source = registrar.register(Arc::clone(&ours), Interest::READ, number)?;
+        case.only(&selector.select(case.long())?, source.token())?;
+        case.expect("its data", selector.get(source.token()).copied(), Some(number))?;
+        drop(source);
+        selector.select(NOW)?;
+    }
+    let (idle, _peer) = super::idle()?;
+    let source = registrar.register(idle, Interest::WRITE, 0)?;
+    case.did(format!("modified an idle source {OFTEN} times"));
+    for number in 0..OFTEN {
+        // If each so-many-th is lost, one is that is to watch for WRITE.
+        let writes = number % 2 == 1;
+        source.modify(if writes { Interest::WRITE } else { Interest::READ })?;
+        let expected = if writes { &[source.token()][..] } else { &[] };
+        case.expect_tokens(&selector.select(NOW)?, expected)?;
+    }
+    Ok(())
+}
+
+pub(super) fn shared_6_changes_leak_nothing<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let (ours, _theirs) = ready()?;
+    let ours = Arc::new(ours);
+    case.did(format!("registered, modified, rearmed and unregistered a source {MANY} times"));
+    let before = open_descriptors();
+    for _ in 0..MANY {
+        let mode = Mode::OneShot;
+        let source = registrar.register_with(Arc::clone(&ours), Interest::READ, (), mode)?;
+        case.only(&selector.select(case.long())?, source.token())?;
+        source.rearm()?;
+        source.modify(Interest::WRITE)?;
+        // Refused, where it can be.
+        let _ = source.modify_with(Interest::PRIORITY, Mode::Exclusive);
+    }
+    let more = open_descriptors().saturating_sub(before);
+    case.expect_that(more < MANY / 2, "about as many open descriptors as before", more)
+}
+
+/// Changes what is registered, when no descriptor can be opened any more.
+fn change_without<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outcome {
+    let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let ((ours, _theirs), (other, _other_peer)) = (ready()?, ready()?);
+    let source = registrar.register_with(ours, Interest::READ, (), Mode::OneShot)?;
+    let other = registrar.register(other, Interest::READ, ())?;
+    case.expect_tokens(&selector.select(case.long())?, &[source.token(), other.token()])?;
+    limit_descriptors(0)?;
+    for _ in 0..3 {
+        source.rearm()?;
+        case.expect_tokens(&selector.select(case.long())?, &[source.token(), other.token()])?;
+    }
+    source.modify_with(Interest::WRITE, Mode::Level)?;
+    drop(other);
+    case.only(&selector.select(case.long())?, source.token()).map(drop)
+}
+
+pub(super) fn shared_6_changes_need_no_descriptor<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    if cfg!(any(feature = "kqueue", feature = "devpoll")) {
+        // An emulation of a kernel is subject to the limit itself, as no kernel is.
+        return Ok(());
+    }
+    case.alone()?;
+    case.did("in a forked child: lowered the limit on descriptors to none, and made changes");
+    let report = report_of_forked_child(|| stop_of_child(change_without(case)))?;
+    case.because("a change opens a descriptor for itself", report.map_err(Stop::broken))
+}
+
+pub(super) fn shared_6_priority_and_exclusive_wake_up<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
+    let (registrar, capabilities) = (selector.registrar(), selector.capabilities());
+    let (urgent, urgent_peer) = tcp_pair()?;
+    let source = registrar.register(urgent, Interest::READ, ())?;
+    case.did("modified a source to PRIORITY, and sent it a byte out of band");
+    let answer = source.modify(Interest::PRIORITY);
+    if case.declared_or_refused(capabilities.priority, answer)?.is_some() {
+        out_of_band(&urgent_peer)?;
+        let event = case.only(&selector.select(case.long())?, source.token())?;
+        case.expect("its readiness", event.readiness(), Readiness::PRIORITY)?;
+        case.did("modified it to READ");
+        source.modify(Interest::READ)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        source.modify(Interest::READ | Interest::PRIORITY)?;
+        case.only(&selector.select(case.long())?, source.token())?;
+        case.did("registered it for PRIORITY");
+        let source = registrar.register(source.into_inner(), Interest::PRIORITY, ())?;
+        case.only(&selector.select(case.long())?, source.token())?;
+        drop(source);
+    }
+    case.did("registered a ready source with exclusive wake-up");
+    let (ours, _theirs) = ready()?;
+    let answer = registrar.register_with(ours, Interest::READ, (), Mode::Exclusive);
+    let answer = answer.map_err(Error::from);
+    let Some(source) = case.declared_or_refused(capabilities.exclusive, answer)? else {
+        return Ok(());
+    };
+    for mode in [Mode::Exclusive, Mode::Level, Mode::Exclusive] {
+        source.modify_with(Interest::READ, mode)?;
+        for _ in 0..2 {
+            case.only(&selector.select(case.long())?, source.token())?;
+        }
+    }
+    case.did("had an exclusive change refused");
+    let refused = source.modify(Interest::PRIORITY).is_err();
+    case.expect("whether it was refused", refused, true)?;
+    case.only(&selector.select(case.long())?, source.token()).map(drop)
+}
