@@ -1,6 +1,9 @@
 //! A queue: made, found, changed and waited on.
 
+use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,8 +23,53 @@ pub(super) struct Queue {
     filters: Mutex<Filters>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a thread has locked. No signal interrupts it meanwhile, as in a kernel: its handler may come
+/// here as well.
+struct Locked<'a, T> {
+    /// Dropped first.
+    guard: MutexGuard<'a, T>,
+    _signals: Blocked,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Locked<'_, T> {
+    let signals = Blocked::new();
+    Locked { guard: mutex.lock().unwrap_or_else(PoisonError::into_inner), _signals: signals }
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+/// The signals that a thread had blocked before it blocked all.
+struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    fn new() -> Self {
+        // SAFETY: a set is numbers, for which zero is a value.
+        let (mut all, mut before) = unsafe { mem::zeroed::<(libc::sigset_t, libc::sigset_t)>() };
+        // SAFETY: `all` is ours to be written.
+        unsafe { libc::sigfillset(&raw mut all) };
+        // SAFETY: both outlive the call.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set outlives the call.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+    }
 }
 
 impl Queue {
@@ -100,7 +148,7 @@ fn poll_until(fd: RawFd, timeout: Option<Duration>) -> Result<(), Errno> {
         let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
         libc::timespec { tv_sec, tv_nsec }
     });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `one` is ours to be written, `time` is null or outlives the call.
-    Errno::result(unsafe { libc::ppoll(&raw mut one, 1, time, std::ptr::null()) }).map(drop)
+    Errno::result(unsafe { libc::ppoll(&raw mut one, 1, time, ptr::null()) }).map(drop)
 }
