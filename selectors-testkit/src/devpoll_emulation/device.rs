@@ -183,6 +183,14 @@ impl Device {
         let owner = self.owner.load(Ordering::Acquire);
         // Not in a forked child, whose locks may be held for ever.
         if owner != 0 && owner != std::process::id() {
+            // As far as it can: descriptors go with them.
+            if let Ok(mut wake) = self.wake.try_lock() {
+                wake.take();
+            }
+            if let Ok(mut set) = self.set.try_lock() {
+                *set = Set::default();
+                set.closed = true;
+            }
             return;
         }
         lock(&self.wake).take();
