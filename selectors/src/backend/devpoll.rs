@@ -56,6 +56,9 @@ const FIRST_ROOM: usize = 64;
 /// What the device says.
 const FLAGS: Flags = Flags { priority: sys::PRIORITY, read_closed: 0, hints: 0 };
 
+/// A tick of the clock where a system is not set to a finer one: what a timeout lasts at least.
+const TICK: Duration = Duration::from_millis(10);
+
 /// /dev/poll, poll(4D).
 ///
 /// # Implementation notes
@@ -285,6 +288,7 @@ impl Backend for Devpoll {
             priority: true,
             write_hangup: true,
             constant_wait: true,
+            timeout_grain: TICK,
             ..Capabilities::default()
         }
     }
