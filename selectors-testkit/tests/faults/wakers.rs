@@ -141,7 +141,7 @@ fn proc_2_a_wake_that_kqueue_refuses_is_sent_later() -> io::Result<()> {
         assert!(selector.select(timeout)?.woken());
         assert!(!selector.select(NOW)?.woken());
         // Nor is it lost where the next wait cannot send it.
-        let (_, injected) = failing(fault.times(2), || {
+        let ((), injected) = failing(fault.times(2), || {
             assert!(waker.wake().is_err());
             assert!(selector.select(NOW).is_ok_and(|events| !events.woken()));
         });
