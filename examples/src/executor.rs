@@ -228,8 +228,6 @@ impl Drop for Sleep {
 #[derive(Default)]
 struct Waiters(Mutex<[Option<Waker>; 2]>);
 
-const DIRECTIONS: [Interest; 2] = [Interest::READ, Interest::WRITE];
-
 impl Waiters {
     /// The socket was reported, and so is not armed any more: whoever waits tries again.
     fn wake(&self) {
@@ -245,65 +243,32 @@ pub struct Async<F: AsSource> {
 }
 
 impl<F: AsSource> Async<F> {
-    /// Tries until it would not block.
+    /// Tries until it would not block. Dropping the future cancels it: what still comes of it is that
+    /// its task is woken once for nothing.
     async fn until_ready<R>(
         &self,
         direction: usize,
         mut attempt: impl FnMut(&F) -> io::Result<R>,
     ) -> io::Result<R> {
-        loop {
-            match attempt(&self.source) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                result => return result,
+        poll_fn(|context| {
+            loop {
+                match attempt(&self.source) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    result => return Poll::Ready(result),
+                }
             }
-            Ready { socket: self, direction, armed: false }.await?;
-        }
-    }
-
-    /// Arms the socket for those who wait.
-    fn arm(&self, waiting: &[Option<Waker>; 2]) -> io::Result<()> {
-        let wanted = DIRECTIONS.into_iter().zip(waiting).filter(|(_, waker)| waker.is_some());
-        Ok(self.source.modify(wanted.map(|(direction, _)| direction).collect())?)
-    }
-}
-
-/// Waits until a socket is ready.
-struct Ready<'a, F: AsSource> {
-    socket: &'a Async<F>,
-    direction: usize,
-    armed: bool,
-}
-
-impl<F: AsSource> Future for Ready<'_, F> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waiting = lock(&self.socket.waiters.0);
-        if self.armed && waiting[self.direction].is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        waiting[self.direction] = Some(context.waker().clone());
-        if !self.armed {
-            if let Err(error) = self.socket.arm(&waiting) {
-                waiting[self.direction] = None;
-                return Poll::Ready(Err(error));
+            let mut waiting = lock(&self.waiters.0);
+            waiting[direction] = Some(context.waker().clone());
+            // Armed for both if both are waited for, in the wait that is going on.
+            let directions = [Interest::READ, Interest::WRITE].into_iter().zip(&*waiting);
+            let wanted = directions.filter(|(_, waker)| waker.is_some()).map(|(wanted, _)| wanted);
+            match self.source.modify(wanted.collect()) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error.into())),
             }
-        }
-        drop(waiting);
-        self.armed = true;
-        Poll::Pending
-    }
-}
-
-impl<F: AsSource> Drop for Ready<'_, F> {
-    /// Cancelled, or done: nobody waits here any more.
-    fn drop(&mut self) {
-        let mut waiting = lock(&self.socket.waiters.0);
-        if waiting[self.direction].take().is_some() {
-            // If it fails, the socket is reported to nobody.
-            let _ = self.socket.arm(&waiting);
-        }
+        })
+        .await
     }
 }
 
