@@ -60,6 +60,8 @@ pub(super) fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(
             // That it goes on is what the watchdog is to hear: it may take long on a busy machine.
             case.long();
             selector.select_into(&mut events, None)?;
+            // A thousand rounds may take long on a busy machine.
+            case.progress.tick();
             let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
             reports.fetch_add(count, Ordering::Release);
         }
