@@ -178,3 +178,18 @@ fn proc_3_selectors_are_shared_between_threads_where_their_sources_are() {
     crosses::<selectors::DefaultSelector<std::net::TcpStream>>();
     crosses::<selectors::Selector<std::net::TcpStream, (), selectors::backend::Select>>();
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_descriptor_is_there_through_a_box_too() -> io::Result<()> {
+    use selectors::backend::{Backend, Epoll};
+
+    fn has_descriptor<S: std::os::fd::AsFd>() {}
+    has_descriptor::<selectors::Selector<TcpStream, (), Box<Epoll>>>();
+    for kind in selectors::BackendKind::available() {
+        let selector: selectors::AnySelector<TcpStream> = selectors::AnySelector::new(kind)?;
+        let declared = selector.capabilities().nesting;
+        assert_eq!(selector.backend().descriptor().is_some(), declared, "{kind}");
+    }
+    Ok(())
+}
