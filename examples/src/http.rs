@@ -1,8 +1,10 @@
 //! As much of HTTP/1.1 (RFC 9112) as it takes to serve files.
 
 use std::fs::File;
-use std::io::{self, ErrorKind::NotFound};
+use std::io::{self, ErrorKind::NotFound, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use httparse::{EMPTY_HEADER, Request, Status};
 
@@ -54,12 +56,16 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         }
         Some(method @ ("GET" | "HEAD")) => {
             let path = request.path.and_then(|target| find(root, target)).ok_or(NotFound.into());
-            match path.and_then(|path| open(&path)) {
-                Ok((file, length, media_type)) => Response {
-                    head: head("200 OK", length, media_type, close),
-                    body: (method == "GET").then_some((file, length)),
-                    close,
-                },
+            // With a condition the whole file is right, too: there is no validator to compare.
+            let part = header("Range").filter(|_| method == "GET" && header("If-Range").is_none());
+            let served = path
+                .and_then(|path| open(&path))
+                .and_then(|(file, length, media)| serve(file, length, media, part, close));
+            match served {
+                Ok(mut response) => {
+                    response.body.take_if(|_| method == "HEAD");
+                    response
+                }
                 Err(error) if is_shortage(&error) => failure("503 Service Unavailable", true),
                 Err(_) => failure("404 Not Found", close),
             }
@@ -74,19 +80,86 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
     Some((length, response))
 }
 
-fn head(status: &str, length: u64, media_type: &str, close: bool) -> Vec<u8> {
+/// The file, or the part of it that was asked for.
+fn serve(
+    mut file: File,
+    length: u64,
+    media_type: &str,
+    part: Option<&[u8]>,
+    close: bool,
+) -> io::Result<Response> {
+    let accepts = "Accept-Ranges: bytes\r\n";
+    let Some(part) = part.and_then(|part| range(part, length)) else {
+        let head = head("200 OK", length, media_type, accepts, close);
+        return Ok(Response { head, body: Some((file, length)), close });
+    };
+    if part.is_empty() {
+        let text = "416 Range Not Satisfiable\n";
+        let of = format!("Content-Range: bytes */{length}\r\n");
+        let mut head = head(text.trim_end(), text.len() as u64, "text/plain", &of, close);
+        head.extend_from_slice(text.as_bytes());
+        return Ok(Response { head, body: None, close });
+    }
+    file.seek(SeekFrom::Start(part.start))?;
+    let count = part.end - part.start;
+    let of = format!("Content-Range: bytes {}-{}/{length}\r\n", part.start, part.end - 1);
+    let head = head("206 Partial Content", count, media_type, &of, close);
+    Ok(Response { head, body: Some((file, count)), close })
+}
+
+/// The bytes that a Range header asks for, which are none if there are no such bytes: RFC 9110, 14.
+/// What is none that this server knows, or several ranges, is to be ignored.
+fn range(value: &[u8], length: u64) -> Option<Range<u64>> {
+    let (first, last) = std::str::from_utf8(value).ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |digits: &str| -> Option<u64> {
+        let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // What is too large for the type is beyond every file.
+        all.then(|| digits.parse().unwrap_or(u64::MAX))
+    };
+    if first.is_empty() {
+        return Some(length.saturating_sub(number(last)?)..length);
+    }
+    let first = number(first)?;
+    let last = if last.is_empty() { u64::MAX } else { number(last)? };
+    let asked = (first <= last).then(|| first..last.saturating_add(1).min(length))?;
+    Some(if asked.is_empty() { 0..0 } else { asked })
+}
+
+fn head(status: &str, length: u64, media_type: &str, more: &str, close: bool) -> Vec<u8> {
     let connection = if close { "Connection: close\r\n" } else { "" };
     let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
+    let date = date(SystemTime::now());
     format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: {media_type}\r\n\
-         {allow}{connection}\r\n"
+        "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}\r\n\
+         Content-Type: {media_type}\r\n{more}{allow}{connection}\r\n"
     )
     .into_bytes()
 }
 
+/// A moment as HTTP writes it: RFC 9110, 5.6.7.
+fn date(moment: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let weekday = DAYS[(days % 7) as usize];
+    // Years that begin in March have the leap day at their end; an era is 400 of them.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month_name = MONTHS[((month + 2) % 12) as usize];
+    let year = era * 400 + year + u64::from(month >= 10);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month_name} {year} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
 fn failure(status: &str, close: bool) -> Response {
     let text = format!("{status}\n");
-    let mut head = head(status, text.len() as u64, "text/plain", close);
+    let mut head = head(status, text.len() as u64, "text/plain", "", close);
     head.extend_from_slice(text.as_bytes());
     Response { head, body: None, close }
 }
@@ -141,5 +214,49 @@ fn media_type(path: &Path) -> &'static str {
         Some("jpg" | "jpeg") => "image/jpeg",
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // As `date -u -d @SECONDS` has them.
+        for (seconds, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_709_251_200, "Fri, 01 Mar 2024 00:00:00 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        ] {
+            let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(date(moment), expected);
+        }
+    }
+
+    #[test]
+    fn ranges_are_cut_to_the_file_and_odd_ones_ignored() {
+        for (value, expected) in [
+            ("bytes=0-4", Some(0..5)),
+            ("bytes=5-", Some(5..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-99", Some(0..10)),
+            ("bytes=9-99999999999999999999", Some(9..10)),
+            ("bytes=10-", Some(0..0)),
+            ("bytes=-0", Some(10..10)),
+            ("bytes=4-3", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=+1-2", None),
+            ("bytes=-", None),
+            ("lines=0-4", None),
+        ] {
+            assert_eq!(range(value.as_bytes(), 10), expected, "{value}");
+        }
+        assert_eq!(range(b"bytes=-5", 0), Some(0..0));
     }
 }

@@ -122,6 +122,35 @@ fn one_connection_serves_many_requests() {
 }
 
 #[test]
+fn a_part_of_a_file_can_be_asked_for() {
+    let (server, _) = Server::start("range", &[]);
+    let mut client = server.connect();
+    let whole = "hello, world\n";
+    let cases = [
+        ("bytes=7-11", 206, "world", "bytes 7-11/13"),
+        ("bytes=7-", 206, "world\n", "bytes 7-12/13"),
+        ("bytes=-6", 206, "world\n", "bytes 7-12/13"),
+        ("bytes=13-", 416, "416 Range Not Satisfiable\n", "bytes */13"),
+        ("bytes=0-1,3-4", 200, whole, ""),
+        ("bytes=7-\r\nIf-Range: \"tag\"", 200, whole, ""),
+    ];
+    for (range, expected, text, part) in cases {
+        client.send(&format!("GET /hello.txt HTTP/1.1\r\nHost: test\r\nRange: {range}\r\n\r\n"));
+        let (status, headers) = client.head();
+        let mut body = vec![0; headers["content-length"].parse().unwrap()];
+        client.0.read_exact(&mut body).unwrap();
+        assert_eq!((status, &*body), (expected, text.as_bytes()), "{range}");
+        assert_eq!(headers.get("content-range").map_or("", |part| part), part, "{range}");
+        assert!(headers["date"].ends_with(" GMT"), "{range}");
+        assert_eq!(headers.contains_key("accept-ranges"), status == 200, "{range}");
+    }
+    client.send("HEAD /hello.txt HTTP/1.1\r\nHost: test\r\nRange: bytes=7-\r\n\r\n");
+    assert_eq!(client.head().0, 200);
+    assert_eq!(client.get("/hello.txt").1, whole.as_bytes());
+    server.interrupt();
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let (server, _) = Server::start("pipeline", &[]);
     let mut client = server.connect();
