@@ -63,6 +63,16 @@ pub fn count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("{text:?} is no number from 1 to 1000000"))
 }
 
+/// Parses how many threads to have: at least one, at most 256.
+///
+/// # Errors
+///
+/// That it is something else.
+pub fn threads(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=256).contains(count));
+    count.ok_or_else(|| format!("{text:?} is no number from 1 to 256"))
+}
+
 /// Whether the user wants the program to end.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<AtomicBool>);

@@ -1,6 +1,8 @@
 //! Drives the executor over every backend.
 #![cfg(unix)]
 
+mod support;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -171,4 +173,16 @@ fn no_timer_is_early_and_they_come_in_order() {
         order.sort_unstable();
         assert_eq!(order, [10, 20, 30], "{backend}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_the_command_line_is_one_line() {
+    let lines: [&[&str]; 5] = [
+        &["--listen", "nonsense"],
+        &["--workers", "0"],
+        &["--workers", "257"],
+        &["--wrong"],
+        &["x"],
+    ];
+    support::refuses("async-echo", env!("CARGO_BIN_EXE_async-echo"), &lines);
 }

@@ -1,6 +1,8 @@
 //! Drives the server whose workers hand connections to each other, over every backend.
 #![cfg(unix)]
 
+mod support;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -61,4 +63,16 @@ fn a_server_without_clients_stops() {
         stopper.stop().unwrap();
         assert_eq!(server.join().unwrap().unwrap().accepted, 0, "{backend}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_the_command_line_is_one_line() {
+    let lines: [&[&str]; 5] = [
+        &["--listen", "nonsense"],
+        &["--workers", "0"],
+        &["--workers", "257"],
+        &["--wrong"],
+        &["x"],
+    ];
+    support::refuses("worker-echo", env!("CARGO_BIN_EXE_worker-echo"), &lines);
 }

@@ -1,40 +1,76 @@
-//! An echo server as async tasks: `async-echo [ADDRESS [WORKERS]]`.
+//! An echo server as async tasks.
 
 use std::io;
-use std::net::TcpListener;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use lexopt::{Arg, Parser, ValueExt};
 use selectors::BackendKind;
+use selectors_examples::acceptor::listen;
+use selectors_examples::cli::{self, Outcome, say};
 use selectors_examples::executor::run;
+
+const HELP: &str = "\
+Sends back to every client what it receives, as async tasks, until Ctrl-C.
+
+Usage: async-echo [--listen ADDR] [--workers N]
+
+  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
+                 system chooses a port, and the first line says which
+  --workers N    how many threads run tasks, 1 to 256 [default: 2]
+  --help         this text
+";
 
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn main() -> io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:1234".to_owned());
-    let workers = arguments.next().map_or(Ok(2), |workers| workers.parse());
-    let workers = workers.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    println!("listening on {}", listener.local_addr()?);
-    run(BackendKind::default(), workers, |executor| async move {
-        let listener = executor.socket(listener)?;
-        loop {
-            let (stream, _peer) = listener.accept().await?;
-            let client = executor.socket(stream)?;
-            let timers = executor.clone();
-            executor.spawn(async move {
-                let mut buffer = [0; 4096];
-                // A client that is silent for too long, or has gone, is dropped.
-                while let Some(Ok(count @ 1..)) =
-                    timers.timeout(PATIENCE, client.read(&mut buffer)).await
-                {
-                    if client.write_all(&buffer[..count]).await.is_err() {
-                        break;
-                    }
-                }
-            });
+struct Options {
+    listen: String,
+    workers: usize,
+}
+
+fn main() -> ExitCode {
+    cli::run("async-echo", HELP, options, |options| serve(&options))
+}
+
+fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
+    let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: 2 };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Long("listen") => options.listen = arguments.value()?.string()?,
+            Arg::Long("workers") => {
+                options.workers = arguments.value()?.parse_with(cli::threads)?;
+            }
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
         }
-    })?
+    }
+    Ok(Some(options))
+}
+
+fn serve(options: &Options) -> Outcome {
+    let listener = listen(&options.listen)?;
+    say(format_args!("listening on {}", listener.local_addr()?));
+    let served: io::Result<()> =
+        run(BackendKind::default(), options.workers, |executor| async move {
+            let listener = executor.socket(listener)?;
+            loop {
+                let (stream, _peer) = listener.accept().await?;
+                let client = executor.socket(stream)?;
+                let timers = executor.clone();
+                executor.spawn(async move {
+                    let mut buffer = [0; 4096];
+                    // A client that is silent for too long, or has gone, is dropped.
+                    while let Some(Ok(count @ 1..)) =
+                        timers.timeout(PATIENCE, client.read(&mut buffer)).await
+                    {
+                        if client.write_all(&buffer[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        })?;
+    served?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,27 +1,63 @@
-//! An echo server with a selector for each core, whose workers hand connections to each other:
-//! `worker-echo [ADDRESS [WORKERS]]`, until Ctrl-C.
+//! An echo server whose workers hand connections to each other.
 
-use std::error::Error;
+use std::process::ExitCode;
 use std::thread;
 
+use lexopt::{Arg, Parser, ValueExt};
 use selectors::BackendKind;
+use selectors_examples::cli::{self, Outcome, say};
 use selectors_examples::workers::Server;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:1234".to_owned());
-    let workers = match arguments.next() {
-        Some(workers) => workers.parse()?,
+const HELP: &str = "\
+Sends back to every client what it receives, by workers with a selector each,
+until Ctrl-C.
+
+Usage: worker-echo [--listen ADDR] [--workers N]
+
+  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
+                 system chooses a port, and the first line says which
+  --workers N    how many threads serve, 1 to 256 [default: one for each
+                 processor]
+  --help         this text
+";
+
+struct Options {
+    listen: String,
+    workers: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    cli::run("worker-echo", HELP, options, |options| serve(&options))
+}
+
+fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
+    let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: None };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Long("listen") => options.listen = arguments.value()?.string()?,
+            Arg::Long("workers") => {
+                options.workers = Some(arguments.value()?.parse_with(cli::threads)?);
+            }
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn serve(options: &Options) -> Outcome {
+    let workers = match options.workers {
+        Some(workers) => workers,
         None => thread::available_parallelism()?.get(),
     };
-    let server = Server::bind(&address, BackendKind::default(), workers)?;
+    let server = Server::bind(&options.listen, BackendKind::default(), workers)?;
     let stopper = server.stopper();
     ctrlc::set_handler(move || {
         if let Err(error) = stopper.stop() {
             eprintln!("worker-echo: cannot stop: {error}");
         }
     })?;
-    println!("listening on {} with {workers} workers", server.address()?);
-    println!("{:?}", server.run()?);
-    Ok(())
+    say(format_args!("listening on {} ({workers} workers)", server.address()?));
+    say(format_args!("{:?}", server.run()?));
+    Ok(ExitCode::SUCCESS)
 }
