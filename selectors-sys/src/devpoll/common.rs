@@ -1,15 +1,16 @@
 //! /dev/poll, from `<sys/devpoll.h>` and `<sys/poll.h>`: what is the same wherever it is.
 
 use core::ffi::{CStr, c_int, c_short};
-use core::mem::{offset_of, size_of};
+use core::mem::size_of;
 
-pub use libc::{O_CLOEXEC, O_RDWR};
-pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND};
+pub use libc::{O_CLOEXEC, O_RDWR, POLLRDBAND};
+
+pub use crate::poll::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 
 /// The type of `dvpoll.dp_nfds`: `unsigned long`. The manual page's `int` is wrong.
-pub use libc::nfds_t;
+pub use crate::poll::nfds_t;
 /// `struct pollfd`, which is written to the device and filled in by `DP_POLL`.
-pub use libc::pollfd;
+pub use crate::poll::pollfd;
 
 /// The device. Every open(2) of it makes a new set.
 pub const DEV_POLL: &CStr = c"/dev/poll";
@@ -27,10 +28,6 @@ pub const POLLREMOVE: c_short = 0x0800;
 /// (`so_notify_oobdata()`), and other files may have `POLLPRI`.
 pub const PRIORITY: c_short = POLLPRI | POLLRDBAND;
 
-const _: () = assert!(size_of::<pollfd>() == 8);
-const _: () = assert!(offset_of!(pollfd, fd) == 0);
-const _: () = assert!(offset_of!(pollfd, events) == 4);
-const _: () = assert!(offset_of!(pollfd, revents) == 6);
 const _: () = assert!(size_of::<nfds_t>() == size_of::<usize>());
 // Removing is an equation, so no other flag may look like it.
 const _: () =
