@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use selectors::Capabilities;
 use selectors::backend::{Backend, Epoll, Poll, Select};
+use selectors::{Capabilities, Interest, Mode, Token, Watch};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
@@ -46,5 +46,20 @@ fn select_has_none() -> std::io::Result<()> {
     few.priority = true;
     few.timeout_grain = MICROSECOND;
     assert_eq!(Select::new()?.capabilities(), few);
+    Ok(())
+}
+
+/// The selector does not ask, but a program over a bare backend may.
+#[test]
+fn what_is_not_registered_is_not_found() -> std::io::Result<()> {
+    fn refuses(mut backend: impl Backend) {
+        let (token, watch) = (Token::from_bits(1), Watch::new(Interest::READ, Mode::Level));
+        let modified = backend.modify(0, token, watch, watch);
+        assert_eq!(modified.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        let unregistered = backend.unregister(0, token, watch);
+        assert_eq!(unregistered.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    }
+    refuses(Poll::new()?);
+    refuses(Select::new()?);
     Ok(())
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};
 
-use super::{Case, NOW, Outcome};
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    LooseDescriptor, OwnedSource, borrow, duplicate, if_any, is_close_on_exec, pair, regular_file,
-    send,
+    LooseDescriptor, OwnedSource, borrow, duplicate, fill, if_any, is_close_on_exec, pair,
+    regular_file, send,
 };
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -72,12 +72,26 @@ pub(super) fn close_5_another_thread_closes_during_waits<B: Backend>(
 pub(super) fn close_5_what_is_closed_during_a_wait_is_not_ready<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
+    let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
+    if case.backend()?.capabilities().priority {
+        let urgent = Interest::PRIORITY;
+        interests.extend([urgent, Interest::READ | urgent, Interest::WRITE | urgent]);
+    }
+    interests.into_iter().try_for_each(|interest| closed_during_a_wait(case, interest))
+}
+
+fn closed_during_a_wait<B: Backend>(case: &Case<'_, B>, interest: Interest) -> Outcome {
     let ((ours, theirs), (idle, _idle_peer)) = (pair()?, pair()?);
-    case.did("waited for two idle sources, one of which another thread closed before it sent");
+    // Nothing can be written to it, either.
+    fill(&idle)?;
+    case.did(format!(
+        "waited for two idle sources, one of which, for {interest:?}, another thread closed before \
+         it sent"
+    ));
     let source = LooseDescriptor::duplicate(&idle)?;
     let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
     let live = selector.register(borrow(&ours), Interest::READ, ())?;
-    let closed = selector.register(source.borrow(), Interest::READ, ())?;
+    let closed = selector.register(source.borrow(), interest, ())?;
     thread::scope(|scope| {
         let closer = scope.spawn(|| {
             // Not before the wait, most of the time.
