@@ -99,9 +99,9 @@ rows! {
         poll Times(twice) =>
             wait_4_no_longer_than_was_asked;
     "WAIT-11" naps "naps instead of waiting"
-        poll Naps(Duration::from_millis(10)) =>
+        poll Naps(Duration::from_millis(2)) =>
             wait_11_a_wait_sleeps_once;
     "WAIT-11" waits_in_slices "waits again and again when there is no timeout"
-        epoll WaitsInSlices(Duration::from_millis(5)) =>
+        epoll WaitsInSlices(Duration::from_millis(2)) =>
             wait_11_a_wait_sleeps_once;
 }
