@@ -1,6 +1,6 @@
 //! Who may run beside whom, and how far each case has come.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub(crate) struct Progress {
     /// When something was last heard of it, in milliseconds. No lock, which whoever watches over
     /// the case might hold when it forks a child.
     last: AtomicU64,
+    /// A forked child is at work, which ends by itself if it gets stuck.
+    in_child: AtomicBool,
 }
 
 fn millis() -> u64 {
@@ -57,7 +59,7 @@ fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
 impl Progress {
     pub(crate) fn new() -> Self {
         let (done, stay) = (Mutex::new(Vec::new()), Mutex::new(Stay::Outside));
-        Self { done, stay, last: AtomicU64::new(millis()) }
+        Self { done, stay, last: AtomicU64::new(millis()), in_child: AtomicBool::new(false) }
     }
 
     /// Notes what is done.
@@ -71,12 +73,24 @@ impl Progress {
         self.last.store(millis(), Ordering::Relaxed);
     }
 
+    /// Runs what waits for a forked child.
+    pub(crate) fn while_child_works<R>(&self, wait: impl FnOnce() -> R) -> R {
+        self.in_child.store(true, Ordering::Relaxed);
+        let answer = wait();
+        self.tick();
+        self.in_child.store(false, Ordering::Relaxed);
+        answer
+    }
+
     pub(crate) fn done(&self) -> Vec<String> {
         lock(&self.done).clone()
     }
 
     /// For how long nothing has been heard of the case.
     pub(crate) fn silence(&self) -> Duration {
+        if self.in_child.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
         Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
 

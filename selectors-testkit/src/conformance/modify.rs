@@ -109,6 +109,9 @@ pub(super) fn mod_3_no_change_makes_no_call<B: Backend>(case: &mut Case<'_, B>) 
     case.expect("the backend's calls", selector.backend().calls(), before)
 }
 
+/// What is wrong where a one-shot source is reported a second time.
+const STILL_ARMED: &str = "a one-shot source that was reported is not disarmed";
+
 pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
@@ -119,7 +122,7 @@ pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<
     theirs.write_all(b"x")?;
     for _ in 0..3 {
         case.only(&selector.select(case.long())?, token)?;
-        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.because(STILL_ARMED, case.expect_tokens(&selector.select(NOW)?, &[]))?;
         case.did("modified it to the same after it had fired");
         selector.modify(token, Interest::READ)?;
     }
@@ -133,7 +136,7 @@ pub(super) fn mod_3_there_and_back_arms_a_one_shot<B: Backend>(case: &mut Case<'
     theirs.write_all(b"x")?;
     for mode in [Mode::OneShot, Mode::Level] {
         case.only(&selector.select(case.long())?, token)?;
-        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.because(STILL_ARMED, case.expect_tokens(&selector.select(NOW)?, &[]))?;
         case.did(format!("a one-shot source has fired: modified it to {mode:?}, and back"));
         selector.modify_with(token, BOTH, mode)?;
         selector.modify_with(token, Interest::READ, Mode::OneShot)?;

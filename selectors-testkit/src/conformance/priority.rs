@@ -86,7 +86,14 @@ pub(super) fn ready_9_priority_comes_and_goes<B: Backend>(case: &mut Case<'_, B>
             case.expect_tokens(&events, &[])?;
         } else {
             let event = case.only(&events, token)?;
-            case.expect("its readiness", event.readiness(), Readiness::from(interest))?;
+            let (seen, expected) = (event.readiness(), Readiness::from(interest));
+            let cause = if seen.contains(expected) {
+                "a change leaves what the source was watched for before"
+            } else {
+                "PRIORITY is asked for when a source is registered, and not when it is modified, or \
+                 what is ready beside it hides it"
+            };
+            case.because(cause, case.expect("its readiness", seen, expected))?;
         }
     }
     Ok(())

@@ -375,7 +375,6 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             close_5_another_thread_closes_during_waits
             close_5_what_is_closed_during_a_wait_is_not_ready
-            ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Tells(a_direction_is_needed) =>
@@ -489,8 +488,7 @@ rows! {
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
-            ready_7_pipe_writer_gone_wakes_reader
-            ready_4_an_error_of_a_datagram_socket_wakes;
+            ready_7_pipe_writer_gone_wakes_reader;
     "READY-7" deaf_writers "tells hang-ups to readers alone"
         poll Tells(writers_hear_no_hang_up) =>
             ready_7_pipe_reader_gone_wakes_full_writer

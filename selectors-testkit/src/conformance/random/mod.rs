@@ -92,11 +92,10 @@ fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(
     if !terms.fork && !terms.limit {
         return run_here(case, steps, terms);
     }
-    let report = report_of_forked_child(|| {
-        run_here(case, steps, terms).map_err(|failure| failure.to_text())
-    });
     // What the child does is not heard of here.
-    case.progress.tick();
+    let report = case.progress.while_child_works(|| {
+        report_of_forked_child(|| run_here(case, steps, terms).map_err(|failure| failure.to_text()))
+    });
     match report {
         Ok(report) => report.map_err(|text| Failure::from_text(&text)),
         Err(error) => Err(Failure::alone(error.into())),
