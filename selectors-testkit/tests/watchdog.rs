@@ -1,4 +1,5 @@
-//! Backends that never come back, or close a descriptor twice: the case is named.
+//! Backends that never come back, or close a descriptor twice: the case is named. One that reports
+//! twice: the cause is named.
 #![cfg(unix)]
 
 use std::io;
@@ -13,7 +14,7 @@ use selectors::{Events, Token, Watch};
 use selectors_testkit::conformance::{check_patiently, run_patiently};
 
 /// Poll, and what happens before each wait.
-struct Spoilt(Poll, fn());
+struct Spoilt(Poll, fn(&mut Poll, &mut Events));
 
 impl Backend for Spoilt {
     fn capabilities(&self) -> Capabilities {
@@ -33,13 +34,13 @@ impl Backend for Spoilt {
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        (self.1)();
+        (self.1)(&mut self.0, events);
         self.0.wait(events, timeout)
     }
 }
 
 fn stuck() -> io::Result<Spoilt> {
-    let for_ever = || loop {
+    let for_ever = |_: &mut Poll, _: &mut Events| loop {
         thread::park();
     };
     Ok(Spoilt(Poll::new()?, for_ever))
@@ -54,6 +55,18 @@ fn a_test_that_does_not_come_back_fails_by_name() {
     assert!(message.starts_with(case), "{message}");
     assert!(message.contains("did:      waited for no time, with nothing ready"), "{message}");
     assert!(message.contains("expected: an end of this"), "{message}");
+}
+
+#[test]
+fn who_asks_twice_is_told_of_repeats() {
+    let twice = |poll: &mut Poll, events: &mut Events| {
+        let _ = poll.wait(events, Some(Duration::ZERO));
+    };
+    let new = move || Ok(Spoilt(Poll::new()?, twice));
+    let check = || check_patiently("wait_7_one_select_reports_all", new, Duration::from_secs(20));
+    let panic = catch_unwind(check).expect_err("it cannot have passed");
+    let message = panic.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("call `Events::mark_repeats`"), "{message}");
 }
 
 #[test]
@@ -92,7 +105,7 @@ fn a_run_that_does_not_come_back_ends_with_a_message() {
 #[test]
 fn who_closes_twice_is_named() {
     let Some(output) = elsewhere("who_closes_twice_is_named") else {
-        let close_twice = || {
+        let close_twice = |_: &mut Poll, _: &mut Events| {
             let file = tempfile::tempfile().expect("a file");
             nix::unistd::close(file.as_raw_fd()).expect("it is open");
             drop(file);

@@ -210,8 +210,9 @@ impl<B: Backend> Case<'_, B> {
         let events = seen.len();
         seen.dedup();
         let twice = (seen.len() < events).then_some(
-            "a list that is kept from an earlier wait, or events of two directions that are not \
-             merged: declare `separate_directions`",
+            "the kernel is asked again within one wait, which reports level-triggered sources again: \
+             call `Events::mark_repeats`; or a list is kept from an earlier wait; or events of two \
+             directions are not merged: declare `separate_directions`",
         );
         Err(Stop::Broken(why, twice))
     }
