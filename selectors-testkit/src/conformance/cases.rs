@@ -16,6 +16,7 @@ macro_rules! for_each_case {
                 reg_2_an_empty_interest_parks
                 reg_4_a_descriptor_is_registered_once
                 reg_5_a_duplicate_is_a_source_of_its_own
+                reg_5_one_file_in_two_selectors
                 reg_9_unregister_gives_everything_back_once
                 reg_9_the_backend_forgets_what_was_unregistered
                 reg_9_what_was_unregistered_does_not_make_it_spin

@@ -92,6 +92,32 @@ pub(super) fn reg_5_a_duplicate_is_a_source_of_its_own<B: Backend>(
     case.expect_tokens(&selector.select(case.long())?, &[second])
 }
 
+pub(super) fn reg_5_one_file_in_two_selectors<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, mut theirs) = pair()?;
+    let (mut one, mut two) = (case.selector()?, case.selector()?);
+    case.did("registered a readable socket with two selectors, with one of them one-shot");
+    let level = one.register(&ours, Interest::READ, ())?;
+    let once = two.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
+    theirs.write_all(b"x")?;
+    for _ in 0..2 {
+        case.only(&one.select(case.long())?, level)?;
+    }
+    case.only(&two.select(case.long())?, once)?;
+    case.expect_tokens(&two.select(NOW)?, &[])?;
+    case.did("modified it to WRITE in the one, and armed it in the other");
+    one.modify(level, Interest::WRITE)?;
+    two.rearm(once)?;
+    let event = case.only(&one.select(case.long())?, level)?;
+    case.expect("its readiness in the one", event.readiness(), Readiness::WRITE)?;
+    let event = case.only(&two.select(case.long())?, once)?;
+    case.expect("its readiness in the other", event.readiness(), Readiness::READ)?;
+    case.did("unregistered it from the one, and armed it in the other");
+    one.unregister(level)?;
+    two.rearm(once)?;
+    case.expect_tokens(&one.select(NOW)?, &[])?;
+    case.only(&two.select(case.long())?, once).map(drop)
+}
+
 pub(super) fn reg_9_unregister_gives_everything_back_once<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {

@@ -172,8 +172,9 @@ pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'
 pub(super) fn reg_12_dropping_closes_everything<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
-    case.did("registered a socket and dropped the selector");
+    case.did("registered a socket, waited without blocking, and dropped the selector");
     selector.register(ours, Interest::READ, ())?;
+    selector.select(NOW)?;
     drop(selector);
     // A program that another thread has just started may have a copy for a moment.
     let mut witness = case.selector()?;

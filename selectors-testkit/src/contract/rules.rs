@@ -32,8 +32,8 @@ rules! {
     "uniqueness is checked by object instead of descriptor"
 
     "REG-5"
-    "A duplicate of a registered descriptor is a separate source, with its own token."
-    "The kernel distinguishes them, and each can be closed without the other."
+    "A duplicate of a registered descriptor is a separate source, with its own token, and so is the same descriptor in another selector."
+    "The kernel distinguishes them, and each can be closed without the other. Programs share listeners and standard input among selectors."
     "identity is taken from the open file instead of the number"
 
     "REG-6"

@@ -1,9 +1,11 @@
 //! REG: backends that keep the wrong books, or keep something open.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -28,6 +30,42 @@ impl Defect for KnowsFilesByInode {
             return Err(Errno::EEXIST.into());
         }
         beneath.register(new)
+    }
+}
+
+thread_local! {
+    /// Who watches a descriptor, of all backends of a thread.
+    static WATCHED: RefCell<BTreeMap<RawSource, usize>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Has one table for all backends.
+struct SharesItsTable(usize);
+
+impl SharesItsTable {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Defect for SharesItsTable {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let holder = WATCHED.with_borrow(|watched| watched.get(&new.fd).copied());
+        if holder.is_some_and(|holder| holder != self.0) {
+            return Err(Errno::EEXIST.into());
+        }
+        beneath.register(new)?;
+        WATCHED.with_borrow_mut(|watched| watched.insert(new.fd, self.0));
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        WATCHED.with_borrow_mut(|watched| watched.remove(&old.fd));
+        beneath.unregister(old)
+    }
+
+    fn close(&mut self, _: &mut Beneath) {
+        WATCHED.with_borrow_mut(|watched| watched.retain(|_, holder| *holder != self.0));
     }
 }
 
@@ -352,6 +390,13 @@ rows! {
         poll ChangesTwins =>
             reg_5_a_duplicate_changes_without_its_twin
             [RANDOM];
+    "REG-5" table_shared "has one table for all backends"
+        poll SharesItsTable::new() =>
+            reg_5_one_file_in_two_selectors
+            mode_2_one_shot_is_silent_about_errors_too
+            wait_1_zero_does_not_sleep
+            wait_4_no_longer_than_was_asked
+            wait_6_on_request_a_signal_ends_it;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
             reg_5_a_duplicate_is_a_source_of_its_own
