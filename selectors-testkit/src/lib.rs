@@ -35,6 +35,8 @@
 //! A case that does not return within 30 seconds fails by name, with its last step. So does a case
 //! during which the process aborts, as the standard library does when it closes a descriptor twice.
 //!
+//! The chapter [`writing_a_backend`] shows how to get there from an empty file.
+//!
 //! # Test helpers
 //!
 //! - [`fixtures`]: connected pairs, full pipes, peers that reset or vanish, descriptors above
@@ -66,6 +68,8 @@ pub mod fixtures;
 #[expect(unsafe_code, reason = "what a kernel does, done with system calls")]
 pub mod kqueue_emulation;
 pub mod scripted;
+#[doc = include_str!("writing_a_backend.md")]
+pub mod writing_a_backend {}
 
 /// Makes a module with a `#[test]` for each case of the suite: see the [crate's
 /// documentation](crate).

@@ -14,7 +14,9 @@ fn dropping_a_backend_lets_go_of_its_files_at_once() -> io::Result<()> {
     for _ in 0..20 {
         let backend = match Uring::new() {
             Ok(backend) => backend,
-            Err(error) => return io::stderr().write_all(format!("not run: {error}\n").as_bytes()),
+            Err(error) => {
+                return io::stderr().write_all(format!("not run: dropping: {error}\n").as_bytes());
+            }
         };
         let (ours, mut theirs) = UnixStream::pair()?;
         theirs.set_nonblocking(true)?;

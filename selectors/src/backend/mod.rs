@@ -199,6 +199,33 @@ impl Registered {
 /// passed last. An interest is never empty, and a mode is one that the backend declared. It must *not*
 /// rely on a registered descriptor staying open, nor on its number still referring to the same file.
 ///
+/// The chapter `writing_a_backend` in the documentation of `selectors-testkit` describes how to get from
+/// an empty file to a backend that passes the conformance suite.
+///
+/// # Questions of authors
+///
+/// Each answer names a case of the conformance suite that fails if it is not heeded.
+///
+/// - **May the kernel hold the file after `unregister`?** No, neither by a request that is under way nor
+///   by a duplicate. The caller may close the file next, and its peer must see that at once
+///   (`reg_9_its_peer_sees_the_end_at_once`). Dropping the backend releases everything, too
+///   (`reg_12_dropping_closes_everything`).
+/// - **Must readiness be true at this wait?** Yes, in every mode. What the kernel queued between two
+///   waits is reported only if it is still true (`ready_1_what_came_and_went_between_two_waits`).
+/// - **May `wait` be called by another thread than `register`?** Yes, and the thread that registered may
+///   have ended. Calls never overlap (`proc_6_a_selector_changes_threads`).
+/// - **May READ_CLOSED be reported of a source that is watched for WRITE alone?** Together with WRITE,
+///   as a hint. Alone it is masked, and a wait that returns because of it again and again spins:
+///   do not ask the kernel for it, or silence the source
+///   (`wait_11_who_has_nothing_to_report_sleeps`).
+/// - **May one file be registered with two selectors?** Yes. Each reports it as if the other did not
+///   exist, and what one changes, the other does not notice (`reg_5_one_file_in_two_selectors`).
+/// - **May `O_NONBLOCK` change?** No, not even for the duration of a call: other processes may share
+///   the open file (`reg_9_flags_are_as_they_were`).
+/// - **May a source appear twice in one wait?** Yes, if the list says so ([`Events::mark_repeats`]) or
+///   the backend declares [`Capabilities::separate_directions`]: the selector merges its events
+///   (`wait_7_one_select_reports_all`).
+///
 /// # Examples
 ///
 /// A backend for sources that are always ready:
@@ -285,7 +312,8 @@ pub trait Backend {
     /// # Errors
     ///
     /// The error of the kernel, in particular [`io::ErrorKind::Interrupted`] as soon as a signal
-    /// handler has run. `events` must then be as before.
+    /// handler has run. `events` must then be as before: once events were found, they are returned,
+    /// and what failed afterwards is tried again by the next wait.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Applies deferred changes in order, as `register`, `modify` and `unregister` would, and then
