@@ -116,6 +116,8 @@ pub(super) fn shared_6_changes_need_no_descriptor<B: Backend + Send + 'static>(
         return Ok(());
     }
     case.alone()?;
+    // Here, since a forked child cannot say that it has none.
+    case.backend()?;
     case.did("in a forked child: lowered the limit on descriptors to none, and made changes");
     let report = report_of_forked_child(|| stop_of_child(change_without(case)))?;
     case.because("a change opens a descriptor for itself", report.map_err(Stop::broken))
