@@ -153,7 +153,7 @@ struct BrokenChanger {
 }
 
 /// Which file a descriptor is of.
-fn file(fd: RawSource) -> Option<u64> {
+fn file(fd: RawSource) -> Option<nix::libc::ino_t> {
     with_raw(fd, nix::sys::stat::fstat).ok().map(|status| status.st_ino)
 }
 

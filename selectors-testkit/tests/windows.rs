@@ -34,6 +34,7 @@ const LACKING: &[&str] = &[
     "wait_1_zero_does_not_sleep",
     "wait_11_a_wait_sleeps_once",
     "wait_8_the_lowest_numbers",
+    "ready_4_an_error_of_a_datagram_socket_wakes",
     "wait_8_the_last_bit_of_a_word",
     "reg_9_descriptor_zero_stays_when_another_leaves",
     "reg_6_what_only_names_a_file_is_refused",

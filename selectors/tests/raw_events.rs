@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
-use selectors::{Error, Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
+use selectors::{Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const READ: Readiness = Readiness::READ;
@@ -195,6 +195,8 @@ fn ready_3_the_events_of_one_source_become_one() {
 #[cfg(unix)]
 mod by_default {
     use std::os::fd::AsFd;
+
+    use selectors::Error;
 
     use super::*;
 
