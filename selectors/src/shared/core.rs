@@ -166,7 +166,7 @@ impl<T> Core<T> {
         changes.insert(token, fd, keeper)
     }
 
-    /// Does something with the backend, between two of the waiter's calls.
+    /// Runs `act` on the backend, between two system calls of the waiter.
     #[inline(never)]
     fn with_backend<R>(
         &self,
@@ -211,7 +211,7 @@ impl<T> Core<T> {
         data
     }
 
-    /// Whether a number is that of a source, for the waker's channel.
+    /// Returns true if a number is that of a source, which the waker's channel must not have.
     pub(super) fn is_taken(&self, fd: RawSource) -> bool {
         // Does not block: a thread that has the lock may be waiting for the desk, which this thread
         // has.
@@ -246,7 +246,7 @@ fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -
     any
 }
 
-/// Has a source watched by the kernel alone, or else by the backend.
+/// Registers a source with the kernel, or else with the backend.
 #[inline]
 fn watch_raw(
     changer: Option<&mut (dyn Changer + 'static)>,

@@ -111,7 +111,7 @@ pub struct SharedSelector<T = ()> {
     places: Vec<u32>,
     interruptible: bool,
     spin: Spin,
-    /// How many calls in a row have ended early and reported nothing.
+    /// How many consecutive calls have ended early without an event.
     idle: u32,
     ghosts: Ghosts,
 }
@@ -508,7 +508,7 @@ impl<T> SharedSelector<T> {
         self.spin = Spin::new(duration);
     }
 
-    /// What the backend can do beyond what every one must.
+    /// Returns what the backend supports beyond what every backend must.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.core.capabilities
