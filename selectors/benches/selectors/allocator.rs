@@ -1,4 +1,4 @@
-//! An allocator that counts while it is told to. Otherwise it costs a load and a branch, for
+//! An allocator that counts on request. Otherwise it costs a load and a branch, for
 //! all contenders alike.
 #![expect(unsafe_code, reason = "an allocator is")]
 

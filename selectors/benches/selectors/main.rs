@@ -1,5 +1,5 @@
 //! What selectors costs beside bare system calls and beside other libraries:
-//! `cargo bench -p selectors`, and with `-- --help` what it can be told.
+//! `cargo bench -p selectors`, and with `-- --help` the options.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]

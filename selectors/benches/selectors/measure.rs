@@ -30,7 +30,7 @@ impl Turn {
     }
 }
 
-/// One contender at one point: told how often, it sets itself up, works, and cleans up.
+/// One contender at one point. Called with the number of repetitions; sets up, runs, and cleans up.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'static str,
     /// The row it is compared with.

@@ -62,7 +62,7 @@ impl Report {
         if !affordable {
             let Self { workload, descriptors: limit, .. } = self;
             println!(
-                "\n{workload}, {}: left out, since it takes {descriptors} descriptors and the \
+                "\n{workload}, {}: skipped, since it takes {descriptors} descriptors and the \
                  hard limit on open files is {limit}",
                 point.parameters
             );

@@ -30,7 +30,7 @@ pub(crate) use popol::Popol;
 pub(crate) use shared::{File, MioShared, OursShared, OursSharedPoll, PollingShared, Shares};
 pub(crate) use sys::borrow;
 
-/// How many events one wait returns at most, for those who must be told.
+/// The event capacity, for libraries that take one.
 const ROOM: usize = 1024;
 
 /// When a source is reported again that was reported once.
@@ -40,7 +40,7 @@ pub(crate) enum Mode {
     Level,
     /// When it has been armed again, which each wait does after each event.
     OneShot,
-    /// When there is news of it.
+    /// Edge-triggered.
     Edge,
 }
 

@@ -11,7 +11,7 @@ use crate::platform::contenders::{Contender, Want, borrow, everyone, wait, wrong
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 
-/// How many connect at once: no more than a listener holds.
+/// How many clients connect at once: at most as many as the listener's queue holds.
 const STORM: usize = 100;
 
 /// The data of the listener.
@@ -53,7 +53,7 @@ fn turn<'a, C: Contender<'a>>(listener: &'a UnixListener, iterations: u64) -> io
     Ok(Turn::timed(start.elapsed()?, iterations * STORM as u64))
 }
 
-/// Accepts a whole storm, and closes each connection when it has said its thing.
+/// Accepts all of them, and closes each connection after it has sent its data.
 fn serve<'a, C: Contender<'a>>(contender: &mut C, listener: &'a UnixListener) -> io::Result<()> {
     let mut connections: Slab<(UnixStream, C::Key)> = Slab::with_capacity(STORM);
     let mut ready = Vec::with_capacity(STORM + 1);
@@ -68,7 +68,7 @@ fn serve<'a, C: Contender<'a>>(contender: &mut C, listener: &'a UnixListener) ->
             let (mut stream, key) = connections.remove(usize::try_from(data).unwrap_or(usize::MAX));
             contender.unregister(key)?;
             if stream.read(&mut [0; 16])? != 1 {
-                return Err(wrong("a client said nothing"));
+                return Err(wrong("a client sent nothing"));
             }
             served += 1;
         }

@@ -77,7 +77,7 @@ fn chain<'a, C: Contender<'a>>(
         wait(contender, None, |_, &mut place| {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             let mut step = || {
-                // All there is, or who is edge-triggered is not told of the rest.
+                // Read everything: an edge-triggered contender does not report the rest.
                 let mut buffer = [0; 128];
                 let count = (&pairs[place].0).read(&mut buffer)?;
                 read += count;
