@@ -55,7 +55,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(devpoll_in_libc)");
     println!("cargo::rustc-check-cfg=cfg(kqueue_macos)");
     println!("cargo::rerun-if-env-changed=SELECTORS_KQUEUE_FLAVOR");
-    // What a kernel has or has not is a constant, also where the kernel is emulated.
+    // The features of a kernel are constants, even if the kernel is emulated.
     if env::var("SELECTORS_KQUEUE_FLAVOR").is_ok_and(|flavor| flavor == "macos") {
         println!("cargo::rustc-cfg=kqueue_macos");
     }

@@ -85,14 +85,14 @@ const LOOK: Duration = Duration::from_micros(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
-    /// A source was registered, or refused as the script said.
+    /// A source was registered, or refused by the script.
     Register {
         /// Its descriptor.
         fd: RawSource,
         /// What for.
         watch: Watch,
     },
-    /// A source was modified, or that was refused as the script said.
+    /// A source was modified, or the script refused it.
     Modify {
         /// Its descriptor.
         fd: RawSource,
@@ -386,7 +386,7 @@ impl Script {
         self.lock().refusals.push_back(error);
     }
 
-    /// The script's clock. It stands still but for what the steps say.
+    /// The script's clock, which advances only by steps of the script.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.lock().now

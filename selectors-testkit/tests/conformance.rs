@@ -12,7 +12,7 @@ selectors_testkit::conformance_tests!(epoll, selectors::backend::Epoll::new);
 #[cfg(any(target_os = "illumos", target_os = "solaris"))]
 selectors_testkit::conformance_tests!(devpoll, selectors::backend::Devpoll::new);
 
-// Changes that are put off.
+// Deferred changes.
 selectors_testkit::conformance_tests!(deferred_poll, || Poll::new().map(Deferred::new));
 selectors_testkit::conformance_tests!(deferred_select, || Select::new().map(Deferred::new));
 

@@ -67,7 +67,7 @@ fn deserted() -> io::Result<(Socket, SocketAddr)> {
     Ok((bound, address))
 }
 
-fn said(events: &Events) -> Vec<(Token, Readiness)> {
+fn reported(events: &Events) -> Vec<(Token, Readiness)> {
     events.iter().map(|event| (event.token(), event.readiness())).collect()
 }
 
@@ -114,7 +114,7 @@ fn anything_with_a_socket_can_be_watched() -> io::Result<()> {
         let mut selector = selectors::DefaultSelector::new()?;
         let token = selector.register(ours, Interest::READ, ())?;
         theirs.write_all(b"x")?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::READ)]);
         Ok(())
     }
     let (ours, theirs) = tcp()?;
@@ -131,15 +131,15 @@ fn ready_1_2_and_3_a_stream() -> io::Result<()> {
         let token = selector.register(ours, Interest::READ, ())?;
         assert!(selector.select(NOW)?.is_empty(), "idle");
         selector.modify(token, BOTH)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
         selector.modify(token, Interest::READ)?;
         theirs.write_all(b"x")?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::READ)]);
         selector.modify(token, BOTH)?;
         let both = Readiness::READ | Readiness::WRITE;
-        assert_eq!(said(&selector.select(LONG)?), [(token, both)], "one event");
+        assert_eq!(reported(&selector.select(LONG)?), [(token, both)], "one event");
         selector.modify(token, Interest::WRITE)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
         // Until nothing more fits, which takes a moment where the system moves it on by itself.
         let full = (0..100_000).any(|_| {
             let key = selector.get_mut(token).expect("it is registered");
@@ -161,14 +161,14 @@ fn ready_5_a_connection() -> io::Result<()> {
         assert!(selector.select(NOW)?.is_empty());
         let ours = unconnected()?;
         connect(&ours, address);
-        assert_eq!(said(&selector.select(LONG)?), [(door, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(door, Readiness::READ)]);
         selector.unregister(door)?;
         let (mut theirs, _) = listener.accept()?;
         let token = selector.register(ours, BOTH, ())?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
         theirs.write_all(b"x")?;
         selector.modify(token, Interest::READ)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::READ)]);
         Ok(())
     })
 }
@@ -263,13 +263,13 @@ fn ready_9_urgent_data() -> io::Result<()> {
         let token = selector.register(ours, Interest::PRIORITY, ())?;
         assert!(selector.select(NOW)?.is_empty());
         Socket::from(theirs.try_clone()?).send_out_of_band(b"!")?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::PRIORITY)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::PRIORITY)]);
         selector.modify(token, Interest::READ | Interest::PRIORITY)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::PRIORITY)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::PRIORITY)]);
         selector.modify(token, Interest::READ)?;
         assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
         selector.modify(token, Interest::WRITE)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
         Ok(())
     })
 }
@@ -284,7 +284,7 @@ fn mode_2_urgent_data_alone_is_no_report() -> io::Result<()> {
             assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
         }
         (&theirs).write_all(b"xyz")?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::READ)]);
         assert!(selector.select(NOW)?.is_empty());
         Ok(())
     })
@@ -296,10 +296,10 @@ fn ready_10_an_empty_datagram() -> io::Result<()> {
         let (ours, theirs) = (UdpSocket::bind(LOOPBACK)?, UdpSocket::bind(LOOPBACK)?);
         let address = ours.local_addr()?;
         let token = selector.register(ours, BOTH, ())?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
         selector.modify(token, Interest::READ)?;
         theirs.send_to(&[], address)?;
-        assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::READ)]);
+        assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::READ)]);
         let key = selector.get(token).expect("it is registered");
         assert_eq!(key.fileobj.recv(&mut [0; 8])?, 0);
         assert!(selector.select(NOW)?.is_empty());
@@ -313,7 +313,7 @@ fn mode_2_once_and_no_more() -> io::Result<()> {
         let (ours, theirs) = tcp()?;
         let token = selector.register_with(ours, Interest::WRITE, (), Mode::OneShot)?;
         for _ in 0..2 {
-            assert_eq!(said(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
+            assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
             assert!(selector.select(NOW)?.is_empty());
             selector.modify(token, Interest::WRITE)?;
         }
@@ -383,7 +383,7 @@ fn wait_8_more_sockets_than_an_fd_set_holds() -> io::Result<()> {
         let sender = UdpSocket::bind(LOOPBACK)?;
         for (token, address) in &sockets {
             sender.send_to(b"x", address)?;
-            assert_eq!(said(&selector.select(LONG)?), [(*token, Readiness::READ)]);
+            assert_eq!(reported(&selector.select(LONG)?), [(*token, Readiness::READ)]);
             selector.get(*token).expect("it is registered").fileobj.recv(&mut [0; 8])?;
         }
         for (_, address) in &sockets {

@@ -41,7 +41,7 @@ pub const EV_ENABLE: Flags = 0x4;
 pub const EV_DISABLE: Flags = 0x8;
 /// Removes the filter when it has reported.
 pub const EV_ONESHOT: Flags = 0x10;
-/// Reports news only.
+/// Edge-triggered: reports changes only.
 pub const EV_CLEAR: Flags = 0x20;
 /// Reports each change as an `EV_ERROR` event whose data is zero where it succeeded.
 pub const EV_RECEIPT: Flags = 0x40;

@@ -157,7 +157,7 @@ fn attempt_here<B: Backend>(
     })
 }
 
-/// How long a case waits for what must come, unless it is told otherwise.
+/// How long a case waits for an event that must arrive, unless it sets another limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the case of this name, as one test of a harness, on a thread of its own. If it does not

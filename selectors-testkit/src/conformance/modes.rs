@@ -284,7 +284,7 @@ pub(super) fn mode_4_exclusive_wakes_at_least_one<B: Backend>(case: &mut Case<'_
             case.only(&events, *token)?;
         }
     }
-    case.expect_that(woken >= 1, "at least one of them to be told", woken)
+    case.expect_that(woken >= 1, "at least one of them to wake", woken)
 }
 
 pub(super) fn mode_4_exclusive_can_be_modified<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -36,7 +36,7 @@ fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
     for number in 0..3 {
         let low = LooseDescriptor::at(number, &ours)?;
         let expected = format!("an event of descriptor {number}");
-        let told = |events: &Events, token| events.iter().any(|event| event.token() == token);
+        let reported = |events: &Events, token| events.iter().any(|event| event.token() == token);
         let mut selector = case.selector()?;
         let high = selector.register(borrow(&other), Interest::READ, ())?;
         let token = selector.register(low.borrow(), Interest::READ, ())?;
@@ -44,19 +44,23 @@ fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
         case.expect_that(none.is_empty(), "no event of an idle source", &none)?;
         send(&theirs, b"x")?;
         let events = selector.select(case.long())?;
-        case.expect_that(told(&events, token), &expected, &events)?;
+        case.expect_that(reported(&events, token), &expected, &events)?;
         selector.unregister(high)?;
         let events = selector.select(case.long())?;
-        case.expect_that(told(&events, token), &format!("{expected}, alone"), &events)?;
+        case.expect_that(reported(&events, token), &format!("{expected}, alone"), &events)?;
         let high = selector.register(borrow(&other), Interest::READ, ())?;
         selector.modify_with(token, Interest::WRITE, Mode::OneShot)?;
         send(&other_peer, b"x")?;
         let events = selector.select(case.long())?;
-        let both = told(&events, token) && told(&events, high);
+        let both = reported(&events, token) && reported(&events, high);
         case.expect_that(both, &format!("{expected}, and of another"), &events)?;
         selector.unregister(token)?;
         let events = selector.select(case.long())?;
-        case.expect_that(events.len() == 1 && told(&events, high), "the other's event", &events)?;
+        case.expect_that(
+            events.len() == 1 && reported(&events, high),
+            "the other's event",
+            &events,
+        )?;
         crate::fixtures::drain(&ours)?;
         crate::fixtures::drain(&other)?;
     }

@@ -50,8 +50,8 @@ pub(super) fn ready_5_a_refused_connect_wakes<B: Backend>(case: &mut Case<'_, B>
         let token = selector.register(&stream, interest, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("WRITE", event.is_writable(), true)?;
-        let told = event.readiness().contains(Readiness::ERROR);
-        case.expect("ERROR, by the capability", told, selector.capabilities().error)?;
+        let has_error = event.readiness().contains(Readiness::ERROR);
+        case.expect("ERROR, by the capability", has_error, selector.capabilities().error)?;
         let error = stream.take_error()?.map(|error| error.kind());
         case.expect("the error", error, Some(std::io::ErrorKind::ConnectionRefused))?;
     }
@@ -211,8 +211,8 @@ pub(super) fn ready_7_a_hang_up_wakes_who_waits_for_write<B: Backend>(
         return case.expect("WRITE", event.is_writable(), true);
     }
     // Where it is not declared, a kernel may tell or not: FreeBSD 12.3 does and 14 does not.
-    let said: Vec<_> = selector.select(NOW)?.iter().map(Event::readiness).collect();
-    let either = said.is_empty() || said == [Readiness::WRITE];
+    let reported: Vec<_> = selector.select(NOW)?.iter().map(Event::readiness).collect();
+    let either = reported.is_empty() || reported == [Readiness::WRITE];
     case.expect("WRITE or nothing", either, true)
 }
 

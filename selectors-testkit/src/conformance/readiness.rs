@@ -185,11 +185,11 @@ pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
     backend.register(borrow(&ours), token, watch)?;
     let mut events = Events::new();
     backend.wait(&mut events, case.long())?;
-    let said = events.iter().filter(|event| event.token() == token);
-    let said = said.map(Event::readiness).fold(Readiness::empty(), |all, one| all | one);
-    let error = said.contains(Readiness::ERROR);
-    case.expect_that(said.intersects(Readiness::READ | HINTS), "a reason to wake", said)?;
-    case.expect_that(!error || capabilities.error, "ERROR only where it is declared", said)?;
+    let reported = events.iter().filter(|event| event.token() == token);
+    let reported = reported.map(Event::readiness).fold(Readiness::empty(), |all, one| all | one);
+    let error = reported.contains(Readiness::ERROR);
+    case.expect_that(reported.intersects(Readiness::READ | HINTS), "a reason to wake", reported)?;
+    case.expect_that(!error || capabilities.error, "ERROR only where it is declared", reported)?;
     backend.unregister(number_of(&ours), token, watch)?;
     Ok(())
 }

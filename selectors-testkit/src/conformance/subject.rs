@@ -171,8 +171,8 @@ impl<F, T, B: Backend> Subject<F, T, B> {
         }
         if !self.handled.is_empty() {
             let known = std::mem::take(&mut events);
-            let told = |event: &selectors::Event| !self.handled.contains(&event.token());
-            events.extend(known.into_iter().filter(told));
+            let unhandled = |event: &selectors::Event| !self.handled.contains(&event.token());
+            events.extend(known.into_iter().filter(unhandled));
         }
         Ok(events)
     }

@@ -77,8 +77,8 @@ pub(super) fn mode_2_what_is_masked_does_not_fire<B: Backend>(case: &mut Case<'_
         selector.select(NOW)?;
         fill(&ours)?;
         drain(&theirs)?;
-        let told = selector.select(NOW)?;
-        case.expect("its events", told.iter().any(|event| event.token() == token), false)?;
+        let reported = selector.select(NOW)?;
+        case.expect("its events", reported.iter().any(|event| event.token() == token), false)?;
         case.did("sent it a byte");
         send(&theirs, b"x")?;
         let events = selector.select(case.long())?;

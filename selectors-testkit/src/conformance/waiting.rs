@@ -312,11 +312,11 @@ fn high_descriptor<B: Backend>(case: &mut Case<'_, B>, number: RawSource) -> Out
     case.did(format!("registered descriptor {fd}"));
     let answer = selector.register(high, Interest::READ | Interest::WRITE, ());
     if let Some(limit) = limit.filter(|&limit| fd > limit) {
-        let told = match answer.map_err(|refused| refused.error) {
+        let fields = match answer.map_err(|refused| refused.error) {
             Err(Error::DescriptorOutOfRange { fd, limit, .. }) => Some((fd, limit)),
             _ => None,
         };
-        return case.expect("DescriptorOutOfRange's fields", told, Some((fd, limit)));
+        return case.expect("DescriptorOutOfRange's fields", fields, Some((fd, limit)));
     }
     let token = answer?;
     let (low, _low_peer) = pair()?;

@@ -8,7 +8,7 @@
 //! `SELECTORS_DEVPOLL_FLAVOR` chooses: see [`Flavor`]. What drivers seldom do can be provoked:
 //! [`next_writes`], [`limit_entries`], [`refuse_to_open`].
 //!
-//! If `SELECTORS_DEVPOLL_LIB` is set, this module is left out, and that library provides the
+//! If `SELECTORS_DEVPOLL_LIB` is set, this module is not compiled, and that library provides the
 //! symbols.
 //!
 //! # How

@@ -14,7 +14,7 @@ use super::Flavor;
 pub(super) struct State {
     pub(super) ready: bool,
     pub(super) eof: bool,
-    /// Whether the filter goes once it has said so, though nobody asked for that.
+    /// Whether the filter is dropped after it was reported, though that was not requested.
     pub(super) dead: bool,
     pub(super) fflags: u32,
     pub(super) data: isize,
@@ -101,18 +101,18 @@ pub(super) fn readable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
         let data = isize::try_from(size - offset).unwrap_or(isize::MAX);
         return State { ready: data != 0, data, ..State::default() };
     }
-    let said = poll(fd);
-    if kind == Kind::Stream && is_unconnected(said) {
+    let revents = poll(fd);
+    if kind == Kind::Stream && is_unconnected(revents) {
         return State::default();
     }
-    let failed = said & libc::POLLERR != 0;
+    let failed = revents & libc::POLLERR != 0;
     let eof = match kind {
-        Kind::Datagram => said & libc::POLLRDHUP != 0,
+        Kind::Datagram => revents & libc::POLLRDHUP != 0,
         // XNU: vnode_readable_data_count() in vfs_vnops.c asks for data and nothing else.
         Kind::Fifo if flavor == Flavor::MacOs => false,
-        _ => said & (libc::POLLHUP | libc::POLLRDHUP) != 0,
+        _ => revents & (libc::POLLHUP | libc::POLLRDHUP) != 0,
     };
-    let ready = said & libc::POLLIN != 0 || eof || failed;
+    let ready = revents & libc::POLLIN != 0 || eof || failed;
     let waiting = count(fd, libc::FIONREAD).or_else(|| backlog(fd).filter(|_| ready));
     State {
         ready,
@@ -128,12 +128,12 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     if kind == Kind::File {
         return State { ready: true, ..State::default() };
     }
-    let said = poll(fd);
-    if kind == Kind::Stream && is_unconnected(said) {
+    let revents = poll(fd);
+    if kind == Kind::Stream && is_unconnected(revents) {
         return State::default();
     }
-    let failed = said & libc::POLLERR != 0;
-    let gone = said & libc::POLLHUP != 0;
+    let failed = revents & libc::POLLERR != 0;
+    let gone = revents & libc::POLLHUP != 0;
     let eof = match kind {
         // XNU: vnode_writable_space_count() in vfs_vnops.c asks for space and nothing else.
         Kind::Fifo if flavor == Flavor::MacOs => false,
@@ -153,7 +153,7 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     State {
         ready: match kind {
             Kind::Fifo if flavor == Flavor::MacOs => space > 0,
-            _ => said & libc::POLLOUT != 0 || eof || failed,
+            _ => revents & libc::POLLOUT != 0 || eof || failed,
         },
         eof,
         // FreeBSD 12.3, recorded: the filters that hang on the end which closes are marked, and
@@ -166,8 +166,8 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
 }
 
 /// A socket that is not connected, and was not, hangs up on Linux but has nothing to say on a BSD.
-fn is_unconnected(said: i16) -> bool {
-    said & libc::POLLHUP != 0 && said & (libc::POLLRDHUP | libc::POLLERR) == 0
+fn is_unconnected(revents: i16) -> bool {
+    revents & libc::POLLHUP != 0 && revents & (libc::POLLRDHUP | libc::POLLERR) == 0
 }
 
 fn poll(fd: RawFd) -> i16 {
@@ -217,8 +217,8 @@ fn backlog(fd: RawFd) -> Option<isize> {
     if option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) != Some(1) {
         return None;
     }
-    let told = tcp(fd).and_then(|info| isize::try_from(info.tcpi_unacked).ok());
-    Some(told.unwrap_or(1).max(1))
+    let unacked = tcp(fd).and_then(|info| isize::try_from(info.tcpi_unacked).ok());
+    Some(unacked.unwrap_or(1).max(1))
 }
 
 /// The error that a socket has, which cannot be asked for without taking it.

@@ -9,7 +9,7 @@
 //! Filters: READ, WRITE, TIMER, and USER for the flavor that has it. Flags: all of those that
 //! `selectors_sys::kqueue` declares.
 //!
-//! If `SELECTORS_KQUEUE_LIB` is set, this module is left out, and that library provides the
+//! If `SELECTORS_KQUEUE_LIB` is set, this module is not compiled, and that library provides the
 //! symbols.
 //!
 //! # How
