@@ -196,7 +196,7 @@ impl Room {
         }
     }
 
-    /// Writes what can be written, and lets go who has to.
+    /// Writes as much as possible, and drops the client if it must leave.
     fn settle(&mut self) -> Outcome<()> {
         while let Some(token) = self.changed.pop() {
             let Some(client) = self.client(token) else { continue };

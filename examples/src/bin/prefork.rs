@@ -204,7 +204,7 @@ mod prefork {
         /// Serves clients, as a worker.
         fn work(&mut self) -> Outcome<()> {
             self.selector.after_fork()?;
-            // The parent's would be told of this process's signals.
+            // The parent's selector would be woken by this process's signals.
             drop(self.selector.unregister(self.signals)?);
             let signals = Source::Signals(Signals::new(&[SIGINT, SIGTERM])?);
             self.signals = self.selector.register(signals, Interest::READ, ())?;

@@ -1,4 +1,4 @@
-//! An echo server over TLS: rustls says what it wants, and that becomes the interest.
+//! An echo server over TLS: the interest is computed from what rustls wants to read or write.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
