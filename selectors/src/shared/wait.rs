@@ -14,8 +14,8 @@ use crate::timeout::Deadline;
 use crate::waker::Wake;
 use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
 
-/// After so many kernel calls in a row that end early and report nothing, something is watched
-/// that should not be.
+/// After this many consecutive calls that end early without an event, the kernel is assumed to watch a
+/// file whose source is gone.
 const TOO_MANY_IDLE: u32 = 64;
 
 /// Not to wait at all.
@@ -25,8 +25,8 @@ impl<T> SharedSelector<T> {
     /// Looks, busy-polls and blocks, as the settings and the timeout demand.
     pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         let spins = !self.spin.limit.is_zero();
-        // Looking first, where that is cheap, spares the kernel a timer and us the clock. A signal
-        // handler that runs meanwhile would go unnoticed.
+        // Polling first, where that is cheap, avoids a kernel timer and reading the clock. It would
+        // not notice a signal handler.
         let looks = !self.interruptible && self.core.capabilities.constant_wait;
         if (timeout == NOW || spins || (looks && timeout.is_some()))
             && (self.wait_once(events, NOW)? || timeout == NOW)
@@ -73,11 +73,11 @@ impl<T> SharedSelector<T> {
         Ok(())
     }
 
-    /// Has the backend wait once, and says whether there is something to report.
+    /// Makes the backend wait once. Returns true if the wait is over.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         self.reclaim();
         if self.wake.is_broken() {
-            // If it fails, wakes go on failing, and the next wait tries again.
+            // If it fails, calls of `wake` keep failing, and the next wait tries again.
             let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
         }
         let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
@@ -94,10 +94,10 @@ impl<T> SharedSelector<T> {
         Ok(events.has_events())
     }
 
-    /// Makes the slots vacant whose sources were unregistered before now, and drops their data.
+    /// Makes the slots of unregistered sources vacant, and drops their data.
     fn reclaim(&mut self) {
         self.core.take_retired(&mut self.retired);
-        // One by one: dropping data may panic.
+        // One at a time, because dropping data may panic.
         while let Some(slot) = self.retired.pop() {
             let known = self.data.get_mut(slot).and_then(OnceCell::take);
             let unknown = self.core.reclaim(slot);
@@ -105,7 +105,7 @@ impl<T> SharedSelector<T> {
         }
     }
 
-    /// Turns raw events into what is reported.
+    /// Filters, masks and merges raw events.
     fn settle(&mut self, events: &mut Events) {
         if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
             merge(&mut events.list, &mut self.places);
@@ -147,7 +147,7 @@ impl<T> SharedSelector<T> {
     #[cold]
     fn take_wake(&mut self, events: &mut Events) {
         self.with_wake(|wake, backend, taken| wake.take(backend, taken));
-        // Not every wake is one of theirs.
+        // Not every wake is a user's.
         let woken = events.woken() | self.user.reset();
         events.flags.set(Flags::WOKEN, woken);
     }
@@ -161,7 +161,8 @@ impl<T> SharedSelector<T> {
         core.desk.with(|| Ok(()), |backend| act(wake, backend, &taken)).ok().flatten()
     }
 
-    /// Rids the kernel of what it watches beside the registered sources: see `Selector::rebuild`.
+    /// Recreates the kernel object, which then watches the registered sources only: see
+    /// `Selector::rebuild`.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
         if !self.ghosts.are_due() {
@@ -171,7 +172,7 @@ impl<T> SharedSelector<T> {
         if let Err(calls) = self.core.rebuild(self.wake.registered(), events) {
             self.ghosts.stay(calls);
         }
-        // What the old kernel object had still to report: the new one reports all but the edges.
+        // Events that were pending in the old kernel object: the new one reports all but the edges.
         let rest = events.list.split_off(first);
         for event in rest {
             let token = event.token();
@@ -189,7 +190,7 @@ impl<T> SharedSelector<T> {
     }
 }
 
-/// Makes several events of one source one, where the first of them stands.
+/// Merges several events of one source, at the position of the first.
 fn merge(list: &mut Vec<Event>, places: &mut Vec<u32>) {
     let mut kept = 0;
     for at in 0..list.len() {
