@@ -1,5 +1,4 @@
 //! Drives the executor over every backend.
-#![cfg(unix)]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! Drives the server whose workers hand connections to each other, over every backend.
-#![cfg(unix)]
 
 mod support;
 
