@@ -191,7 +191,7 @@ fn go_on_for<B: Backend>(
     case: &Case<'_, B>,
     mut selector: Subject<BorrowedSource<'_>, (), B>,
     generations: usize,
-    most: Option<usize>,
+    (of_a_child, most): (usize, Option<usize>),
 ) -> Outcome {
     let inherited = inheritable_descriptors();
     match selector.after_fork() {
@@ -215,11 +215,11 @@ fn go_on_for<B: Backend>(
     }
     // An emulated device cannot take a child's copy of what it opened for itself back.
     let emulated = if cfg!(feature = "devpoll") { 2 } else { 0 };
-    let most = open + of_a_child()? + emulated;
+    let most = open + of_a_child + emulated;
     let mut copy = Some(selector);
     let report = report_of_forked_child(|| {
         let Some(selector) = copy.take() else { return Ok(()) };
-        stop_of_child(go_on_for(case, selector, generations - 1, Some(most)))
+        stop_of_child(go_on_for(case, selector, generations - 1, (of_a_child, Some(most))))
     })?;
     report.map_err(Stop::broken)
 }
@@ -229,6 +229,8 @@ pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
 ) -> Outcome {
     case.alone()?;
     let ends = ends()?;
+    // Without a selector, whose descriptor need not be inherited.
+    let of_a_child = of_a_child()?;
     let mut selector = case.selector()?;
     selector.register(borrow(&ends[0].0), Interest::READ, ())?;
     selector.register_with(borrow(&ends[1].0), Interest::READ, (), Mode::OneShot)?;
@@ -239,7 +241,7 @@ pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
     let mut copy = Some(selector);
     let report = report_of_forked_child(|| {
         let Some(selector) = copy.take() else { return Ok(()) };
-        stop_of_child(go_on_for(case, selector, 2, None))
+        stop_of_child(go_on_for(case, selector, 2, (of_a_child, None)))
     })?;
     case.because(
         "what the parent had is neither closed nor used again in `after_fork`, or a descriptor is \
