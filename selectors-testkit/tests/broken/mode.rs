@@ -170,6 +170,7 @@ impl Defect for HasOneMode {
 rows! {
     "MODE-1" level_is_edge "takes level for edge"
         epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
+            reg_5_one_file_in_two_selectors
             reg_5_a_duplicate_is_a_source_of_its_own
             mod_1_the_last_change_before_a_wait_counts
             mod_4_a_refused_modify_changes_nothing
@@ -203,6 +204,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
+            reg_5_one_file_in_two_selectors
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             mod_3_a_fired_one_shot_is_armed_again
             mod_3_there_and_back_arms_a_one_shot

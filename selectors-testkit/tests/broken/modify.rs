@@ -199,6 +199,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
+            reg_5_one_file_in_two_selectors
             mod_3_a_fired_one_shot_is_armed_again
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
@@ -215,6 +216,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
+            reg_5_one_file_in_two_selectors
             mod_3_a_fired_one_shot_is_armed_again
             mod_3_there_and_back_arms_a_one_shot
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
@@ -233,6 +235,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
+            reg_5_one_file_in_two_selectors
             mod_3_a_fired_one_shot_is_armed_again
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too

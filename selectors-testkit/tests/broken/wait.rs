@@ -334,6 +334,7 @@ rows! {
             [FILES];
     "WAIT-2" empty_refused "answers EINVAL without sources"
         poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
+            reg_5_one_file_in_two_selectors
             reg_2_an_empty_interest_parks
             reg_7_a_refusal_leaves_nothing_behind
             reg_9_unregister_gives_everything_back_once
