@@ -1,4 +1,5 @@
 //! Drives the executor over every backend.
+#![cfg(unix)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Drives the server whose workers hand connections to each other, over every backend.
+#![cfg(unix)]
 
 mod support;
 
