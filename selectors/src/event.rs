@@ -315,6 +315,34 @@ impl Events {
         !self.list.is_empty() || !self.flags.is_empty()
     }
 
+    /// Merges several events of one source, at the position of the first. `places` keeps the position
+    /// for each slot that `exists`; events of others stay as they are.
+    pub(crate) fn merge(&mut self, places: &mut Vec<u32>, exists: impl Fn(u32) -> bool) {
+        let list = &mut self.list;
+        let mut kept = 0;
+        for at in 0..list.len() {
+            let event = list[at];
+            let slot = event.token().slot();
+            if exists(slot) {
+                let slot = slot as usize;
+                if slot >= places.len() {
+                    places.resize(slot + 1, 0);
+                }
+                let place = &mut places[slot];
+                match list[..kept].get_mut(*place as usize) {
+                    Some(first) if first.token() == event.token() => {
+                        *first = Event::new(event.token(), first.readiness() | event.readiness());
+                        continue;
+                    }
+                    _ => *place = u32::try_from(kept).unwrap_or(u32::MAX),
+                }
+            }
+            list[kept] = event;
+            kept += 1;
+        }
+        list.truncate(kept);
+    }
+
     /// Appends an event. For backends.
     ///
     /// # Examples

@@ -71,6 +71,7 @@ mod spin;
 mod sync;
 mod timeout;
 mod token;
+mod wait;
 mod waker;
 
 pub use backend::aliases::*;

@@ -325,7 +325,7 @@ impl<F, T> Registry<F, T> {
             events.list.retain(|event| !event.readiness().is_empty());
         }
         if merge {
-            self.merge(&mut events.list);
+            events.merge(&mut self.places, |_| true);
         }
         filtered
     }
@@ -350,30 +350,8 @@ impl<F, T> Registry<F, T> {
             *event = Event::new(event.token(), entry.mask(event.readiness()));
             !event.readiness().is_empty()
         });
-        self.merge(&mut events.list);
+        events.merge(&mut self.places, |_| true);
         woken
-    }
-
-    /// Merges several events of one source, at the position of the first.
-    fn merge(&mut self, list: &mut Vec<Event>) {
-        self.places.resize(self.usual.len(), 0);
-        let mut kept = 0;
-        for at in 0..list.len() {
-            let event = list[at];
-            let slot = event.token().slot() as usize;
-            let Some(place) = self.places.get_mut(slot) else { continue };
-            match list[..kept].get_mut(*place as usize) {
-                Some(first) if first.token() == event.token() => {
-                    *first = Event::new(event.token(), first.readiness() | event.readiness());
-                }
-                _ => {
-                    *place = u32::try_from(kept).unwrap_or(u32::MAX);
-                    list[kept] = event;
-                    kept += 1;
-                }
-            }
-        }
-        list.truncate(kept);
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 mod wait;
 
-use self::wait::NOW;
 use crate::backend::{
     self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
     check_open, fork, is_open, is_plausible, register_raw,
@@ -14,6 +13,7 @@ use crate::backend::{
 use crate::ghosts::Ghosts;
 use crate::registry::{Registry, State};
 use crate::spin::Spin;
+use crate::wait::{NOW, Wait};
 use crate::waker::Wake;
 use crate::{
     Error, Event, Events, Interest, Iter, IterMut, Mode, RegisterError, Result, SelectorKey,

@@ -1,8 +1,6 @@
 //! Busy-polling before blocking, and when it pays off.
 
-use std::time::{Duration, Instant};
-
-use crate::Result;
+use std::time::Duration;
 
 /// The least and the greatest number of waits that block at once after a fruitless spin.
 const LEAST: u32 = 64;
@@ -45,21 +43,6 @@ impl Spin {
         let limits = u32::try_from(limits).unwrap_or(u32::MAX).max(1);
         self.left = self.rest.saturating_mul(limits);
     }
-}
-
-/// Has `look` look again and again, without blocking, until it finds something or `limit` has passed
-/// since `start`. It returns whether it has, and the time. Returns the same, and how long it took.
-pub(crate) fn busy_poll(
-    limit: Duration,
-    start: Instant,
-    mut look: impl FnMut() -> Result<(bool, Instant)>,
-) -> Result<(bool, Instant, Duration)> {
-    let (mut found, mut now, mut took) = (false, start, Duration::ZERO);
-    while !found && took < limit {
-        (found, now) = look()?;
-        took = now.saturating_duration_since(start);
-    }
-    Ok((found, now, took))
 }
 
 #[cfg(test)]

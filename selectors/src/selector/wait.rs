@@ -2,18 +2,16 @@
 //! kernel object to get rid of ghosts.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Selector;
 use crate::backend::{Backend, fork, generation};
 use crate::event::Flags;
-use crate::spin::busy_poll;
-use crate::timeout::Deadline;
+use crate::ghosts::Ghosts;
+use crate::spin::Spin;
+use crate::wait::{NOW, Wait};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
-
-/// The timeout that does not block.
-pub(super) const NOW: Option<Duration> = Some(Duration::ZERO);
 
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// Called when the generation differs: fails in a forked child, and otherwise replaces a broken
@@ -36,7 +34,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
     }
 
-    /// Polls first without blocking if that is cheap, busy-polls if spinning is due, and then waits.
+    /// Polls first without blocking if that is cheap, busy-polls if spinning is due, and then blocks.
     #[inline(never)]
     pub(super) fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         // Polling first, where that is cheap, avoids a kernel timer and reading the clock.
@@ -45,56 +43,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if looks && self.wait_once(events, NOW)? {
             return Ok(());
         }
-        let mut now = self.backend.now();
-        let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
-        if self.spin.is_due() {
-            let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
-            let (found, end, took) = busy_poll(limit, now, || {
-                let found = self.wait_once(events, NOW)?;
-                Ok((found, self.backend.now()))
-            })?;
-            self.spin.ended(took, found);
-            if found {
-                return Ok(());
-            }
-            now = end;
-        }
-        self.wait(events, deadline.remaining(|| now), deadline)
-    }
-
-    /// Waits until there are events or the deadline has passed.
-    fn wait(
-        &mut self,
-        events: &mut Events,
-        mut timeout: Option<Duration>,
-        deadline: Deadline,
-    ) -> Result<()> {
-        while !self.wait_once(events, timeout)? {
-            timeout = deadline.remaining(|| self.backend.now());
-            if timeout == NOW {
-                break;
-            }
-            if self.ghosts.pause(timeout).is_err() && self.interruptible {
-                events.flags |= Flags::INTERRUPTED;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the backend wait once. Returns true if the wait is over.
-    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
-    #[inline(always)]
-    pub(super) fn wait_once(
-        &mut self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> Result<bool> {
-        match self.backend.wait(events, timeout) {
-            Ok(()) if events.is_empty() => Ok(false),
-            Ok(()) => Ok(self.filter(events)),
-            Err(error) => self.failed(events, error),
-        }
+        self.spin_and_block(events, timeout)
     }
 
     /// Handles an error of the backend. An interruption is not an error: it ends the wait if enabled,
@@ -185,5 +134,33 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         } else {
             self.ghosts.stay(calls);
         }
+    }
+}
+
+impl<F, T, B: Backend> Wait for Selector<F, T, B> {
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
+        match self.backend.wait(events, timeout) {
+            Ok(()) if events.is_empty() => Ok(false),
+            Ok(()) => Ok(self.filter(events)),
+            Err(error) => self.failed(events, error),
+        }
+    }
+
+    fn time(&self) -> Instant {
+        self.backend.now()
+    }
+
+    fn spin(&mut self) -> &mut Spin {
+        &mut self.spin
+    }
+
+    fn ghosts(&mut self) -> &mut Ghosts {
+        &mut self.ghosts
+    }
+
+    fn is_interruptible(&self) -> bool {
+        self.interruptible
     }
 }

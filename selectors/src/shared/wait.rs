@@ -2,24 +2,22 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SharedSelector;
 use super::core::DynBackend;
 use super::slots::Settled;
 use crate::backend::{Backend, RawSource};
 use crate::event::Flags;
-use crate::spin::busy_poll;
-use crate::timeout::Deadline;
+use crate::ghosts::Ghosts;
+use crate::spin::Spin;
+use crate::wait::{NOW, Wait};
 use crate::waker::Wake;
 use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
 
 /// After this many consecutive calls that end early without an event, the kernel is assumed to watch a
 /// file whose source is gone.
 const TOO_MANY_IDLE: u32 = 64;
-
-/// Not to wait at all.
-const NOW: Option<Duration> = Some(Duration::ZERO);
 
 impl<T> SharedSelector<T> {
     /// Looks, busy-polls and blocks, as the settings and the timeout demand.
@@ -33,65 +31,7 @@ impl<T> SharedSelector<T> {
         {
             return Ok(());
         }
-        if timeout.is_none() && !spins {
-            return self.block(events, None, Deadline::Never);
-        }
-        let mut now = self.core.now();
-        let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, now));
-        if self.spin.is_due() {
-            let limit = timeout.map_or(self.spin.limit, |timeout| timeout.min(self.spin.limit));
-            let (found, end, took) = busy_poll(limit, now, || {
-                let found = self.wait_once(events, NOW)?;
-                Ok((found, self.core.now()))
-            })?;
-            self.spin.ended(took, found);
-            if found {
-                return Ok(());
-            }
-            now = end;
-        }
-        self.block(events, deadline.remaining(|| now), deadline)
-    }
-
-    /// Waits, again and again, until there are events or the deadline has passed.
-    fn block(
-        &mut self,
-        events: &mut Events,
-        mut timeout: Option<Duration>,
-        deadline: Deadline,
-    ) -> Result<()> {
-        while !self.wait_once(events, timeout)? {
-            timeout = deadline.remaining(|| self.core.now());
-            if timeout == NOW {
-                break;
-            }
-            if self.ghosts.pause(timeout).is_err() && self.interruptible {
-                events.flags |= Flags::INTERRUPTED;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the backend wait once. Returns true if the wait is over.
-    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
-        self.reclaim();
-        if self.wake.is_broken() {
-            // If it fails, calls of `wake` keep failing, and the next wait tries again.
-            let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
-        }
-        let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
-        let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
-        drop(loan);
-        if let Err(error) = waited {
-            if error.kind() != io::ErrorKind::Interrupted {
-                events.clear();
-                return Err(Error::os("wait", None, error));
-            }
-            events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        }
-        self.settle(events);
-        Ok(events.has_events())
+        self.spin_and_block(events, timeout)
     }
 
     /// Makes the slots of unregistered sources vacant, and drops their data.
@@ -108,7 +48,7 @@ impl<T> SharedSelector<T> {
     /// Filters, masks and merges raw events.
     fn settle(&mut self, events: &mut Events) {
         if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
-            merge(&mut events.list, &mut self.places);
+            self.merge(events);
             events.flags.remove(Flags::REPEATS);
         }
         let (mut woken, mut ghost, mut dropped) = (false, false, false);
@@ -186,35 +126,49 @@ impl<T> SharedSelector<T> {
                 }
             }
         }
-        merge(&mut events.list, &mut self.places);
+        self.merge(events);
+    }
+
+    fn merge(&mut self, events: &mut Events) {
+        let slots = &self.core.slots;
+        events.merge(&mut self.places, |slot| slots.get(slot).is_some());
     }
 }
 
-/// Merges several events of one source, at the position of the first.
-fn merge(list: &mut Vec<Event>, places: &mut Vec<u32>) {
-    let mut kept = 0;
-    for at in 0..list.len() {
-        let event = list[at];
-        let slot = event.token().slot();
-        if slot == u32::MAX {
-            list[kept] = event;
-            kept += 1;
-            continue;
+impl<T> Wait for SharedSelector<T> {
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
+        self.reclaim();
+        if self.wake.is_broken() {
+            // If it fails, calls of `wake` keep failing, and the next wait tries again.
+            let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
         }
-        let slot = slot as usize;
-        if slot >= places.len() {
-            places.resize(slot + 1, 0);
-        }
-        match list[..kept].get_mut(places[slot] as usize) {
-            Some(first) if first.token() == event.token() => {
-                *first = Event::new(event.token(), first.readiness() | event.readiness());
+        let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
+        let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
+        drop(loan);
+        if let Err(error) = waited {
+            if error.kind() != io::ErrorKind::Interrupted {
+                events.clear();
+                return Err(Error::os("wait", None, error));
             }
-            _ => {
-                places[slot] = u32::try_from(kept).unwrap_or(u32::MAX);
-                list[kept] = event;
-                kept += 1;
-            }
+            events.flags.set(Flags::INTERRUPTED, self.interruptible);
         }
+        self.settle(events);
+        Ok(events.has_events())
     }
-    list.truncate(kept);
+
+    fn time(&self) -> Instant {
+        self.core.now()
+    }
+
+    fn spin(&mut self) -> &mut Spin {
+        &mut self.spin
+    }
+
+    fn ghosts(&mut self) -> &mut Ghosts {
+        &mut self.ghosts
+    }
+
+    fn is_interruptible(&self) -> bool {
+        self.interruptible
+    }
 }
