@@ -2,9 +2,12 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
+use selectors::backend::{
+    Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered, Trigger,
+};
 use selectors::{Event, Events, Readiness, Token, Watch};
 
 use super::NOW;
@@ -27,16 +30,30 @@ thread_local! {
     pub(super) static REBUILD_FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// How often each call was made so far, for who has given the backend away.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts(Arc<Mutex<Calls>>);
+
+impl Counts {
+    pub(crate) fn calls(&self) -> Calls {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, which: impl FnOnce(&mut Calls) -> &mut usize) {
+        *which(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)) += 1;
+    }
+}
+
 pub(crate) struct Counting<B> {
     backend: B,
-    calls: Cell<Calls>,
+    counts: Counts,
     /// A ghost is reported by every wait, until a rebuild has failed so often and one more is made.
     ghost: Option<usize>,
 }
 
 impl<B> Counting<B> {
     pub(crate) fn new(backend: B) -> Self {
-        Self { backend, calls: Cell::default(), ghost: None }
+        Self { backend, counts: Counts::default(), ghost: None }
     }
 
     /// Has a ghost, which is there until a rebuild has failed so many times.
@@ -46,13 +63,11 @@ impl<B> Counting<B> {
     }
 
     pub(crate) fn calls(&self) -> Calls {
-        self.calls.get()
+        self.counts.calls()
     }
 
-    fn count(&self, which: impl FnOnce(&mut Calls) -> &mut usize) {
-        let mut calls = self.calls.get();
-        *which(&mut calls) += 1;
-        self.calls.set(calls);
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.clone()
     }
 }
 
@@ -67,22 +82,22 @@ impl<B: Backend> Backend for Counting<B> {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        self.count(|calls| &mut calls.register);
+        self.counts.count(|calls| &mut calls.register);
         self.backend.register(source, token, watch)
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        self.count(|calls| &mut calls.modify);
+        self.counts.count(|calls| &mut calls.modify);
         self.backend.modify(fd, token, old, new)
     }
 
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.count(|calls| &mut calls.unregister);
+        self.counts.count(|calls| &mut calls.unregister);
         self.backend.unregister(fd, token, watch)
     }
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.count(|calls| &mut calls.wait);
+        self.counts.count(|calls| &mut calls.wait);
         if self.ghost.is_none() {
             return self.backend.wait(events, timeout);
         }
@@ -99,6 +114,10 @@ impl<B: Backend> Backend for Counting<B> {
         self.backend.waker(token)
     }
 
+    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+        self.backend.changer()
+    }
+
     fn now(&self) -> Instant {
         self.backend.now()
     }
@@ -112,7 +131,7 @@ impl<B: Backend> Backend for Counting<B> {
         sources: &mut dyn Iterator<Item = Registered>,
         events: &mut Events,
     ) -> io::Result<()> {
-        self.count(|calls| &mut calls.rebuild);
+        self.counts.count(|calls| &mut calls.rebuild);
         if let Some(failures) = self.ghost.filter(|&failures| failures > 0) {
             self.ghost = Some(failures - 1);
             REBUILD_FAILED.set(true);

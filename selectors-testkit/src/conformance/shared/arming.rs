@@ -91,13 +91,13 @@ pub(super) fn shared_4_a_one_shot_is_reported_once_for_each_arming<B: Backend + 
 pub(super) fn shared_4_a_one_shot_that_fired_does_not_end_waits<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let Some((mut selector, waits)) = counted::<B, ()>(case)? else { return Ok(()) };
+    let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
     case.did("waited for a ready one-shot source, and then for 20 ms more");
     let (ours, _theirs) = ready()?;
     let source = selector.registrar().register_with(ours, Interest::READ, (), Mode::OneShot)?;
     case.only(&selector.select(case.long())?, source.token())?;
-    let before = waits.load(Ordering::Relaxed);
+    let before = counts.calls().wait;
     case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
-    let calls = waits.load(Ordering::Relaxed) - before;
+    let calls = counts.calls().wait - before;
     case.expect_that(calls <= 10, "at most 10 calls of the backend's wait", calls)
 }

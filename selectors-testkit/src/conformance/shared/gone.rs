@@ -32,15 +32,15 @@ pub(super) fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send +
 pub(super) fn shared_2_what_was_unregistered_does_not_end_waits<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let Some((mut selector, waits)) = counted::<B, u32>(case)? else { return Ok(()) };
+    let Some((mut selector, counts)) = counted::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     case.did("unregistered a ready source, which something else keeps open, and waited for 20 ms");
     let (ours, _theirs) = ready()?;
     let ours = Arc::new(ours);
     drop(registrar.register(Arc::clone(&ours), Interest::READ, 1)?);
-    let before = waits.load(Ordering::Relaxed);
+    let before = counts.calls().wait;
     case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
-    let calls = waits.load(Ordering::Relaxed) - before;
+    let calls = counts.calls().wait - before;
     case.expect_that(calls <= 10, "at most 10 calls of the backend's wait", calls)
 }
 
