@@ -11,11 +11,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use selectors::backend::{BorrowedSource, Poll, RawSource};
+use selectors::backend::Poll;
 use selectors::{
     AnySelector, Backend, BackendKind, Capabilities, Error, Event, Events, Interest, Mode,
     Selector, SharedSelector, Token, Watch,
 };
+
+mod support;
+
+use support::Idle;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
@@ -230,25 +234,7 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
 
 #[test]
 fn proc_4_a_backend_that_cannot_be_renewed_says_so() {
-    struct Plain;
-    impl Backend for Plain {
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::default()
-        }
-        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut selector: Selector<UnixStream, (), Plain> = Selector::with_backend(Plain);
+    let mut selector: Selector<UnixStream, (), Idle> = Selector::with_backend(Idle(None));
     selector.after_fork().unwrap();
     let fine = in_child(|| {
         for _ in 0..2 {

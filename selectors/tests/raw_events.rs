@@ -10,6 +10,9 @@ use std::time::Duration;
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
 use selectors::{Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
 
+#[cfg(unix)]
+mod support;
+
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const READ: Readiness = Readiness::READ;
 
@@ -191,50 +194,22 @@ fn ready_3_the_events_of_one_source_become_one() {
     }
 }
 
-/// A backend with a descriptor, and nothing else that it need not have.
 #[cfg(unix)]
 mod by_default {
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
 
     use selectors::Error;
 
+    use super::support::Idle;
     use super::*;
-
-    struct Plain(UdpSocket);
-
-    impl Backend for Plain {
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::default()
-        }
-
-        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn descriptor(&self) -> Option<BorrowedSource<'_>> {
-            Some(self.0.as_fd())
-        }
-    }
 
     #[test]
     fn reg_8_a_backend_owns_its_descriptor() {
         let own = source();
         let itself = own.try_clone().unwrap();
-        let mut selector = Selector::with_backend(Plain(own));
+        let mut selector = Selector::with_backend(Idle(Some(own)));
         selector.register(itself.as_fd(), Interest::READ, ()).unwrap();
-        let number = std::os::fd::AsRawFd::as_raw_fd(&selector.backend().0);
+        let number = selector.backend().descriptor().unwrap().as_raw_fd();
         // SAFETY: it is open for as long as the selector is.
         let own = unsafe { BorrowedSource::borrow_raw(number) };
         let refused = selector.register(own, Interest::READ, ()).unwrap_err();
@@ -243,7 +218,7 @@ mod by_default {
 
     #[test]
     fn what_a_backend_need_not_be_able_to_do_is_unsupported() {
-        let mut backend = Plain(source());
+        let mut backend = Idle(Some(source()));
         let rebuilt = backend.rebuild(&mut std::iter::empty(), &mut Events::new());
         assert_eq!(rebuilt.unwrap_err().kind(), io::ErrorKind::Unsupported);
         assert_eq!(backend.after_fork().unwrap_err().kind(), io::ErrorKind::Unsupported);
