@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lexopt::Parser;
+use lexopt::{Arg, Parser, ValueExt};
 use selectors::Waker;
 
 /// What a program returns, with an error of one line.
@@ -63,12 +63,38 @@ pub fn count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("{text:?} is no number from 1 to 1000000"))
 }
 
-/// Parses how many threads to have: at least one, at most 256.
-///
-/// # Errors
-///
-/// That it is something else.
-pub fn threads(text: &str) -> Result<usize, String> {
+/// How a server with several threads is started: `--listen ADDR` and `--workers N`.
+#[derive(Debug)]
+pub struct Serving {
+    /// Where to listen: 127.0.0.1:1234 if nothing else is asked for.
+    pub listen: String,
+    /// How many threads to have, 1 to 256, if asked for.
+    pub workers: Option<usize>,
+}
+
+impl Serving {
+    /// Parses the command line. Returns nothing if help is asked for.
+    ///
+    /// # Errors
+    ///
+    /// That it is something else.
+    pub fn parse(arguments: &mut Parser) -> Outcome<Option<Self>> {
+        let mut options = Self { listen: "127.0.0.1:1234".to_owned(), workers: None };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Arg::Long("listen") => options.listen = arguments.value()?.string()?,
+                Arg::Long("workers") => {
+                    options.workers = Some(arguments.value()?.parse_with(threads)?);
+                }
+                Arg::Short('h') | Arg::Long("help") => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=256).contains(count));
     count.ok_or_else(|| format!("{text:?} is no number from 1 to 256"))
 }

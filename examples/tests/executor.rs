@@ -177,12 +177,5 @@ fn no_timer_is_early_and_they_come_in_order() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    let lines: [&[&str]; 5] = [
-        &["--listen", "nonsense"],
-        &["--workers", "0"],
-        &["--workers", "257"],
-        &["--wrong"],
-        &["x"],
-    ];
-    support::refuses("async-echo", env!("CARGO_BIN_EXE_async-echo"), &lines);
+    support::refuses("async-echo", env!("CARGO_BIN_EXE_async-echo"), &support::WRONG_SERVING);
 }

@@ -67,12 +67,5 @@ fn a_server_without_clients_stops() {
 
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
-    let lines: [&[&str]; 5] = [
-        &["--listen", "nonsense"],
-        &["--workers", "0"],
-        &["--workers", "257"],
-        &["--wrong"],
-        &["x"],
-    ];
-    support::refuses("worker-echo", env!("CARGO_BIN_EXE_worker-echo"), &lines);
+    support::refuses("worker-echo", env!("CARGO_BIN_EXE_worker-echo"), &support::WRONG_SERVING);
 }

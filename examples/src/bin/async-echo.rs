@@ -4,10 +4,9 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lexopt::{Arg, Parser, ValueExt};
 use selectors::BackendKind;
 use selectors_examples::acceptor::listen;
-use selectors_examples::cli::{self, Outcome, say};
+use selectors_examples::cli::{self, Outcome, Serving, say};
 use selectors_examples::executor::run;
 
 const HELP: &str = "\
@@ -24,35 +23,15 @@ Usage: async-echo [--listen ADDR] [--workers N]
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Options {
-    listen: String,
-    workers: usize,
-}
-
 fn main() -> ExitCode {
-    cli::run("async-echo", HELP, options, |options| serve(&options))
+    cli::run("async-echo", HELP, Serving::parse, |options| serve(&options))
 }
 
-fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
-    let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: 2 };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("listen") => options.listen = arguments.value()?.string()?,
-            Arg::Long("workers") => {
-                options.workers = arguments.value()?.parse_with(cli::threads)?;
-            }
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn serve(options: &Options) -> Outcome {
+fn serve(options: &Serving) -> Outcome {
     let listener = listen(&options.listen)?;
     say(format_args!("listening on {}", listener.local_addr()?));
     let served: io::Result<()> =
-        run(BackendKind::default(), options.workers, |executor| async move {
+        run(BackendKind::default(), options.workers.unwrap_or(2), |executor| async move {
             let listener = executor.socket(listener)?;
             loop {
                 let (stream, _peer) = listener.accept().await?;

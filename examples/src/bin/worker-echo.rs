@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 use std::thread;
 
-use lexopt::{Arg, Parser, ValueExt};
 use selectors::BackendKind;
-use selectors_examples::cli::{self, Outcome, say};
+use selectors_examples::cli::{self, Outcome, Serving, say};
 use selectors_examples::workers::Server;
 
 const HELP: &str = "\
@@ -21,31 +20,11 @@ Usage: worker-echo [--listen ADDR] [--workers N]
   --help         this text
 ";
 
-struct Options {
-    listen: String,
-    workers: Option<usize>,
-}
-
 fn main() -> ExitCode {
-    cli::run("worker-echo", HELP, options, |options| serve(&options))
+    cli::run("worker-echo", HELP, Serving::parse, |options| serve(&options))
 }
 
-fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
-    let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: None };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Arg::Long("listen") => options.listen = arguments.value()?.string()?,
-            Arg::Long("workers") => {
-                options.workers = Some(arguments.value()?.parse_with(cli::threads)?);
-            }
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn serve(options: &Options) -> Outcome {
+fn serve(options: &Serving) -> Outcome {
     let workers = match options.workers {
         Some(workers) => workers,
         None => thread::available_parallelism()?.get(),

@@ -123,6 +123,10 @@ pub(crate) fn refuses(name: &str, program: &str, command_lines: &[&[&str]]) -> V
     command_lines.iter().map(refused).collect()
 }
 
+/// Command lines that a server with several threads refuses.
+pub(crate) const WRONG_SERVING: [&[&str]; 5] =
+    [&["--listen", "nonsense"], &["--workers", "0"], &["--workers", "257"], &["--wrong"], &["x"]];
+
 /// Processor time that a process has used, in ticks of 10 ms: utime and stime of proc(5).
 #[cfg(target_os = "linux")]
 pub(crate) fn processor_ticks(pid: Pid) -> u64 {
