@@ -1,0 +1,144 @@
+//! What becomes of data and handles.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use selectors::{BackendKind, Error, Interest, SharedSelector};
+
+use super::{LONG, NOW, during_a_wait, everywhere, tokens};
+
+#[test]
+fn data_is_dropped_by_the_wait_after_it_was_unregistered() {
+    for kind in BackendKind::available() {
+        let mut selector = SharedSelector::of_kind(kind).unwrap();
+        let alive = Arc::new(());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        let source =
+            selector.registrar().register(ours, Interest::READ, Arc::clone(&alive)).unwrap();
+        let token = source.token();
+        selector.select(LONG).unwrap();
+        let data = selector.get(token).unwrap();
+        drop(source);
+        // It was borrowed before, and is good until the next wait.
+        assert!(Arc::ptr_eq(data, &alive), "{kind}");
+        assert!(selector.get(token).is_none(), "{kind}");
+        assert_eq!(Arc::strong_count(&alive), 2, "{kind}");
+        selector.select(NOW).unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1, "{kind}");
+    }
+}
+
+#[test]
+fn slots_are_used_again_under_other_tokens_even_if_no_wait_ends() {
+    everywhere(|mut selector, kind| {
+        let registrar = selector.registrar();
+        let waker = selector.waker();
+        let rounds = if kind == BackendKind::Epoll { 20_000 } else { 5_000 };
+        let (slots, _) = during_a_wait(&mut selector, || {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let mut ours = ours;
+            let mut tokens = std::collections::HashSet::new();
+            let mut slots = std::collections::HashSet::new();
+            for round in 0..rounds {
+                let source = registrar.register(ours, Interest::READ, round).unwrap();
+                assert!(tokens.insert(source.token()), "{kind}: {:?} came twice", source.token());
+                slots.insert(source.token().to_bits() >> 32);
+                ours = source.into_inner();
+            }
+            waker.wake().unwrap();
+            slots.len()
+        });
+        assert!(slots < rounds as usize / 2 || rounds < 10_000, "{kind}: {slots} slots");
+    });
+}
+
+#[test]
+fn handles_outlive_their_selector_harmlessly() {
+    everywhere(|selector, kind| {
+        let registrar = selector.registrar();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let source = registrar.register(ours, Interest::READ, 1).unwrap();
+        let waker = registrar.waker();
+        drop(selector);
+        assert!(matches!(source.modify(Interest::WRITE), Err(Error::Closed)), "{kind}");
+        let refused = registrar.register(theirs, Interest::READ, 2).unwrap_err();
+        assert!(matches!(refused.error, Error::Closed), "{kind}");
+        waker.wake().unwrap();
+        source.into_inner().write_all(b"x").unwrap();
+    });
+}
+
+#[test]
+fn data_that_holds_handles_goes_with_the_selector() {
+    for kind in BackendKind::available() {
+        type Data = std::sync::Mutex<Option<Box<dyn std::any::Any + Send>>>;
+        let selector: SharedSelector<Data> = SharedSelector::of_kind(kind).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let held = selector.registrar().register(ours, Interest::READ, Data::default()).unwrap();
+        let (other, mut peer) = UnixStream::pair().unwrap();
+        let data = Data::new(Some(Box::new(held)));
+        let holder = selector.registrar().register(other, Interest::READ, data).unwrap();
+        drop(selector);
+        let mut theirs = theirs;
+        assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "{kind}: the held source was closed");
+        drop(holder);
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "{kind}");
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_selector_usable() {
+    everywhere(|mut selector, kind| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        let source = selector.registrar().register(ours, Interest::READ, 1).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let events = selector.select(LONG).unwrap();
+            assert_eq!(selector.get(events.iter().next().unwrap().token()), Some(&1));
+            std::panic::resume_unwind(Box::new("handled"));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [source.token()], "{kind}");
+    });
+}
+
+#[test]
+fn a_panic_in_the_data_leaves_the_selector_usable() {
+    struct Bomb(Arc<AtomicUsize>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                std::panic::resume_unwind(Box::new("dropped"));
+            }
+        }
+    }
+    let mut selector = SharedSelector::new().unwrap();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let data = Bomb(Arc::clone(&dropped));
+        drop(selector.registrar().register(ours, Interest::READ, data).unwrap());
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| selector.select(NOW))).is_err());
+    selector.select(NOW).unwrap();
+    assert_eq!(dropped.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn handles_cross_threads() {
+    fn crosses<S: Send + Sync>(_: &S) {}
+    fn moves<S: Send>(_: &S) {}
+    let selector = SharedSelector::<std::cell::Cell<u32>>::new().unwrap();
+    moves(&selector);
+    let registrar = selector.registrar();
+    crosses(&registrar);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = registrar.register(ours, Interest::READ, std::cell::Cell::new(1)).unwrap();
+    crosses(&source);
+    assert!(source.as_fd().as_raw_fd() >= 0);
+}

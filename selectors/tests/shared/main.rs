@@ -1,0 +1,41 @@
+//! A selector that other threads change while one waits, over every backend.
+#![cfg(unix)]
+
+use std::thread;
+use std::time::Duration;
+
+use selectors::{BackendKind, Events, SharedSelector, Token};
+
+mod changes;
+mod data;
+mod modes;
+mod own;
+mod stress;
+mod waits;
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+/// What must come comes within this; nothing waits for it to pass.
+const LONG: Option<Duration> = Some(Duration::from_secs(60));
+
+fn everywhere(test: impl Fn(SharedSelector<u32>, BackendKind)) {
+    for kind in BackendKind::available() {
+        println!("over {kind}");
+        test(SharedSelector::of_kind(kind).unwrap(), kind);
+    }
+}
+
+fn tokens(events: &Events) -> Vec<Token> {
+    events.iter().map(selectors::Event::token).collect()
+}
+
+/// Runs `change` in another thread while this one waits, and returns what the wait has found.
+fn during_a_wait<R: Send>(
+    selector: &mut SharedSelector<u32>,
+    change: impl FnOnce() -> R + Send,
+) -> (R, Events) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(change);
+        let events = selector.select(LONG).unwrap();
+        (thread.join().unwrap(), events)
+    })
+}

@@ -1,0 +1,186 @@
+//! How it waits: for how long, beside ghosts, and with another selector.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use selectors::backend::{Poll, Trigger};
+use selectors::{
+    Backend, Capabilities, DefaultSelector, Events, Interest, Mode, SharedSelector, Token, Watch,
+};
+
+use super::{LONG, NOW, everywhere, tokens};
+
+#[test]
+fn the_timeout_holds_whatever_others_change() {
+    everywhere(|mut selector, kind| {
+        let registrar = selector.registrar();
+        let timeout = Duration::from_millis(50);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let (done, over) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                while over.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    let (ours, _theirs) = UnixStream::pair().unwrap();
+                    drop(registrar.register(ours, Interest::READ, 1).unwrap());
+                }
+            });
+            assert!(selector.select(Some(timeout)).unwrap().is_empty(), "{kind}");
+            drop(done);
+        });
+        assert!(start.elapsed() >= timeout, "{kind}");
+    });
+}
+
+#[test]
+fn a_ghost_is_not_taken_for_another_source() {
+    everywhere(|mut selector, kind| {
+        let registrar = selector.registrar();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let copy = ours.try_clone().unwrap();
+        // Closed while registered: misuse, which takes a raw number.
+        let number = ours.as_raw_fd();
+        // SAFETY: it is closed below, and not used by this name afterwards.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        let source = registrar.register(borrowed, Interest::READ, 1).unwrap();
+        drop(ours);
+        drop(source);
+        theirs.write_all(b"x").unwrap();
+        selector.select(NOW).unwrap();
+        let (second, mut peer) = UnixStream::pair().unwrap();
+        let second = registrar.register(second, Interest::READ, 2).unwrap();
+        for _ in 0..3 {
+            assert!(selector.select(NOW).unwrap().is_empty(), "{kind}");
+        }
+        peer.write_all(b"x").unwrap();
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [second.token()], "{kind}");
+        second.modify(Interest::READ | Interest::WRITE).unwrap();
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [second.token()], "{kind}");
+        drop(copy);
+    });
+}
+
+/// poll(2), which can be made deaf to wakes, and whose waits are counted.
+struct Deaf {
+    poll: Poll,
+    ignores_wakes: Arc<AtomicBool>,
+    waits: Arc<AtomicUsize>,
+}
+
+impl Backend for Deaf {
+    fn capabilities(&self) -> Capabilities {
+        self.poll.capabilities()
+    }
+
+    fn register(&mut self, source: BorrowedFd<'_>, token: Token, watch: Watch) -> io::Result<()> {
+        self.poll.register(source, token, watch)
+    }
+
+    fn modify(&mut self, fd: RawFd, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.poll.modify(fd, token, old, new)
+    }
+
+    fn unregister(&mut self, fd: RawFd, token: Token, watch: Watch) -> io::Result<()> {
+        self.poll.unregister(fd, token, watch)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.waits.fetch_add(1, Ordering::SeqCst);
+        self.poll.wait(events, timeout)
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let watch = Watch::new(Interest::READ, Mode::OneShot);
+        self.poll.register(ours.as_fd(), token, watch)?;
+        let deaf = Arc::clone(&self.ignores_wakes);
+        Ok(Some(Box::new(move || {
+            let _kept_open = &ours;
+            let refused = deaf.load(Ordering::SeqCst);
+            if refused { Err(io::ErrorKind::BrokenPipe.into()) } else { (&theirs).write_all(b"x") }
+        })))
+    }
+}
+
+#[test]
+fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
+    let (deaf, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let backend = Deaf {
+        poll: Poll::new().unwrap(),
+        ignores_wakes: Arc::clone(&deaf),
+        waits: Arc::clone(&waits),
+    };
+    let mut selector = SharedSelector::with_backend(backend).unwrap();
+    let registrar = selector.registrar();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (other, mut peer) = UnixStream::pair().unwrap();
+    let other = registrar.register_with(other, Interest::READ, 2, Mode::OneShot).unwrap();
+    let source = registrar.register(&ours, Interest::READ, 1).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while waits.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            // The waiter has the backend, or is about to put it back and wait again.
+            deaf.store(true, Ordering::SeqCst);
+            drop(source);
+            peer.write_all(b"x").unwrap();
+        });
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [other.token()]);
+    });
+    theirs.write_all(b"x").unwrap();
+    let before = waits.load(Ordering::SeqCst);
+    assert!(selector.select(Some(Duration::from_millis(200))).unwrap().is_empty());
+    let calls = waits.load(Ordering::SeqCst) - before;
+    assert!(calls <= 10, "{calls} calls, for what was unregistered");
+    // What takes its place is watched.
+    deaf.store(false, Ordering::SeqCst);
+    let again = registrar.register(&ours, Interest::READ, 3).unwrap();
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [again.token()]);
+}
+
+#[test]
+fn a_wait_spins_before_it_blocks() {
+    let waits = Arc::new(AtomicUsize::new(0));
+    let backend = Deaf {
+        poll: Poll::new().unwrap(),
+        ignores_wakes: Arc::default(),
+        waits: Arc::clone(&waits),
+    };
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend).unwrap();
+    let mut calls = |spin| {
+        selector.set_spin(spin);
+        let start = (waits.load(Ordering::SeqCst), Instant::now());
+        let events = selector.select(Some(Duration::from_millis(50))).unwrap();
+        assert!(events.is_empty() && start.1.elapsed() >= Duration::from_millis(50));
+        waits.load(Ordering::SeqCst) - start.0
+    };
+    assert!(calls(Duration::ZERO) <= 3);
+    assert!(calls(Duration::from_secs(60)) > 10, "it looks again and again");
+}
+
+#[test]
+fn the_descriptor_is_readable_while_there_is_something_to_report() {
+    everywhere(|mut selector, kind| {
+        if !selector.capabilities().nesting {
+            return;
+        }
+        let mut outer: DefaultSelector<OwnedFd> = DefaultSelector::new().unwrap();
+        let own = selector.descriptor().unwrap();
+        assert_eq!(own.as_raw_fd(), selector.descriptor().unwrap().as_raw_fd(), "{kind}");
+        outer.register(own.try_clone_to_owned().unwrap(), Interest::READ, ()).unwrap();
+        assert!(outer.select(NOW).unwrap().is_empty(), "{kind}");
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let registrar = selector.registrar();
+        let source = registrar.register_with(ours, Interest::WRITE, 1, Mode::OneShot).unwrap();
+        assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}");
+        assert_eq!(tokens(&selector.select(NOW).unwrap()), [source.token()], "{kind}");
+        assert!(outer.select(NOW).unwrap().is_empty(), "{kind}: it was reported");
+        selector.waker().wake().unwrap();
+        assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}: a wake is something");
+    });
+}
