@@ -20,6 +20,8 @@ use selectors_testkit::contract::{RULES, rule_of};
 mod close;
 #[path = "broken/defect.rs"]
 mod defect;
+#[path = "broken/ends.rs"]
+mod ends;
 #[path = "broken/kinds.rs"]
 mod kinds;
 #[path = "broken/leaks.rs"]
@@ -48,11 +50,20 @@ use row::{Row, epoll, poll, select};
 
 /// All rows, family by family.
 fn rows() -> impl Iterator<Item = &'static Row> {
-    let [first, last] = [
-        [reg::ROWS, leaks::ROWS, modify::ROWS, close::ROWS, ready::ROWS],
-        [kinds::ROWS, mode::ROWS, wait::ROWS, timing::ROWS, proc::ROWS],
+    let families = [
+        reg::ROWS,
+        leaks::ROWS,
+        modify::ROWS,
+        close::ROWS,
+        ready::ROWS,
+        ends::ROWS,
+        kinds::ROWS,
+        mode::ROWS,
+        wait::ROWS,
+        timing::ROWS,
+        proc::ROWS,
     ];
-    first.into_iter().chain(last).flatten()
+    families.into_iter().flatten()
 }
 
 /// How long the cases wait for what a defect keeps from coming; and how long where that was too

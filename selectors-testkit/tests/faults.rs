@@ -21,6 +21,8 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 
 #[path = "faults/changes.rs"]
 mod changes;
+#[path = "faults/exchanges.rs"]
+mod exchanges;
 #[path = "faults/for_ever.rs"]
 mod for_ever;
 #[path = "faults/forks.rs"]
@@ -36,5 +38,7 @@ mod making;
 mod rebuilding;
 #[path = "faults/suite.rs"]
 mod suite;
+#[path = "faults/waits.rs"]
+mod waits;
 #[path = "faults/wakers.rs"]
 mod wakers;

@@ -1,6 +1,5 @@
 //! READY: backends that report something else than the kernel says.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,13 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use selectors::backend::{BorrowedSource, Registered};
-use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use selectors::{Event, Events, Interest, Mode, Readiness, Watch};
 use selectors_testkit::fixtures::{pipe, with_raw};
 use socket2::{SockRef, Type};
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
-use super::row::{FILES, RANDOM, Row, epoll, poll, rows, select};
-use super::variants::{Declares, FilesBeside, KeepsTheRest, Refuses, Tells, Watches, kind};
+use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
+use super::variants::{FilesBeside, KeepsTheRest, Refuses, Tells, Watches, kind};
 
 const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
 const ASKABLE: Readiness = BOTH.union(Readiness::PRIORITY);
@@ -131,86 +130,11 @@ fn connected_is_readable(readiness: Readiness, source: Registered) -> Readiness 
     }
 }
 
-/// Takes the end of one direction for that of both.
-fn half_close_is_hang_up(readiness: Readiness, _: Registered) -> Readiness {
-    if readiness.contains(Readiness::READ_CLOSED) {
-        readiness | Readiness::HANGUP
-    } else {
-        readiness
-    }
-}
-
-/// Takes an end for an error.
-fn end_is_error(readiness: Readiness, _: Registered) -> Readiness {
-    if readiness.intersects(Readiness::READ_CLOSED | Readiness::HANGUP) {
-        readiness | Readiness::ERROR
-    } else {
-        readiness
-    }
-}
-
-/// Takes data for the last that there will be, if there is space to write.
-fn data_is_the_end(readiness: Readiness, _: Registered) -> Readiness {
-    if readiness == Readiness::READ | Readiness::WRITE {
-        readiness | Readiness::READ_CLOSED
-    } else {
-        readiness
-    }
-}
-
-/// Says nothing of an end-of-file: poll(2) leaves the two directions of a socket to READ.
-fn ends_are_silent(readiness: Readiness, source: Registered) -> Readiness {
-    let socket = kind(source.fd) == SFlag::S_IFSOCK;
-    if socket && readiness.contains(Readiness::READ_CLOSED) {
-        Readiness::empty()
-    } else {
-        readiness
-    }
-}
-
-/// Looks at hang-ups and errors for those who read, and not for those who write.
-fn writers_hear_no_hang_up(readiness: Readiness, source: Registered) -> Readiness {
-    if source.watch.interest == Interest::WRITE && !readiness.contains(Readiness::WRITE) {
-        Readiness::empty()
-    } else {
-        readiness
-    }
-}
-
-/// Looks at the space in a pipe alone, and not at its readers.
-fn pipes_have_space_or_not(readiness: Readiness, source: Registered) -> Readiness {
-    let pipe = kind(source.fd) == SFlag::S_IFIFO;
-    if pipe && readiness.contains(Readiness::ERROR) { Readiness::empty() } else { readiness }
-}
-
-/// Says nothing of a pipe whose writer is gone, once its data was read.
-fn ends_of_pipes_are_silent(readiness: Readiness, source: Registered) -> Readiness {
-    let pipe = kind(source.fd) == SFlag::S_IFIFO;
-    if pipe && readiness == Readiness::HANGUP { Readiness::empty() } else { readiness }
-}
-
 /// Reports a listener when a connection has come, and not again.
 fn level_listeners_are_edges(new: Registered) -> Watch {
     let listens = with_raw(new.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
     let mode = if listens && new.watch.mode == Mode::Level { Mode::Edge } else { new.watch.mode };
     Watch::new(new.watch.interest, mode)
-}
-
-/// Reports the end of a source once, together with the data before it.
-#[derive(Default)]
-struct EndsOnce(BTreeSet<Token>);
-
-impl Defect for EndsOnce {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        let ended = Readiness::HANGUP | Readiness::READ_CLOSED;
-        news.retain(|event| {
-            !event.readiness().intersects(ended) || !self.0.contains(&event.token())
-        });
-        let with_data =
-            |event: &&Event| event.readiness().contains(Readiness::READ | Readiness::HANGUP);
-        self.0.extend(news.iter().filter(with_data).map(Event::token));
-        news
-    }
 }
 
 /// Calls urgent data ordinary.
@@ -287,12 +211,6 @@ impl Defect for HasAnotherDescriptor {
     fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {
         self.0.as_ref().map(|(reader, _)| reader.as_fd())
     }
-}
-
-/// Takes a socket whose peer sends no more for one that cannot be written to.
-fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
-    let half = readiness.contains(Readiness::READ_CLOSED);
-    if half { readiness - Readiness::WRITE } else { readiness }
 }
 
 /// Loses urgent data that comes with another direction, and that direction.
@@ -405,117 +323,6 @@ rows! {
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
-    "READY-6" no_hang_up "drops HANGUP"
-        poll Tells(|r, _| r - Readiness::HANGUP) =>
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down
-            ready_6_a_reset_peer
-            ready_7_pipe_writer_gone_wakes_reader
-            ready_7_a_hang_up_wakes_who_waits_for_write
-            ready_8_data_before_end_of_file
-            reg_2_a_hang_up_does_not_reach_what_is_parked
-            [RANDOM];
-    "READY-6" no_read_closed "drops READ_CLOSED"
-        poll Tells(|r, _| r - Readiness::READ_CLOSED) =>
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down
-            ready_6_a_reset_peer;
-    "READY-6" no_error "drops ERROR"
-        poll Tells(|r, _| r - Readiness::ERROR) =>
-            close_5_a_closed_descriptor_does_not_make_it_spin
-            ready_5_a_refused_connect_wakes
-            ready_6_a_reset_peer
-            ready_7_pipe_reader_gone_wakes_full_writer
-            wait_11_nor_who_has_closed_sources
-            ready_4_an_error_of_a_datagram_socket_wakes
-            [RANDOM];
-    "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
-        poll Tells(half_close_is_hang_up) =>
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer;
-    "READY-6" half_closed_full "reports no WRITE of a half-closed peer"
-        poll Tells(half_closed_is_full) =>
-            ready_6_a_half_closed_peer;
-    "READY-6" end_is_error "tells an end as ERROR"
-        poll Tells(end_is_error) =>
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down;
-    "READY-6" data_is_end "tells data as READ_CLOSED"
-        poll Tells(data_is_the_end) =>
-            reg_9_descriptor_zero_stays_when_another_leaves
-            mod_1_the_next_select_uses_the_new_interest
-            mod_1_the_last_change_before_a_wait_counts
-            ready_3_both_directions_are_one_event
-            ready_6_no_hint_where_nothing_happened
-            mode_2_one_shot_reports_once
-            mode_2_arming_with_a_new_interest
-            wait_8_the_last_bit_of_a_word
-            mode_6_both_directions_of_a_one_shot_wait_for_arming
-            wait_8_descriptors_above_1024
-            [FILES];
-    "READY-6" silent_ends "says nothing of an end-of-file"
-        poll Tells(ends_are_silent) =>
-            reg_2_an_empty_interest_parks
-            reg_12_dropping_closes_everything
-            ready_4_an_error_wakes_whatever_was_asked_for
-            ready_4_the_backend_tells_errors_as_they_are
-            ready_5_a_refused_connect_wakes
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down
-            ready_6_a_reset_peer
-            ready_8_data_before_end_of_file
-            mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_2_one_shot_is_silent_about_errors_too
-            reg_2_a_hang_up_does_not_reach_what_is_parked
-            [RANDOM];
-    "READY-6" undeclared_hints "tells hints that it does not declare"
-        poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
-            ready_4_the_backend_tells_errors_as_they_are
-            ready_5_a_refused_connect_wakes
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down
-            ready_6_a_reset_peer
-            ready_7_pipe_writer_gone_wakes_reader;
-    "READY-6" missing_hints "declares hints that it does not tell"
-        select Declares(|c| (c.hangup, c.read_closed, c.error) = (true, true, true)) =>
-            ready_4_an_error_wakes_whatever_was_asked_for
-            ready_5_a_refused_connect_wakes
-            ready_6_a_half_closed_peer
-            ready_6_a_closed_peer
-            ready_6_both_directions_shut_down
-            ready_6_a_reset_peer
-            ready_7_pipe_writer_gone_wakes_reader;
-    "READY-7" deaf_writers "tells hang-ups to readers alone"
-        poll Tells(writers_hear_no_hang_up) =>
-            ready_7_pipe_reader_gone_wakes_full_writer
-            ready_7_a_hang_up_wakes_who_waits_for_write
-            [RANDOM];
-    "READY-7" space_alone "says nothing of a pipe without readers"
-        poll Tells(pipes_have_space_or_not) =>
-            ready_7_pipe_reader_gone_wakes_writer
-            ready_7_pipe_reader_gone_wakes_full_writer
-            mode_2_one_shot_is_silent_about_hang_ups_too
-            [RANDOM];
-    "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
-        select Declares(|c| c.write_hangup = true) =>
-            ready_7_a_hang_up_wakes_who_waits_for_write
-            [RANDOM];
-    "READY-7" silent_pipes "says nothing of a pipe without writers"
-        poll Tells(ends_of_pipes_are_silent) =>
-            ready_7_pipe_writer_gone_wakes_reader
-            ready_7_a_hang_up_wakes_who_waits_for_write
-            ready_8_data_before_end_of_file
-            reg_2_a_hang_up_does_not_reach_what_is_parked
-            [RANDOM];
-    "READY-8" end_once "tells an end only with the data before it"
-        poll EndsOnce::default() =>
-            ready_8_data_before_end_of_file
-            ready_1_random_programs
-            mode_5_random_programs_of_all_modes;
     "READY-9" urgent_is_read "tells PRIORITY as READ"
         poll Tells(urgent_is_read) =>
             ready_3_urgent_data_beside_the_rest

@@ -1,0 +1,178 @@
+//! Changes to and from exclusive wake-up that fail, and so does their undoing.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors::backend::Epoll;
+use selectors::{Backend, Event, Interest, Mode, Readiness, SharedSelector, Token};
+use selectors_testkit::fixtures::{OwnedSource, unix_pair};
+
+use super::changes::{LONG, NONE, NOW, Subject, assert_failed, tokens, with_source};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
+
+/// Every pair of modes of which one is exclusive.
+fn exchanges() -> impl Iterator<Item = (Mode, Mode)> {
+    let others = [Mode::Level, Mode::OneShot, Mode::Edge];
+    let pairs =
+        others.into_iter().flat_map(|mode| [(mode, Mode::Exclusive), (Mode::Exclusive, mode)]);
+    pairs.chain([(Mode::Exclusive, Mode::Exclusive)])
+}
+
+/// Neither the new watch nor the old one can be added: each wait tries again.
+fn exchange_fails<B: Backend>(
+    backend: B,
+    (from, to): (Mode, Mode),
+    times: u32,
+) -> io::Result<(Subject<B>, Token, UnixStream)> {
+    let (mut selector, token, peer) = with_source(backend)?;
+    selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+    selector.modify_with(token, Interest::READ, from)?;
+    let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
+    let (result, injected) = failing(fault, || selector.modify_with(token, Interest::WRITE, to));
+    assert_failed(result, fault.errno);
+    assert_eq!(injected, 2);
+    let key = selector.get(token).expect("it is registered");
+    assert_eq!((key.events, key.mode), (Interest::READ, from));
+    Ok((selector, token, peer))
+}
+
+#[test]
+fn mod_4_what_cannot_be_restored_is_watched_again() -> io::Result<()> {
+    for modes in exchanges() {
+        for timeout in [NOW, LONG, None] {
+            let (mut selector, token, mut peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+            peer.write_all(b"x")?;
+            let events = selector.select(timeout)?;
+            assert_eq!(tokens(&events), [token], "{modes:?}");
+            assert!(!events.iter().any(|event| event.readiness().contains(Readiness::ERROR)));
+            let again = matches!(modes.0, Mode::Level | Mode::Exclusive);
+            assert_eq!(selector.select(NOW)?.len(), usize::from(again), "{modes:?}");
+        }
+        let (mut selector, token, _peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+        let before = calls();
+        failing(NONE, || selector.select(Some(Duration::from_millis(20)))).0?;
+        assert!(calls() - before < 10, "{modes:?}: it turns");
+        selector.modify_with(token, Interest::WRITE, modes.1)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        selector.unregister(token)?;
+        assert!(selector.select(NOW)?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn mod_4_what_cannot_be_watched_is_an_error() -> io::Result<()> {
+    let for_ever = Fault::new(Call::EpollAdd, Errno::ENOSPC).times(FOR_EVER);
+    for modes in exchanges() {
+        let (mut selector, token, _peer) = exchange_fails(Epoll::new()?, modes, 2)?;
+        let (events, _) = failing(for_ever, || selector.select(None));
+        let events: Vec<_> = events?.iter().copied().collect();
+        assert_eq!(events.len(), 1, "{modes:?}");
+        assert_eq!(events[0].token(), token);
+        assert!(events[0].readiness().contains(Readiness::ERROR | Readiness::READ));
+        let again = matches!(modes.0, Mode::Level | Mode::Exclusive);
+        let (events, injected) =
+            failing(for_ever, || selector.select(Some(Duration::from_millis(20))));
+        assert_eq!(events?.len(), usize::from(again), "{modes:?}");
+        assert_eq!(injected, u32::from(again), "{modes:?}");
+        assert_failed(
+            failing(for_ever, || selector.modify(token, Interest::READ | Interest::WRITE)).0,
+            Errno::ENOSPC,
+        );
+        selector.modify(token, Interest::READ | Interest::WRITE)?;
+        let events: Vec<_> = selector.select(LONG)?.iter().copied().collect();
+        assert_eq!(events.iter().map(Event::readiness).collect::<Vec<_>>(), [Readiness::WRITE]);
+    }
+    Ok(())
+}
+
+/// Where descriptors have run out as well, the wait that finds something else has it back.
+#[test]
+fn mod_4_what_is_lost_without_descriptors_is_watched_again() -> io::Result<()> {
+    for modes in exchanges() {
+        let (mut selector, other, mut other_peer) = with_source(Epoll::new()?)?;
+        let (ours, mut theirs) = unix_pair()?;
+        let token = selector.register_with(ours.into(), Interest::READ, (), modes.0)?;
+        let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+        let lost = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(2);
+        let (result, injected) = failing_both([none_left, lost], || {
+            selector.modify_with(token, Interest::WRITE, modes.1)
+        });
+        assert_failed(result, Errno::ENOMEM);
+        assert_eq!(injected, 4);
+        theirs.write_all(b"x")?;
+        other_peer.write_all(b"x")?;
+        let (events, _) = failing(none_left, || selector.select(LONG));
+        let mut tokens = tokens(&events?);
+        tokens.sort();
+        assert_eq!(tokens, [other, token], "{modes:?}");
+        selector.unregister(token)?;
+        assert_eq!(selector.select(LONG)?.len(), 1);
+    }
+    Ok(())
+}
+
+/// What has been reported once stays silent, though the kernel has armed it.
+#[test]
+fn mode_2_a_failed_change_to_exclusive_arms_nothing() -> io::Result<()> {
+    // The first that is added is the beacon.
+    let faults = [
+        Fault::new(Call::EpollDelete, Errno::ENOMEM),
+        Fault::new(Call::EpollAdd, Errno::ENOMEM).after(1),
+        Fault::new(Call::EpollAdd, Errno::ENOSPC).after(1).times(2),
+    ];
+    for fault in faults {
+        let (mut selector, token, mut peer) = with_source(Epoll::new()?)?;
+        selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+        peer.write_all(b"x")?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        let (result, injected) =
+            failing(fault, || selector.modify_with(token, Interest::READ, Mode::Exclusive));
+        assert_failed(result, fault.errno);
+        assert_eq!(injected, fault.times);
+        for _ in 0..3 {
+            assert!(selector.select(NOW)?.is_empty(), "{fault:?}");
+        }
+        selector.rearm(token)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        assert!(selector.select(NOW)?.is_empty());
+        selector.modify_with(token, Interest::READ, Mode::Exclusive)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    }
+    Ok(())
+}
+
+/// From another thread, too.
+#[test]
+fn mod_4_what_another_thread_cannot_restore_is_watched_again() -> io::Result<()> {
+    for (from, to) in exchanges() {
+        for times in [1, 2, 3, 4] {
+            let (ours, mut theirs) = unix_pair()?;
+            let mut selector: SharedSelector = SharedSelector::with_backend(Epoll::new()?)?;
+            let registrar = selector.registrar();
+            let mode = Mode::Exclusive;
+            let source =
+                registrar.register_with(OwnedSource::from(ours), Interest::READ, (), mode)?;
+            source.modify_with(Interest::READ, from)?;
+            let fault = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(times);
+            let (result, injected) = failing(fault, || source.modify_with(Interest::WRITE, to));
+            assert_failed(result, Errno::ENOMEM);
+            assert!(injected > 0);
+            theirs.write_all(b"x")?;
+            let events = selector.select(LONG)?;
+            assert_eq!(events.len(), 1, "{from:?} to {to:?}, {times} times");
+            assert!(events.iter().all(Event::is_readable));
+            // Lost once more, and given up.
+            source.modify_with(Interest::READ, from)?;
+            let (result, _) = failing(fault.times(4), || source.modify_with(Interest::WRITE, to));
+            assert_failed(result, Errno::ENOMEM);
+            let _open = source.into_inner();
+            assert!(selector.select(NOW)?.is_empty());
+            let rebuilt = failing(NONE, || selector.select(Some(Duration::from_millis(5))));
+            assert!(rebuilt.0?.is_empty());
+        }
+    }
+    Ok(())
+}
