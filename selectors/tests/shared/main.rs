@@ -8,6 +8,8 @@ use selectors::{BackendKind, Events, SharedSelector, Token};
 
 mod changes;
 mod data;
+#[cfg(target_os = "linux")]
+mod hidden;
 mod modes;
 mod own;
 mod stress;
