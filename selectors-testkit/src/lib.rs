@@ -120,9 +120,16 @@ macro_rules! test_each_shared_case {
         $($(
             #[test]
             fn $case() {
-                $crate::conformance::check_shared(::core::stringify!($case), $new);
+                let case = ::core::stringify!($case);
+                $crate::conformance::Tally::check_shared(::core::module_path!(), case, $new);
             }
         )+)+
+
+        #[test]
+        fn zz_not_run_is_not_passed() {
+            let cases = $crate::conformance::SHARED_CASES.len();
+            $crate::conformance::expect_all_run(::core::module_path!(), cases);
+        }
     };
 }
 
@@ -140,7 +147,8 @@ macro_rules! test_each_case {
 
         #[test]
         fn zz_not_run_is_not_passed() {
-            $crate::conformance::expect_all_run(::core::module_path!());
+            let cases = $crate::conformance::CASES.len();
+            $crate::conformance::expect_all_run(::core::module_path!(), cases);
         }
     };
 }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use selectors::{Backend, Event, Events, Token};
+use selectors::{Backend, Event, Events, Readiness, Token};
 
 use super::company::Progress;
 use super::{Counting, SelectorDefect, Subject};
-use crate::fixtures::is_lacking;
+use crate::fixtures::{is_lacking, open_descriptors, report_of_forked_child};
+
+/// Within what time the last of the steps arrives in which a peer goes.
+const STEPS: Duration = Duration::from_secs(1);
 
 /// What a case came to, when it did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,14 @@ impl Stop {
     /// The backend is wrong.
     pub(crate) fn broken(why: impl Into<String>) -> Self {
         Self::Broken(why.into(), None)
+    }
+
+    /// What is to be said of it.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Broken(why, _) | Self::NotRun(why) => why,
+            Self::Later => "  it cannot be alone".to_owned(),
+        }
     }
 
     fn unexpected_error(error: &dyn fmt::Display) -> Self {
@@ -129,6 +140,48 @@ impl<B: Backend> Case<'_, B> {
         }
         self.progress.join_alone();
         Ok(())
+    }
+
+    /// Runs `act` in a forked child, and returns what came of it there.
+    pub(crate) fn in_forked_child(&self, act: impl FnOnce() -> Outcome) -> Outcome {
+        // What the child does is not heard of here.
+        let report = self
+            .progress
+            .while_child_works(|| report_of_forked_child(|| act().map_err(Stop::into_text)))?;
+        report.map_err(|why| Stop::broken(format!("{why} (in the child)")))
+    }
+
+    /// As [`in_forked_child`](Self::in_forked_child), alone, where `act` makes backends: a child
+    /// cannot say that this system has none.
+    pub(crate) fn alone_in_forked_child(&self, act: impl FnOnce() -> Outcome) -> Outcome {
+        self.alone()?;
+        self.backend()?;
+        self.in_forked_child(act)
+    }
+
+    /// Fails if a descriptor more is open for each of `times` than `before`. Threads of other tests
+    /// may open some meanwhile.
+    pub(crate) fn expect_descriptors(&self, before: usize, times: usize) -> Outcome {
+        let more = open_descriptors().saturating_sub(before);
+        self.expect_that(more < times / 2, "about as many open descriptors as before", more)
+    }
+
+    /// Fails unless waits for a single source come to report `expected`: what its peer does may
+    /// arrive in steps.
+    pub(crate) fn expect_in_steps<F>(
+        &self,
+        what: &str,
+        selector: &mut Subject<F, (), B>,
+        token: Token,
+        expected: Readiness,
+    ) -> Outcome {
+        let start = Instant::now();
+        let mut seen = self.only(&selector.select(self.long())?, token)?.readiness();
+        while seen != expected && start.elapsed() < STEPS {
+            std::thread::yield_now();
+            seen = self.only(&selector.select(self.long())?, token)?.readiness();
+        }
+        self.expect(what, seen, expected)
     }
 
     /// How long to wait for what must come.

@@ -1,28 +1,22 @@
 //! REG-9, READY-3, MODE-2: what goes wrong only when two things come together.
 
-use std::time::{Duration, Instant};
-
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};
 
-use super::{BOTH, Case, NOW, Outcome, Stop};
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    LooseDescriptor, OwnedSource, at_zero, borrow, drain, out_of_band, pair,
-    report_of_forked_child, send, tcp_pair,
+    LooseDescriptor, OwnedSource, borrow, drain, out_of_band, pair, send, tcp_pair,
 };
-
-/// Within what time the last of several bytes arrives.
-const STEPS: Duration = Duration::from_secs(1);
 
 /// Watches descriptor 0, in each mode of two, while another source comes and goes.
 fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let (other, _other_peer) = pair()?;
-    let zero = at_zero(&ours)?;
+    let zero = LooseDescriptor::at(0, &ours)?;
     for mode in [Mode::Level, Mode::OneShot] {
         let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
         let first = selector.register(borrow(&other), Interest::READ, ())?;
-        let token = selector.register_with(zero, Interest::READ, (), mode)?;
+        let token = selector.register_with(zero.borrow(), Interest::READ, (), mode)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         send(&theirs, b"x")?;
         case.only(&selector.select(case.long())?, token)?;
@@ -41,19 +35,10 @@ fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
 pub(super) fn reg_9_descriptor_zero_stays_when_another_leaves<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.alone()?;
-    // Here, since a forked child cannot say that it has none.
-    case.backend()?;
     case.did("in a forked child: watched descriptor 0, and unregistered another source");
-    let report = report_of_forked_child(|| {
-        serve_zero(case).map_err(|stop| match stop {
-            Stop::Broken(why, _) | Stop::NotRun(why) => why,
-            Stop::Later => "  it cannot be alone".to_owned(),
-        })
-    })?;
     case.because(
         "a number that is negated to silence it, or tested for being positive: 0 is a descriptor",
-        report.map_err(Stop::broken),
+        case.alone_in_forked_child(|| serve_zero(case)),
     )
 }
 
@@ -69,14 +54,7 @@ pub(super) fn ready_3_urgent_data_beside_the_rest<B: Backend>(case: &mut Case<'_
         case.did("sent it a byte, and one out of band");
         send(&theirs, b"x")?;
         out_of_band(&theirs)?;
-        // They may arrive one after the other.
-        let (start, expected) = (Instant::now(), Readiness::from(interest));
-        let mut event = case.only(&selector.select(case.long())?, token)?;
-        while event.readiness() != expected && start.elapsed() < STEPS {
-            std::thread::yield_now();
-            event = case.only(&selector.select(case.long())?, token)?;
-        }
-        case.expect("its readiness", event.readiness(), expected)?;
+        case.expect_in_steps("its readiness", &mut selector, token, interest.into())?;
     }
     Ok(())
 }

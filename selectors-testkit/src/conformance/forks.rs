@@ -95,25 +95,17 @@ fn duplicate_for_ever(fd: &PairStream) -> std::result::Result<BorrowedSource<'st
     Ok(crate::fixtures::LooseDescriptor::duplicate(fd)?.borrow())
 }
 
-/// What a child has to tell its parent.
-pub(super) fn stop_of_child(outcome: Outcome) -> std::result::Result<(), String> {
-    outcome.map_err(|stop| match stop {
-        Stop::Broken(why, _) | Stop::NotRun(why) => why,
-        Stop::Later => "  it cannot be alone".to_owned(),
-    })
-}
-
 /// Runs `act` in a forked child, where it works with its copy of the scene.
 fn in_child<B: Backend>(
     case: &Case<'_, B>,
     scene: &mut Option<Scene<'_, B>>,
     act: impl FnOnce(&Case<'_, B>, Scene<'_, B>) -> Outcome,
 ) -> Outcome {
-    let report = report_of_forked_child(|| {
-        let Some(scene) = scene.take() else { return Ok(()) };
-        stop_of_child(act(case, scene))
-    })?;
-    case.because(SHARED, report.map_err(|why| Stop::broken(format!("{why} (in the child)"))))
+    let outcome = case.in_forked_child(|| match scene.take() {
+        Some(scene) => act(case, scene),
+        None => Ok(()),
+    });
+    case.because(SHARED, outcome)
 }
 
 pub(super) fn proc_4_a_child_is_told_that_it_is_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -217,11 +209,10 @@ fn go_on_for<B: Backend>(
     let emulated = if cfg!(feature = "devpoll") { 2 } else { 0 };
     let most = open + of_a_child + emulated;
     let mut copy = Some(selector);
-    let report = report_of_forked_child(|| {
-        let Some(selector) = copy.take() else { return Ok(()) };
-        stop_of_child(go_on_for(case, selector, generations - 1, (of_a_child, Some(most))))
-    })?;
-    report.map_err(Stop::broken)
+    case.in_forked_child(|| match copy.take() {
+        Some(selector) => go_on_for(case, selector, generations - 1, (of_a_child, Some(most))),
+        None => Ok(()),
+    })
 }
 
 pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
@@ -239,13 +230,13 @@ pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
     }
     case.did("forked a child that called after_fork, and had children in its turn");
     let mut copy = Some(selector);
-    let report = report_of_forked_child(|| {
-        let Some(selector) = copy.take() else { return Ok(()) };
-        stop_of_child(go_on_for(case, selector, 2, (of_a_child, None)))
-    })?;
+    let outcome = case.in_forked_child(|| match copy.take() {
+        Some(selector) => go_on_for(case, selector, 2, (of_a_child, None)),
+        None => Ok(()),
+    });
     case.because(
         "what the parent had is neither closed nor used again in `after_fork`, or a descriptor is \
          made anew without its flag",
-        report.map_err(|why| Stop::broken(format!("{why} (in the child)"))),
+        outcome,
     )
 }

@@ -114,14 +114,9 @@ pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
                 _ => leave_a_ghost(&mut selector, &ends)?,
             }
         }
-        as_many_as_before(case, before)?;
+        case.expect_descriptors(before, TIMES)?;
     }
     Ok(())
-}
-
-fn as_many_as_before<B: Backend>(case: &Case<'_, B>, before: usize) -> Outcome {
-    let more = open_descriptors().saturating_sub(before);
-    case.expect_that(more < TIMES / 2, "about as many open descriptors as before", more)
 }
 
 /// Waits that end in one way or another.
@@ -135,7 +130,7 @@ fn wait<B: Backend>(
         waker.map_or(Ok(()), Waker::wake)?;
         selector.select(None)?;
     }
-    as_many_as_before(case, before)
+    case.expect_descriptors(before, TIMES)
 }
 
 pub(super) fn reg_12_no_wait_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -5,11 +5,10 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
-use super::forks::stop_of_child;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any, limit_descriptors,
-    pair, regular_file, report_of_forked_child, send, wake_in_handler,
+    pair, regular_file, send, wake_in_handler,
 };
 
 const NEEDS_ONE: &str = "a wait, or what comes after it, needs a new descriptor, or a call that \
@@ -85,16 +84,12 @@ fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
 pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.alone()?;
-    // Here, since a forked child cannot say that it has none.
-    case.backend()?;
     // An emulation of a kernel is subject to the limit itself, as no kernel is.
     let emulated = cfg!(any(feature = "kqueue", feature = "devpoll"));
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
     for how in &ways[..if emulated { 1 } else { 2 }] {
         case.did(format!("in a forked child: {how}, and went on"));
-        let report = report_of_forked_child(|| stop_of_child(serve(case, how)))?;
-        case.because(NEEDS_ONE, report.map_err(Stop::broken))?;
+        case.because(NEEDS_ONE, case.alone_in_forked_child(|| serve(case, how)))?;
     }
     Ok(())
 }

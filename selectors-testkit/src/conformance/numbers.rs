@@ -2,9 +2,8 @@
 
 use selectors::{Backend, Events, Interest, Mode, Token, Watch};
 
-use super::forks::stop_of_child;
 use super::{Case, NOW, Outcome};
-use crate::fixtures::{LooseDescriptor, borrow, number_of, pair, report_of_forked_child, send};
+use crate::fixtures::{LooseDescriptor, borrow, number_of, pair, send};
 
 pub(super) fn reg_10_every_bit_of_a_token_counts<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
@@ -68,13 +67,9 @@ fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
 }
 
 pub(super) fn wait_8_the_lowest_numbers<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    case.alone()?;
-    // Here, since a forked child cannot say that it has none.
-    case.backend()?;
     case.did("in a forked child: registered descriptors 0, 1 and 2");
-    let report = report_of_forked_child(|| stop_of_child(use_low_numbers(case)))?;
     case.because(
         "zero is taken for none: `fd > 0`, or a table in which 0 means empty",
-        report.map_err(super::Stop::broken),
+        case.alone_in_forked_child(|| use_low_numbers(case)),
     )
 }

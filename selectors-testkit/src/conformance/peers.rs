@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
 
 use selectors::{Backend, Event, Interest, Readiness};
 
@@ -13,9 +12,6 @@ use crate::fixtures::{
     connecting, drain, fill, listener_with_pending, pipe, receive, refused_connect, reset, send,
     tcp_pair,
 };
-
-/// Within what time the last of the steps arrives in which a peer goes.
-const STEPS: Duration = Duration::from_secs(1);
 
 pub(super) fn ready_5_a_pending_connection_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (listener, _stream) = listener_with_pending()?;
@@ -73,14 +69,8 @@ fn event_after<B: Backend>(
     possible.set(Readiness::READ_CLOSED, capabilities.read_closed);
     possible.set(Readiness::HANGUP, capabilities.hangup);
     possible.set(Readiness::ERROR, capabilities.error);
-    // What a peer does may arrive in steps.
-    let start = Instant::now();
-    let mut event = case.only(&selector.select(case.long())?, token)?;
-    while event.readiness() != expected & possible && start.elapsed() < STEPS {
-        std::thread::yield_now();
-        event = case.only(&selector.select(case.long())?, token)?;
-    }
-    case.expect("its readiness, by the capabilities", event.readiness(), expected & possible)
+    let what = "its readiness, by the capabilities";
+    case.expect_in_steps(what, &mut selector, token, expected & possible)
 }
 
 pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -206,9 +206,7 @@ pub(super) fn reg_12_no_descriptor_is_leaked<B: Backend>(case: &mut Case<'_, B>)
             selector.close();
         }
     }
-    let more = open_descriptors().saturating_sub(before);
-    // Threads of other tests may open some meanwhile.
-    case.expect_that(more < ROUNDS / 2, "about as many open descriptors as before", more)
+    case.expect_descriptors(before, ROUNDS)
 }
 
 pub(super) fn reg_13_descriptors_are_close_on_exec<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use selectors::Backend;
 
-use super::{CASES, PATIENCE, all, limit, not_run, outcome_of};
+use super::{PATIENCE, all, limit, not_run, outcome_of, shared};
 
 #[derive(Default)]
 struct Counts {
@@ -40,9 +40,26 @@ impl Tally {
         name: &'static str,
         new: impl Fn() -> io::Result<B> + Send + 'static,
     ) {
+        Self::count(module, name, || outcome_of(all::<B>(), name, new, PATIENCE));
+    }
+
+    /// [`check_shared`](super::check_shared), likewise.
+    ///
+    /// # Panics
+    ///
+    /// As [`check_shared`](super::check_shared).
+    pub fn check_shared<B: Backend + Send + 'static>(
+        module: &'static str,
+        name: &'static str,
+        new: impl Fn() -> io::Result<B> + Send + 'static,
+    ) {
+        Self::count(module, name, || outcome_of(shared::all::<B>(), name, new, PATIENCE));
+    }
+
+    fn count(module: &'static str, name: &'static str, run: impl FnOnce() -> Result<(), String>) {
         counts().entry(module).or_default().started += 1;
         let _over = Self(module);
-        if let Err(why) = outcome_of(all::<B>(), name, new, PATIENCE) {
+        if let Err(why) = run() {
             counts().entry(module).or_default().not_run.push((name, why));
         }
     }
@@ -55,17 +72,17 @@ impl Drop for Tally {
     }
 }
 
-/// The last test of a module: names and counts the cases that could not run. Not where the output
+/// The last test of a module: names and counts those of its `cases` that could not run. Not where the output
 /// of tests goes, which nobody sees of a test that passes.
 ///
 /// # Panics
 ///
 /// If some could not, and `SELECTORS_ALL_CASES` is set.
 #[doc(hidden)]
-pub fn expect_all_run(module: &'static str) {
+pub fn expect_all_run(module: &'static str, cases: usize) {
     // It is the last in the alphabet, so all others have been started, unless there is a filter.
     let harmless = |argument: String| argument.starts_with('-') && argument != "--exact";
-    let expected = if std::env::args().skip(1).all(harmless) { CASES.len() } else { 0 };
+    let expected = if std::env::args().skip(1).all(harmless) { cases } else { 0 };
     let mut all = counts();
     let not_all = |all: &Counts| all.started < expected || all.over < all.started;
     while not_all(all.entry(module).or_default()) {

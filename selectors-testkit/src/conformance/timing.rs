@@ -135,8 +135,8 @@ pub(super) fn wait_4_no_longer_than_was_asked<B: Backend>(case: &mut Case<'_, B>
 /// How long to wait for nothing: for who naps, several naps.
 const IDLE: Duration = Duration::from_millis(25);
 
-/// How often that may sleep. An emulated device naps from tick to tick.
-const SLEEPS: u64 = if cfg!(feature = "devpoll") { 4 } else { 2 };
+/// How often that may sleep.
+const SLEEPS: u64 = 2;
 
 pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     if cfg!(feature = "devpoll") {

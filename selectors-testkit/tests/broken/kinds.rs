@@ -11,7 +11,7 @@ use socket2::{Domain, SockRef, Type};
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::proc::is_wake;
 use super::row::{Row, epoll, poll, rows};
-use super::variants::{KeepsTheRest, Tells};
+use super::variants::{KeepsBits, KeepsTheRest, Tells};
 
 fn is_unix_listener(fd: RawSource) -> bool {
     with_raw(fd, |fd| {
@@ -155,19 +155,6 @@ impl Defect for EndsDisarm {
     }
 }
 
-/// Keeps sixteen bits of a token's generation.
-struct CutsGenerations;
-
-impl Defect for CutsGenerations {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
-        let cut = |event: Event| {
-            let token = Token::from_bits(event.token().to_bits() & 0xffff_ffff_0000_ffff);
-            Event::new(token, event.readiness())
-        };
-        news.into_iter().map(cut).collect()
-    }
-}
-
 /// Drops the last of a batch of exactly 32.
 struct LosesTheLast;
 
@@ -270,7 +257,7 @@ rows! {
         poll Tells(standard_streams_are_none) =>
             wait_8_the_lowest_numbers;
     "REG-10" sixteen_bits "keeps sixteen bits of a generation"
-        poll CutsGenerations =>
+        poll KeepsBits(0xffff_ffff_0000_ffff) =>
             reg_10_every_bit_of_a_token_counts;
     "WAIT-7" full_32 "drops the last of a batch of exactly 32"
         poll LosesTheLast =>

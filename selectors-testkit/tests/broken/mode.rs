@@ -337,8 +337,7 @@ rows! {
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once
             reg_9_flags_are_as_they_were
-            mod_1_every_mode_becomes_every_other
-            mode_2_what_is_masked_does_not_fire;
+            mod_1_every_mode_becomes_every_other;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
             mod_4_the_backend_goes_on_as_before

@@ -250,6 +250,7 @@ rows! {
             ready_1_what_came_and_went_between_two_waits
             wait_11_who_has_nothing_to_report_sleeps
             mode_2_what_is_masked_does_not_fire
+            close_5_what_is_closed_during_a_wait_is_not_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
             [RANDOM];
     "READY-3" two_events "two events for two directions"

@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{FILES, RANDOM, Row, deferred, epoll, poll, rows};
-use super::variants::{Declares, Takes, Tells, file, kind};
+use super::variants::{Declares, KeepsBits, Takes, Tells, file, kind};
 
 /// Takes sources for the same when they are the same open file.
 struct KnowsFilesByInode;
@@ -240,19 +240,6 @@ impl Defect for TellsOldTokens {
             Event::new(first.unwrap_or(event.token()), event.readiness())
         };
         news.into_iter().map(first).collect()
-    }
-}
-
-/// Keeps eight bits of a token's generation.
-struct CutsGenerations;
-
-impl Defect for CutsGenerations {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
-        let cut = |event: Event| {
-            let token = Token::from_bits(event.token().to_bits() & 0xffff_ffff_0000_00ff);
-            Event::new(token, event.readiness())
-        };
-        news.into_iter().map(cut).collect()
     }
 }
 
@@ -487,7 +474,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             [FILES RANDOM];
     "REG-10" eight_bits "keeps eight bits of a generation"
-        poll CutsGenerations =>
+        poll KeepsBits(0xffff_ffff_0000_00ff) =>
             reg_10_no_token_comes_twice
             reg_10_every_bit_of_a_token_counts;
     "REG-12" shut_down "shuts its sources down when it is dropped"

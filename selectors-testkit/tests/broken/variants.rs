@@ -181,3 +181,16 @@ pub(crate) fn file(fd: RawSource) -> Option<(dev_t, ino_t)> {
 pub(crate) fn is_closed(source: &Registered) -> bool {
     !is_open(source.fd)
 }
+
+/// Keeps some bits of a token.
+pub(crate) struct KeepsBits(pub(crate) u64);
+
+impl Defect for KeepsBits {
+    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+        let cut = |event: Event| {
+            let token = Token::from_bits(event.token().to_bits() & self.0);
+            Event::new(token, event.readiness())
+        };
+        news.into_iter().map(cut).collect()
+    }
+}

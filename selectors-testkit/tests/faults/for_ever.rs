@@ -6,8 +6,8 @@ use nix::errno::Errno;
 use selectors::backend::{Backend, Epoll, Poll};
 use selectors_testkit::conformance;
 
-use crate::injection::{Call, FOR_EVER, Fault, injected, set};
-use crate::suite::faulty;
+use crate::injection::{Call, FOR_EVER};
+use crate::suite::{faulty, run_each};
 
 /// Runs the suite for each of `faults`. `except` are the cases that fail, of what cannot be without
 /// the call.
@@ -16,19 +16,7 @@ fn run<B: Backend + Send>(
     faults: &[(Call, Errno)],
     except: &[&str],
 ) {
-    let mut wrong = Vec::new();
-    for &(call, errno) in faults {
-        let fault = Fault::new(call, errno).times(FOR_EVER);
-        let before = injected();
-        let mut report = conformance::run(|| faulty(&new, fault));
-        set(None);
-        assert!(injected() > before, "{call:?} is never made");
-        report.failed.retain(|(name, _)| !except.contains(name) && !name.starts_with("wait_11_"));
-        if !report.failed.is_empty() {
-            wrong.push(format!("{fault:?}: {report}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    run_each(faults, &[(0, FOR_EVER)], except, |fault| conformance::run(|| faulty(&new, fault)));
 }
 
 /// Timeouts become coarser than is declared.

@@ -151,18 +151,22 @@ impl Changer for FaultyChanger {
     }
 }
 
-/// Runs a suite for each of `faults`, of each of the first calls, and of three in a row. Every backend that a
-/// case makes has its fault. `except` are the cases that may fail: they expect of one wait what
-/// comes in the next one.
-fn run_each(
+/// Each of the first calls, and three in a row: how many pass before how many fail.
+const A_FEW: &[(u32, u32)] = &[(0, 1), (1, 1), (2, 1), (0, 3)];
+
+/// Runs a suite for each of `faults`, `when` that many calls have passed and for as many as fail.
+/// Every backend that a case makes has its fault. `except` are the cases that may fail: they expect
+/// of one wait what comes in the next one.
+pub(crate) fn run_each(
     faults: &[(Call, Errno)],
+    when: &[(u32, u32)],
     except: &[&str],
     suite: impl Fn(Fault) -> conformance::Report,
 ) {
     let mut failed = Vec::new();
     for &(call, errno) in faults {
         let mut total = 0;
-        for (skip, times) in [(0, 1), (1, 1), (2, 1), (0, 3)] {
+        for &(skip, times) in when {
             let fault = Fault::new(call, errno).after(skip).times(times);
             let before = injected();
             let mut report = suite(fault);
@@ -197,7 +201,7 @@ fn run<B: Backend + Send>(
     faults: &[(Call, Errno)],
     except: &[&str],
 ) {
-    run_each(faults, except, |fault| conformance::run(|| faulty(&new, fault)));
+    run_each(faults, A_FEW, except, |fault| conformance::run(|| faulty(&new, fault)));
 }
 
 /// As [`run`], with the suite for shared selectors.
@@ -208,7 +212,7 @@ fn run_shared<B: Backend + Send + 'static>(
     let patience = Duration::from_secs(10);
     let suite = |fault| conformance::run_shared(|| faulty(&new, fault), patience);
     // What a full list has left is reported by the next wait.
-    run_each(faults, &["shared_6_one_select_reports_all"], suite);
+    run_each(faults, A_FEW, &["shared_6_one_select_reports_all"], suite);
 }
 
 /// What is closed is reported at once, and the call that failed shows in the next wait.

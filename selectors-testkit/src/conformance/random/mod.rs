@@ -60,7 +60,7 @@ const END: char = '\u{1e}';
 
 impl Failure {
     fn alone(stop: Stop) -> Self {
-        Self { why: why(stop), log: Vec::new(), steps: 0 }
+        Self { why: stop.into_text(), log: Vec::new(), steps: 0 }
     }
 
     fn to_text(&self) -> String {
@@ -120,14 +120,7 @@ fn run_here<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Res
         Ok(Err(stop)) => stop,
         Err(_) => Stop::panicked("a panic"),
     };
-    Err(Failure { why: why(stop), log: world.into_log(), steps: taken })
-}
-
-fn why(stop: Stop) -> String {
-    match stop {
-        Stop::Broken(why, _) | Stop::NotRun(why) => why,
-        Stop::Later => String::new(),
-    }
+    Err(Failure { why: stop.into_text(), log: world.into_log(), steps: taken })
 }
 
 /// Leaves out what need not be there for the failure: what comes after it, and then ever smaller

@@ -4,7 +4,6 @@ use selectors::{Backend, Error, Interest, Readiness};
 
 use super::super::{NOW, Outcome, Stop};
 use super::numbers::Numbers;
-use super::why;
 use super::world::World;
 use crate::fixtures::{duplicate, number_of, report_of_forked_child};
 
@@ -24,7 +23,7 @@ impl<B: Backend> World<'_, '_, B> {
         let report = report_of_forked_child(|| {
             act(self, c).map_err(|stop| {
                 let steps = self.log.split_off(log).join("\n  ");
-                format!("{} (in the child, which did this:\n  {steps})", why(stop))
+                format!("{} (in the child, which did this:\n  {steps})", stop.into_text())
             })
         })?;
         report.map_err(Stop::broken)

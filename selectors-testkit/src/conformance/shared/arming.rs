@@ -60,8 +60,6 @@ pub(super) fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(
         });
         let mut events = Events::new();
         while !over.load(Ordering::Acquire) && !thread.is_finished() {
-            // That it goes on is what the watchdog is to hear: it may take long on a busy machine.
-            case.long();
             selector.select_into(&mut events, None)?;
             // A thousand rounds may take long on a busy machine.
             case.progress.tick();

@@ -55,7 +55,7 @@ macro_rules! list {
         /// The names of the cases for shared selectors, rule by rule.
         pub const SHARED_CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
-        fn all<B: Backend + Send + 'static>() -> Vec<(&'static str, Run<B>)> {
+        pub(in crate::conformance) fn all<B: Backend + Send + 'static>() -> Vec<(&'static str, Run<B>)> {
             vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
         }
     };

@@ -20,6 +20,7 @@ mod differential;
 mod gone;
 mod many;
 
+pub(super) use cases::all;
 pub use cases::{SHARED_CASES, check_shared, check_shared_patiently, run_shared};
 
 /// A short while.
