@@ -1,6 +1,6 @@
 //! Filters of seccomp(2) and lowered limits, in child processes: what is registered goes on being
-//! served.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+//! served. Not through the C library, which makes system calls of its own choice.
+#![cfg(all(target_os = "linux", target_arch = "x86_64", not(feature = "faults")))]
 #![expect(unsafe_code, reason = "a filter is installed by prctl(2)")]
 
 use std::io::{self, Write};
