@@ -2,6 +2,7 @@
 //! that it breaks.
 #![cfg(target_os = "linux")]
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::catch_unwind;
@@ -41,6 +42,8 @@ enum Defect {
     ForgetsModes,
     /// It goes on with the parent's kernel object in a child.
     StaysTheParents,
+    /// It refuses a number that another source had in the parent.
+    RemembersNumbers,
     /// It adds the new interest to the old one.
     AddsInterests,
     /// It keeps the mode that a source has.
@@ -68,6 +71,8 @@ type Late = (RawSource, Token, Watch, Watch);
 #[derive(Default)]
 struct Shared {
     late: Mutex<Vec<Late>>,
+    /// Who has which number.
+    owners: Mutex<HashMap<RawSource, Token>>,
     waiting: AtomicBool,
 }
 
@@ -171,6 +176,12 @@ impl Changer for BrokenChanger {
             Defect::RefusesExclusive if watch.mode == Mode::Exclusive => {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
+            Defect::RemembersNumbers => {
+                let mut owners = self.shared.owners.lock().unwrap();
+                if *owners.entry(source.as_raw_fd()).or_insert(token) != token {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+            }
             Defect::ForgetsInterest => watch.interest = Interest::PRIORITY,
             Defect::ForgetsModes => watch.mode = Mode::Level,
             Defect::WaitsForTheWaiter => {
@@ -218,6 +229,7 @@ impl Changer for BrokenChanger {
 
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
         self.watched.retain(|(_, other, _)| *other != token);
+        self.shared.owners.lock().unwrap().remove(&fd);
         if self.defect == Defect::RemovesTwins {
             let this = file(fd);
             let is_twin = |it: &&(RawSource, _, _)| this.is_some() && file(it.0) == this;
@@ -275,6 +287,7 @@ fn every_broken_changer_is_caught() {
         (Defect::WaitsForTheWaiter, "shared_5_changes_do_not_wait_for_a_busy_waiter"),
         (Defect::ForgetsModes, "shared_6_files_and_edges_are_as_ever"),
         (Defect::StaysTheParents, "shared_6_a_forked_child_can_go_on"),
+        (Defect::RemembersNumbers, "shared_6_a_forked_child_forgets_what_it_drops"),
         (Defect::KeepsFiles, "shared_6_files_and_edges_are_as_ever"),
         (Defect::AddsInterests, "shared_6_random_programs_as_with_one_thread"),
         (Defect::KeepsModes, "shared_6_random_programs_as_with_one_thread"),

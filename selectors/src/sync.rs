@@ -2,7 +2,7 @@
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Condvar, Mutex, MutexGuard, PoisonError,
+    Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
@@ -12,9 +12,18 @@ pub(crate) use loom::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 #[cfg(loom)]
-pub(crate) use std::sync::PoisonError;
+pub(crate) use std::sync::{PoisonError, TryLockError};
 
 /// Locks, whether or not a thread has panicked meanwhile: what is locked is whole at any time.
 pub(crate) fn lock<S: ?Sized>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// [`lock`] for whom the one that has locked it may never let in. `None` if it is locked.
+pub(crate) fn try_lock<S: ?Sized>(mutex: &Mutex<S>) -> Option<MutexGuard<'_, S>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }

@@ -16,7 +16,7 @@ use crate::backend::{
     register_raw_with,
 };
 use crate::index::DescriptorIndex;
-use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock, try_lock};
 use crate::{Error, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
@@ -215,7 +215,7 @@ impl<T> Core<T> {
     pub(super) fn is_taken(&self, fd: RawSource) -> bool {
         // Does not block: a thread that has the lock may be waiting for the desk, which this thread
         // has.
-        self.changes.try_lock().is_ok_and(|changes| changes.by_descriptor.get(fd).is_some())
+        try_lock(&self.changes).is_some_and(|changes| changes.by_descriptor.get(fd).is_some())
     }
 
     /// A duplicate of the backend's descriptor, for the user.

@@ -2,11 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use selectors::{Backend, Error, Interest, Mode, SharedSelector};
+use selectors::{Backend, Error, Event, Interest, Mode, SharedSelector};
 
 use super::{during_a_wait, idle, ready, selector};
 use crate::conformance::{Case, NOW, Outcome};
-use crate::fixtures::{drain, if_any, in_forked_child, regular_file};
+use crate::fixtures::{LooseDescriptor, drain, if_any, in_forked_child, number_of, regular_file};
 
 pub(super) fn shared_6_files_and_edges_are_as_ever<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
@@ -138,5 +138,46 @@ pub(super) fn shared_6_a_forked_child_can_go_on<B: Backend + Send + 'static>(
     })?;
     case.expect("whether it worked there", fine, true)?;
     case.only(&selector.select(case.long())?, source.token())?;
+    case.expect("the number of sources in the parent", selector.len(), 2)
+}
+
+pub(super) fn shared_6_a_forked_child_forgets_what_it_drops<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let (ours, _theirs) = ready()?;
+    let source = registrar.register(ours, Interest::READ, 1)?;
+    let (other, _peer) = ready()?;
+    let number = number_of(&other);
+    let mut dropped = Some(registrar.register(other, Interest::READ, 2)?);
+    let (stranger, _its_peer) = ready()?;
+    let patience = case.long();
+    case.did("forked a child that dropped a source, used its number for another file, and went on");
+    let fine = in_forked_child(|| {
+        let old = dropped.take().map(|source| source.token()).expect("it is here");
+        assert_eq!(selector.len(), 1, "the number of sources");
+        let stranger = LooseDescriptor::at(number, &stranger).expect("dup2");
+        let done = selector.after_fork();
+        if matches!(done, Err(Error::Unsupported { .. })) {
+            return;
+        }
+        done.expect("after_fork");
+        let tokens = |selector: &mut SharedSelector<u32>| {
+            let events = selector.select(patience).expect("select");
+            events.iter().map(Event::token).collect::<Vec<_>>()
+        };
+        assert_eq!(tokens(&mut selector), [source.token()], "the other one is nobody's");
+        assert!(selector.get(old).is_none(), "its data");
+        let new = registrar.register(stranger.borrow(), Interest::READ, 3).expect("register");
+        source.park().expect("park");
+        assert_eq!(tokens(&mut selector), [new.token()]);
+        assert_eq!(selector.get(new.token()), Some(&3));
+        assert_eq!(selector.len(), 2, "the number of sources afterwards");
+    })?;
+    case.expect("whether it worked there", fine, true)?;
+    let Some(dropped) = dropped else { return Ok(()) };
+    case.expect_tokens(&selector.select(case.long())?, &[source.token(), dropped.token()])?;
     case.expect("the number of sources in the parent", selector.len(), 2)
 }

@@ -37,7 +37,8 @@ macro_rules! for_each_shared_case {
                 shared_6_a_panic_leaves_the_selector_usable
                 shared_6_handles_outlive_the_selector
                 shared_6_a_forked_child_changes_nothing
-                shared_6_a_forked_child_can_go_on;
+                shared_6_a_forked_child_can_go_on
+                shared_6_a_forked_child_forgets_what_it_drops;
             many:
                 shared_6_one_select_reports_all
                 shared_6_every_change_counts

@@ -8,7 +8,7 @@ use crate::backend::{
 };
 use crate::selector::check;
 use crate::shared::slots::{Slot, State};
-use crate::sync::lock;
+use crate::sync::{lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
 impl<T> Core<T> {
@@ -206,7 +206,7 @@ impl<T> Core<T> {
     /// Stops watching a source and removes it, whatever the kernel returns.
     pub(in crate::shared) fn unregister(&self, token: Token) {
         if self.check_fork().is_err() {
-            return;
+            return self.forget_inherited(token);
         }
         let mut changes = lock(&self.changes);
         let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
@@ -219,10 +219,24 @@ impl<T> Core<T> {
             changes.access.overdue.push(Registered { fd, token, watch });
         }
         // What the kernel still watches is a ghost, which the waiter gets rid of.
+        self.remove(&mut changes, token, fd, slot);
+    }
+
+    /// In a forked child: removes a source. Only the parent's kernel object watches it.
+    #[cold]
+    fn forget_inherited(&self, token: Token) {
+        // If another thread of the parent was making a change, `after_fork` fails.
+        let Some(mut changes) = try_lock(&self.changes) else { return };
+        let Ok(&mut Source { fd, .. }) = changes.source(token) else { return };
+        let Some(slot) = self.slots.get(token.slot()) else { return };
+        self.remove(&mut changes, token, fd, slot);
+    }
+
+    fn remove(&self, changes: &mut Changes, token: Token, fd: RawSource, slot: &Slot<T>) {
         changes.sources[token.slot() as usize] = None;
         changes.by_descriptor.remove(fd);
         self.add_to_len(1_u32.wrapping_neg());
-        self.retire(&mut changes, token.slot(), slot);
+        self.retire(changes, token.slot(), slot);
     }
 
     fn change(

@@ -5,7 +5,7 @@ use std::io;
 use super::{Changes, Core, DynBackend, Keeper, Source, unregister_overdue, watch_raw};
 use crate::backend::{Backend, Registered, fork, is_open, register_raw};
 use crate::shared::slots::{Chunks, Slot};
-use crate::sync::{Ordering, lock};
+use crate::sync::{Ordering, lock, try_lock};
 use crate::{Error, Events, Result, Waker};
 
 impl<T> Core<T> {
@@ -69,7 +69,7 @@ impl<T> Core<T> {
             return Ok(());
         }
         // Another thread of the parent had it, and will never give it back here.
-        let Ok(mut changes) = self.changes.try_lock() else { return Err(Error::Forked) };
+        let Some(mut changes) = try_lock(&self.changes) else { return Err(Error::Forked) };
         let Changes { sources, changer, access, user_waker, front, .. } = &mut *changes;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
