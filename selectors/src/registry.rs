@@ -261,9 +261,9 @@ impl<F, T> Registry<F, T> {
         })
     }
 
-    /// Marks a source as not registered with the backend.
-    pub(crate) fn forget(&mut self, token: Token) {
-        if let Some(entry) = self.get_mut(token) {
+    /// Marks all sources whose descriptor is lost as not registered with the backend.
+    pub(crate) fn forget_lost(&mut self, is_lost: impl Fn(RawSource) -> bool) {
+        for (_, entry) in self.iter_mut().filter(|(_, entry)| is_lost(entry.fd)) {
             entry.state = State::Unwatched;
         }
     }

@@ -8,7 +8,7 @@ mod wait;
 
 use crate::backend::{
     self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
-    check_open, fork, is_open, is_plausible, register_raw,
+    check_open, fork, is_lost, is_plausible, register_raw,
 };
 use crate::ghosts::Ghosts;
 use crate::registry::{Registry, State};
@@ -643,28 +643,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if fork::is_ours(self.generation) {
             return Ok(());
         }
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
-            _ => Error::os("renew after fork", None, error),
-        };
-        self.backend.after_fork().map_err(failed)?;
+        // Before anything is opened, which may get the numbers of closed sources.
+        self.registry.forget_lost(|fd| is_lost(&self.backend, fd));
+        self.backend.after_fork().map_err(Error::after_fork)?;
         self.wake = None;
         self.ghosts = Ghosts::default();
         self.registry.forget_fired();
-        let mut closed = Vec::new();
         for Registered { fd, token, watch } in self.registry.armed() {
-            // The new kernel object may have the number of a source that was closed.
-            let is_ours = self.backend.owns(fd);
-            match register_raw(&mut self.backend, fd, token, watch) {
-                Ok(()) => {}
-                Err(error) if is_open(fd) && !is_ours => {
-                    return Err(Error::os("register", fd, error));
-                }
-                Err(_) => closed.push(token),
-            }
-        }
-        for token in closed {
-            self.registry.forget(token);
+            let registered = register_raw(&mut self.backend, fd, token, watch);
+            registered.map_err(|error| Error::os("register", fd, error))?;
         }
         self.generation = generation;
         Ok(())

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -143,6 +143,69 @@ fn proc_4_a_source_that_the_child_closed_can_be_unregistered() {
             assert_eq!(selector.len(), 1);
         });
         assert!(fine, "{kind}");
+    }
+}
+
+/// Sources that a child has closed, more of them than either selector opens descriptors, and one
+/// that it has not.
+#[test]
+fn proc_4_what_the_child_opens_may_have_the_numbers_of_closed_sources() {
+    for kind in BackendKind::available() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let closed: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
+        let close =
+            || closed.iter().for_each(|(ours, _)| nix::unistd::close(ours.as_raw_fd()).unwrap());
+        theirs.write_all(b"x").unwrap();
+
+        let mut selector = AnySelector::new(kind).unwrap();
+        let mut gone = Vec::new();
+        for (ours, _) in &closed {
+            gone.push(selector.register(ours.as_fd(), Interest::READ, ()).unwrap());
+        }
+        let token = selector.register(ours.as_fd(), Interest::READ, ()).unwrap();
+        let fine = in_child(|| {
+            close();
+            selector.after_fork().unwrap();
+            selector.waker().unwrap().wake().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert!(events.woken(), "{kind}");
+            assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [token], "{kind}");
+            for token in gone {
+                // Whatever comes of it, nothing of the selector's own is touched.
+                let _ = selector.modify(token, Interest::READ | Interest::WRITE);
+                selector.unregister(token).unwrap();
+            }
+            selector.waker().unwrap().wake().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert!(events.woken() && events.len() == 1, "{kind}: {events:?}");
+        });
+        assert!(fine, "{kind}");
+        drop(selector);
+
+        let mut selector = SharedSelector::of_kind(kind).unwrap();
+        let registrar = selector.registrar();
+        let mut gone = Vec::new();
+        for (ours, _) in &closed {
+            gone.push(registrar.register(ours.as_fd(), Interest::READ, ()).unwrap());
+        }
+        let source = registrar.register(ours.as_fd(), Interest::READ, ()).unwrap();
+        let fine = in_child(|| {
+            close();
+            selector.after_fork().unwrap();
+            selector.waker().wake().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert!(events.woken(), "{kind}");
+            assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [source.token()]);
+            for source in gone {
+                let _ = source.modify(Interest::READ | Interest::WRITE);
+            }
+            selector.waker().wake().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert!(events.woken() && events.len() == 1, "{kind}: {events:?}");
+            source.park().unwrap();
+            assert!(selector.select(NOW).unwrap().is_empty(), "{kind}");
+        });
+        assert!(fine, "{kind}, shared");
     }
 }
 

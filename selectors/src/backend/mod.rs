@@ -415,6 +415,11 @@ pub trait Backend {
     }
 }
 
+/// Whether a source was closed: its number is free, or one of the backend's own.
+pub(crate) fn is_lost<B: Backend + ?Sized>(backend: &B, fd: RawSource) -> bool {
+    !is_open(fd) || backend.owns(fd)
+}
+
 /// Registers a source of the selector by its number.
 pub(crate) fn register_raw<B: Backend + ?Sized>(
     backend: &mut B,

@@ -346,8 +346,8 @@ impl<T> SharedSelector<T> {
     pub fn after_fork(&mut self) -> Result<()> {
         self.forget_inherited();
         let Self { core, wake, user, .. } = self;
-        core.after_fork(|backend| {
-            (*wake, *user) = wakes(backend, |_| false)?;
+        core.after_fork(|backend, taken| {
+            (*wake, *user) = wakes(backend, taken)?;
             Ok((wake.waker(), user.waker()))
         })
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Changes, Core, DynBackend, Keeper, Source, unregister_overdue, watch_raw};
-use crate::backend::{Backend, Registered, fork, is_open, register_raw};
+use crate::backend::{Backend, RawSource, Registered, fork, is_lost, register_raw};
 use crate::shared::slots::{Chunks, Slot};
 use crate::sync::{Ordering, lock, try_lock};
 use crate::{Error, Events, Result, Waker};
@@ -59,10 +59,10 @@ impl<T> Core<T> {
     }
 
     /// In a child of fork(2): makes everything as new, and watches every source again.
-    /// `new_wakes` makes wakers for the backend.
+    /// `new_wakes` makes wakers for the backend, with no number that is taken.
     pub(in crate::shared) fn after_fork(
         &self,
-        new_wakes: impl FnOnce(&mut DynBackend) -> Result<(Waker, Waker)>,
+        new_wakes: impl FnOnce(&mut DynBackend, &dyn Fn(RawSource) -> bool) -> Result<(Waker, Waker)>,
     ) -> Result<()> {
         let generation = fork::watch();
         if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
@@ -70,20 +70,24 @@ impl<T> Core<T> {
         }
         // Another thread of the parent had it, and will never give it back here.
         let Some(mut changes) = try_lock(&self.changes) else { return Err(Error::Forked) };
-        let Changes { sources, changer, access, user_waker, front, .. } = &mut *changes;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::Unsupported => Error::Unsupported { feature: "after_fork", fd: None },
-            _ => Error::os("renew after fork", None, error),
-        };
+        let Changes { sources, by_descriptor, changer, access, user_waker, front, .. } =
+            &mut *changes;
         *changer = None;
         *front = None;
         let renewed = self.desk.with(
             || Ok(()),
             |backend| -> Result<()> {
-                backend.after_fork().map_err(failed)?;
+                // Before anything is opened, which may get the numbers of closed sources.
+                for source in sources.iter_mut().flatten() {
+                    if is_lost(backend, source.fd) {
+                        source.keeper = Keeper::Nobody;
+                    }
+                }
+                backend.after_fork().map_err(Error::after_fork)?;
                 access.overdue.clear();
-                (access.waker, *user_waker) = new_wakes(backend)?;
-                *changer = backend.changer().map_err(failed)?;
+                let taken = |fd| by_descriptor.get(fd).is_some();
+                (access.waker, *user_waker) = new_wakes(backend, &taken)?;
+                *changer = backend.changer().map_err(Error::after_fork)?;
                 forget_fired(&self.slots, sources);
                 for (index, source) in (0..).zip(sources) {
                     let Some(source) = source else { continue };
@@ -91,24 +95,16 @@ impl<T> Core<T> {
                     if source.keeper == Keeper::Nobody {
                         continue;
                     }
-                    let (token, watch) = (source.token, slot.state().watch());
-                    let changer = changer.as_deref_mut();
-                    let started = watch_raw(changer, source.fd, token, watch, || {
-                        register_raw(backend, source.fd, token, watch)
+                    let (fd, token, watch) = (source.fd, source.token, slot.state().watch());
+                    let started = watch_raw(changer.as_deref_mut(), fd, token, watch, || {
+                        register_raw(backend, fd, token, watch)
                     });
-                    match started {
-                        Ok(keeper) => source.keeper = keeper,
-                        Err(error) if is_open(source.fd) && !backend.owns(source.fd) => {
-                            return Err(Error::os("register", source.fd, error));
-                        }
-                        // What is closed is not reported.
-                        Err(_) => source.keeper = Keeper::Nobody,
-                    }
+                    source.keeper = started.map_err(|error| Error::os("register", fd, error))?;
                 }
                 Ok(())
             },
         );
-        renewed.map_err(failed)?.unwrap_or(Err(Error::Closed))?;
+        renewed.map_err(Error::after_fork)?.unwrap_or(Err(Error::Closed))?;
         self.generation.store(generation, Ordering::Relaxed);
         Ok(())
     }
