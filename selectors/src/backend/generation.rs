@@ -25,9 +25,9 @@ pub(crate) fn is_ours(generation: u32) -> bool {
     (generation ^ self::generation()) < FORK
 }
 
-/// A generation of the same process that is not the current one.
+/// Another generation of the same process, and not the next one either: the one before.
 pub(crate) fn other(generation: u32) -> u32 {
-    generation ^ 1
+    generation & !(FORK - 1) | generation.wrapping_sub(1) & (FORK - 1)
 }
 
 /// In a child of fork(2): what exists by now is not this process's.
@@ -57,6 +57,8 @@ mod tests {
             waker_failed();
             assert_ne!(generation(), before);
             assert!(is_ours(start) && is_ours(other(start)));
+            assert_ne!(other(before), before);
+            assert_ne!(other(before), generation(), "it would go unnoticed");
         }
         assert!(!is_ours(generation().wrapping_add(FORK)));
     }
