@@ -76,7 +76,8 @@ use crate::{
 /// sources, it first polls without blocking, so that a wait that need not block arms no timer; one
 /// that blocks makes two calls. A `modify` that changes nothing makes none. Looking up a token is an
 /// index into a slab. [`select_into`](Self::select_into), [`modify`](Self::modify) and
-/// [`unregister`](Self::unregister) do not allocate.
+/// [`unregister`](Self::unregister) allocate only what a buffer still has to grow: once each is as large
+/// as the sources and their events need, nothing.
 ///
 /// # Examples
 ///
@@ -566,7 +567,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     /// Waits as [`select`](Self::select), but replaces the contents of an existing list, which
-    /// allocates nothing once the list is large enough.
+    /// allocates nothing once the list and the buffers of the backend are large enough.
     ///
     /// # Errors
     ///

@@ -8,6 +8,7 @@ use selectors_sys::poll as sys;
 
 use super::descriptor::{check_open, is_named_pipe, raw};
 use super::pollfd::{Flags, has};
+use super::select::Sets;
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::growth;
 use crate::index::DescriptorIndex;
@@ -51,7 +52,8 @@ impl<F, T> PollSelector<F, T> {
 /// - A timeout finer than a millisecond is poll(2) for the whole milliseconds and select(2) for the
 ///   rest, and not ppoll(2), which some systems lack and some sandboxes forbid.
 /// - poll(2) fails with EINVAL for more sources than RLIMIT_NOFILE allows (macOS: OPEN_MAX), which
-///   can be lowered at any time. select(2) then waits in its place, without the hints.
+///   can be lowered at any time. select(2) then waits in its place, without the hints, and its sets
+///   are made anew for each wait.
 /// - One dense array of `pollfd`s goes to the kernel; sources move within it when others leave.
 ///   The cost of a wait grows with the number of sources.
 /// - A one-shot source that has fired keeps its place with its number complemented, which makes it
@@ -75,6 +77,8 @@ pub struct Poll {
     index: DescriptorIndex,
     /// Those whose end poll(2) does not see.
     endless: Vec<RawSource>,
+    /// The sets for waits with fine timeouts.
+    fine: Sets,
 }
 
 impl Poll {

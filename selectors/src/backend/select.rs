@@ -131,8 +131,8 @@ impl Select {
                 self.report_one(fd, readiness, events);
             }
             // Urgent data for which nobody waits would end every wait.
-            self.wanted.except.clear(word, except & !priority & !closed);
-            self.wanted.clear(word, ready & self.one_shot.word(word));
+            self.wanted.except.remove(word, except & !priority & !closed);
+            self.wanted.remove(word, ready & self.one_shot.word(word));
         }
     }
 
@@ -307,11 +307,11 @@ impl Sets {
         self.read.word(word) | self.write.word(word) | self.except.word(word)
     }
 
-    /// Takes the bits of one word out of all of them.
-    fn clear(&mut self, word: usize, bits: sys::FdMask) {
-        self.read.clear(word, bits);
-        self.write.clear(word, bits);
-        self.except.clear(word, bits);
+    /// Removes bits of one word from all of them.
+    fn remove(&mut self, word: usize, bits: sys::FdMask) {
+        self.read.remove(word, bits);
+        self.write.remove(word, bits);
+        self.except.remove(word, bits);
     }
 
     /// Puts `fd` into the sets of `interest` and into no other.
@@ -319,6 +319,13 @@ impl Sets {
         self.read.set(fd, interest.contains(Interest::READ));
         self.write.set(fd, interest.contains(Interest::WRITE));
         self.except.set(fd, interest.contains(Interest::PRIORITY));
+    }
+
+    /// Empties all of them, keeping their capacity.
+    pub(super) fn clear(&mut self) {
+        for set in [&mut self.read, &mut self.write, &mut self.except] {
+            set.0.clear();
+        }
     }
 
     fn copy(&mut self, other: &Self) {
@@ -373,14 +380,14 @@ impl Set {
             }
             self.0[word] |= mask;
         } else {
-            self.clear(word, mask);
+            self.remove(word, mask);
         }
     }
 
-    fn clear(&mut self, word: usize, bits: sys::FdMask) {
+    fn remove(&mut self, word: usize, bits: sys::FdMask) {
         if self.word(word) & bits != 0 {
             self.0[word] &= !bits;
-            // Forgets what lies beyond the highest descriptor.
+            // Shortens the set to its highest descriptor, keeping the capacity.
             while self.0.last() == Some(&0) {
                 self.0.pop();
             }

@@ -21,7 +21,11 @@ impl Poll {
         if ready > 0 {
             return Ok(ready);
         }
-        match self.sets().select(Some(rest)) {
+        self.fine.clear();
+        for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
+            self.fine.set(pollfd.fd, FLAGS.interest(pollfd.events));
+        }
+        match self.fine.select(Some(rest)) {
             Ok(_) => poll(&mut self.fds, Some(Duration::ZERO)),
             Err(Errno::EINTR) => Err(Errno::EINTR),
             // A closed descriptor, which poll(2) reports; too high a number; no memory for the
@@ -45,15 +49,6 @@ impl Poll {
                 pollfd.revents &= !sys::POLLHUP;
             }
         }
-    }
-
-    /// The sources as select(2) takes them.
-    fn sets(&self) -> Sets {
-        let mut sets = Sets::default();
-        for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
-            sets.set(pollfd.fd, FLAGS.interest(pollfd.events));
-        }
-        sets
     }
 
     /// Waits by select(2), and leaves what it has found in the array.
