@@ -15,3 +15,7 @@ pub type FdMask = c_ulong;
 
 /// The highest descriptor that the kernel takes, where it has a limit of its own.
 pub const MAX_DESCRIPTOR: Option<c_int> = None;
+
+/// Whether a descriptor that is closed during the call is reported as ready in every set that it is in.
+/// Otherwise the call fails with EBADF.
+pub const CLOSED_IS_READY: bool = false;

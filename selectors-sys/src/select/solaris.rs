@@ -16,3 +16,7 @@ pub type FdMask = c_ulong;
 /// and 1,024 in 32-bit ones.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "65,536 fits")]
 pub const MAX_DESCRIPTOR: Option<c_int> = Some(libc::FD_SETSIZE as c_int - 1);
+
+/// Whether a descriptor that is closed during the call is reported as ready in every set that it is in.
+/// Otherwise the call fails with EBADF.
+pub const CLOSED_IS_READY: bool = false;

@@ -139,7 +139,7 @@ impl Select {
     /// The descriptors of one word that were closed during the call.
     #[inline]
     fn closed(&self, word: usize) -> sys::FdMask {
-        if !CLOSED_IS_READY {
+        if !sys::CLOSED_IS_READY {
             return 0;
         }
         let (wanted, ready) = (&self.wanted, &self.ready);
@@ -269,12 +269,10 @@ impl Backend for Select {
     }
 }
 
-/// Whether the kernel reports what is closed during the call as ready, instead of failing with EBADF.
-const CLOSED_IS_READY: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// What the kernel is asked for, so that what is closed during the call can be told from the rest.
+/// The sets that a descriptor is in: where a closed one is reported as ready in all of its sets, one more,
+/// in which an open one is rarely ready.
 fn asked(interest: Interest) -> Interest {
-    let more = CLOSED_IS_READY && !interest.is_empty();
+    let more = sys::CLOSED_IS_READY && !interest.is_empty();
     interest | Interest::PRIORITY.when(more)
 }
 
