@@ -1,6 +1,7 @@
 //! select(2): every Unix.
 
 use std::io;
+use std::iter;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -90,12 +91,8 @@ impl Select {
         Ok(Self::default())
     }
 
-    /// As `register`, of what need not be open any more.
-    pub(super) fn insert(&mut self, source: BorrowedSource<'_>, token: Token, watch: Watch) {
-        self.set(raw(source), token, watch);
-    }
-
-    fn set(&mut self, fd: RawSource, token: Token, watch: Watch) {
+    /// Adds or replaces a source, which need not be open.
+    pub(super) fn set(&mut self, fd: RawSource, token: Token, watch: Watch) {
         self.tokens.insert(fd, token);
         self.wanted.set(fd, asked(watch.interest));
         self.priority.set(fd, watch.interest.contains(Interest::PRIORITY));
@@ -118,11 +115,7 @@ impl Select {
             let priority = except & self.priority.word(word);
             let closed = self.closed(word);
             let ready = read | write | priority | closed;
-            let mut bits = ready;
-            while bits != 0 {
-                let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
-                let bit = bits & bits.wrapping_neg();
-                bits &= !bit;
+            for (fd, bit) in descriptors(word, ready) {
                 let mut readiness = Readiness::empty();
                 readiness.set(Readiness::READ, read & bit != 0);
                 readiness.set(Readiness::WRITE, write & bit != 0);
@@ -153,30 +146,25 @@ impl Select {
     }
 
     #[inline]
-    fn report_one(&self, fd: usize, readiness: Readiness, events: &mut Events) {
-        let Ok(fd) = RawSource::try_from(fd) else { return };
+    fn report_one(&self, fd: RawSource, readiness: Readiness, events: &mut Events) {
         if let Some(token) = self.tokens.get(fd) {
             events.push(Event::new(token, readiness));
         }
     }
 
-    /// Reports the descriptors that are not open, and takes them out of `self.ready`.
+    /// Reports the descriptors in `self.ready` that are not open, and removes them from it.
     #[cold]
     fn report_closed(&mut self, events: &mut Events) {
-        // Whatever fcntl(2) fails with: one of them is closed, and would have this turn for ever.
-        // SAFETY: nothing is done with it but to ask.
-        let cannot_be_asked = |fd| check_open(unsafe { borrow(fd) }).is_err();
         for word in 0..self.ready.words() {
-            let mut bits = self.ready.word(word);
-            while bits != 0 {
-                let fd = word * sys::NFDBITS + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let closed = RawSource::try_from(fd).ok().filter(|&fd| cannot_be_asked(fd));
-                if let Some(closed) = closed {
-                    self.ready.set(closed, Interest::empty());
+            for (fd, _) in descriptors(word, self.ready.word(word)) {
+                // SAFETY: passed to fcntl(2) alone, which accepts any number and changes nothing.
+                let source = unsafe { borrow(fd) };
+                // Whatever the error is: a closed descriptor that stays would fail every call.
+                if check_open(source).is_err() {
+                    self.ready.set(fd, Interest::empty());
                     self.report_one(fd, Readiness::ERROR, events);
-                    if self.one_shot.contains(closed) {
-                        self.wanted.set(closed, Interest::empty());
+                    if self.one_shot.contains(fd) {
+                        self.wanted.set(fd, Interest::empty());
                     }
                 }
             }
@@ -232,7 +220,7 @@ impl Backend for Select {
         watch: Watch,
     ) -> io::Result<()> {
         check_open(source)?;
-        self.insert(source, token, watch);
+        self.set(raw(source), token, watch);
         Ok(())
     }
 
@@ -276,19 +264,11 @@ fn asked(interest: Interest) -> Interest {
     interest | Interest::PRIORITY.when(more)
 }
 
-/// Which of these descriptors of one word are not open.
+/// The bits of one word whose descriptors are not open.
 #[cold]
-fn closed_of(word: usize, mut bits: sys::FdMask) -> sys::FdMask {
-    let mut closed = 0;
-    while bits != 0 {
-        let bit = bits & bits.wrapping_neg();
-        bits &= !bit;
-        let fd = word * sys::NFDBITS + bit.trailing_zeros() as usize;
-        if RawSource::try_from(fd).is_ok_and(|fd| !is_open(fd)) {
-            closed |= bit;
-        }
-    }
-    closed
+fn closed_of(word: usize, bits: sys::FdMask) -> sys::FdMask {
+    let closed = descriptors(word, bits).filter(|&(fd, _)| !is_open(fd));
+    closed.fold(0, |closed, (_, bit)| closed | bit)
 }
 
 /// One set for each of READ, WRITE and PRIORITY.
@@ -409,7 +389,29 @@ fn position(fd: RawSource) -> (usize, sys::FdMask) {
     (fd / sys::NFDBITS, 1 << (fd % sys::NFDBITS))
 }
 
-/// A descriptor as an index. Negative ones, whose number this is not, never come here.
+/// The descriptors whose bits are set in a word of a set, each with its bit: see [`position`].
+#[inline]
+fn descriptors(
+    word: usize,
+    mut bits: sys::FdMask,
+) -> impl Iterator<Item = (RawSource, sys::FdMask)> {
+    iter::from_fn(move || {
+        if bits == 0 {
+            return None;
+        }
+        let bit = bits & bits.wrapping_neg();
+        bits &= !bit;
+        Some((from_index(word * sys::NFDBITS + bit.trailing_zeros() as usize), bit))
+    })
+}
+
+/// A descriptor as an index. A negative one is never added.
 fn to_index(fd: RawSource) -> usize {
     fd.unsigned_abs() as usize
+}
+
+/// The descriptor of [`to_index`].
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "it was one")]
+fn from_index(index: usize) -> RawSource {
+    index as RawSource
 }

@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use selectors_sys::poll as sys;
 
 use super::{FLAGS, Poll, poll};
+use crate::backend::Backend;
 use crate::backend::select::{Select, Sets};
-use crate::backend::{Backend, borrow};
 use crate::timeout::nanos_below_millis;
 use crate::{Events, Mode, Token, Watch};
 
@@ -56,10 +56,8 @@ impl Poll {
     pub(super) fn call_select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let mut select = Select::default();
         for (place, pollfd) in (0..).zip(&self.fds).filter(|(_, pollfd)| pollfd.fd >= 0) {
-            // SAFETY: nothing is done with it but to watch it; it need not be open.
-            let source = unsafe { borrow(pollfd.fd) };
             let watch = Watch::new(FLAGS.interest(pollfd.events), Mode::Level);
-            select.insert(source, Token::from_bits(place), watch);
+            select.set(pollfd.fd, Token::from_bits(place), watch);
         }
         let mut events = Events::new();
         select.wait(&mut events, timeout)?;
