@@ -135,11 +135,10 @@ impl Select {
         if !sys::CLOSED_IS_READY {
             return 0;
         }
-        let (wanted, ready) = (&self.wanted, &self.ready);
-        let not_all = (wanted.read.word(word) & !ready.read.word(word))
-            | (wanted.write.word(word) & !ready.write.word(word))
-            | (wanted.except.word(word) & !ready.except.word(word));
-        match ready.word(word) & !not_all {
+        let sets = self.wanted.each().into_iter().zip(self.ready.each());
+        let not_all =
+            sets.fold(0, |bits, (wanted, ready)| bits | (wanted.word(word) & !ready.word(word)));
+        match self.ready.word(word) & !not_all {
             0 => 0,
             ready_for_all => closed_of(word, ready_for_all),
         }
@@ -280,19 +279,25 @@ pub(super) struct Sets {
 }
 
 impl Sets {
+    fn each(&self) -> [&Set; 3] {
+        [&self.read, &self.write, &self.except]
+    }
+
+    fn each_mut(&mut self) -> [&mut Set; 3] {
+        [&mut self.read, &mut self.write, &mut self.except]
+    }
+
     /// The bits of one word that are in any of them.
     fn word(&self, word: usize) -> sys::FdMask {
-        self.read.word(word) | self.write.word(word) | self.except.word(word)
+        self.each().iter().fold(0, |bits, set| bits | set.word(word))
     }
 
     /// Removes bits of one word from all of them.
     fn remove(&mut self, word: usize, bits: sys::FdMask) {
-        self.read.remove(word, bits);
-        self.write.remove(word, bits);
-        self.except.remove(word, bits);
+        self.each_mut().into_iter().for_each(|set| set.remove(word, bits));
     }
 
-    /// Puts `fd` into the sets of `interest` and into no other.
+    /// Adds `fd` to the sets of `interest`, and removes it from the others.
     pub(super) fn set(&mut self, fd: RawSource, interest: Interest) {
         self.read.set(fd, interest.contains(Interest::READ));
         self.write.set(fd, interest.contains(Interest::WRITE));
@@ -301,19 +306,17 @@ impl Sets {
 
     /// Empties all of them, keeping their capacity.
     pub(super) fn clear(&mut self) {
-        for set in [&mut self.read, &mut self.write, &mut self.except] {
-            set.0.clear();
-        }
+        self.each_mut().into_iter().for_each(|set| set.0.clear());
     }
 
     fn copy(&mut self, other: &Self) {
-        self.read.0.clone_from(&other.read.0);
-        self.write.0.clone_from(&other.write.0);
-        self.except.0.clone_from(&other.except.0);
+        for (set, other) in self.each_mut().into_iter().zip(other.each()) {
+            set.0.clone_from(&other.0);
+        }
     }
 
     fn words(&self) -> usize {
-        self.read.0.len().max(self.write.0.len()).max(self.except.0.len())
+        self.each().map(|set| set.0.len()).into_iter().max().unwrap_or(0)
     }
 
     /// select(2) over these sets, at microsecond resolution: how many bits are left in them.
@@ -325,9 +328,7 @@ impl Sets {
         let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         let words = self.words();
         let bits = i32::try_from(words * sys::NFDBITS).unwrap_or(i32::MAX);
-        let read = self.read.as_mut_ptr(words);
-        let write = self.write.as_mut_ptr(words);
-        let except = self.except.as_mut_ptr(words);
+        let [read, write, except] = self.each_mut().map(|set| set.as_mut_ptr(words));
         // SAFETY: the kernel reads and writes the first `bits` bits of each set, rounded up to
         // whole masks, and the sets are that long, or null; `timeout` is null or outlives the
         // call.
