@@ -77,8 +77,8 @@ pub struct Poll {
     index: DescriptorIndex,
     /// Those whose end poll(2) does not see.
     endless: Vec<RawSource>,
-    /// The sets for waits with fine timeouts.
-    fine: Sets,
+    /// The sets of an additional select(2), if one is needed.
+    sets: Sets,
 }
 
 impl Poll {

@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use selectors_sys::poll as sys;
 
 use super::{FLAGS, Poll, poll};
-use crate::backend::Backend;
 use crate::backend::select::{Select, Sets};
+use crate::backend::{Backend, RawSource};
 use crate::timeout::nanos_below_millis;
-use crate::{Events, Mode, Token, Watch};
+use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Poll {
     /// The waiting call at a resolution that poll(2) does not have.
@@ -21,11 +21,11 @@ impl Poll {
         if ready > 0 {
             return Ok(ready);
         }
-        self.fine.clear();
+        self.sets.clear();
         for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
-            self.fine.set(pollfd.fd, FLAGS.interest(pollfd.events));
+            self.sets.set(pollfd.fd, FLAGS.interest(pollfd.events));
         }
-        match self.fine.select(Some(rest)) {
+        match self.sets.select(Some(rest)) {
             Ok(_) => poll(&mut self.fds, Some(Duration::ZERO)),
             Err(Errno::EINTR) => Err(Errno::EINTR),
             // A closed descriptor, which poll(2) reports; too high a number; no memory for the
@@ -34,17 +34,16 @@ impl Poll {
         }
     }
 
-    /// Asks select(2) for WRITE where POLLHUP has taken its place, and may mean no more than that
-    /// the peer has half-closed.
+    /// Where the kernel reports POLLHUP in place of POLLOUT, also when the peer has only half-closed:
+    /// has select(2) check the sources that are watched for WRITE.
     #[cold]
     pub(super) fn look_for_write(&mut self) {
         let hung_up = |pollfd: &&mut sys::pollfd| pollfd.revents & sys::POLLHUP != 0;
         for pollfd in self.fds.iter_mut().filter(hung_up) {
-            let mut sets = Sets::default();
-            sets.set(pollfd.fd, FLAGS.interest(pollfd.events & sys::POLLOUT));
-            let full = matches!(sets.select(Some(Duration::ZERO)), Ok(0));
-            let ready = if full { sys::POLLIN } else { sys::POLLIN | sys::POLLOUT };
-            pollfd.revents |= pollfd.events & ready;
+            pollfd.revents |= pollfd.events & sys::POLLIN;
+            if pollfd.events & sys::POLLOUT != 0 && is_writable(pollfd.fd, &mut self.sets) {
+                pollfd.revents |= sys::POLLOUT;
+            }
             if pollfd.revents != sys::POLLHUP {
                 pollfd.revents &= !sys::POLLHUP;
             }
@@ -69,4 +68,11 @@ impl Poll {
         }
         Ok(events.len())
     }
+}
+
+/// Returns true if a descriptor is writable, or select(2) fails.
+fn is_writable(fd: RawSource, sets: &mut Sets) -> bool {
+    sets.clear();
+    sets.set(fd, Interest::WRITE);
+    !matches!(sets.select(Some(Duration::ZERO)), Ok(0))
 }
