@@ -265,25 +265,15 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         watch: Watch,
     ) -> Result<()> {
         self.check_fork()?;
-        check(&self.capabilities, fd, watch)?;
-        let failed = |error| Error::os("register", fd, error);
-        if !is_plausible(fd) {
-            return Err(failed(backend::bad_source()));
-        }
-        if let Some(token) = self.registry.token_of(fd) {
-            return Err(Error::AlreadyRegistered { fd, token });
-        }
-        if self.backend.owns(fd) {
-            return Err(Error::own_descriptor(fd));
-        }
-        if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
-            return Err(Error::DescriptorOutOfRange { fd, limit });
-        }
+        let is_own =
+            |fd| self.backend.owns(fd) || self.wake.as_ref().is_some_and(|wake| wake.owns(fd));
+        let registered = |fd| self.registry.token_of(fd);
+        admit(&self.capabilities, source, watch, registered, is_own)?;
         if watch.interest.is_empty() {
-            // The backend does not see a parked source, so check here whether it could be watched.
-            return check_open(source).map_err(failed);
+            return Ok(());
         }
-        self.backend.register(source, token, watch).map_err(failed)
+        let registered = self.backend.register(source, token, watch);
+        registered.map_err(|error| Error::os("register", fd, error))
     }
 
     /// Changes the interest of a registered source; takes effect at the next `select`. Python's
@@ -1153,6 +1143,34 @@ fn park<B: Backend>(
         (true, false) => register_raw(backend, fd, token, new),
         (false, _) => backend.unregister(fd, token, old),
     }
+}
+
+/// Refuses to register what the backend is not to hear of.
+#[inline]
+pub(crate) fn admit(
+    capabilities: &Capabilities,
+    source: BorrowedSource<'_>,
+    watch: Watch,
+    registered: impl FnOnce(RawSource) -> Option<Token>,
+    is_own: impl FnOnce(RawSource) -> bool,
+) -> Result<()> {
+    let fd = backend::raw(source);
+    check(capabilities, fd, watch)?;
+    let failed = |error| Err(Error::os("register", fd, error));
+    if !is_plausible(fd) {
+        return failed(backend::bad_source());
+    }
+    if let Some(token) = registered(fd) {
+        return Err(Error::AlreadyRegistered { fd, token });
+    }
+    if is_own(fd) {
+        return Err(Error::own_descriptor(fd));
+    }
+    if let Some(limit) = capabilities.max_descriptor.filter(|&limit| fd > limit) {
+        return Err(Error::DescriptorOutOfRange { fd, limit });
+    }
+    // The backend does not see a parked source, so check here whether it could be watched.
+    if watch.interest.is_empty() { check_open(source).or_else(failed) } else { Ok(()) }
 }
 
 /// Refuses an interest or mode that the backend does not support.

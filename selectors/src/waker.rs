@@ -231,6 +231,11 @@ impl Wake {
         self.waker.clone()
     }
 
+    /// Whether a number is that of the descriptor that is watched.
+    pub(crate) fn owns(&self, fd: RawSource) -> bool {
+        self.waker.owns(fd)
+    }
+
     /// The channel that is watched.
     fn channel(&self) -> Option<(&Link, Watch)> {
         match &self.waker.0.sender {

@@ -29,7 +29,8 @@ macro_rules! for_each_case {
                 reg_6_a_negative_descriptor_stays_away_from_the_backend
                 reg_7_file_object_and_data_come_back
                 reg_7_a_refusal_leaves_nothing_behind
-                reg_8_a_selector_does_not_watch_itself;
+                reg_8_a_selector_does_not_watch_itself
+                reg_8_what_it_opened_for_itself_stays_its_own;
             modify:
                 mod_1_the_next_select_uses_the_new_interest
                 mod_1_the_backend_does_not_add_to_the_old_interest

@@ -7,8 +7,8 @@ use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness,
 
 use super::{BOTH, Case, NOW, Outcome, Subject};
 use crate::fixtures::{
-    HIGHEST, LooseDescriptor, NOT_OPEN, closed_number, impossible_numbers, number_of, pair,
-    with_raw,
+    HIGHEST, LooseDescriptor, NOT_OPEN, borrow, closed_number, if_any, impossible_numbers,
+    number_of, open_numbers, pair, regular_file, send, with_raw,
 };
 
 pub(super) fn reg_3_unknown_bits_are_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -199,4 +199,45 @@ pub(super) fn reg_8_a_selector_does_not_watch_itself<B: Backend>(
         )?;
         case.expect("the number of sources", selector.len(), 0)
     })
+}
+
+pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let file = if_any(regular_file())?;
+    let (ours, theirs) = pair()?;
+    let before = open_numbers();
+    let mut selector = case.selector()?;
+    let waker = selector.waker().ok();
+    let mut tokens = vec![selector.register(borrow(&ours), Interest::READ, ())?];
+    // For this a backend may need a descriptor more.
+    if let Some(file) = &file {
+        tokens.push(selector.register(borrow(file), Interest::READ, ())?);
+    }
+    selector.select(NOW)?;
+    let mut own = open_numbers();
+    own.retain(|number| !before.contains(number));
+    case.did(format!("registered descriptors {own:?}, which it had opened, and unregistered them"));
+    for number in own {
+        for interest in [Interest::READ, Interest::empty()] {
+            // What is not refused, as a number of an emulated kernel, is nobody's loss.
+            let registered = with_raw(number, |fd| selector.register(fd, interest, ()));
+            let Ok(token) = registered else { continue };
+            let _ = selector.modify(token, BOTH);
+            selector.unregister(token)?;
+        }
+    }
+    case.did("waited for a socket, a file and a waker");
+    send(&theirs, b"x")?;
+    for _ in 0..2 {
+        if let Some(waker) = &waker {
+            waker.wake()?;
+        }
+        let events = selector.select(case.long())?;
+        let why = "`owns` does not know every descriptor that the backend keeps to itself";
+        case.because(why, case.expect_tokens(&events, &tokens))?;
+        case.expect_or(why, events.woken() == waker.is_some(), "a wake", events.woken())?;
+    }
+    Ok(())
 }

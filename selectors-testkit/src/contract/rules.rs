@@ -47,8 +47,8 @@ rules! {
     "the first of two kernel entries (read and write filters) stays when the second is refused"
 
     "REG-8"
-    "A selector refuses to register its own descriptor."
-    "It would report itself in every wait."
+    "A selector refuses to register its own descriptor, and does not let go of what else it opened for itself: the channel of its waker, helper descriptors."
+    "It would report itself in every wait, or lose its wakes."
     "the own number is not checked, and the kernel does not check it"
 
     "REG-9"

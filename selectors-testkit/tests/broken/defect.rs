@@ -65,6 +65,10 @@ pub(crate) trait Defect: Send {
         beneath.backend.descriptor()
     }
 
+    fn owns(&self, beneath: &Beneath, fd: RawSource) -> bool {
+        beneath.backend.owns(fd)
+    }
+
     fn waker(&mut self, beneath: &mut Beneath, token: Token) -> io::Result<Option<Trigger>> {
         beneath.backend.waker(token)
     }
@@ -216,7 +220,7 @@ impl Backend for Broken {
     }
 
     fn owns(&self, fd: RawSource) -> bool {
-        self.beneath.backend.owns(fd)
+        self.defect.owns(&self.beneath, fd)
     }
 
     fn rebuild(&mut self, sources: Sources<'_>, events: &mut Events) -> Answer {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
-use selectors::backend::{Registered, Trigger};
+use selectors::backend::{RawSource, Registered, Trigger};
 use selectors::{Event, Events, Interest, Mode, Token, Watch};
 use selectors_testkit::fixtures::unix_pair;
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
-use super::row::{RANDOM, Row, epoll, poll, rows};
+use super::row::{RANDOM, Row, epoll, poll, rows, select};
 
 /// A waker of its own, with a defect.
 #[derive(Clone, Copy)]
@@ -28,6 +28,8 @@ enum Wakes {
     FailsEverySecondTime,
     /// A wake by the thread that waits, in the handler of a signal, does nothing.
     NotWhereItWaits,
+    /// Its channel can be registered, and unregistered.
+    Disowned,
 }
 
 struct HasAWaker {
@@ -61,6 +63,11 @@ impl HasAWaker {
 }
 
 impl Defect for HasAWaker {
+    fn owns(&self, beneath: &Beneath, fd: RawSource) -> bool {
+        let channel = self.channel.as_ref().filter(|_| !matches!(self.defect, Wakes::Disowned));
+        channel.is_some_and(|(reader, _)| reader.as_raw_fd() == fd) || beneath.backend.owns(fd)
+    }
+
     fn waker(&mut self, beneath: &mut Beneath, token: Token) -> io::Result<Option<Trigger>> {
         let (reader, writer) = unix_pair()?;
         let watch = Watch::new(Interest::READ, Mode::Level);
@@ -182,6 +189,9 @@ impl Defect for UnregistersWhenDropped {
 }
 
 rows! {
+    "REG-8" disowned "watches what it has opened for itself, if that is registered"
+        select HasAWaker::new(Wakes::Disowned) =>
+            reg_8_what_it_opened_for_itself_stays_its_own;
     "PROC-1" waker_gone "waking a selector that is gone is an error"
         poll HasAWaker::new(Wakes::WhileItLives) =>
             proc_1_a_waker_outlives_its_selector;
@@ -194,6 +204,7 @@ rows! {
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake
             proc_2_a_wake_hides_no_event
@@ -209,6 +220,7 @@ rows! {
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_no_wake_is_lost
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake
@@ -224,6 +236,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_a_wake_hides_no_event
             wait_12_without_descriptors_what_is_there_is_served
             wait_9_a_failed_rebuild_loses_nothing

@@ -3,10 +3,8 @@
 use std::io;
 
 use super::{Changes, Core, Keeper, Source, watch_raw};
-use crate::backend::{
-    self, BorrowedSource, RawSource, Registered, check_open, is_plausible, register_raw,
-};
-use crate::selector::check;
+use crate::backend::{self, BorrowedSource, RawSource, Registered, register_raw};
+use crate::selector::{admit, check};
 use crate::shared::slots::{Slot, State};
 use crate::sync::{lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
@@ -55,22 +53,9 @@ impl<T> Core<T> {
         if changes.closed {
             return Err(Error::Closed);
         }
-        let fd = backend::raw(source);
-        check(&self.capabilities, fd, watch)?;
-        let failed = |error| Error::os("register", fd, error);
-        if !is_plausible(fd) {
-            return Err(failed(backend::bad_source()));
-        }
-        if let Some(token) = changes.token_of(fd) {
-            return Err(Error::AlreadyRegistered { fd, token });
-        }
-        if changes.front == Some(fd) || changes.access.waker.owns(fd) {
-            return Err(Error::own_descriptor(fd));
-        }
-        if let Some(limit) = self.capabilities.max_descriptor.filter(|&limit| fd > limit) {
-            return Err(Error::DescriptorOutOfRange { fd, limit });
-        }
-        if watch.interest.is_empty() { check_open(source).map_err(failed) } else { Ok(()) }
+        // The backend is asked when it is to watch the source.
+        let is_own = |fd| changes.front == Some(fd) || changes.access.waker.owns(fd);
+        admit(&self.capabilities, source, watch, |fd| changes.token_of(fd), is_own)
     }
 
     /// A slot that nobody uses.
