@@ -6,7 +6,7 @@ use std::ptr;
 use selectors_sys::kqueue as sys;
 
 use crate::backend::RawSource;
-use crate::index::DescriptorIndex;
+use crate::index::DescriptorMap;
 use crate::{Mode, Readiness, Token};
 
 /// Whether a token fits into the user data of an event, which is as wide as a pointer.
@@ -15,25 +15,18 @@ pub(super) const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>()
 /// The tokens of the sources, by descriptor, where a pointer has no room for them: 32-bit
 /// systems. Elsewhere empty, and never looked at.
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
-    index: DescriptorIndex,
-    tokens: Vec<(RawSource, Token)>,
-}
+pub(super) struct Tokens(DescriptorMap<Token>);
 
 impl Tokens {
     pub(super) fn insert(&mut self, fd: RawSource, token: Token) {
         if !TOKEN_FITS {
-            self.index.insert(fd, self.tokens.len());
-            self.tokens.push((fd, token));
+            self.0.insert(fd, token);
         }
     }
 
     pub(super) fn remove(&mut self, fd: RawSource) {
-        if let Some(place) = self.index.remove(fd) {
-            self.tokens.swap_remove(place);
-            if let Some(&(moved, _)) = self.tokens.get(place) {
-                self.index.insert(moved, place);
-            }
+        if !TOKEN_FITS {
+            self.0.remove(fd);
         }
     }
 
@@ -46,8 +39,7 @@ impl Tokens {
         if event.filter == sys::EVFILT_USER {
             return Some(Token::WAKER);
         }
-        let fd = RawSource::try_from(event.ident).ok()?;
-        let (_, token) = self.tokens[self.index.get(fd)?];
+        let token: Token = self.0.get(RawSource::try_from(event.ident).ok()?)?;
         // What was queued for another source with that number is not for this one.
         (to_udata(token) == event.udata).then_some(token)
     }
