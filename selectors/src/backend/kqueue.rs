@@ -273,8 +273,7 @@ impl Backend for Kqueue {
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        if self.always.contains(fd, token) {
-            self.always.modify(fd, token, new);
+        if self.always.modify(fd, token, new) {
             return self.keep_beacon().inspect_err(|_| {
                 self.always.modify(fd, token, old);
             });
