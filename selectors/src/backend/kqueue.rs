@@ -278,7 +278,9 @@ impl Backend for Kqueue {
                 self.always.modify(fd, token, old);
             });
         }
-        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.contains(fd)) {
+        if let Some(fallback) =
+            self.fallback.as_mut().filter(|fallback| fallback.contains(fd, token))
+        {
             if new.mode == Mode::Edge {
                 return Err(Errno::EINVAL.into());
             }
@@ -314,7 +316,9 @@ impl Backend for Kqueue {
             let _ = self.keep_beacon();
             return Ok(());
         }
-        if let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.contains(fd)) {
+        if let Some(fallback) =
+            self.fallback.as_mut().filter(|fallback| fallback.contains(fd, token))
+        {
             fallback.unregister(fd, token, watch)?;
             self.fallback.take_if(|fallback| Fallback::is_empty(fallback));
             return Ok(());

@@ -99,6 +99,12 @@ impl Select {
         self.one_shot.set(fd, watch.mode == Mode::OneShot);
     }
 
+    /// Returns true if `fd` is registered with this token.
+    #[cfg(kqueue)]
+    pub(super) fn contains(&self, fd: RawSource, token: Token) -> bool {
+        self.tokens.get(fd) == Some(token)
+    }
+
     /// Fails if `fd` is not registered.
     fn check(&self, fd: RawSource) -> io::Result<()> {
         let token: Option<Token> = self.tokens.get(fd);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::backend::select::Select;
 use crate::backend::{Backend, BorrowedSource, RawSource};
-use crate::index::DescriptorIndex;
 use crate::{Events, Interest, Mode, Token, Watch};
 
 /// What the queue itself is called here.
@@ -16,7 +15,6 @@ const QUEUE: Token = Token::reserved(2);
 #[derive(Debug)]
 pub(super) struct Fallback {
     select: Select,
-    index: DescriptorIndex,
     sources: usize,
 }
 
@@ -24,11 +22,11 @@ impl Fallback {
     pub(super) fn new(queue: BorrowedFd<'_>) -> io::Result<Self> {
         let mut select = Select::new()?;
         select.register(queue, QUEUE, Watch::new(Interest::READ, Mode::Level))?;
-        Ok(Self { select, index: DescriptorIndex::default(), sources: 0 })
+        Ok(Self { select, sources: 0 })
     }
 
-    pub(super) fn contains(&self, fd: RawSource) -> bool {
-        self.index.get(fd).is_some()
+    pub(super) fn contains(&self, fd: RawSource, token: Token) -> bool {
+        self.select.contains(fd, token)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -42,7 +40,6 @@ impl Fallback {
         watch: Watch,
     ) -> io::Result<()> {
         self.select.register(source, token, watch)?;
-        self.index.insert(crate::backend::raw(source), self.sources);
         self.sources += 1;
         Ok(())
     }
@@ -64,7 +61,6 @@ impl Fallback {
         watch: Watch,
     ) -> io::Result<()> {
         self.select.unregister(fd, token, watch)?;
-        self.index.remove(fd);
         self.sources -= 1;
         Ok(())
     }
