@@ -227,6 +227,15 @@ impl Change {
             }
         }
     }
+
+    /// [Applies](Self::make) changes one by one. Returns true if all were accepted.
+    pub(super) fn make_all<B: Backend + ?Sized>(changes: &mut [Self], backend: &mut B) -> bool {
+        let mut all = true;
+        for change in changes {
+            all &= change.make(backend);
+        }
+        all
+    }
 }
 
 impl<B> Deferred<B> {
@@ -351,9 +360,7 @@ impl<B: Backend> Deferred<B> {
 
     /// Applies the deferred changes.
     fn flush(&mut self) {
-        for change in &mut self.changes {
-            change.make(&mut self.backend);
-        }
+        Change::make_all(&mut self.changes, &mut self.backend);
         self.finish();
     }
 

@@ -329,11 +329,7 @@ pub trait Backend {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        let mut all = true;
-        for change in changes {
-            all &= change.make(self);
-        }
-        if all { self.wait(events, timeout) } else { Ok(()) }
+        if Change::make_all(changes, self) { self.wait(events, timeout) } else { Ok(()) }
     }
 
     /// The backend's own descriptor, which is readable when there is something to report. Required

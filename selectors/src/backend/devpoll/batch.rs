@@ -17,13 +17,7 @@ impl Devpoll {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        let made = self.make_together(changes) || {
-            let mut all = true;
-            for change in changes {
-                all &= change.make(self);
-            }
-            all
-        };
+        let made = self.make_together(changes) || Change::make_all(changes, self);
         if made { self.wait(events, timeout) } else { Ok(()) }
     }
 

@@ -31,11 +31,11 @@ impl Kqueue {
         // All of them or none: what does not fit may need a descriptor of ours, whose number may be
         // one that is still to be deleted.
         if !changes.iter().all(|change| self.fits_changelist(change)) {
-            let mut all = true;
-            for change in changes {
-                all &= change.make(self);
-            }
-            return if all { self.wait(events, timeout) } else { Ok(()) };
+            return if Change::make_all(changes, self) {
+                self.wait(events, timeout)
+            } else {
+                Ok(())
+            };
         }
         for change in changes.iter() {
             self.push_change(change);
@@ -80,14 +80,10 @@ impl Kqueue {
 
     /// Makes the changes of one descriptor by the ordinary ways, after the changelist failed.
     fn make_by_itself(&mut self, of_one: &mut [Change]) -> bool {
-        let mut all = true;
-        for change in of_one {
-            if change.old_watch().is_none() {
-                self.tokens.remove(change.fd());
-            }
-            all &= change.make(self);
+        for change in of_one.iter().filter(|change| change.old_watch().is_none()) {
+            self.tokens.remove(change.fd());
         }
-        all
+        Change::make_all(of_one, self)
     }
 
     /// Sees to the failures among the first `count` events in the buffer. Returns whether all
