@@ -5,7 +5,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
-use super::{Case, NOW, Outcome, Stop};
+use super::{Case, EMULATED, NOW, Outcome, Stop};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any, limit_descriptors,
     pair, regular_file, send, wake_in_handler,
@@ -84,10 +84,8 @@ fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
 pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    // An emulation of a kernel is subject to the limit itself, as no kernel is.
-    let emulated = cfg!(any(feature = "kqueue", feature = "devpoll"));
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
-    for how in &ways[..if emulated { 1 } else { 2 }] {
+    for how in &ways[..if EMULATED { 1 } else { 2 }] {
         case.did(format!("in a forked child: {how}, and went on"));
         case.because(NEEDS_ONE, case.alone_in_forked_child(|| serve(case, how)))?;
     }

@@ -75,6 +75,10 @@ pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
+/// Whether an emulation may take the place of the kernel. Unlike a kernel, it is subject to the limit on
+/// descriptors itself.
+const EMULATED: bool = cfg!(any(feature = "kqueue", feature = "devpoll"));
+
 type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 
 /// Runs one case, and says why it failed.

@@ -2,7 +2,7 @@
 
 use selectors::{Backend, Error, Interest, Readiness};
 
-use super::super::{NOW, Outcome, Stop};
+use super::super::{EMULATED, NOW, Outcome, Stop};
 use super::numbers::Numbers;
 use super::world::World;
 use crate::fixtures::{duplicate, number_of, report_of_forked_child};
@@ -90,11 +90,9 @@ impl<B: Backend> World<'_, '_, B> {
         }
         // What is not open yet, and no more.
         let free = number_of(&duplicate(&self.files[0].ours)?);
-        // An emulation of a kernel is subject to the limit itself, as no kernel is.
-        let emulated = cfg!(any(feature = "kqueue", feature = "devpoll"));
         #[allow(clippy::useless_conversion, reason = "a number is a u64 on Windows alone")]
         let free = u64::try_from(free).unwrap_or(0);
-        let limit = if emulated || b % 2 == 0 { free } else { 0 };
+        let limit = if EMULATED || b % 2 == 0 { free } else { 0 };
         self.note(format!("  lower the limit on descriptors to {limit}"));
         self.limited = Some(limit);
         Ok(())
