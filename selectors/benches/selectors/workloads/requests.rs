@@ -27,9 +27,8 @@ enum State {
 }
 
 impl State {
-    /// Goes on until the stream would block, and says how many responses were sent.
-    fn advance(&mut self, mut stream: &UnixStream) -> io::Result<usize> {
-        let mut responses = 0;
+    /// Goes on until the stream would block or a response was sent. Returns true in the latter case.
+    fn advance(&mut self, mut stream: &UnixStream) -> io::Result<bool> {
         loop {
             match self {
                 Self::Reading { got } => {
@@ -38,7 +37,7 @@ impl State {
                     let (full, count) = (room.len(), stream.read(room)?);
                     *got += count;
                     if count < full {
-                        return if count > 0 { Ok(responses) } else { Err(wrong("end of file")) };
+                        return if count > 0 { Ok(false) } else { Err(wrong("end of file")) };
                     }
                     *self = Self::Writing { sent: 0 };
                 }
@@ -46,8 +45,7 @@ impl State {
                     *sent += stream.write(&RESPONSE[*sent..])?;
                     if *sent == RESPONSE.len() {
                         *self = Self::Reading { got: 0 };
-                        responses += 1;
-                        return Ok(responses);
+                        return Ok(true);
                     }
                 }
             }
@@ -130,7 +128,7 @@ fn serve<'a, C: Contender<'a>>(
         seen += wait(contender, None, |_, &mut place| {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
             match states[place].advance(&connections[place].1) {
-                Ok(sent) => responses += sent,
+                Ok(sent) => responses += usize::from(sent),
                 Err(error) => failed = Err(error),
             }
         })?;
