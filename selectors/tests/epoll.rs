@@ -187,16 +187,22 @@ fn ready_6_a_reset_is_an_error() -> io::Result<()> {
     Ok(())
 }
 
-/// A selector with a ghost: a source whose descriptor was closed before it was unregistered, and
-/// whose open file lives on, with data to read.
-fn haunt(selector: &mut EpollSelector<BorrowedFd<'_>>) -> io::Result<(UnixStream, UnixStream)> {
-    let (ours, mut theirs) = UnixStream::pair()?;
-    let fd = loose(&ours);
+/// Gives the selector a ghost: a source whose descriptor was closed before it was unregistered, and whose
+/// file lives on. It is reported when the second stream, its peer, has written.
+fn add_ghost(selector: &mut EpollSelector<BorrowedFd<'_>>) -> io::Result<(UnixStream, UnixStream)> {
+    let (alive, peer) = UnixStream::pair()?;
+    let fd = loose(&alive);
     let ghost = selector.register(borrow(fd), Interest::READ, ())?;
     nix::unistd::close(fd)?;
     selector.unregister(ghost)?;
-    theirs.write_all(b"x")?;
-    Ok((ours, theirs))
+    Ok((alive, peer))
+}
+
+/// As [`add_ghost`], with a ghost that the next wait reports.
+fn haunt(selector: &mut EpollSelector<BorrowedFd<'_>>) -> io::Result<(UnixStream, UnixStream)> {
+    let (alive, mut peer) = add_ghost(selector)?;
+    peer.write_all(b"x")?;
+    Ok((alive, peer))
 }
 
 #[test]
@@ -268,25 +274,13 @@ fn close_4_closed_sources_do_not_keep_a_ghost() -> io::Result<()> {
     Ok(())
 }
 
-/// A selector that a ghost haunts as soon as the other end of its socket has written.
-fn with_ghost(
-    selector: &mut EpollSelector<BorrowedFd<'_>>,
-) -> io::Result<(UnixStream, UnixStream)> {
-    let (alive, peer) = UnixStream::pair()?;
-    let fd = loose(&alive);
-    let ghost = selector.register(borrow(fd), Interest::READ, ())?;
-    nix::unistd::close(fd)?;
-    selector.unregister(ghost)?;
-    Ok((alive, peer))
-}
-
 /// What is always ready is not the kernel's, and yet has to be as the kernel's when there is a new
 /// epoll instance, and whichever sources leave afterwards.
 #[test]
 fn close_4_files_of_every_mode_outlive_the_instance() -> io::Result<()> {
     let files = [0; 4].map(|_| File::open("/proc/self/exe").unwrap());
     let mut selector = EpollSelector::new()?;
-    let (_alive, mut peer) = with_ghost(&mut selector)?;
+    let (_alive, mut peer) = add_ghost(&mut selector)?;
     let mut register = |at: usize, interest, mode| {
         selector.register_with(files[at].as_fd(), interest, (), mode).unwrap()
     };
@@ -325,7 +319,7 @@ fn close_4_no_edge_is_reported_again_by_a_new_instance() -> io::Result<()> {
     for (ours, _) in &pairs {
         selector.register_with(ours.as_fd(), Interest::WRITE, (), Mode::Edge)?;
     }
-    let (_alive, mut peer) = with_ghost(&mut selector)?;
+    let (_alive, mut peer) = add_ghost(&mut selector)?;
     assert_eq!(selector.select(LONG)?.len(), MANY);
     peer.write_all(b"x")?;
     for _ in 0..3 {
