@@ -55,61 +55,61 @@ impl<F, T> EpollSelector<F, T> {
     }
 }
 
-/// What the beacon's events carry: see [`Epoll::beacon`].
+/// The token of the beacon: see [`Epoll::beacon`].
 const BEACON: Token = Token::reserved(1);
 
 /// epoll(7).
 ///
 /// # Implementation notes
 ///
-/// - The kernel carries the token, so an event finds its source without a look-up by number.
-/// - The kernel writes into the caller's [`Events`], as many as there is room for: 64 at least,
-///   and twice what the last wait that found any did. When they fill it, it is asked for the rest.
-/// - A timeout of whole milliseconds goes to epoll_wait(2). A finer one goes to select(2) on the
-///   instance, and epoll_wait(2) then collects: epoll_pwait2(2) would save a call, but older
-///   kernels lack it, and sandboxes kill who calls it.
-/// - What epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) is always
-///   ready. Each wait asks fstat(2) whether it is still the same file.
-/// - [`Mode::Exclusive`] is set and taken back by deleting and adding the source, as epoll_ctl(2)
-///   requires. If the kernel then has no memory to add it, neither as it is to be nor as it was,
-///   each wait tries again, and reports the source as an ERROR for as long as that fails.
-/// - A descriptor that was closed while registered and lives on in a duplicate keeps being
-///   reported by the kernel, though it was unregistered. When that is noticed, the sources move to a
-///   new epoll instance. If that fails, it is tried again in later waits, which meanwhile look once
-///   a millisecond.
-/// - The descriptor that [`AsFd`] gives is that of an instance of its own, which is made at the
-///   first use and watches the one with the sources, so that the latter can be replaced.
+/// - The user data of an event is the token, so no descriptor is looked up.
+/// - The kernel writes directly into the caller's [`Events`], with room for at least 64, and for twice
+///   as many as the last wait that returned any. If they fill the list, more calls fetch the rest.
+/// - A timeout of whole milliseconds is that of epoll_wait(2). A finer one is that of a select(2) on
+///   the instance, followed by an epoll_wait(2) that does not block: epoll_pwait2(2) would save a call,
+///   but older kernels lack it, and some sandboxes kill its caller.
+/// - Files that epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) are always
+///   ready. Each wait checks with fstat(2) that the descriptor still refers to the same file.
+/// - [`Mode::Exclusive`] is set and unset by deleting and adding the source, as epoll_ctl(2)
+///   requires. If the kernel has no memory to add it again, each wait tries again, and reports the
+///   source as an ERROR until it succeeds.
+/// - If a descriptor was closed while registered and has a duplicate, the kernel keeps reporting it
+///   after it was unregistered. The sources then move to a new epoll instance. If that fails, later
+///   waits try again, and each pauses for up to a millisecond before.
+/// - [`AsFd`] returns the descriptor of a second instance, created at the first use. It watches the one
+///   with the sources, so that the latter can be replaced.
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,
-    /// What other selectors watch, once somebody has asked for it.
+    /// The instance that other selectors watch: created when its descriptor is first requested.
     front: OnceLock<OwnedFd>,
-    /// How many events the next wait is to have room for: twice as many as the last one found that
-    /// found any.
+    /// The free capacity with which the next wait starts: twice the number of events of the last wait
+    /// that returned any.
     room: usize,
     always: AlwaysReady,
-    /// What is neither always ready nor watched: see [`exchange`](Self::exchange).
+    /// Sources that the kernel does not watch because it could not add them again: see
+    /// [`exchange`](Self::exchange).
     lost: Lost,
-    /// Always readable, and watched for READ for as long as there is something to report that the
-    /// kernel does not report, so that waits end at once, also those of an epoll instance that
-    /// watches this one. Made when the first such source may come and kept, watched for nothing
-    /// meanwhile: to watch it for READ then takes no memory that could be lacking.
+    /// An eventfd that is always readable. It is watched for READ while a source that the kernel does not
+    /// watch is to be reported, so that waits end at once, including those of another epoll
+    /// instance that watches this one. It is created before it is needed, and watched for nothing until
+    /// then, because EPOLL_CTL_MOD needs no memory.
     beacon: Option<EventFd>,
-    /// The beacon's number, for the changer: -1 without one. Made with the changer.
+    /// The descriptor of the beacon, or -1, for the changer. Created with the changer.
     beacon_number: OnceLock<Arc<AtomicI32>>,
     /// Whether the beacon is watched for READ.
     beaconing: bool,
-    /// Whether the kernel may not have a source, or may have something else under its number: from
-    /// the first source on of which that may be true.
+    /// Whether there may be a special source, which the kernel does not watch or whose descriptor may
+    /// have become one of our own. Never false again.
     has_special: bool,
-    /// Whether a wait has to see to the beacon, or to what the kernel does not report.
-    sees_to_special: bool,
-    /// Room for waits with fine timeouts.
+    /// Whether a wait has to update the beacon or to report special sources.
+    checks_special: bool,
+    /// The sets for waits with fine timeouts.
     fine: Sets,
 }
 
 impl Epoll {
-    /// A new epoll instance, close-on-exec.
+    /// Creates an epoll instance, close-on-exec.
     ///
     /// # Errors
     ///
@@ -136,14 +136,14 @@ impl Epoll {
             beacon_number: OnceLock::new(),
             beaconing: false,
             has_special: false,
-            sees_to_special: false,
+            checks_special: false,
             fine: Sets::default(),
         })
     }
 
-    /// What other selectors watch.
+    /// The descriptor that other selectors watch.
     fn front(&self) -> BorrowedFd<'_> {
-        // Without a front the descriptor lasts until the instance is replaced.
+        // If the front cannot be created, the descriptor is valid until the instance is replaced.
         let front = self.front.get().or_else(|| {
             let made = make_front(&self.instance).ok()?;
             Some(self.front.get_or_init(|| made))
@@ -151,7 +151,7 @@ impl Epoll {
         front.unwrap_or(&self.instance).as_fd()
     }
 
-    /// Waits at a resolution that epoll_wait(2) does not have, and then collects.
+    /// Waits at the resolution of select(2), and then fetches the events.
     #[cold]
     fn wait_fine(&mut self, list: &mut Vec<Event>, timeout: Duration) -> nix::Result<usize> {
         let number = self.instance.as_raw_fd();
@@ -160,7 +160,7 @@ impl Epoll {
             Ok(0) => Ok(0),
             Ok(_) => wait(&self.instance, list, self.room, 0),
             Err(Errno::EINTR) => Err(Errno::EINTR),
-            // No memory for the sets, or a sandbox: by the millisecond, then.
+            // No memory for the sets, or a sandbox refuses the call: wait by the millisecond.
             Err(_) => wait(&self.instance, list, self.room, millis_rounded_up(Some(timeout))),
         }
     }
@@ -234,7 +234,7 @@ impl Backend for Epoll {
             wait_for_rest(&self.instance, &mut events.list);
         }
         self.room = Events::LEAST_ROOM.max(2 * (events.list.len() - before));
-        if self.sees_to_special {
+        if self.checks_special {
             self.report_special(events);
         }
         Ok(())
@@ -270,7 +270,7 @@ impl Backend for Epoll {
     fn after_fork(&mut self) -> io::Result<()> {
         let mut new = Self::new()?;
         if let Some(front) = self.front.get_mut() {
-            // It keeps its number, by which another selector may be about to watch it.
+            // The front keeps its descriptor, which may be registered with another selector.
             let fresh = make_front(&new.instance)?;
             let (fresh, front) = (fresh.as_raw_fd(), front.as_raw_fd());
             // SAFETY: both are open, and ours.
@@ -288,13 +288,13 @@ impl AsFd for Epoll {
     }
 }
 
-/// How the beacon is watched, and the instance by its front.
+/// How the beacon is watched while it is needed, and how the front watches the instance.
 const ALWAYS: Watch = Watch::new(Interest::READ, Mode::Level);
 
 /// How the beacon is watched while it is not needed.
 const NEVER: Watch = Watch::new(Interest::empty(), Mode::Level);
 
-/// An instance that is readable when `instance` is.
+/// Creates an instance that is readable when `instance` is.
 fn make_front(instance: &OwnedFd) -> nix::Result<OwnedFd> {
     let front = create()?;
     add(&front, instance.as_raw_fd(), BEACON, ALWAYS)?;

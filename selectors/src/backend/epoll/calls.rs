@@ -1,4 +1,4 @@
-//! The system calls of epoll(7), and what their flags mean.
+//! The system calls of epoll(7) and the translation of their flags.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -16,15 +16,15 @@ pub(super) fn create() -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The result of a call: how many events it has found, where it waits.
+/// The result of a call: for epoll_wait(2), the number of events.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "errors are small")]
 fn count(result: isize) -> nix::Result<usize> {
     usize::try_from(result).map_err(|_| Errno::from_raw(-result as i32))
 }
 
-/// epoll_wait(2), which appends to `list` as much as there is room for, and that is `room` at
-/// least: the number of events. `timeout` is in milliseconds.
+/// epoll_wait(2): fills the free capacity of `list`, which is at least `room`, and returns the number of
+/// events. `timeout` is in milliseconds.
 #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most i32::MAX")]
 #[inline(always)]
@@ -46,20 +46,20 @@ pub(super) fn wait(
     Ok(count)
 }
 
-/// Whether the kernel may have had more to report than there was room for.
+/// Returns true if the kernel may have more events than there was capacity for.
 #[inline]
 pub(super) fn is_full(list: &Vec<Event>) -> bool {
     list.len() == list.capacity()
 }
 
-/// Appends what has not been collected yet, and perhaps some of what has.
+/// Appends the remaining events, and possibly some that the list already contains.
 #[cold]
 pub(super) fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) {
     loop {
         match wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0) {
             Ok(_) if is_full(list) => {}
             Err(Errno::EINTR) => {}
-            // If it failed, what was found is not lost, and a later wait reports the rest.
+            // If the call failed, a later wait reports the rest.
             _ => return,
         }
     }
@@ -94,12 +94,12 @@ pub(super) fn add(epoll: &OwnedFd, fd: RawSource, token: Token, watch: Watch) ->
     control(epoll, sys::EPOLL_CTL_ADD, fd, token, watch)
 }
 
-/// Stops watching `fd`, which need not be watched any more.
+/// Stops watching `fd`. Succeeds if it is not watched.
 #[inline]
 pub(super) fn delete(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     match delete_raw(epoll, fd) {
-        // It was closed, and the number is free, or another file's, or one's that cannot be
-        // watched, or the instance's own.
+        // The descriptor was closed. Now it is free, or refers to another file, to one that cannot be
+        // watched, or to the instance itself.
         Err(Errno::EBADF | Errno::ENOENT | Errno::EPERM | Errno::EINVAL) => Ok(()),
         result => result,
     }
@@ -125,11 +125,11 @@ fn to_epoll(Watch { interest, mode }: Watch) -> u32 {
     // The kernel refuses EPOLLEXCLUSIVE with EPOLLRDHUP.
     let closed = interest.contains(Interest::READ) && mode != Mode::Exclusive;
     let closed_flags = if closed { sys::EPOLLRDHUP } else { 0 };
-    // The bits of an interest are those of its readiness.
+    // An interest has the same bits as its readiness.
     u32::from(interest.bits()) | (mode_flags | closed_flags) as u32
 }
 
-// What the kernel reports is used as it is: see `Readiness`.
+// The events of the kernel are used without translation: see `Readiness`.
 const _: () = {
     assert!(Readiness::READ.bits() == sys::EPOLLIN as u32);
     assert!(Readiness::WRITE.bits() == sys::EPOLLOUT as u32);

@@ -16,13 +16,13 @@ use crate::{Token, Watch};
 pub(super) struct EpollChanger {
     /// A duplicate of the instance's descriptor.
     pub(super) instance: OwnedFd,
-    /// The number of the backend's beacon, once it has one.
+    /// The descriptor of the backend's beacon, or -1.
     pub(super) beacon: Arc<AtomicI32>,
 }
 
 impl EpollChanger {
-    /// Whether a source was closed and its number has become the beacon's, which is to stay
-    /// watched as it is.
+    /// Returns true if `fd` is the beacon, whose registration must not change. Its source was closed
+    /// then.
     fn is_beacon(&self, fd: RawSource) -> bool {
         self.beacon.load(Ordering::Relaxed) == fd
     }
@@ -37,8 +37,8 @@ impl Changer for EpollChanger {
     ) -> io::Result<bool> {
         match add(&self.instance, source.as_raw_fd(), token, watch) {
             Ok(()) => Ok(true),
-            // It is always ready, or one of the backend's own, or was registered before and then
-            // closed: the backend knows.
+            // It is always ready, or a descriptor of the backend, or was closed while registered: the
+            // backend decides.
             Err(Errno::EPERM | Errno::EEXIST | Errno::EINVAL | Errno::ELOOP) => Ok(false),
             Err(error) => Err(error.into()),
         }

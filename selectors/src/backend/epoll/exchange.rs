@@ -1,4 +1,5 @@
-//! EPOLL_CTL_DEL and EPOLL_CTL_ADD where EPOLL_CTL_MOD is forbidden: for EPOLLEXCLUSIVE.
+//! Modifying a source by EPOLL_CTL_DEL and EPOLL_CTL_ADD, because EPOLL_CTL_MOD is forbidden for
+//! EPOLLEXCLUSIVE.
 
 use nix::errno::Errno;
 
@@ -8,8 +9,8 @@ use crate::backend::{RawSource, Registered};
 use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Epoll {
-    /// Watches a source for `new` instead of `old`, which it has been watched for unless it was
-    /// lost. What the kernel will add neither as `new` nor as `old` is lost.
+    /// Deletes a source and adds it with `new`, or with `old` again if the kernel refuses `new`. If it
+    /// refuses both, the source is lost. One that is already lost is only added.
     pub(super) fn exchange(
         &mut self,
         fd: RawSource,
@@ -18,7 +19,7 @@ impl Epoll {
         new: Watch,
     ) -> nix::Result<()> {
         if new.mode == Mode::Exclusive && new.interest.contains(Interest::PRIORITY) {
-            // What the kernel is going to refuse need not be undone.
+            // The kernel would refuse it, after the source was deleted.
             return Err(Errno::EINVAL);
         }
         if self.lost.contains(token) {
@@ -28,8 +29,8 @@ impl Epoll {
             let _ = self.keep_beacon();
             return Ok(());
         }
-        // What is lost needs it, and when it is lost it may be too late. Where descriptors have run
-        // out, a wait that something else ends has to do.
+        // A lost source needs the beacon, which may be impossible to create by then. Without a free
+        // descriptor, a lost source does not end waits, but is reported by the next one that ends.
         match self.beacon {
             Some(_) => {}
             None => self.make_beacon(NEVER).or_else(|error| match error {
@@ -40,7 +41,7 @@ impl Epoll {
         delete_raw(&self.instance, fd)?;
         add(&self.instance, fd, token, new).inspect_err(|_| {
             match add(&self.instance, fd, token, old) {
-                // It was there a moment ago; if it is gone, so is the old watch.
+                // EBADF: another thread has closed it since it was deleted.
                 Ok(()) | Err(Errno::EBADF) => {}
                 Err(_) => {
                     self.lost.insert(Registered::new(fd, token, old));
@@ -50,8 +51,7 @@ impl Epoll {
         })
     }
 
-    /// Watches what was lost. What the kernel still refuses is an ERROR, in the modes that report
-    /// once, once.
+    /// Adds the lost sources again, and reports those that the kernel still refuses.
     pub(super) fn restore(&mut self, events: &mut Events) {
         let Self { instance, lost, .. } = self;
         let watch =
@@ -59,7 +59,7 @@ impl Epoll {
         let restored = lost.restore(watch);
         lost.report(events);
         if restored {
-            // This wait has not asked for them.
+            // This wait has not reported the restored sources.
             events.mark_repeats();
             wait_for_rest(instance, &mut events.list);
             events.list.retain(|event| event.token() != BEACON);

@@ -1,5 +1,5 @@
-//! Sources that the kernel does not report: what is always ready, and what it has lost. The beacon
-//! ends the waits on their account.
+//! Sources that the kernel does not watch: always-ready and lost ones. The beacon ends the waits while
+//! one of them is to be reported.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,11 +15,11 @@ use crate::backend::{Backend, RawSource};
 use crate::{Events, Mode, Token, Watch};
 
 impl Epoll {
-    /// Watches the beacon for READ or for nothing, as what the kernel does not report needs.
+    /// Watches the beacon for READ if a special source is to be reported, and for nothing otherwise.
     pub(super) fn keep_beacon(&mut self) -> nix::Result<()> {
         let needed = self.always.is_armed() || self.lost.is_armed();
         self.has_special |= needed;
-        self.sees_to_special = needed || self.beaconing;
+        self.checks_special = needed || self.beaconing;
         if needed != self.beaconing {
             let watch = if needed { ALWAYS } else { NEVER };
             match &self.beacon {
@@ -30,7 +30,7 @@ impl Epoll {
                 None => self.make_beacon(watch)?,
             }
             self.beaconing = needed;
-            self.sees_to_special = needed;
+            self.checks_special = needed;
         }
         Ok(())
     }
@@ -46,7 +46,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// Registers what the kernel refused, if there is a way.
+    /// Registers a source that the kernel refused with `error`, if possible.
     #[cold]
     pub(super) fn register_special(
         &mut self,
@@ -56,7 +56,7 @@ impl Epoll {
         error: Errno,
     ) -> io::Result<()> {
         match error {
-            // The kernel would not watch it because it never blocks.
+            // The file never blocks.
             Errno::EPERM => {
                 self.always.insert(fd, token, watch)?;
                 self.has_special = true;
@@ -64,8 +64,7 @@ impl Epoll {
                     self.always.remove(fd, token);
                 })?)
             }
-            // An earlier registration of the same open file under the same number, whose
-            // descriptor was closed behind our back and has come back.
+            // The descriptor was closed while registered, and refers to the same open file again.
             Errno::EEXIST => {
                 delete(&self.instance, fd)?;
                 Ok(add(&self.instance, fd, token, watch)?)
@@ -74,7 +73,7 @@ impl Epoll {
         }
     }
 
-    /// Modifies a source that is not the kernel's, or is to be exclusive or no longer.
+    /// Modifies a source that may be special, or whose old or new mode is exclusive.
     #[cold]
     pub(super) fn modify_special(
         &mut self,
@@ -89,7 +88,7 @@ impl Epoll {
             })?);
         }
         if self.owns(fd) {
-            // The source was closed, and its number has become one of ours.
+            // The source was closed, and its number is now a descriptor of ours.
             return Err(Errno::EBADF.into());
         }
         let exclusive = old.mode == Mode::Exclusive || new.mode == Mode::Exclusive;
@@ -99,7 +98,7 @@ impl Epoll {
         Ok(self.exchange(fd, token, old, new)?)
     }
 
-    /// Forgets a source that is not the kernel's. Whether the kernel does not have it.
+    /// Removes a special source. Returns false if the kernel may watch it.
     #[cold]
     pub(super) fn unregister_special(&mut self, fd: RawSource, token: Token) -> bool {
         if self.always.remove(fd, token) || self.lost.remove(token) {
@@ -107,11 +106,11 @@ impl Epoll {
             let _ = self.keep_beacon();
             return true;
         }
-        // The source was closed, and its number has become one of ours.
+        // The source was closed, and its number is now a descriptor of ours.
         self.owns(fd)
     }
 
-    /// Puts what the kernel does not report in the place of the beacon.
+    /// Replaces the events of the beacon by those of the special sources.
     #[cold]
     pub(super) fn report_special(&mut self, events: &mut Events) {
         events.list.retain(|event| event.token() != BEACON);
