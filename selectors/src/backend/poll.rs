@@ -49,34 +49,35 @@ impl<F, T> PollSelector<F, T> {
 ///
 /// # Implementation notes
 ///
-/// - A timeout finer than a millisecond is poll(2) for the whole milliseconds and select(2) for the
-///   rest, and not ppoll(2), which some systems lack and some sandboxes forbid.
-/// - poll(2) fails with EINVAL for more sources than RLIMIT_NOFILE allows (macOS: OPEN_MAX), which
-///   can be lowered at any time. select(2) then waits in its place, without the hints, and its sets
-///   are made anew for each wait.
-/// - One dense array of `pollfd`s goes to the kernel; sources move within it when others leave.
-///   The cost of a wait grows with the number of sources.
-/// - A one-shot source that has fired keeps its place with its number complemented, which makes it
-///   negative, so that poll(2) ignores it: a mask of zero would still report hang-ups.
+/// - A wait with a timeout finer than a millisecond calls poll(2) for the whole milliseconds and
+///   select(2) for the rest. Some systems lack ppoll(2), and some sandboxes forbid it.
+/// - poll(2) fails with EINVAL for more sources than RLIMIT_NOFILE (macOS: OPEN_MAX), which can be
+///   lowered at any time. The wait then falls back to select(2), which reports no hints and whose sets
+///   are allocated for each wait.
+/// - The kernel is passed a dense array of `pollfd`s. Unregistering a source moves the last one to its
+///   place. The cost of a wait grows with the number of sources.
+/// - A one-shot source that has fired keeps its place, and its descriptor is complemented. poll(2)
+///   ignores negative descriptors, but reports hang-ups of one with an empty mask.
 /// - A descriptor that is closed while registered is reported as an ERROR (POLLNVAL).
-/// - ERROR is declared on Linux and Android alone, and HANGUP there and on FreeBSD and OpenBSD: where
-///   `POLLERR` and `POLLHUP` are not what they say, or not known to be, they are READ and WRITE.
-/// - PRIORITY is not declared on macOS, whose poll(2) does not see urgent data. On illumos and Solaris
+/// - ERROR is declared only on Linux and Android, HANGUP also on FreeBSD and OpenBSD. Elsewhere `POLLERR`
+///   and `POLLHUP` have, or may have, other meanings, and are translated to READ and WRITE.
+/// - PRIORITY is not declared on macOS, whose poll(2) does not report urgent data. On illumos and Solaris
 ///   it is `POLLPRI` and `POLLRDBAND`.
-/// - On macOS select(2) waits in the place of poll(2) while a pipe that has a name is registered, whose
-///   end poll(2) does not see.
+/// - On macOS poll(2) does not report the end-of-file of a named pipe. While one is registered, waits use
+///   select(2).
 #[derive(Debug, Default)]
 pub struct Poll {
     fds: Vec<sys::pollfd>,
-    /// Whose each of `fds` is.
+    /// The token of each element of `fds`.
     tokens: Vec<Token>,
-    /// Whether each of `fds` is a one-shot source, up to the last one that is.
+    /// Whether each element of `fds` is a one-shot source, up to the last that is.
     one_shot: Vec<bool>,
-    /// How many are.
+    /// The number of one-shot sources.
     one_shots: usize,
+    /// The position in `fds` of each descriptor.
     index: DescriptorIndex,
-    /// Those whose end poll(2) does not see.
-    endless: Vec<RawSource>,
+    /// The named pipes, if poll(2) does not report their end-of-file.
+    named_pipes: Vec<RawSource>,
     /// The sets of an additional select(2), if one is needed.
     sets: Sets,
 }
@@ -118,16 +119,16 @@ impl Poll {
         if self.one_shot.get(place) == Some(&true) { Mode::OneShot } else { Mode::Level }
     }
 
-    /// Silences the one-shot sources that have fired.
-    fn silence(&mut self) {
+    /// Disarms the one-shot sources that were reported.
+    fn disarm(&mut self) {
         for (pollfd, &one_shot) in self.fds.iter_mut().zip(&self.one_shot) {
             if one_shot && pollfd.revents != 0 && pollfd.fd >= 0 {
-                pollfd.fd = silenced(pollfd.fd);
+                pollfd.fd = disarmed(pollfd.fd);
             }
         }
     }
 
-    /// The waiting call: how many entries have something to report.
+    /// Waits, and returns the number of sources that are ready.
     #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         match timeout {
@@ -136,15 +137,15 @@ impl Poll {
         }
     }
 
-    /// Appends the events of the `ready` sources that have something to report.
+    /// Appends the events of the `ready` sources.
     #[inline(never)]
     fn report(&mut self, ready: usize, events: &mut Events) {
         if sys::HALF_CLOSED_HANGS_UP {
-            self.look_for_write();
+            self.check_writable();
         }
         collect(&self.fds, &self.tokens, ready, &mut events.list);
         if self.one_shots > 0 {
-            self.silence();
+            self.disarm();
         }
     }
 
@@ -175,7 +176,7 @@ impl Backend for Poll {
         check_open(source)?;
         let fd = raw(source);
         if !sys::NAMED_PIPES_END && is_named_pipe(source)? {
-            self.endless.push(fd);
+            self.named_pipes.push(fd);
         }
         let place = self.fds.len();
         self.index.insert(fd, place);
@@ -197,7 +198,7 @@ impl Backend for Poll {
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
         let place = self.place(fd)?;
         self.index.remove(fd);
-        self.endless.retain(|&endless| endless != fd);
+        self.named_pipes.retain(|&named_pipe| named_pipe != fd);
         self.fds.swap_remove(place);
         self.tokens.swap_remove(place);
         let last = self.fds.len();
@@ -205,14 +206,14 @@ impl Backend for Poll {
         self.set_mode(last, Mode::Level);
         self.one_shot.truncate(last);
         if let Some(moved) = self.fds.get(place) {
-            self.index.insert(unsilenced(moved.fd), place);
+            self.index.insert(descriptor(moved.fd), place);
         }
         Ok(())
     }
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let ready = if sys::NAMED_PIPES_END || self.endless.is_empty() {
+        let ready = if sys::NAMED_PIPES_END || self.named_pipes.is_empty() {
             match self.call(timeout) {
                 Err(Errno::EINVAL) => self.call_select(timeout)?,
                 ready => ready?,
@@ -232,22 +233,22 @@ impl Backend for Poll {
     }
 }
 
-/// poll(2): how many of `fds` have something to report.
+/// poll(2). Returns the number of elements whose `revents` is not 0.
 #[inline]
 fn poll(fds: &mut [sys::pollfd], timeout: Option<Duration>) -> nix::Result<usize> {
     let count = sys::nfds_t::try_from(fds.len()).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: `fds` points to `count` elements that are ours to be written.
+    // SAFETY: `fds` points to `count` elements, which are borrowed mutably.
     let ready = unsafe { sys::poll(fds.as_mut_ptr(), count, millis_rounded_up(timeout)) };
     usize::try_from(ready).map_err(|_| Errno::last())
 }
 
-/// What poll(2) of this system says.
+/// The flags of this system's poll(2).
 const FLAGS: Flags =
     Flags { priority: sys::PRIORITY, read_closed: sys::POLLRDHUP, hints: sys::HINTS };
 
-/// Appends the events of the `ready` entries that have something to report.
+/// Appends the events of the `ready` elements whose `revents` is not 0.
 fn collect(fds: &[sys::pollfd], tokens: &[Token], ready: usize, list: &mut Vec<Event>) {
-    // Knowing how many there are spares the list from looking after its length each time.
+    // Faster than `push`, which updates the length each time.
     list.reserve(ready);
     let room = &mut list.spare_capacity_mut()[..ready];
     let sources = fds.iter().zip(tokens).filter(|(pollfd, _)| pollfd.revents != 0);
@@ -256,16 +257,16 @@ fn collect(fds: &[sys::pollfd], tokens: &[Token], ready: usize, list: &mut Vec<E
         place.write(Event::new(token, FLAGS.readiness(pollfd.revents, pollfd.events)));
         found += 1;
     }
-    // SAFETY: that many were written, and there was room for them.
+    // SAFETY: the first `found` elements of the spare capacity were written.
     unsafe { list.set_len(list.len() + found) };
 }
 
-/// A negative number, which poll(2) ignores, for every descriptor, also for 0.
-fn silenced(fd: RawSource) -> RawSource {
+/// A negative number for every descriptor, including 0, which poll(2) ignores.
+fn disarmed(fd: RawSource) -> RawSource {
     !fd
 }
 
-/// The descriptor, whether it is silenced or not.
-fn unsilenced(fd: RawSource) -> RawSource {
+/// The descriptor of an element that may be disarmed.
+fn descriptor(fd: RawSource) -> RawSource {
     if fd < 0 { !fd } else { fd }
 }

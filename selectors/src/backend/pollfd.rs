@@ -1,23 +1,23 @@
-//! What the flags of a `pollfd` mean: to poll(2), and to /dev/poll, which takes the same.
+//! Translation of the flags of a `pollfd`, for poll(2) and /dev/poll.
 
 use selectors_sys::poll::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT};
 
 use crate::{Interest, Readiness};
 
-/// The flags in which facilities and systems differ. One that they lack is no bit, so it may be asked
-/// for and is never seen.
+/// The flags that differ by facility and system. A flag that is not supported is 0: requesting it has no
+/// effect, and it is never reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flags {
-    /// What urgent data is asked for by.
+    /// Urgent data.
     pub(super) priority: i16,
-    /// What tells that the peer has shut down its writing half.
+    /// The peer has shut down its writing side.
     pub(super) read_closed: i16,
-    /// Those among POLLERR and POLLHUP that mean what they say.
+    /// Those of POLLERR and POLLHUP that reliably mean an error and a hang-up.
     pub(super) hints: i16,
 }
 
 impl Flags {
-    /// The flags that an interest is asked for by.
+    /// The `events` for an interest.
     #[inline]
     pub(super) fn of(self, interest: Interest) -> i16 {
         let mut flags = 0;
@@ -33,7 +33,7 @@ impl Flags {
         flags
     }
 
-    /// The interest that was asked for by these flags.
+    /// The interest for which `events` were requested.
     pub(super) fn interest(self, flags: i16) -> Interest {
         let mut interest = Interest::empty();
         interest.set(Interest::READ, has(flags, POLLIN));
@@ -42,8 +42,8 @@ impl Flags {
         interest
     }
 
-    /// What the kernel has found of a source that was `asked` for. POLLERR and POLLHUP where they
-    /// are no hints are READ and WRITE, or PRIORITY if that is all that was asked for.
+    /// The readiness for the `revents` of a source whose `events` are `asked`. POLLERR and POLLHUP that are
+    /// not hints become the READ and WRITE of `asked`, or PRIORITY if it has neither.
     #[inline]
     pub(super) fn readiness(self, flags: i16, asked: i16) -> Readiness {
         if flags & POLLNVAL != 0 {
@@ -55,7 +55,7 @@ impl Flags {
             let directions = asked & (POLLIN | POLLOUT);
             ready |= if directions == 0 { asked } else { directions };
         }
-        if self.are_those_of_readiness() {
+        if self.are_readiness_bits() {
             return Readiness::from_bits_truncate(u32::from(u16::from_ne_bytes(
                 ready.to_ne_bytes(),
             )));
@@ -71,9 +71,9 @@ impl Flags {
         readiness
     }
 
-    /// Whether the flags are the bits that a `Readiness` is made of, as poll(2)'s are on Linux.
+    /// Returns true if the flags have the same bits as `Readiness`, as on Linux.
     #[expect(clippy::cast_sign_loss, reason = "flags are no numbers")]
-    const fn are_those_of_readiness(self) -> bool {
+    const fn are_readiness_bits(self) -> bool {
         POLLIN as u32 == Readiness::READ.bits()
             && POLLOUT as u32 == Readiness::WRITE.bits()
             && self.priority as u32 == Readiness::PRIORITY.bits()
@@ -82,8 +82,8 @@ impl Flags {
             && self.read_closed as u32 == Readiness::READ_CLOSED.bits()
     }
 
-    /// The flags that the kernel would have reported a readiness by, as far as select(2) can tell.
-    pub(super) fn found(self, readiness: Readiness) -> i16 {
+    /// The `revents` for a readiness that select(2) has reported.
+    pub(super) fn revents(self, readiness: Readiness) -> i16 {
         let mut flags = 0;
         if readiness.contains(Readiness::READ) {
             flags |= POLLIN;
@@ -101,7 +101,7 @@ impl Flags {
     }
 }
 
-/// Whether one of the flags is set: of those that are no bit, never.
+/// Returns true if one of the flags in `of` is set.
 #[inline]
 pub(super) fn has(flags: i16, of: i16) -> bool {
     flags & of != 0
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hint_wakes_who_waits() {
+    fn an_error_that_is_no_hint_is_every_direction_of_the_interest() {
         let both = Readiness::READ | Readiness::WRITE;
         let flags = flags(0);
         for over in [POLLERR, POLLHUP, POLLERR | POLLHUP] {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_hint_is_one() {
+    fn a_hint_is_translated_as_one() {
         let hung_up = Readiness::READ | Readiness::HANGUP;
         let flags = flags(POLLHUP);
         assert_eq!(flags.readiness(POLLIN | POLLHUP, POLLIN), hung_up);

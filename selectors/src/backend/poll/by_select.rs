@@ -1,4 +1,4 @@
-//! What poll(2) does not do, and select(2) does in its place.
+//! Waits and checks that use select(2) because poll(2) cannot do them.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::timeout::nanos_below_millis;
 use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Poll {
-    /// The waiting call at a resolution that poll(2) does not have.
+    /// Waits with a timeout that is no multiple of a millisecond.
     #[cold]
     pub(super) fn call_fine(&mut self, fine: Duration) -> nix::Result<usize> {
         let rest = Duration::from_nanos(nanos_below_millis(fine).into());
@@ -28,8 +28,8 @@ impl Poll {
         match self.sets.select(Some(rest)) {
             Ok(_) => poll(&mut self.fds, Some(Duration::ZERO)),
             Err(Errno::EINTR) => Err(Errno::EINTR),
-            // A closed descriptor, which poll(2) reports; too high a number; no memory for the
-            // sets; a sandbox: by the millisecond, then.
+            // A closed descriptor, which poll(2) reports, or one above the limit of select(2), no memory
+            // for the sets, or a sandbox: wait by the millisecond.
             Err(_) => poll(&mut self.fds, Some(rest)),
         }
     }
@@ -37,7 +37,7 @@ impl Poll {
     /// Where the kernel reports POLLHUP in place of POLLOUT, also when the peer has only half-closed:
     /// has select(2) check the sources that are watched for WRITE.
     #[cold]
-    pub(super) fn look_for_write(&mut self) {
+    pub(super) fn check_writable(&mut self) {
         let hung_up = |pollfd: &&mut sys::pollfd| pollfd.revents & sys::POLLHUP != 0;
         for pollfd in self.fds.iter_mut().filter(hung_up) {
             pollfd.revents |= pollfd.events & sys::POLLIN;
@@ -50,7 +50,7 @@ impl Poll {
         }
     }
 
-    /// Waits by select(2), and leaves what it has found in the array.
+    /// Waits with select(2), and writes the result to the array.
     #[cold]
     pub(super) fn call_select(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let mut select = Select::default();
@@ -63,7 +63,7 @@ impl Poll {
         self.fds.iter_mut().for_each(|pollfd| pollfd.revents = 0);
         for event in &events {
             if let Ok(place) = usize::try_from(event.token().to_bits()) {
-                self.fds[place].revents = FLAGS.found(event.readiness());
+                self.fds[place].revents = FLAGS.revents(event.readiness());
             }
         }
         Ok(events.len())
