@@ -59,13 +59,13 @@ impl<F, T> SelectSelector<F, T> {
 ///   an open one is reported for urgent data only; in case of doubt fcntl(2) checks the descriptor.
 #[derive(Debug, Default)]
 pub struct Select {
-    /// The sets that are passed to the kernel: see [`asked`].
+    /// The sets to pass to the kernel: see [`asked`].
     wanted: Sets,
     /// The sources that are watched for PRIORITY.
     priority: Set,
     /// The sets as the kernel returned them.
     ready: Sets,
-    /// The sources that are not to be reported twice.
+    /// The one-shot sources.
     one_shot: Set,
     tokens: DescriptorMap<Token>,
 }
@@ -111,7 +111,7 @@ impl Select {
         token.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Appends an event for every descriptor in `self.ready`, of which there are at most so many.
+    /// Appends an event for every descriptor in `self.ready`: at most `most`.
     fn report(&mut self, events: &mut Events, most: usize) {
         events.reserve(most);
         for word in 0..self.ready.words() {
@@ -129,13 +129,13 @@ impl Select {
                 let readiness = if closed & bit != 0 { Readiness::ERROR } else { readiness };
                 self.report_one(fd, readiness, events);
             }
-            // Urgent data for which nobody waits would end every wait.
+            // Otherwise urgent data outside the interest would end every wait.
             self.wanted.except.remove(word, except & !priority & !closed);
             self.wanted.remove(word, ready & self.one_shot.word(word));
         }
     }
 
-    /// The descriptors of one word that were closed during the call.
+    /// The bits of one word whose descriptors were closed during the call.
     #[inline]
     fn closed(&self, word: usize) -> sys::FdMask {
         if !sys::CLOSED_IS_READY {
@@ -176,7 +176,8 @@ impl Select {
         }
     }
 
-    /// Waits when a descriptor is closed: reports it and asks for the others.
+    /// Waits after a call failed because a descriptor is closed: reports it, and calls again for the
+    /// others.
     #[cold]
     fn wait_with_closed(
         &mut self,
@@ -196,11 +197,11 @@ impl Select {
                 None => None,
             };
             match self.ready.select(left) {
-                // Another one was closed, or one was closed for a moment.
+                // Another one was closed, or one was closed and opened again.
                 Err(Errno::EBADF) => {}
-                // This does not block, and the others are to be reported as well.
+                // The call does not block, and the others must be reported as well.
                 Err(Errno::EINTR) if events.len() > first => {}
-                // What was found must not be lost.
+                // Reported events must not be lost.
                 Err(_) if events.len() > first => return Ok(0),
                 answer => return answer,
             }
@@ -325,7 +326,8 @@ impl Sets {
         self.each().map(|set| set.0.len()).into_iter().max().unwrap_or(0)
     }
 
-    /// select(2) over these sets, at microsecond resolution: how many bits are left in them.
+    /// select(2), with the timeout rounded up to microseconds. Returns the number of bits that it has left
+    /// in the sets.
     pub(super) fn select(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         let mut timeout = timeout.map(|timeout| {
             let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
@@ -335,15 +337,14 @@ impl Sets {
         let words = self.words();
         let bits = i32::try_from(words * sys::NFDBITS).unwrap_or(i32::MAX);
         let [read, write, except] = self.each_mut().map(|set| set.as_mut_ptr(words));
-        // SAFETY: the kernel reads and writes the first `bits` bits of each set, rounded up to
-        // whole masks, and the sets are that long, or null; `timeout` is null or outlives the
-        // call.
+        // SAFETY: each set is null, or has `bits` bits rounded up to whole words, which the kernel reads
+        // and writes; `timeout` is null or outlives the call.
         let count = unsafe { sys::select(bits, read, write, except, timeout) };
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0))
     }
 }
 
-/// An `fd_set` as long as its highest descriptor needs, without any if it is empty.
+/// An `fd_set` that ends with the word of its highest descriptor.
 #[derive(Debug, Default)]
 struct Set(Vec<sys::FdMask>);
 
@@ -379,8 +380,8 @@ impl Set {
         }
     }
 
-    /// The set, `words` long, as the kernel takes it: null where it is empty, which spares
-    /// copying it to and fro.
+    /// The argument for select(2), with the set extended to `words`: null if it is empty, so that the
+    /// kernel does not copy it.
     fn as_mut_ptr(&mut self, words: usize) -> *mut sys::fd_set {
         if self.0.is_empty() {
             return ptr::null_mut();
@@ -390,7 +391,7 @@ impl Set {
     }
 }
 
-/// The word of a set in which `fd` has its bit, and that bit.
+/// The word of a set that contains the bit of `fd`, and that bit.
 fn position(fd: RawSource) -> (usize, sys::FdMask) {
     let fd = to_index(fd);
     (fd / sys::NFDBITS, 1 << (fd % sys::NFDBITS))

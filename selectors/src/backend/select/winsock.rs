@@ -42,13 +42,13 @@ impl<F, T> SelectSelector<F, T> {
     }
 }
 
-/// How often a wait looks for sockets that other threads close before it gives up.
+/// How many failed calls a wait makes while other threads close sockets.
 const TRIES: usize = 64;
 
-/// How long to sleep at once where there is nothing to wait for.
+/// The longest sleep without sockets to wait for.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Winsock's select, with sets as long as they need to be.
+/// Winsock's select, with sets of any length.
 ///
 /// # Implementation notes
 ///
@@ -76,9 +76,9 @@ struct Source {
     socket: RawSource,
     token: Token,
     watch: Watch,
-    /// Whether it is to be reported: not after a one-shot source was.
+    /// Whether it is armed: false for a fired one-shot source.
     armed: bool,
-    /// Whether it is known to be connected, so that no connect of it can be refused.
+    /// Whether it is known to be connected, so that no refused connect can occur.
     connected: bool,
 }
 
@@ -108,14 +108,14 @@ impl Select {
         self.index.get(socket).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// One waiting call, which may end early with nothing to report.
+    /// Waits once. May return early without events.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.sets.clear();
         for source in self.sources.iter().filter(|source| source.armed) {
             self.sets.add(source);
         }
         if self.sets.is_empty() {
-            // Nobody can end this: a waker would be among the sources.
+            // Only the timeout can end this: a waker would be a source.
             thread::sleep(timeout.unwrap_or(DAY).min(DAY));
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Select {
                 timeout = Some(Duration::ZERO);
             }
             tries += 1;
-            // What is found closed twice is merged. Other threads cannot close for ever.
+            // A source that is reported twice is merged. Other threads may go on closing sockets.
             if tries == TRIES && events.len() == first {
                 return Err(error);
             }
@@ -137,14 +137,14 @@ impl Select {
         Ok(())
     }
 
-    /// Appends an event for every place in a set in which select has left a socket.
+    /// Appends an event for every socket in a set.
     fn report(&mut self, events: &mut Events) {
         let Self { sources, index, sets } = self;
-        let mut report = |set: &Set, means: fn(&mut Source) -> Option<Readiness>| {
+        let mut report = |set: &Set, readiness: fn(&mut Source) -> Option<Readiness>| {
             for &socket in set.sockets() {
                 let place = index.get(from_socket(socket));
                 let Some(source) = place.and_then(|place| sources.get_mut(place)) else { continue };
-                if let Some(readiness) = means(source) {
+                if let Some(readiness) = readiness(source) {
                     source.report(readiness, events);
                 }
             }
@@ -154,8 +154,8 @@ impl Select {
         report(&sets.except, Source::exception);
     }
 
-    /// Reports the sockets that are not open, and fills the sets with the others. Whether
-    /// there were any.
+    /// Reports the sockets that are not open, and fills the sets with the others. Returns true if any was
+    /// reported.
     fn report_closed(&mut self, events: &mut Events) -> bool {
         self.sets.clear();
         let mut found = false;
@@ -177,15 +177,15 @@ impl Source {
         self.armed = self.watch.mode != Mode::OneShot;
     }
 
-    /// What it means to be in the set for exceptions, if it concerns anybody.
+    /// The readiness of a source in the set for exceptions, if it is in the interest.
     fn exception(&mut self) -> Option<Readiness> {
         self.connected = is_connected(self.socket);
         let interest = self.watch.interest;
         if !self.connected && interest.intersects(Interest::READ | Interest::WRITE) {
-            // Refused. Nobody may sleep through that, whatever it waits for.
+            // A refused connect ends the wait whatever the interest is.
             return Some(Readiness::READ | Readiness::WRITE);
         }
-        // Urgent data. From now on it is in that set only if this was asked for.
+        // Urgent data. A connected source is in that set only for PRIORITY.
         interest.contains(Interest::PRIORITY).then_some(Readiness::PRIORITY)
     }
 }
@@ -201,7 +201,7 @@ impl Backend for Select {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // Not done yet by `Select::default()`.
+        // `Select::default()` has not called it.
         start()?;
         let socket = raw(source);
         check_open(socket)?;
@@ -239,8 +239,8 @@ impl Backend for Select {
         let after = |timeout| Deadline::after(timeout, Instant::now());
         let deadline = timeout.map_or(Deadline::Never, after);
         let mut left = timeout;
-        // Again, where urgent data has ended it that nobody asked for, or the system's timer, which
-        // does not keep step with its clock.
+        // A wait may end early because of urgent data outside the interest, or because the system's timer
+        // is ahead of its clock.
         loop {
             self.wait_once(events, left)?;
             left = deadline.remaining(Instant::now);
@@ -251,7 +251,7 @@ impl Backend for Select {
     }
 }
 
-/// What goes to select, and comes back from it.
+/// The sets that are passed to select and that it returns.
 #[derive(Debug, Default)]
 struct Sets {
     read: Set,
@@ -270,7 +270,7 @@ impl Sets {
         [&self.read, &self.write, &self.except].iter().all(|set| set.sockets().is_empty())
     }
 
-    /// Puts a source into the sets for what it is watched for.
+    /// Adds a source to the sets of its interest.
     fn add(&mut self, source: &Source) {
         let socket = to_socket(source.socket);
         let interest = source.watch.interest;
@@ -285,7 +285,7 @@ impl Sets {
         }
     }
 
-    /// select over these sets, which must not all be empty.
+    /// select. At least one set must not be empty.
     fn select(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map(|timeout| {
             let (tv_sec, tv_usec) = seconds_and_micros_rounded_up(timeout);
@@ -295,18 +295,18 @@ impl Sets {
         let read = self.read.as_mut_ptr();
         let write = self.write.as_mut_ptr();
         let except = self.except.as_mut_ptr();
-        // SAFETY: each is a count and that many sockets, which the sets own and keep so;
-        // `timeout` is null or outlives the call.
+        // SAFETY: each set is a count and at least that many sockets; `timeout` is null or outlives the
+        // call.
         let count = unsafe { sys::select(0, read, write, except, timeout) };
         if count == 0 {
-            // Nothing promises that the sets are emptied when the time has passed.
+            // It is not documented that the sets are empty after a timeout.
             self.clear();
         }
         check(count)
     }
 }
 
-/// An `fd_set` of any length: the count, and after it that many sockets.
+/// An `fd_set` of any length: the count, followed by that many sockets.
 #[derive(Debug)]
 struct Set(Vec<sys::SOCKET>);
 
@@ -337,7 +337,7 @@ impl Set {
     }
 }
 
-/// Lets this process use Winsock, also if the standard library has made no socket yet.
+/// Initializes Winsock for this process. The standard library does so only when it creates a socket.
 fn start() -> io::Result<()> {
     static STARTED: OnceLock<c_int> = OnceLock::new();
     let started = *STARTED.get_or_init(|| {
@@ -348,13 +348,12 @@ fn start() -> io::Result<()> {
     if started == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(started)) }
 }
 
-/// Refuses what is no socket, or none any more.
+/// Fails if the socket is not open.
 pub(in crate::backend) fn check_open(socket: RawSource) -> io::Result<()> {
     option(socket, sys::SO_TYPE).map(drop)
 }
 
-/// Whether a connect has succeeded. Asking for the error of one that has failed would take it
-/// from the user.
+/// Returns true if the socket is connected. `SO_ERROR` is not queried because that would clear it.
 fn is_connected(socket: RawSource) -> bool {
     option(socket, sys::SO_CONNECT_TIME).is_ok_and(|seconds| seconds != u32::MAX)
 }
@@ -377,13 +376,13 @@ fn check(outcome: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// A socket as Winsock's functions take it.
+/// A socket for Winsock's functions.
 #[expect(clippy::cast_possible_truncation, reason = "the same number in another type")]
 fn to_socket(socket: RawSource) -> sys::SOCKET {
     socket as sys::SOCKET
 }
 
-/// A socket as the standard library has it.
+/// A socket of the standard library.
 fn from_socket(socket: sys::SOCKET) -> RawSource {
     socket as RawSource
 }
