@@ -62,9 +62,9 @@ impl<F, T> KqueueSelector<F, T> {
 }
 
 /// The capacity of the first wait. It doubles when a wait fills it.
-const FIRST_ROOM: usize = 64;
+const FIRST_CAPACITY: usize = 64;
 
-/// The user data of the beacon's events: see [`Kqueue::beacon`].
+/// The token of the beacon: see [`Kqueue::beacon`].
 const BEACON: Token = Token::reserved(1);
 /// Both filters of a source.
 const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Level);
@@ -108,8 +108,8 @@ pub struct Kqueue {
     always: AlwaysReady,
     /// Sources that the kernel has stopped watching because a change failed.
     lost: Lost,
-    /// Readable while an always-ready source is armed, and watched, so that waits end at once, including
-    /// those of another selector that watches this one.
+    /// A readable socket that is watched while an always-ready source is armed, so that waits end at once,
+    /// including those of another selector that watches this one.
     beacon: Option<Channel>,
     /// Sources that select(2) watches because the kernel cannot, together with the queue itself.
     fallback: Option<Fallback>,
@@ -143,7 +143,7 @@ impl Kqueue {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             queue: Arc::new(Queue::new()?),
-            buffer: vec![no_event(); FIRST_ROOM],
+            buffer: vec![no_event(); FIRST_CAPACITY],
             changelist: Vec::new(),
             always: AlwaysReady::default(),
             lost: Lost::default(),
@@ -189,12 +189,12 @@ impl Kqueue {
     /// Waits once, and appends the events of the kernel.
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let count = self.call(timeout)?;
-        self.take(count, events);
+        self.append(count, events);
         Ok(())
     }
 
-    /// Appends what a call that waited has left in the buffer, and what there was no room for.
-    fn take(&mut self, mut count: usize, events: &mut Events) {
+    /// Appends the first `count` events of the buffer, and if that is full, the remaining ones.
+    fn append(&mut self, mut count: usize, events: &mut Events) {
         loop {
             let tokens = &self.tokens;
             let mut dropped = false;
@@ -204,33 +204,32 @@ impl Kqueue {
                 (token != BEACON).then(|| Event::new(token, from_kqueue(event)))
             }));
             if dropped {
-                self.keep_dropped(count);
+                self.keep_reporting_dropped(count);
             }
             if count < self.buffer.len() {
                 return;
             }
-            // One of the two events of a source may not have fitted. Events that come twice are
-            // merged.
+            // The remaining events may include the second one of a source. Repeated events are merged.
             self.buffer = vec![no_event(); 2 * count];
             count = loop {
                 match self.call(Some(Duration::ZERO)) {
                     Err(Errno::EINTR) => {}
-                    // The next wait reports what this one has not.
-                    answer => break answer.unwrap_or(0),
+                    // The next wait reports the remaining events.
+                    result => break result.unwrap_or(0),
                 }
             };
         }
     }
 
-    /// One waiting call, in which the changelist is submitted first: the number of events, or
-    /// of changes that failed, that are now in the buffer.
+    /// Submits the changelist and waits, in one call. Returns the number of events in the buffer, which are
+    /// failures if a change failed.
     #[inline]
     fn call(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
-        // There is always room: without it every kernel returns at once, whatever the timeout.
-        let answer = self.queue.wait(&self.changelist, &mut self.buffer, timeout);
-        // They have been made, also if the wait was interrupted.
+        // The buffer is never empty: every kernel would ignore the timeout.
+        let result = self.queue.wait(&self.changelist, &mut self.buffer, timeout);
+        // The changes were applied, even if the wait was interrupted.
         self.changelist.clear();
-        answer
+        result
     }
 }
 
@@ -258,11 +257,11 @@ impl Backend for Kqueue {
         let fd = source.as_raw_fd();
         match Kind::of(source)? {
             Kind::NeverBlocks => {
-                // Nor is it one that only names a file.
+                // fstat(2) accepts a descriptor that was opened with O_PATH.
                 check_open(source)?;
                 return self.insert_always(fd, token, watch);
             }
-            Kind::Endless => return self.fall_back(source, token, watch),
+            Kind::NamedPipe => return self.fall_back(source, token, watch),
             Kind::Pipe | Kind::Device | Kind::Other => {}
         }
         if let Err(refused) = self.change(fd, token, None, Some(watch)) {
@@ -296,12 +295,12 @@ impl Backend for Kqueue {
         }
         if let Err((refused, is_lost)) = self.try_change(fd, token, Some(old), Some(new)) {
             if is_lost {
-                // What is left of it would be reported as well.
+                // A filter that is left would be reported as well.
                 self.remove_filters(fd, token);
                 self.lost.insert(Registered::new(fd, token, old));
                 return Err(refused.into());
             }
-            // SAFETY: nothing is done with it but to ask what it is, if it is anything.
+            // SAFETY: the number is only queried and watched, which kernels refuse if it is not open.
             let source = unsafe { borrow(fd) };
             self.watch_refused(source, token, new, refused)?;
             self.tokens.remove(fd);
@@ -343,7 +342,7 @@ impl Backend for Kqueue {
         if let Some(fallback) = &mut self.fallback {
             let before = events.len();
             fallback.wait(events, timeout)?;
-            // What select(2) has reported must not be lost: an error will come again.
+            // Events of select(2) must not be lost: the next wait returns the error.
             let looked = self.wait_once(events, Some(Duration::ZERO));
             looked.or_else(|error| if events.len() > before { Ok(()) } else { Err(error) })?;
         } else {
@@ -375,17 +374,17 @@ impl Backend for Kqueue {
         if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
             return Ok(None);
         }
-        // Not the queue itself, which is to be closed with the selector.
+        // Weak: the queue must be closed with the selector.
         let queue = Arc::downgrade(&self.queue);
         Ok(Some(Box::new(move || {
             let Some(queue) = Weak::upgrade(&queue) else { return Ok(()) };
-            // The token again: FreeBSD keeps the user data of the last change.
+            // With the token: FreeBSD replaces the user data by that of this change.
             Ok(user_event(&queue, token, 0, sys::NOTE_TRIGGER)?)
         })))
     }
 
     fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
-        // Where the kernel cannot carry a token, only the backend knows whose a filter is.
+        // If a token does not fit into user data, the backend keeps the tokens.
         let changer = || -> Box<dyn Changer> { Box::new(KqueueChanger(Arc::clone(&self.queue))) };
         Ok(TOKEN_FITS.then(changer))
     }

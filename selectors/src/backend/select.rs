@@ -263,8 +263,8 @@ impl Backend for Select {
     }
 }
 
-/// The sets that a descriptor is in: where a closed one is reported as ready in all of its sets, one more,
-/// in which an open one is rarely ready.
+/// The sets of a source with this interest. If the kernel reports a closed descriptor as ready in all of its
+/// sets, that for PRIORITY is always one of them, because an open descriptor is rarely ready in it.
 fn asked(interest: Interest) -> Interest {
     let more = sys::CLOSED_IS_READY && !interest.is_empty();
     interest | Interest::PRIORITY.when(more)

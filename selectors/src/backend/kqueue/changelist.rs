@@ -28,8 +28,8 @@ impl Kqueue {
         if changes.is_empty() {
             return self.wait(events, timeout);
         }
-        // All of them or none: what does not fit may need a descriptor of ours, whose number may be
-        // one that is still to be deleted.
+        // All of them or none: a change that does not fit may open a descriptor of ours, with the number of
+        // a source whose filters an earlier change has to delete.
         if !changes.iter().all(|change| self.fits_changelist(change)) {
             return if Change::make_all(changes, self) {
                 self.wait(events, timeout)
@@ -41,24 +41,25 @@ impl Kqueue {
             self.push_change(change);
         }
         if self.buffer.len() < self.changelist.len() {
-            // Room for the failure of each.
+            // Every change may fail.
             self.buffer = vec![no_event(); self.changelist.len()];
         }
         let timeout = self.time_to_wait(timeout);
         let count = self.call(timeout)?;
-        // An event of a source can have an error, too; but failures come alone.
+        // An event may have `EV_ERROR` as well, but then not all have it: failures are returned without
+        // events.
         if count == 0 || !self.buffer[..count].iter().all(is_failure) {
-            self.take(count, events);
+            self.append(count, events);
             self.report_unwatched(events);
             return Ok(());
         }
-        if self.make_failures(count, changes) { self.wait(events, timeout) } else { Ok(()) }
+        if self.retry_failed(count, changes) { self.wait(events, timeout) } else { Ok(()) }
     }
 
-    /// Whether filters are all that a change needs.
+    /// Returns true if a change needs only filters.
     fn fits_changelist(&self, change: &Change) -> bool {
         let has_filter = || {
-            // SAFETY: nothing is done with it but to ask what it is, if it is anything.
+            // SAFETY: passed to fstat(2) alone, which accepts any number and changes nothing.
             let source = unsafe { borrow(change.fd()) };
             Kind::of(source).is_ok_and(Kind::has_filters)
         };
@@ -78,44 +79,44 @@ impl Kqueue {
         }
     }
 
-    /// Makes the changes of one descriptor by the ordinary ways, after the changelist failed.
-    fn make_by_itself(&mut self, of_one: &mut [Change]) -> bool {
+    /// Applies the changes of one descriptor as single changes, after the changelist failed.
+    fn make_singly(&mut self, of_one: &mut [Change]) -> bool {
         for change in of_one.iter().filter(|change| change.old_watch().is_none()) {
             self.tokens.remove(change.fd());
         }
         Change::make_all(of_one, self)
     }
 
-    /// Sees to the failures among the first `count` events in the buffer. Returns whether all
-    /// changes are made now.
-    fn make_failures(&mut self, count: usize, changes: &mut [Change]) -> bool {
+    /// Retries the changes whose failures are the first `count` events of the buffer. Returns true if all
+    /// changes are applied.
+    fn retry_failed(&mut self, count: usize, changes: &mut [Change]) -> bool {
         let mut all = true;
         let failures: Vec<_> = self.buffer[..count].iter().copied().filter(is_failure).collect();
         let mut failures = failures.iter().peekable();
-        // They come in the order of the changes.
-        for of_one in of_each(changes) {
+        // They are in the order of the changes.
+        for of_one in by_descriptor(changes) {
             let ident = ident(of_one);
             let mut harmless = true;
             while let Some(failure) = failures.next_if(|failure| Some(failure.ident) == ident) {
                 #[expect(clippy::cast_possible_truncation, reason = "an errno")]
                 let error = Errno::from_raw(failure.data as i32);
-                // Only deleting returns ENOENT, and then there is nothing to delete.
+                // ENOENT: a filter that was to be deleted does not exist.
                 harmless &= error == Errno::ENOENT;
             }
             if !harmless {
-                all &= self.make_by_itself(of_one);
+                all &= self.make_singly(of_one);
             }
         }
         all
     }
 }
 
-/// The changes of one descriptor stand together.
-fn of_each(changes: &mut [Change]) -> impl Iterator<Item = &mut [Change]> {
+/// Groups the changes by descriptor. Those of one descriptor are adjacent.
+fn by_descriptor(changes: &mut [Change]) -> impl Iterator<Item = &mut [Change]> {
     changes.chunk_by_mut(|one, other| one.fd() == other.fd())
 }
 
-/// What the kernel calls the descriptor.
+/// The `ident` of the descriptor.
 fn ident(of_one: &[Change]) -> Option<usize> {
     usize::try_from(of_one.first()?.fd()).ok()
 }

@@ -37,7 +37,7 @@ impl Changer for KqueueChanger {
         token: Token,
         watch: Watch,
     ) -> io::Result<bool> {
-        // Of others one filter may be refused and not the other, or both.
+        // A file of another kind may be always ready or need select(2).
         if Kind::of(source)? != Kind::Other || self.0.is_beacon(raw(source)) {
             return Ok(false);
         }

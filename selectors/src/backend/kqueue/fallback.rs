@@ -1,4 +1,4 @@
-//! Sources that a queue cannot watch, or not correctly: select(2) watches them together with the queue.
+//! Sources that kqueue(2) cannot watch, or not correctly: select(2) watches them together with the queue.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -8,7 +8,7 @@ use crate::backend::select::Select;
 use crate::backend::{Backend, BorrowedSource, RawSource};
 use crate::{Events, Interest, Mode, Token, Watch};
 
-/// What the queue itself is called here.
+/// The token of the queue itself.
 const QUEUE: Token = Token::reserved(2);
 
 /// The sources that the queue cannot watch, and the queue.

@@ -8,15 +8,14 @@ use super::translation::{no_event, to_kqueue, to_udata};
 use crate::backend::RawSource;
 use crate::{Interest, Mode, Token, Watch};
 
-/// What the kernel is asked to change in one call: at most one deletion and one addition for
-/// each direction.
+/// The changes for one call: at most one deletion and one addition for each direction.
 pub(super) struct Changes {
     list: [sys::kevent; 4],
     count: usize,
 }
 
 impl Changes {
-    /// What makes of a source that is watched as `old` one that is watched as `new`.
+    /// The changes after which a source that is watched for `old` is watched for `new`.
     pub(super) fn new(fd: RawSource, token: Token, old: Option<Watch>, new: Option<Watch>) -> Self {
         let mut changes = Self { list: [no_event(); 4], count: 0 };
         let directions = [(Interest::READ, sys::EVFILT_READ), (Interest::WRITE, sys::EVFILT_WRITE)];
@@ -24,9 +23,9 @@ impl Changes {
             let asks = |watch: &Watch| watch.interest.contains(direction);
             let old = old.filter(asks).map(|watch| watch.mode);
             let new = new.filter(asks).map(|watch| watch.mode);
-            // Adding a filter that is there changes its user data and reports it again, but
-            // neither sets nor drops EV_CLEAR or EV_DISPATCH, nor enables what EV_DISPATCH has
-            // disabled. EV_ENABLE does, but NetBSD has then forgotten that it was ready.
+            // Adding an existing filter changes its user data and reports it again, but does not
+            // set or clear EV_CLEAR and EV_DISPATCH, nor enable a filter that EV_DISPATCH has disabled.
+            // EV_ENABLE does, but NetBSD then no longer reports that it was ready.
             if old.is_some() && (old != new || old == Some(Mode::OneShot)) {
                 changes.push(fd, token, filter, sys::EV_DELETE);
             }
@@ -39,14 +38,14 @@ impl Changes {
 
     fn push(&mut self, fd: RawSource, token: Token, filter: sys::Filter, flags: sys::Flags) {
         let ident = usize::try_from(fd).unwrap_or(usize::MAX);
-        // With EV_RECEIPT every change is answered, and no event is reported instead; without,
-        // the first failure would keep the changes after it from being made.
+        // With EV_RECEIPT the kernel returns a receipt for every change, and no events. Without, it
+        // would stop at the first failure.
         let flags = flags | sys::EV_RECEIPT;
         self.list[self.count] = sys::EV_SET(ident, filter, flags, 0, 0, to_udata(token));
         self.count += 1;
     }
 
-    /// The changes for a changelist of a call that waits: only what fails is answered.
+    /// The changes for the changelist of a waiting call, which returns only failures.
     pub(super) fn without_receipts(&self) -> impl Iterator<Item = sys::kevent> {
         self.list[..self.count].iter().map(|change| {
             let mut change = *change;
@@ -67,9 +66,8 @@ impl Changes {
                 #[expect(clippy::cast_possible_truncation, reason = "an errno")]
                 number => Errno::from_raw(number as i32),
             };
-            // It was closed (EBADF), its number is another file's, or the kernel has dropped it
-            // with the other end of a pipe (ENOENT): the filter is gone, which is what was asked
-            // for.
+            // The descriptor was closed (EBADF) or refers to another file, or the kernel has dropped
+            // the filter because the peer of a pipe is gone (ENOENT). In any case it is deleted.
             if deletes && matches!(error, Errno::ENOENT | Errno::EBADF) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The kinds of files that queues treat differently.
+//! The kinds of files that kqueue(2) treats differently.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use crate::backend::descriptor::is_named_pipe;
 /// What kind of file a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Of which the kernel is not asked: every kernel reports a file as readable only before its
-    /// end, and some (macOS, OpenBSD) refuse directories.
+    /// A regular file or a directory, which is not added: every kernel reports a file as readable only
+    /// before its end, and some (macOS, OpenBSD) refuse directories.
     NeverBlocks,
     Pipe,
-    /// A pipe with a name, where its filters do not tell its end.
-    Endless,
+    /// A named pipe, if the kernel does not report its end-of-file.
+    NamedPipe,
     Device,
     Other,
 }
@@ -25,15 +25,15 @@ impl Kind {
     pub(super) fn of(source: BorrowedSource<'_>) -> io::Result<Self> {
         Ok(match SFlag::from_bits_truncate(fstat(source)?.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG | SFlag::S_IFDIR => Self::NeverBlocks,
-            SFlag::S_IFIFO if !sys::NAMED_PIPES_END && is_named_pipe(source)? => Self::Endless,
+            SFlag::S_IFIFO if !sys::NAMED_PIPES_END && is_named_pipe(source)? => Self::NamedPipe,
             SFlag::S_IFIFO => Self::Pipe,
             SFlag::S_IFCHR => Self::Device,
             _ => Self::Other,
         })
     }
 
-    /// Whether a queue is given such a source at all.
+    /// Returns true if such a source is added to the queue.
     pub(super) fn has_filters(self) -> bool {
-        !matches!(self, Self::NeverBlocks | Self::Endless)
+        !matches!(self, Self::NeverBlocks | Self::NamedPipe)
     }
 }

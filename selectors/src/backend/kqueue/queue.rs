@@ -1,4 +1,4 @@
-//! The queue itself: its descriptor, and the one call that changes and waits.
+//! The descriptor of a queue, and kevent(2).
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -14,18 +14,18 @@ use selectors_sys::kqueue as sys;
 use crate::backend::fork;
 use crate::timeout::seconds_and_nanos;
 
-/// A queue, of this process alone: fork(2) does not hand it on, and its number is free in the
-/// child, where it may be another file's by now. So the child neither uses nor closes it.
+/// A queue. fork(2) does not pass it on, and its number is free in the child, where it may refer to
+/// another file. A child therefore neither uses nor closes it.
 #[derive(Debug)]
 pub(super) struct Queue {
     fd: ManuallyDrop<OwnedFd>,
     generation: u32,
-    /// The number of the beacon, or -1: see [`Kqueue`](super::Kqueue).
+    /// The descriptor of the beacon, or -1: see [`Kqueue`](super::Kqueue).
     beacon: AtomicI32,
 }
 
 impl Queue {
-    /// A new queue, close-on-exec.
+    /// Creates a queue, close-on-exec.
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: takes nothing and returns a descriptor or -1.
         let fd = Errno::result(unsafe { sys::kqueue() })?;
@@ -41,8 +41,7 @@ impl Queue {
         self.beacon.store(fd.unwrap_or(-1), Ordering::Relaxed);
     }
 
-    /// Whether a source was closed and its number has become the beacon's, which is to stay
-    /// watched as it is.
+    /// Returns true if `fd` is the beacon, whose filter must not change. Its source was closed then.
     pub(super) fn is_beacon(&self, fd: RawFd) -> bool {
         self.beacon.load(Ordering::Relaxed) == fd
     }
@@ -51,13 +50,13 @@ impl Queue {
         !fork::is_ours(self.generation)
     }
 
-    /// The number, if it means the queue: EBADF in a forked child.
+    /// The descriptor. Fails with EBADF in a forked child.
     fn number(&self) -> nix::Result<RawFd> {
         if self.is_inherited() { Err(Errno::EBADF) } else { Ok(self.fd.as_raw_fd()) }
     }
 
-    /// Applies changes in order, then waits for events, at most as many as `room` holds. If it
-    /// holds none, it does not wait.
+    /// Applies changes in order, waits for events, and writes them to `room`. Does not wait if that is
+    /// empty.
     #[inline]
     pub(super) fn wait(
         &self,
@@ -65,7 +64,7 @@ impl Queue {
         room: &mut [sys::kevent],
         timeout: Option<Duration>,
     ) -> nix::Result<usize> {
-        // NetBSD and OpenBSD return EINVAL for a time that is out of range: this one never is.
+        // NetBSD and OpenBSD return EINVAL for a time that is out of range, which this is not.
         let timeout = timeout.map(|timeout| {
             let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
             sys::timespec { tv_sec, tv_nsec }
@@ -80,10 +79,11 @@ impl Queue {
         Ok(usize::try_from(Errno::result(found)?).unwrap_or(0))
     }
 
-    /// Applies changes that ask for receipts, overwrites them with those, and returns how many.
+    /// Applies changes with `EV_RECEIPT`, overwrites them with their receipts, and returns the number of
+    /// receipts.
     pub(super) fn submit(&self, changes: &mut [sys::kevent]) -> nix::Result<usize> {
-        // Exactly one slot for each change: with fewer the kernel loses receipts, with more it
-        // adds ready events to them.
+        // Exactly one slot for each change: with fewer the kernel loses receipts, with more it adds
+        // events.
         let (queue, count) = (self.number()?, to_count(changes.len()));
         let (list, now) = (changes.as_mut_ptr(), sys::timespec { tv_sec: 0, tv_nsec: 0 });
         // SAFETY: `list` points to `count` elements, which the kernel reads before it writes

@@ -12,8 +12,8 @@ use crate::{Mode, Readiness, Token};
 /// Whether a token fits into the user data of an event, which is as wide as a pointer.
 pub(super) const TOKEN_FITS: bool = size_of::<*mut c_void>() >= size_of::<u64>();
 
-/// The tokens of the sources, by descriptor, where a pointer has no room for them: 32-bit
-/// systems. Elsewhere empty, and never looked at.
+/// The tokens of the sources, by descriptor, if they do not fit into user data: on 32-bit systems.
+/// Otherwise empty and not used.
 #[derive(Debug, Default)]
 pub(super) struct Tokens(DescriptorMap<Token>);
 
@@ -30,7 +30,7 @@ impl Tokens {
         }
     }
 
-    /// Whose event it is.
+    /// The token of an event, or `None` if its source is gone.
     #[inline]
     pub(super) fn of(&self, event: &sys::kevent) -> Option<Token> {
         if TOKEN_FITS {
@@ -40,7 +40,7 @@ impl Tokens {
             return Some(Token::WAKER);
         }
         let token: Token = self.0.get(RawSource::try_from(event.ident).ok()?)?;
-        // What was queued for another source with that number is not for this one.
+        // The event may have been queued for an earlier source with the same number.
         (to_udata(token) == event.udata).then_some(token)
     }
 }
@@ -49,15 +49,15 @@ pub(super) fn no_event() -> sys::kevent {
     sys::EV_SET(0, sys::EVFILT_READ, 0, 0, 0, ptr::null_mut())
 }
 
-/// The token as user data, or as much of it as there is room for.
+/// The user data for a token: its low bits if it does not fit.
 pub(super) fn to_udata(token: Token) -> *mut c_void {
     #[expect(clippy::cast_possible_truncation, reason = "see TOKEN_FITS")]
     ptr::without_provenance_mut(token.to_bits() as usize)
 }
 
-/// One-shot is not `EV_ONESHOT`: FreeBSD, NetBSD, OpenBSD and DragonFly report such a filter
-/// without asking it again, though it has been idle for long, and drop it. They ask one with
-/// `EV_DISPATCH`, which every one of these systems has.
+/// One-shot is not `EV_ONESHOT`: FreeBSD, NetBSD, OpenBSD and DragonFly report and drop such a filter
+/// without checking it again, even if it has become idle. They do check one with `EV_DISPATCH`, which
+/// all these systems have.
 pub(super) fn to_kqueue(mode: Mode) -> sys::Flags {
     match mode {
         Mode::Level | Mode::Exclusive => 0,
@@ -66,8 +66,7 @@ pub(super) fn to_kqueue(mode: Mode) -> sys::Flags {
     }
 }
 
-/// Whether the kernel has dropped the filter of a level-triggered source, which reports no more:
-/// nobody asks for `EV_ONESHOT` here.
+/// Returns true if the kernel has dropped the filter: `EV_ONESHOT` was not requested.
 #[inline]
 pub(super) fn is_dropped(event: &sys::kevent) -> bool {
     event.flags & (sys::EV_ONESHOT | sys::EV_CLEAR | sys::EV_DISPATCH) == sys::EV_ONESHOT
@@ -83,7 +82,7 @@ pub(super) fn from_kqueue(event: &sys::kevent) -> Readiness {
     } else if event.filter == sys::EVFILT_WRITE {
         readiness |= Readiness::WRITE;
     }
-    // A socket's error comes with EV_EOF, in the filter's flags.
+    // A socket's error is reported with EV_EOF, in the filter's flags.
     let failed = event.flags & sys::EV_ERROR != 0 || eof && event.fflags != 0;
     readiness.set(Readiness::ERROR, failed);
     readiness

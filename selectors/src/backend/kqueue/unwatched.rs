@@ -1,5 +1,5 @@
-//! Sources that the queue does not watch: what is always ready, what the kernel refuses, has lost or
-//! has dropped. The beacon ends the waits on their account.
+//! Sources that the queue does not watch: always-ready ones, and those that the kernel has refused, lost or
+//! dropped. The beacon ends the waits while one of them is to be reported.
 
 use std::io::{self, IsTerminal};
 use std::mem;
@@ -17,25 +17,25 @@ use crate::backend::{BorrowedSource, Channel, RawSource};
 use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Kqueue {
-    /// Has the kernel watch a source that it has lost, of which it may still have something.
+    /// Watches a lost source again. The kernel may still have one of its filters.
     pub(super) fn watch_lost(&self, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
         self.remove_filters(fd, token);
         self.change(fd, token, None, Some(watch))
     }
 
-    /// Has the kernel watch what it has lost, as far as it does.
+    /// Watches the lost sources again, except those that the kernel still refuses.
     #[cold]
     pub(super) fn restore(&mut self) {
         let mut lost = mem::take(&mut self.lost);
         lost.restore(|it| {
-            // The number of one that was closed may have become the beacon's.
+            // If the source was closed, its number may be the beacon's.
             !self.queue.is_beacon(it.fd) && self.watch_lost(it.fd, it.token, it.watch).is_ok()
         });
         self.lost = lost;
     }
 
-    /// Watches or stops watching the beacon, as the always-ready sources need. Where it fails, the
-    /// next wait tries again, and does not block.
+    /// Watches the beacon if an always-ready source is armed, and stops watching it otherwise. If that
+    /// fails, the next wait tries again, and does not block.
     pub(super) fn keep_beacon(&mut self) -> io::Result<()> {
         let watch = Watch::new(Interest::READ, Mode::Level);
         if self.always.is_armed() && self.beacon.is_none() {
@@ -67,7 +67,7 @@ impl Kqueue {
         })
     }
 
-    /// Watches what the queue does not, or not right.
+    /// Watches a source by select(2).
     pub(super) fn fall_back(
         &mut self,
         source: BorrowedSource<'_>,
@@ -84,7 +84,7 @@ impl Kqueue {
         fallback.register(source, token, watch)
     }
 
-    /// Watches what the kernel has refused to.
+    /// Watches a source that the kernel has refused with an error, if possible.
     pub(super) fn watch_refused(
         &mut self,
         source: BorrowedSource<'_>,
@@ -95,18 +95,18 @@ impl Kqueue {
         check_open(source)?;
         let fd = source.as_raw_fd();
         match (refused, Kind::of(source)?) {
-            // WRITE on a pipe whose other end is gone: EPIPE on FreeBSD and DragonFly, EBADF on
-            // NetBSD and in old FreeBSDs. A write would not block.
+            // WRITE on a pipe without a reader: EPIPE on FreeBSD and DragonFly, EBADF on NetBSD and
+            // old FreeBSDs. A write would not block.
             (Errno::EPIPE | Errno::EBADF, Kind::Pipe) => self.insert_always(fd, token, watch),
-            // What has no filters: EINVAL on macOS, as for /dev/tty and /dev/null (libuv has
-            // select(2) for these, too), ENODEV on FreeBSD, EOPNOTSUPP on OpenBSD. A terminal has
-            // to be waited for; other devices without filters never block.
+            // A device without filters: EINVAL on macOS, as for /dev/tty and /dev/null (libuv uses
+            // select(2) for these, too), ENODEV on FreeBSD, EOPNOTSUPP on OpenBSD. A terminal may
+            // block; other devices without filters do not.
             (Errno::EINVAL | Errno::ENODEV | Errno::EOPNOTSUPP, Kind::Device)
                 if source.is_terminal() =>
             {
                 self.fall_back(source, token, watch)
             }
-            // ENXIO: it is gone, as a terminal that hung up is on FreeBSD. It has ended.
+            // ENXIO: the device is gone, as is a terminal that hung up on FreeBSD.
             (Errno::EINVAL | Errno::ENODEV | Errno::EOPNOTSUPP | Errno::ENXIO, Kind::Device) => {
                 self.insert_always(fd, token, watch)
             }
@@ -114,10 +114,10 @@ impl Kqueue {
         }
     }
 
-    /// Keeps on reporting the sources in the buffer that the kernel watches no more. Their files
-    /// are dead, and so always ready.
+    /// Tracks the sources in the buffer whose filters the kernel has dropped. Their peers are gone, so they
+    /// are always ready.
     #[cold]
-    pub(super) fn keep_dropped(&mut self, count: usize) {
+    pub(super) fn keep_reporting_dropped(&mut self, count: usize) {
         for at in 0..count {
             let event = self.buffer[at];
             let Ok(fd) = RawSource::try_from(event.ident) else { continue };
@@ -127,30 +127,30 @@ impl Kqueue {
             if !self.always.contains(fd, token) {
                 self.always.insert_unidentified(fd, token, BOTH);
                 self.tokens.remove(fd);
-                // The filter of the other direction may be left.
+                // The filter of the other direction may still exist.
                 self.remove_filters(fd, token);
             }
         }
     }
 
-    /// Appends the always-ready sources, and those that the kernel has lost.
+    /// Appends the events of the always-ready and the lost sources.
     pub(super) fn report_unwatched(&mut self, events: &mut Events) {
         if !self.always.is_empty() {
             self.always.report(events);
-            // What was reported must not be lost: the next wait tries again.
+            // Reported events must not be lost: the next wait tries again.
             let _ = self.keep_beacon();
         }
         self.lost.report(events);
     }
 
-    /// How long to wait: not at all where the beacon should end the wait and cannot, nor while
-    /// there is something that the kernel has lost.
+    /// The timeout of the next call: zero if an armed always-ready source has no beacon, or a lost source
+    /// is to be reported.
     #[inline]
     pub(super) fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         if self.lost.is_armed() {
             self.restore();
         }
-        let unlit = self.always.is_armed() && self.beacon.is_none();
-        if unlit || self.lost.is_armed() { Some(Duration::ZERO) } else { timeout }
+        let needs_beacon = self.always.is_armed() && self.beacon.is_none();
+        if needs_beacon || self.lost.is_armed() { Some(Duration::ZERO) } else { timeout }
     }
 }
