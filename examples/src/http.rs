@@ -34,9 +34,9 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) if input.len() < LARGEST_HEAD => return None,
         Ok(Status::Partial) => {
-            return Some((input.len(), failure("431 Request Header Fields Too Large", true)));
+            return Some((input.len(), failure("431 Request Header Fields Too Large", "", true)));
         }
-        Err(_) => return Some((input.len(), failure("400 Bad Request", true))),
+        Err(_) => return Some((input.len(), failure("400 Bad Request", "", true))),
     };
     let header = |name: &str| {
         let mut headers = request.headers.iter();
@@ -50,9 +50,9 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         || header("Content-Length").is_some_and(|value| value != b"0");
     let mut response = match request.method {
         // Where the next request begins is not known.
-        _ if has_body => failure("413 Content Too Large", true),
+        _ if has_body => failure("413 Content Too Large", "", true),
         _ if request.version == Some(1) && header("Host").is_none() => {
-            failure("400 Bad Request", true)
+            failure("400 Bad Request", "", true)
         }
         Some(method @ ("GET" | "HEAD")) => {
             let path = request.path.and_then(|target| find(root, target)).ok_or(NotFound.into());
@@ -66,11 +66,11 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
                     response.body.take_if(|_| method == "HEAD");
                     response
                 }
-                Err(error) if is_shortage(&error) => failure("503 Service Unavailable", true),
-                Err(_) => failure("404 Not Found", close),
+                Err(error) if is_shortage(&error) => failure("503 Service Unavailable", "", true),
+                Err(_) => failure("404 Not Found", "", close),
             }
         }
-        _ => failure("405 Method Not Allowed", close),
+        _ => failure("405 Method Not Allowed", "Allow: GET, HEAD\r\n", close),
     };
     if request.method == Some("HEAD") {
         // What the text of a failure would be the client takes for the next response.
@@ -94,11 +94,8 @@ fn serve(
         return Ok(Response { head, body: Some((file, length)), close });
     };
     if part.is_empty() {
-        let text = "416 Range Not Satisfiable\n";
         let of = format!("Content-Range: bytes */{length}\r\n");
-        let mut head = head(text.trim_end(), text.len() as u64, "text/plain", &of, close);
-        head.extend_from_slice(text.as_bytes());
-        return Ok(Response { head, body: None, close });
+        return Ok(failure("416 Range Not Satisfiable", &of, close));
     }
     file.seek(SeekFrom::Start(part.start))?;
     let count = part.end - part.start;
@@ -127,11 +124,10 @@ fn range(value: &[u8], length: u64) -> Option<Range<u64>> {
 
 fn head(status: &str, length: u64, media_type: &str, more: &str, close: bool) -> Vec<u8> {
     let connection = if close { "Connection: close\r\n" } else { "" };
-    let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let date = date(SystemTime::now());
     format!(
         "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}\r\n\
-         Content-Type: {media_type}\r\n{more}{allow}{connection}\r\n"
+         Content-Type: {media_type}\r\n{more}{connection}\r\n"
     )
     .into_bytes()
 }
@@ -157,9 +153,10 @@ fn date(moment: SystemTime) -> String {
     format!("{weekday}, {day:02} {month_name} {year} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-fn failure(status: &str, close: bool) -> Response {
+/// A response that says in a line what is wrong, with `more` fields in its header.
+fn failure(status: &str, more: &str, close: bool) -> Response {
     let text = format!("{status}\n");
-    let mut head = head(status, text.len() as u64, "text/plain", "", close);
+    let mut head = head(status, text.len() as u64, "text/plain", more, close);
     head.extend_from_slice(text.as_bytes());
     Response { head, body: None, close }
 }
