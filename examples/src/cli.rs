@@ -59,16 +59,15 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 ///
 /// That it is something else.
 pub fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
-    count.ok_or_else(|| format!("{text:?} is no number from 1 to 1000000"))
+    number(text, 1_000_000)
 }
 
-/// How a server with several threads is started: `--listen ADDR` and `--workers N`.
+/// How a server with several threads or processes is started: `--listen ADDR` and `--workers N`.
 #[derive(Debug)]
 pub struct Serving {
     /// Where to listen: 127.0.0.1:1234 if nothing else is asked for.
     pub listen: String,
-    /// How many threads to have, 1 to 256, if asked for.
+    /// How many threads or processes to have, 1 to 256, if asked for.
     pub workers: Option<usize>,
 }
 
@@ -84,7 +83,8 @@ impl Serving {
             match argument {
                 Arg::Long("listen") => options.listen = arguments.value()?.string()?,
                 Arg::Long("workers") => {
-                    options.workers = Some(arguments.value()?.parse_with(threads)?);
+                    let workers = arguments.value()?.parse_with(|text| number(text, 256))?;
+                    options.workers = Some(workers);
                 }
                 Arg::Short('h') | Arg::Long("help") => return Ok(None),
                 other => return Err(other.unexpected().into()),
@@ -94,9 +94,10 @@ impl Serving {
     }
 }
 
-fn threads(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=256).contains(count));
-    count.ok_or_else(|| format!("{text:?} is no number from 1 to 256"))
+/// Parses a number, at least one.
+fn number(text: &str, most: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
 }
 
 /// Whether the user wants the program to end.
