@@ -141,6 +141,7 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
             &["--listen", &address],
             &["--listen", "nonsense"],
             &["--workers", "0"],
+            &["--workers", "257"],
             &["--workers"],
             &["extra"],
         ],

@@ -4,6 +4,8 @@
 use std::process::ExitCode;
 
 use selectors_examples::cli;
+#[cfg(unix)]
+use selectors_examples::cli::Serving;
 
 const HELP: &str = "\
 Sends back to every client what it receives, in several processes, until Ctrl-C.
@@ -19,7 +21,7 @@ Usage: prefork [--listen ADDR] [--workers N]
 
 #[cfg(unix)]
 fn main() -> ExitCode {
-    cli::run("prefork", HELP, prefork::options, |options| prefork::run(&options))
+    cli::run("prefork", HELP, Serving::parse, |options| prefork::run(&options))
 }
 
 #[cfg(not(unix))]
@@ -39,42 +41,22 @@ mod prefork {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
-    use lexopt::{Arg, Parser, ValueExt};
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::{WaitPidFlag, waitpid};
     use nix::unistd::{ForkResult, Pid, fork};
     use selectors::{DefaultSelector, Events, Interest, Mode, Token};
     use selectors_examples::acceptor::{Acceptor, listen};
-    use selectors_examples::cli::{Outcome, say};
+    use selectors_examples::cli::{Outcome, Serving, say};
     use selectors_examples::echo::Client;
     use selectors_examples::signals::{Signals, stop_flag};
     use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
+    /// How many processes serve, unless asked for another number.
+    const WORKERS: usize = 4;
     /// How long to wait with a new worker.
     const PAUSE: Duration = Duration::from_millis(250);
     /// How long workers have to end.
     const GRACE: Duration = Duration::from_secs(5);
-
-    pub(super) struct Options {
-        listen: String,
-        workers: usize,
-    }
-
-    pub(super) fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
-        let mut options = Options { listen: "127.0.0.1:1234".to_owned(), workers: 4 };
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Arg::Long("listen") => options.listen = arguments.value()?.string()?,
-                Arg::Long("workers") => options.workers = arguments.value()?.parse()?,
-                Arg::Short('h') | Arg::Long("help") => return Ok(None),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if !(1..=256).contains(&options.workers) {
-            return Err("--workers takes 1 to 256".into());
-        }
-        Ok(Some(options))
-    }
 
     enum Source {
         Listener(TcpListener),
@@ -106,7 +88,7 @@ mod prefork {
         workers: BTreeSet<Pid>,
     }
 
-    pub(super) fn run(options: &Options) -> Outcome {
+    pub(super) fn run(options: &Serving) -> Outcome {
         let stop = stop_flag()?;
         let mut selector = DefaultSelector::new()?;
         let listener = listen(&options.listen)?;
@@ -124,7 +106,7 @@ mod prefork {
         let (alive, workers) = (Some(alive), BTreeSet::new());
         let mut server = Server { selector, listener, signals, stop, alive, parent, workers };
         say(format_args!("listening on {address}"));
-        match server.keep(options.workers)? {
+        match server.keep(options.workers.unwrap_or(WORKERS))? {
             Role::Parent => server.end()?,
             Role::Worker => server.work()?,
         }
