@@ -3,12 +3,18 @@
 
 mod support;
 
+#[cfg(target_os = "linux")]
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::Instant;
 
 use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{LONG, Program, come_to_rest, limited, refuses};
@@ -117,6 +123,25 @@ fn a_worker_that_ends_is_replaced_and_the_others_go_on() {
             assert_echoes(client, 3);
         }
     }
+    server.end(Signal::SIGTERM);
+}
+
+/// Neither a worker that is to be replaced nor the end has to wait for who reads.
+#[test]
+#[cfg(target_os = "linux")]
+fn nobody_reads_and_it_goes_on() {
+    let server = Server::start(1);
+    let mut output = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(format!("/proc/{}/fd/1", server.program.pid()))
+        .unwrap();
+    for size in [4096, 1] {
+        while output.write(&vec![b'.'; size]).is_ok() {}
+    }
+    kill(server.workers[0], Signal::SIGKILL).unwrap();
+    assert_echoes(&mut server.connect(), 9);
+    drop(output);
     server.end(Signal::SIGTERM);
 }
 

@@ -17,6 +17,8 @@ Usage: prefork [--listen ADDR] [--workers N]
   --workers N    how many processes serve, 1 to 256 [default: 4]; one that ends
                  is replaced
   --help         this text
+
+Lines are dropped while nobody reads them.
 ";
 
 #[cfg(unix)]
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
 #[cfg(unix)]
 mod prefork {
     use std::collections::BTreeSet;
+    use std::fmt;
+    use std::io;
     use std::net::TcpListener;
     use std::os::fd::{AsFd, BorrowedFd};
     use std::os::unix::net::UnixStream;
@@ -44,7 +48,7 @@ mod prefork {
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::{WaitPidFlag, waitpid};
     use nix::unistd::{ForkResult, Pid, fork};
-    use selectors::{DefaultSelector, Events, Interest, Mode, Token};
+    use selectors::{DefaultSelector, Events, Interest, Mode, PollSelector, Token};
     use selectors_examples::acceptor::{Acceptor, listen};
     use selectors_examples::cli::{Outcome, Serving, say};
     use selectors_examples::echo::Client;
@@ -113,6 +117,19 @@ mod prefork {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Prints a line, if that does not block. A thread for it, as `Log` has, is none of those that
+    /// fork(2) copies.
+    fn report(line: fmt::Arguments<'_>) {
+        let can_print = || -> Outcome<bool> {
+            let mut output = PollSelector::new()?;
+            output.register(io::stdout(), Interest::WRITE, ())?;
+            Ok(!output.select(Some(Duration::ZERO))?.is_empty())
+        };
+        if can_print().unwrap_or(false) {
+            say(line);
+        }
+    }
+
     enum Role {
         Parent,
         Worker,
@@ -129,10 +146,10 @@ mod prefork {
                         Ok(ForkResult::Child) => return Ok(Role::Worker),
                         Ok(ForkResult::Parent { child }) => {
                             self.workers.insert(child);
-                            say(format_args!("worker {child} started"));
+                            report(format_args!("worker {child} started"));
                         }
                         Err(error) => {
-                            say(format_args!("cannot fork: {error}"));
+                            report(format_args!("cannot fork: {error}"));
                             next = Instant::now() + PAUSE;
                         }
                     }
@@ -157,7 +174,7 @@ mod prefork {
             while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 let Some(worker) = status.pid() else { break };
                 self.workers.remove(&worker);
-                say(format_args!("worker {worker} ended: {status:?}"));
+                report(format_args!("worker {worker} ended: {status:?}"));
             }
             Ok(self.workers.len() < before)
         }
