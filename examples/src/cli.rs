@@ -100,8 +100,8 @@ fn number(text: &str, most: usize) -> Result<usize, String> {
     number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
 }
 
-/// Whether the user wants the program to end.
-#[derive(Debug, Clone)]
+/// Whether the user wants the program to end, which is not so at first.
+#[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
-use selectors::{DefaultSelector, Event, Events, Interest, Token};
+use selectors::{Backend, DefaultSelector, Event, Events, Interest, Selector, Token};
 use selectors_examples::acceptor::{Acceptor, ROUND, listen};
 use selectors_examples::cli::{self, Outcome, Stop, say};
 use selectors_examples::connect::{connect, connected, is_shortage};
@@ -37,7 +37,11 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    cli::run("proxy", HELP, options, |options| Proxy::new(options)?.run())
+    cli::run("proxy", HELP, options, |options| {
+        let mut selector = DefaultSelector::new()?;
+        let stop = Stop::on_interrupt(selector.waker()?)?;
+        Proxy::new(selector, stop, options)?.run()
+    })
 }
 
 fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
@@ -78,11 +82,11 @@ impl AsRef<TcpStream> for Connection {
     }
 }
 
-struct Proxy {
+struct Proxy<B: Backend> {
     options: Options,
     stop: Stop,
     addresses: Vec<SocketAddr>,
-    selector: DefaultSelector<Source<Connection>>,
+    selector: Selector<Source<Connection>, (), B>,
     acceptor: Acceptor,
     /// Of targets that are not connected yet.
     timers: Timers<Token>,
@@ -93,13 +97,15 @@ struct Proxy {
     buffer: Vec<u8>,
 }
 
-impl Proxy {
-    fn new(options: Options) -> Outcome<Self> {
+impl<B: Backend> Proxy<B> {
+    fn new(
+        mut selector: Selector<Source<Connection>, (), B>,
+        stop: Stop,
+        options: Options,
+    ) -> Outcome<Self> {
         let target = &options.target;
         let addresses = target.to_socket_addrs().map_err(|error| format!("{target}: {error}"))?;
-        let mut selector = DefaultSelector::new()?;
         let listener = listen(&options.listen)?;
-        let stop = Stop::on_interrupt(selector.waker()?)?;
         say(format_args!("listening on {}", listener.local_addr()?));
         let listener = selector.register(Source::Listener(listener), Interest::READ, ())?;
         Ok(Self {
@@ -115,7 +121,7 @@ impl Proxy {
         })
     }
 
-    fn run(mut self) -> Outcome {
+    fn run(&mut self) -> Outcome {
         let mut events = Events::new();
         while !self.stop.is_set() {
             let deadlines = self.timers.next_deadline().into_iter().chain(self.acceptor.deadline());
@@ -245,5 +251,77 @@ impl Proxy {
 
     fn get_mut(&mut self, token: Token) -> Option<&mut Connection> {
         self.selector.get_mut(token)?.fileobj.client_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+
+    use selectors::Readiness;
+    use selectors_testkit::fixtures::tcp_pair;
+    use selectors_testkit::scripted::{Script, Scripted};
+
+    use super::*;
+
+    /// A connection through the proxy, as tokens, and its far ends: the target's is watched for
+    /// `interest`, and the client's is parked.
+    fn forwarded(proxy: &mut Proxy<Scripted>, interest: Interest) -> ([Token; 2], [TcpStream; 2]) {
+        let ((near, client), (near_target, target)) = (tcp_pair().unwrap(), tcp_pair().unwrap());
+        let mut register = |stream, peer, interest| {
+            let connection = Connection { end: End::new(stream), peer, connecting: None };
+            proxy.selector.register(Source::Client(connection), interest, ()).unwrap()
+        };
+        let near = register(near, None, Interest::empty());
+        let near_target = register(near_target, Some(near), interest);
+        proxy.get_mut(near).unwrap().peer = Some(near_target);
+        for far in [&client, &target] {
+            far.set_nonblocking(false).unwrap();
+        }
+        ([near, near_target], [client, target])
+    }
+
+    /// Lets the proxy see that an end is ready.
+    fn play(proxy: &mut Proxy<Scripted>, script: &Script, ready: Token, readiness: Readiness) {
+        script.ready(proxy.get_mut(ready).unwrap().end.stream(), readiness);
+        let end = proxy.run().unwrap_err();
+        assert_eq!(script.remaining(), 0, "{end}");
+    }
+
+    /// Out of memory, say: of either end in turn, since the first interest stays only if it is READ.
+    #[test]
+    fn a_refused_modify_closes_one_connection_and_the_others_go_on() {
+        let (backend, script) = Scripted::new();
+        let options = Options {
+            target: "127.0.0.1:1".to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            clients: 10,
+            timeout: Duration::from_secs(10),
+        };
+        let selector = Selector::with_backend(backend);
+        let mut proxy = Proxy::new(selector, Stop::default(), options).unwrap();
+        let ([client, _], [mut goes_on, mut target]) = forwarded(&mut proxy, Interest::READ);
+        proxy.selector.modify(client, Interest::READ).unwrap();
+
+        for (interest, readiness) in
+            [(Interest::WRITE, Readiness::WRITE), (Interest::READ, Readiness::READ)]
+        {
+            let (near, far) = forwarded(&mut proxy, interest);
+            if readiness.contains(Readiness::READ) {
+                (&far[1]).write_all(b"passed on").unwrap();
+            }
+            script.refuse(ErrorKind::OutOfMemory.into());
+            play(&mut proxy, &script, near[1], readiness);
+            assert!(near.iter().all(|&token| !proxy.selector.contains(token)), "{interest:?}");
+            for mut end in far {
+                end.read_to_end(&mut Vec::new()).unwrap();
+            }
+        }
+
+        goes_on.write_all(b"beside").unwrap();
+        play(&mut proxy, &script, client, Readiness::READ);
+        let mut received = [0; 6];
+        target.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"beside");
     }
 }
