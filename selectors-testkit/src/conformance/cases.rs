@@ -138,6 +138,16 @@ macro_rules! for_each_case {
             priority:
                 ready_9_priority_in_every_mode
                 ready_9_priority_comes_and_goes;
+            counts:
+                reg_9_no_registration_is_the_last
+                mod_1_every_change_counts;
+            states:
+                ready_4_every_state_of_a_socket;
+            left_alone:
+                reg_9_files_are_as_they_were
+                reg_12_the_process_is_as_it_was
+                reg_12_no_thread_is_left_behind
+                wait_6_a_blocked_signal_stays_blocked;
             transitions:
                 mod_1_every_mode_becomes_every_other
                 mode_2_what_is_masked_does_not_fire;

@@ -120,15 +120,18 @@ rows! {
     "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
         poll Tells(half_close_is_hang_up) =>
             ready_6_a_half_closed_peer
-            ready_6_a_closed_peer;
+            ready_6_a_closed_peer
+            ready_4_every_state_of_a_socket;
     "READY-6" half_closed_full "reports no WRITE of a half-closed peer"
         poll Tells(half_closed_is_full) =>
-            ready_6_a_half_closed_peer;
+            ready_6_a_half_closed_peer
+            ready_4_every_state_of_a_socket;
     "READY-6" end_is_error "tells an end as ERROR"
         poll Tells(end_is_error) =>
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
-            ready_6_both_directions_shut_down;
+            ready_6_both_directions_shut_down
+            ready_4_every_state_of_a_socket;
     "READY-6" data_is_end "tells data as READ_CLOSED"
         poll Tells(data_is_the_end) =>
             reg_9_descriptor_zero_stays_when_another_leaves
@@ -157,6 +160,7 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
             reg_2_a_hang_up_does_not_reach_what_is_parked
+            ready_4_every_state_of_a_socket
             [RANDOM];
     "READY-6" undeclared_hints "tells hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>

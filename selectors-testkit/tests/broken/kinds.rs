@@ -226,17 +226,21 @@ rows! {
         poll Tells(urgent_beside_nothing) =>
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
-            ready_3_urgent_data_beside_the_rest;
+            ready_3_urgent_data_beside_the_rest
+            ready_4_every_state_of_a_socket;
     "READY-9" urgent_level "tells PRIORITY of level-triggered sources alone"
         epoll Tells(urgent_when_level) =>
-            ready_9_priority_in_every_mode;
+            ready_9_priority_in_every_mode
+            ready_4_every_state_of_a_socket;
     "READY-9" urgent_once "tells PRIORITY once"
         poll UrgentOnce::default() =>
             ready_9_priority_in_every_mode
-            ready_9_priority_comes_and_goes;
+            ready_9_priority_comes_and_goes
+            ready_4_every_state_of_a_socket;
     "READY-9" no_priority_added "does not begin to watch for PRIORITY"
         poll AddsNoPriority =>
-            ready_9_priority_comes_and_goes;
+            ready_9_priority_comes_and_goes
+            ready_4_every_state_of_a_socket;
     "WAIT-11" priority_kept "goes on watching for PRIORITY"
         poll KeepsPriority =>
             wait_11_who_has_nothing_to_report_sleeps;

@@ -201,6 +201,7 @@ rows! {
             mod_1_every_mode_becomes_every_other
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
+            reg_9_no_registration_is_the_last
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
@@ -273,10 +274,14 @@ rows! {
             wait_11_who_has_nothing_to_report_sleeps
             wait_8_the_lowest_numbers
             ready_12_every_kind_of_file_behaves_as_with_poll
+            ready_4_every_state_of_a_socket
+            reg_9_files_are_as_they_were
+            reg_12_the_process_is_as_it_was
             [FILES RANDOM];
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll ArmsTheOld::default() =>
             mode_2_arming_with_a_new_interest
+            ready_4_every_state_of_a_socket
             [RANDOM];
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
@@ -308,6 +313,7 @@ rows! {
             reg_12_no_wait_leaks
             mod_1_every_mode_becomes_every_other
             proc_2_no_wake_is_lost_beside_anything
+            reg_12_the_process_is_as_it_was
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
@@ -317,6 +323,7 @@ rows! {
             mode_5_random_programs_of_all_modes
             close_5_random_programs_that_close
             ready_9_priority_in_every_mode
+            ready_4_every_state_of_a_socket
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>

@@ -196,6 +196,9 @@ rows! {
             wait_8_the_lowest_numbers
             ready_9_priority_comes_and_goes
             mod_1_every_mode_becomes_every_other
+            reg_9_no_registration_is_the_last
+            mod_1_every_change_counts
+            ready_4_every_state_of_a_socket
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -213,6 +216,7 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
+            reg_9_no_registration_is_the_last
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
@@ -232,6 +236,7 @@ rows! {
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
             ready_9_priority_in_every_mode
+            reg_9_no_registration_is_the_last
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
@@ -248,6 +253,7 @@ rows! {
             proc_4_a_child_goes_on_by_itself
             wait_12_without_descriptors_what_is_there_is_served
             ready_9_priority_in_every_mode
+            reg_9_no_registration_is_the_last
             [FILES RANDOM];
     "MOD-4" no_roll_back "forgets to roll back"
         poll DeletesAndAdds =>
@@ -258,5 +264,6 @@ rows! {
             mod_4_the_backend_goes_on_as_before
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
-            ready_9_priority_comes_and_goes;
+            ready_9_priority_comes_and_goes
+            ready_4_every_state_of_a_socket;
 }

@@ -217,6 +217,7 @@ rows! {
             proc_2_no_wake_is_lost
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
+            reg_12_the_process_is_as_it_was
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
@@ -233,7 +234,8 @@ rows! {
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             reg_12_no_wait_leaks
-            proc_2_no_wake_is_lost_beside_anything;
+            proc_2_no_wake_is_lost_beside_anything
+            reg_12_the_process_is_as_it_was;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             reg_8_what_it_opened_for_itself_stays_its_own

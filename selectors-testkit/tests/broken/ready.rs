@@ -235,6 +235,7 @@ rows! {
             reg_5_a_duplicate_changes_without_its_twin
             wait_8_descriptors_above_1024
             wait_8_the_lowest_numbers
+            mod_1_every_change_counts
             [RANDOM];
     "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(40) =>
@@ -252,6 +253,7 @@ rows! {
             mode_2_what_is_masked_does_not_fire
             close_5_what_is_closed_during_a_wait_is_not_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
+            ready_4_every_state_of_a_socket
             [RANDOM];
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
@@ -276,12 +278,15 @@ rows! {
             ready_6_a_half_closed_peer
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
+            mod_1_every_change_counts
+            ready_4_every_state_of_a_socket
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
         poll Tells(in_one_set) =>
             ready_3_urgent_data_beside_the_rest
             ready_9_priority_in_every_mode
-            ready_9_priority_comes_and_goes;
+            ready_9_priority_comes_and_goes
+            ready_4_every_state_of_a_socket;
     "READY-4" error_is_read "tells an error as READ alone"
         poll Tells(error_is_read) =>
             close_5_a_closed_descriptor_harms_no_other
@@ -320,7 +325,8 @@ rows! {
     "READY-5" connected_readable "tells a finished connect as READ"
         poll Tells(connected_is_readable) =>
             ready_5_a_finished_connect_is_write
-            ready_12_every_kind_of_file_behaves_as_with_poll;
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            ready_4_every_state_of_a_socket;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
@@ -329,10 +335,12 @@ rows! {
             ready_3_urgent_data_beside_the_rest
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
-            ready_9_priority_comes_and_goes;
+            ready_9_priority_comes_and_goes
+            ready_4_every_state_of_a_socket;
     "READY-9" read_is_urgent "tells READ as PRIORITY"
         poll Tells(read_is_urgent) =>
-            ready_9_out_of_band_data_is_priority;
+            ready_9_out_of_band_data_is_priority
+            ready_4_every_state_of_a_socket;
     "READY-10" empty_datagram "derives READ from the number of bytes"
         poll Tells(empty_datagrams_are_nothing) =>
             ready_10_an_empty_datagram_is_read
@@ -352,6 +360,7 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             close_5_a_reused_number_is_not_ready_for_what_was
             wait_12_without_descriptors_what_is_there_is_served
+            reg_12_the_process_is_as_it_was
             [RANDOM];
     "READY-11" no_directories "refuses directories with EPERM"
         poll Refuses(no_directories) =>
@@ -360,14 +369,16 @@ rows! {
     "READY-11" no_null_device "refuses the null device with EPERM"
         poll Refuses(no_null_device) =>
             ready_11_the_null_device_is_always_ready
-            ready_12_every_kind_of_file_behaves_as_with_poll;
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            reg_9_files_are_as_they_were;
     "READY-11" files_end "says nothing of a file at its end"
         poll Tells(files_end) =>
             ready_11_a_regular_file_is_always_ready;
     "READY-12" no_terminals "refuses terminals"
         poll Refuses(no_terminals) =>
             ready_12_a_terminal_behaves_as_with_poll
-            ready_12_every_kind_of_file_behaves_as_with_poll;
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            reg_9_files_are_as_they_were;
     "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
         poll Assumes(fifos_are_files) =>
             ready_1_idle_sources_are_silent

@@ -372,6 +372,7 @@ rows! {
             wait_7_every_ready_source_gets_its_turn
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
+            mod_1_every_change_counts
             [RANDOM];
     "REG-5" twins "changes duplicates together"
         poll ChangesTwins =>
@@ -383,7 +384,9 @@ rows! {
             mode_2_one_shot_is_silent_about_errors_too
             wait_1_zero_does_not_sleep
             wait_4_no_longer_than_was_asked
-            wait_6_on_request_a_signal_ends_it;
+            wait_6_on_request_a_signal_ends_it
+            reg_12_the_process_is_as_it_was
+            wait_6_a_blocked_signal_stays_blocked;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
             reg_5_a_duplicate_is_a_source_of_its_own
@@ -457,7 +460,8 @@ rows! {
             reg_9_its_peer_sees_the_end_at_once;
     "REG-9" nonblocking "makes its sources non-blocking"
         poll SetsNonblocking =>
-            reg_9_flags_are_as_they_were;
+            reg_9_flags_are_as_they_were
+            reg_9_files_are_as_they_were;
     "REG-10" old_token "tells the token that a descriptor had first"
         poll TellsOldTokens::default() =>
             reg_9_what_came_and_went_between_two_waits
@@ -472,11 +476,14 @@ rows! {
             wait_8_the_lowest_numbers
             ready_12_every_kind_of_file_behaves_as_with_poll
             proc_2_no_wake_is_lost_beside_anything
+            reg_9_no_registration_is_the_last
+            ready_4_every_state_of_a_socket
             [FILES RANDOM];
     "REG-10" eight_bits "keeps eight bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_00ff) =>
             reg_10_no_token_comes_twice
-            reg_10_every_bit_of_a_token_counts;
+            reg_10_every_bit_of_a_token_counts
+            reg_9_no_registration_is_the_last;
     "REG-12" shut_down "shuts its sources down when it is dropped"
         poll ShutsDown =>
             reg_12_closing_hands_everything_back
@@ -486,7 +493,8 @@ rows! {
             proc_4_a_child_is_told_that_it_is_one
             proc_4_a_child_goes_on_by_itself
             proc_4_a_forked_copy_changes_nothing
-            wait_8_the_lowest_numbers;
+            wait_8_the_lowest_numbers
+            ready_4_every_state_of_a_socket;
     "REG-12" closes_twice "closes a descriptor twice"
         poll ClosesTwice::default() =>
             reg_12_nothing_is_closed_twice;

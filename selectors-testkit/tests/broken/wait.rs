@@ -322,6 +322,9 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
+            reg_9_no_registration_is_the_last
+            mod_1_every_change_counts
+            ready_4_every_state_of_a_socket
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
@@ -418,7 +421,8 @@ rows! {
             wait_6_no_event_is_lost
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends
-            reg_12_no_wait_leaks;
+            reg_12_no_wait_leaks
+            reg_12_the_process_is_as_it_was;
     "WAIT-6" loses "loses what was ready when a signal came"
         poll LosesEventsToSignals::default() =>
             proc_7_a_signal_handler_may_wake
@@ -470,6 +474,8 @@ rows! {
             reg_10_every_bit_of_a_token_counts
             ready_12_every_kind_of_file_behaves_as_with_poll
             proc_2_no_wake_is_lost_beside_anything
+            reg_9_no_registration_is_the_last
+            ready_4_every_state_of_a_socket
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>

@@ -1,0 +1,165 @@
+//! WAIT-6, REG-9, REG-12: what belongs to the program, its process and its files, and is not a
+//! backend's to change.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use selectors::{Backend, Events, Interest, Mode, Token, Watch};
+
+use super::{BOTH, Case, NOW, Outcome};
+use crate::fixtures::{
+    Kind, OwnedSource, ProcessState, blocked_signal, borrow, drain, every_kind, flags, if_any,
+    pair, process_state, receive, regular_file, reset_process_state, send, signal_storm, threads,
+};
+
+/// A wait of whole milliseconds, and one that is finer.
+const SHORT: [Duration; 2] = [Duration::from_millis(2), Duration::from_micros(1_300)];
+
+const MASK: &str = "the kernel's wait (ppoll, pselect, epoll_pwait) is given another mask of signals \
+                    than the thread's own; or one is set for the wait, and not taken back";
+
+/// Fails if something has changed.
+fn as_before<B: Backend>(case: &Case<'_, B>, before: &ProcessState, since: &str) -> Outcome {
+    let changes = before.changes(&process_state()?);
+    let what = format!("the thread and the process as they were, after it {since}");
+    case.expect_that(changes.is_empty(), &what, changes)
+}
+
+/// Uses selectors in every way that could leave something behind.
+fn use_selectors<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    // Sets a handler, and leaves it.
+    drop(signal_storm(Duration::from_secs(1))?);
+    reset_process_state()?;
+    let before = process_state()?;
+    let mut selector = case.selector()?;
+    let waker = selector.waker().ok();
+    let token = selector.register(borrow(&ours), Interest::READ, ())?;
+    let file = if_any(regular_file())?;
+    let file = file.as_ref().map(|file| selector.register(borrow(file), Interest::READ, ()));
+    as_before(case, &before, "registered sources")?;
+    if let Some(file) = file.transpose()? {
+        selector.select(NOW)?;
+        selector.unregister(file)?;
+    }
+    let mut backend = case.backend()?;
+    backend.register(borrow(&ours), Token::from_bits(1), Watch::new(BOTH, Mode::OneShot))?;
+    for timeout in SHORT.map(Some).into_iter().chain([NOW, None]) {
+        let waited = format!("waited for {timeout:?}");
+        if timeout.is_none() {
+            send(&theirs, b"x")?;
+        }
+        selector.select(timeout)?;
+        as_before(case, &before, &waited)?;
+        drain(&ours)?;
+        if let Some(waker) = &waker {
+            waker.wake()?;
+            selector.select(timeout)?;
+            as_before(case, &before, "was woken")?;
+        }
+        backend.wait(&mut Events::new(), timeout.or(NOW))?;
+        as_before(case, &before, &waited)?;
+    }
+    let storm = signal_storm(Duration::from_micros(500))?;
+    selector.select(Some(Duration::from_millis(3)))?;
+    selector.set_interruptible(true);
+    selector.select(case.long())?;
+    drop(storm);
+    as_before(case, &before, "was interrupted by a signal")?;
+    selector.modify_with(token, BOTH, Mode::OneShot)?;
+    selector.select(NOW)?;
+    selector.unregister(token)?;
+    drop((selector, backend));
+    as_before(case, &before, "was dropped")
+}
+
+pub(super) fn reg_12_the_process_is_as_it_was<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    // Here, since a forked child cannot say so.
+    process_state()?;
+    case.did("in a forked child: used a selector and a backend");
+    let cause = "what is set for a wait or a call is not taken back on every way out of it";
+    // In a child, where nobody else, and no earlier case, has left anything.
+    case.because(cause, case.alone_in_forked_child(|| use_selectors(case)))
+}
+
+pub(super) fn wait_6_a_blocked_signal_stays_blocked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let (mut selector, mut backend) = (case.selector()?, case.backend()?);
+    let token = selector.register(&ours, Interest::READ, ())?;
+    backend.register(borrow(&ours), token, Watch::new(Interest::READ, Mode::Level))?;
+    selector.set_interruptible(true);
+    let signal = blocked_signal()?;
+    for timeout in SHORT {
+        case.did(format!("waited for {timeout:?}, while a signal was pending that is blocked"));
+        let events = selector.select(Some(timeout))?;
+        let quiet = !events.interrupted() && signal.is_pending()?;
+        case.expect_or(MASK, quiet, "a wait that the signal does not end", &events)?;
+        let answer = backend.wait(&mut Events::new(), Some(timeout)).map_err(|error| error.kind());
+        case.expect_or(MASK, answer.is_ok(), "a wait that the signal does not end", answer)?;
+        case.expect_or(MASK, signal.is_pending()?, "a signal that is still pending", "none")?;
+    }
+    case.did("waited without a timeout, with a source that is ready");
+    send(&theirs, b"x")?;
+    let events = selector.select(None)?;
+    case.because(MASK, case.only(&events, token))?;
+    case.expect_or(MASK, signal.is_pending()?, "a signal that is still pending", "none")
+}
+
+/// What reading from a file comes to.
+fn read(source: &OwnedSource) -> Result<usize, ErrorKind> {
+    receive(source, &mut [0; 16]).map_err(|error| error.kind())
+}
+
+pub(super) fn reg_9_files_are_as_they_were<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    // The others are not touched.
+    let (kinds, others) = (every_kind()?, every_kind()?);
+    for (Kind { name, source, .. }, Kind { source: other, .. }) in kinds.iter().zip(&others) {
+        let before = flags(source)?;
+        let mut selector = case.selector()?;
+        case.did(format!("registered {name}, waited, modified and unregistered it"));
+        for mode in [Mode::Level, Mode::OneShot] {
+            let token = selector.register_with(borrow(source), Interest::READ, (), mode)?;
+            selector.select(NOW)?;
+            selector.modify(token, BOTH)?;
+            selector.select(NOW)?;
+            selector.unregister(token)?;
+        }
+        case.expect(&format!("the flags of {name}"), flags(source)?, before)?;
+        let cause = "something is read, or a position is moved, to find out whether it can be";
+        let what = format!("what is read from {name}");
+        case.because(cause, case.expect(&what, read(source), read(other)))?;
+    }
+    Ok(())
+}
+
+/// How often selectors are made.
+const ROUNDS: usize = 40;
+
+pub(super) fn reg_12_no_thread_is_left_behind<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ours, theirs) = pair()?;
+    case.did(format!("made, used and dropped {ROUNDS} selectors with a waker"));
+    let before = threads()?;
+    for _ in 0..ROUNDS {
+        let mut selector = case.selector()?;
+        let waker = selector.waker().ok();
+        let token = selector.register(borrow(&ours), Interest::READ, ())?;
+        selector.select(Some(Duration::from_micros(100)))?;
+        waker.map_or(Ok(()), |waker| waker.wake())?;
+        selector.select(NOW)?;
+        send(&theirs, b"x")?;
+        selector.select(case.long())?;
+        drain(&ours)?;
+        selector.unregister(token)?;
+    }
+    // Those of other tests may begin or end meanwhile, and some of these may be about to.
+    for _ in 0..200 {
+        if threads()?.saturating_sub(before) < ROUNDS / 2 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let more = threads()?.saturating_sub(before);
+    let cause = "a thread that polls, or counts the time, is not told that its selector is gone";
+    case.expect_or(cause, more < ROUNDS / 2, "about as many threads as before", more)
+}

@@ -1,0 +1,150 @@
+//! READY-4: every state that a socket can be in, watched for everything, held against poll(2).
+
+use std::io;
+use std::net::Shutdown;
+
+use selectors::{Backend, Interest, Mode, Readiness, Token};
+
+use super::as_of_now::modes;
+use super::streams::{Stream, TCP, stream_pairs};
+use super::{Case, NOW, Outcome, Subject};
+use crate::fixtures::{OwnedSource, duplicate, fill, is_ready, send};
+
+/// How long a network may take, in milliseconds.
+const PATIENTLY: u16 = 10_000;
+
+/// How often what a network changes meanwhile is looked at.
+const TRIES: usize = 200;
+
+/// What has been done to a socket.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each goes with any of the others")]
+struct State {
+    unread: bool,
+    urgent: bool,
+    full: bool,
+    half_closed: bool,
+}
+
+impl State {
+    /// All that go together.
+    fn all() -> impl Iterator<Item = Self> {
+        (0..16).map(|bits| Self {
+            unread: bits & 1 != 0,
+            urgent: bits & 2 != 0,
+            full: bits & 4 != 0,
+            half_closed: bits & 8 != 0,
+        })
+    }
+
+    fn describe(self, name: &str) -> String {
+        let mut what = format!("a {name} socket");
+        for (is, state) in [
+            (self.unread, "unread data"),
+            (self.urgent, "urgent data"),
+            (self.full, "a full buffer"),
+            (self.half_closed, "a half-closed peer"),
+        ] {
+            if is {
+                what = format!("{what}, {state}");
+            }
+        }
+        what
+    }
+
+    fn make(self, ours: &Stream, theirs: &Stream) -> io::Result<()> {
+        if self.urgent {
+            theirs.send_out_of_band(b"!")?;
+            is_ready(ours, Interest::PRIORITY, PATIENTLY)?;
+        }
+        if self.unread {
+            send(theirs, b"x")?;
+            is_ready(ours, Interest::READ, PATIENTLY)?;
+        }
+        if self.half_closed {
+            theirs.shutdown(Shutdown::Write)?;
+            is_ready(ours, Interest::READ, PATIENTLY)?;
+        }
+        if self.full {
+            fill(ours)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is true of a socket, of what it is watched for.
+fn truth(ours: &Stream, interest: Interest) -> io::Result<Readiness> {
+    let mut truth = Readiness::empty();
+    for one in interest.iter() {
+        if is_ready(ours, one, 0)? {
+            truth |= Readiness::from(one);
+        }
+    }
+    Ok(truth)
+}
+
+const MIXED: &str = "one bit is made of another, or hides it: each of READ, WRITE and PRIORITY has to be \
+                     asked for, and reported, by itself";
+
+/// Has the source reported, and compares that with what poll(2) says, while nothing changes.
+fn check<B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Subject<OwnedSource, (), B>,
+    token: Token,
+    ours: &Stream,
+) -> Outcome {
+    let interest = selector.get(token).map_or(Interest::empty(), |key| key.events);
+    for _ in 0..TRIES {
+        let before = truth(ours, interest)?;
+        let events = selector.select(NOW)?;
+        let reported = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness());
+        // What was filled may have room again, when the network has moved it on.
+        if truth(ours, interest)? == before {
+            let seen = reported & Readiness::from(Interest::all());
+            case.because(MIXED, case.expect("its readiness", seen, before))?;
+            let expected = if before.is_empty() { &[][..] } else { &[token] };
+            return case.expect_tokens(&events, expected);
+        }
+        selector.rearm(token)?;
+    }
+    Err(case.cannot_run("a buffer that was filled did not stay full"))
+}
+
+pub(super) fn ready_4_every_state_of_a_socket<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let priority = case.backend()?.capabilities().priority;
+    let interests = (1..=Interest::all().bits()).filter_map(Interest::from_bits);
+    let interests: Vec<_> =
+        interests.filter(|interest| priority || !interest.contains(Interest::PRIORITY)).collect();
+    let modes = modes(case)?;
+    for (state, at) in State::all().flat_map(|state| [(state, 0), (state, 1)]) {
+        let Some((name, ours, theirs)) = stream_pairs()?.into_iter().nth(at) else { continue };
+        if state.urgent && !(priority && name == TCP) {
+            continue;
+        }
+        // Full soon, and for good.
+        ours.set_send_buffer_size(4096)?;
+        theirs.set_recv_buffer_size(4096)?;
+        state.make(&ours, &theirs)?;
+        let what = state.describe(name);
+        // With exclusive wake-up not everything can be asked for.
+        for &mode in modes.iter().filter(|mode| **mode != Mode::Exclusive) {
+            let (mut selector, mut other) = (case.selector()?, case.selector()?);
+            let changed = other.register_with(duplicate(&ours)?, Interest::READ, (), mode)?;
+            for &interest in &interests {
+                let step = format!("registered {what} for {interest:?}, {mode:?}");
+                let token = selector.register_with(duplicate(&ours)?, interest, (), mode)?;
+                described(case, step, check(case, &mut selector, token, &ours))?;
+                selector.unregister(token)?;
+                let step = format!("modified {what} to {interest:?}, {mode:?}");
+                other.modify(changed, interest)?;
+                described(case, step, check(case, &mut other, changed, &ours))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes what was done if it failed.
+fn described<B: Backend>(case: &Case<'_, B>, step: String, outcome: Outcome) -> Outcome {
+    outcome.inspect_err(|_| case.did(step))
+}

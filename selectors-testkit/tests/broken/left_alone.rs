@@ -1,0 +1,123 @@
+//! WAIT-6, REG-9, REG-12: backends that change what is not theirs.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::sys::stat::SFlag;
+use nix::unistd::alarm;
+use selectors::Events;
+use selectors::backend::Registered;
+use selectors_testkit::fixtures::{receive, with_raw};
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::row::{Row, epoll, poll, rows};
+use super::variants::kind;
+
+/// When the mask of signals is another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mask {
+    /// After a wait.
+    LeftBlocked,
+    /// After a wait that a signal has interrupted.
+    LeftBlockedWhenInterrupted,
+    /// During a wait: nothing is blocked.
+    Empty,
+}
+
+impl Defect for Mask {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if *self == Self::Empty {
+            let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+            let answer = beneath.wait(events, timeout);
+            before.thread_set_mask()?;
+            return answer;
+        }
+        let answer = beneath.wait(events, timeout);
+        if *self == Self::LeftBlocked || answer.is_err() {
+            SigSet::from(Signal::SIGWINCH).thread_block()?;
+        }
+        answer
+    }
+}
+
+/// Does something to the process that it does not take back, when a wait is to last.
+struct LeavesBehind(fn() -> Answer);
+
+impl Defect for LeavesBehind {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout != NOW {
+            (self.0)()?;
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
+fn ignore_alarms() -> Answer {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is set.
+    unsafe { sigaction(Signal::SIGALRM, &action) }?;
+    Ok(())
+}
+
+fn leave_a_thread() -> Answer {
+    thread::Builder::new().spawn(|| thread::sleep(Duration::from_secs(20)))?;
+    Ok(())
+}
+
+/// Reads a byte of a file that is not a socket, to see whether there is one.
+struct Reads;
+
+impl Defect for Reads {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        if [SFlag::S_IFIFO, SFlag::S_IFCHR].contains(&kind(new.fd)) {
+            let _ = with_raw(new.fd, |source| receive(&source, &mut [0]));
+        }
+        beneath.modify(new)
+    }
+}
+
+/// Makes a file that is not a socket blocking.
+struct Blocks;
+
+impl Defect for Blocks {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        if kind(new.fd) != SFlag::S_IFSOCK {
+            let flags = with_raw(new.fd, |source| fcntl(source, FcntlArg::F_GETFL))?;
+            let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK | OFlag::O_APPEND;
+            with_raw(new.fd, |source| fcntl(source, FcntlArg::F_SETFL(flags)))?;
+        }
+        beneath.register(new)
+    }
+}
+
+rows! {
+    "REG-12" mask_left "leaves a signal blocked after a wait"
+        epoll Mask::LeftBlocked =>
+            reg_12_the_process_is_as_it_was;
+    "REG-12" mask_left_when_interrupted "leaves a signal blocked after a wait that one interrupted"
+        epoll Mask::LeftBlockedWhenInterrupted =>
+            reg_12_the_process_is_as_it_was;
+    "WAIT-6" empty_mask "lets blocked signals in while it waits"
+        epoll Mask::Empty =>
+            wait_6_a_blocked_signal_stays_blocked;
+    "REG-12" handler_left "leaves a signal ignored"
+        poll LeavesBehind(ignore_alarms) =>
+            reg_12_the_process_is_as_it_was;
+    "REG-12" alarm_left "leaves an alarm set"
+        poll LeavesBehind(|| alarm::set(1_000).map_or(Ok(()), |_| Ok(()))) =>
+            reg_12_the_process_is_as_it_was;
+    "REG-12" directory_left "leaves another working directory"
+        poll LeavesBehind(|| std::env::set_current_dir("/")) =>
+            reg_12_the_process_is_as_it_was;
+    "REG-12" thread_left "leaves a thread behind"
+        poll LeavesBehind(leave_a_thread) =>
+            reg_12_no_thread_is_left_behind;
+    "REG-9" reads "reads a byte to see whether there is one"
+        epoll Reads =>
+            reg_9_files_are_as_they_were;
+    "REG-9" other_flags "leaves a pipe with other flags"
+        epoll Blocks =>
+            reg_9_files_are_as_they_were;
+}
