@@ -62,6 +62,12 @@ enum Defect {
     NeedsADescriptor,
     /// It forgets every thousandth change.
     ForgetsTheThousandth,
+    /// It has room for 2,000 registrations in all.
+    FillsUp,
+    /// Its backend cannot be rebuilt.
+    FailsToRebuild,
+    /// Its backend watches the first half of all sources once it was rebuilt.
+    RebuildsHalf,
 }
 
 /// A change that is made too late.
@@ -128,8 +134,9 @@ impl Backend for Broken {
         let changer = self.epoll.changer()?;
         let shared = Arc::clone(&self.shared);
         Ok(changer.map(|changer| -> Box<dyn Changer> {
-            let (changes, watched) = (0, Vec::new());
-            Box::new(BrokenChanger { changer, defect: self.defect, shared, changes, watched })
+            let (changes, registered, watched) = (0, 0, Vec::new());
+            let defect = self.defect;
+            Box::new(BrokenChanger { changer, defect, shared, changes, registered, watched })
         }))
     }
 
@@ -144,6 +151,12 @@ impl Backend for Broken {
     ) -> io::Result<()> {
         match self.defect {
             Defect::DoesNotUnregister => Ok(()),
+            Defect::FailsToRebuild => Err(io::ErrorKind::OutOfMemory.into()),
+            Defect::RebuildsHalf => {
+                let all: Vec<_> = sources.collect();
+                let half = all.len() / 2;
+                self.epoll.rebuild(&mut all.into_iter().take(half), events)
+            }
             _ => self.epoll.rebuild(sources, events),
         }
     }
@@ -154,6 +167,7 @@ struct BrokenChanger {
     defect: Defect,
     shared: Arc<Shared>,
     changes: usize,
+    registered: usize,
     watched: Vec<(RawSource, Token, Watch)>,
 }
 
@@ -170,8 +184,12 @@ impl Changer for BrokenChanger {
         mut watch: Watch,
     ) -> io::Result<bool> {
         self.watched.push((source.as_raw_fd(), token, watch));
+        self.registered += 1;
         match self.defect {
             Defect::CutsSlots => token = Token::from_bits(token.to_bits() & 0xff_ffff_ffff),
+            Defect::FillsUp if self.registered > 2_000 => {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
             Defect::ForgetsPriority => watch.interest -= Interest::PRIORITY,
             Defect::RefusesExclusive if watch.mode == Mode::Exclusive => {
                 return Err(io::ErrorKind::InvalidInput.into());
@@ -294,6 +312,9 @@ fn every_broken_changer_is_caught() {
         (Defect::RemovesTwins, "shared_6_random_programs_as_with_one_thread"),
         (Defect::CutsSlots, "shared_6_one_select_reports_all"),
         (Defect::ForgetsTheThousandth, "shared_6_every_change_counts"),
+        (Defect::FillsUp, "shared_6_every_change_counts"),
+        (Defect::FailsToRebuild, "shared_2_a_ghost_is_got_rid_of"),
+        (Defect::RebuildsHalf, "shared_2_a_ghost_is_got_rid_of"),
         (Defect::ForgetsPriority, "shared_6_priority_and_exclusive_wake_up"),
         (Defect::RefusesExclusive, "shared_6_priority_and_exclusive_wake_up"),
         (Defect::Leaks, "shared_6_changes_leak_nothing"),

@@ -10,8 +10,9 @@ use crate::fixtures::{
     descriptor_limit, duplicate, limit_descriptors, open_descriptors, out_of_band, tcp_pair,
 };
 
-/// More often than a byte can count, also where a few slots take turns.
-const OFTEN: usize = 1_100;
+/// More often than a byte can count, also where a few slots take turns, and than a table of a common
+/// size has room for.
+const OFTEN: usize = 2_203;
 
 /// More than a batch, than a byte can count, and than a first chunk of slots.
 const MANY: usize = 300;

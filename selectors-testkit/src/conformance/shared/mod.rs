@@ -17,6 +17,7 @@ mod as_ever;
 mod cases;
 mod changes;
 mod differential;
+mod ghosts;
 mod gone;
 mod many;
 

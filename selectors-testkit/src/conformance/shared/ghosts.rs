@@ -1,0 +1,62 @@
+//! SHARED-2: files that the kernel goes on watching although their sources are gone.
+
+use std::io::Write;
+
+use selectors::{Backend, Interest, Mode};
+
+use super::{SHORT, counted, idle, ready};
+use crate::conformance::{Case, NOW, Outcome};
+use crate::fixtures::{LooseDescriptor, duplicate, pair, send};
+
+/// How many waits may pass until a ghost is noticed and gone.
+const WAITS: usize = 200;
+
+const STAYS: &str = "`rebuild` fails, or the new kernel object watches what the old one did: each wait \
+                     finds the ghost again, and tries to get rid of it";
+
+pub(super) fn shared_2_a_ghost_is_got_rid_of<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let ((lasting, _peer), (fires, _other_peer), (quiet, mut quiet_peer)) =
+        (ready()?, ready()?, idle()?);
+    case.did("registered a ready source, a one-shot source, which fired, and an idle one");
+    let lasting = registrar.register(lasting, Interest::READ, ())?;
+    let fired = registrar.register_with(fires, Interest::READ, (), Mode::OneShot)?;
+    let quiet = registrar.register(quiet, Interest::READ, ())?;
+    case.expect_tokens(&selector.select(case.long())?, &[lasting.token(), fired.token()])?;
+    case.did("closed a source that lives on in a duplicate, dropped its handle, and made it ready");
+    let (alive, peer) = pair()?;
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let ghost = registrar.register(loose.borrow(), Interest::READ, ())?;
+    loose.close()?;
+    drop(ghost);
+    send(&peer, b"x")?;
+    for _ in 0..WAITS {
+        case.only(&selector.select(NOW)?, lasting.token())?;
+    }
+    case.did(format!("waited {WAITS} times, and as often again"));
+    let before = counts.calls().rebuild;
+    for _ in 0..WAITS {
+        case.only(&selector.select(NOW)?, lasting.token())?;
+    }
+    let more = counts.calls().rebuild - before;
+    case.expect_or(STAYS, more == 0, "no more calls of the backend's rebuild", more)?;
+    case.did("dropped the ready source, and waited for 20 ms");
+    drop(lasting);
+    let before = counts.calls().wait;
+    case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
+    let calls = counts.calls().wait - before;
+    case.expect_or(STAYS, calls <= 10, "at most 10 calls of the backend's wait", calls)?;
+    let lost = "the new kernel object does not watch all that was registered, or watches a one-shot \
+                source that had fired";
+    case.did("made the idle source ready");
+    quiet_peer.write_all(b"x")?;
+    case.because(lost, case.only(&selector.select(case.long())?, quiet.token()))?;
+    case.did("rearmed the one-shot source, and registered another one");
+    fired.rearm()?;
+    let other = registrar.register(duplicate(&alive)?, Interest::READ, ())?;
+    let all = [quiet.token(), fired.token(), other.token()];
+    case.because(lost, case.expect_tokens(&selector.select(case.long())?, &all))
+}
