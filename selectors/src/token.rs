@@ -41,6 +41,7 @@ impl Token {
     /// returns it.
     pub(crate) const WAKER: Self = Self::reserved(0);
 
+    #[inline]
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self((slot as u64) << 32 | generation as u64)
     }
