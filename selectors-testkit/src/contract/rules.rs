@@ -47,7 +47,7 @@ rules! {
     "the first of two kernel entries (read and write filters) stays when the second is refused"
 
     "REG-8"
-    "A selector refuses to register its own descriptor, and does not let go of what else it opened for itself: the channel of its waker, helper descriptors."
+    "A selector refuses to register its own descriptor. Registering and unregistering any other descriptor that it opened for itself, such as the channel of its waker, does it no harm."
     "It would report itself in every wait, or lose its wakes."
     "the own number is not checked, and the kernel does not check it"
 

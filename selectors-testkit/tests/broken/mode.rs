@@ -170,6 +170,7 @@ impl Defect for HasOneMode {
 rows! {
     "MODE-1" level_is_edge "takes level for edge"
         epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             reg_5_one_file_in_two_selectors
             reg_5_a_duplicate_is_a_source_of_its_own
             mod_1_the_last_change_before_a_wait_counts
@@ -299,6 +300,7 @@ rows! {
             [FILES];
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             mode_3_edge_reports_what_is_new
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake

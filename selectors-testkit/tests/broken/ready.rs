@@ -347,6 +347,7 @@ rows! {
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-11" no_files "refuses regular files with EPERM"
         poll Refuses(no_regular_files) =>
+            reg_8_what_it_opened_for_itself_stays_its_own
             reg_12_no_descriptor_is_leaked
             reg_13_descriptors_are_close_on_exec
             mod_4_a_file_keeps_its_state
