@@ -18,7 +18,7 @@ mod batch;
 mod device;
 mod failing;
 
-use device::{Device, adding, removing, room};
+use device::{Device, adding, buffer, removing};
 
 /// A selector over /dev/poll: illumos and Solaris.
 #[doc(alias = "devpoll")]
@@ -51,12 +51,12 @@ impl<F, T> DevpollSelector<F, T> {
 }
 
 /// How many sources the first wait can report. The capacity doubles when a wait fills it.
-const FIRST_ROOM: usize = 64;
+const FIRST_CAPACITY: usize = 64;
 
-/// What the device says.
+/// The flags of the device.
 const FLAGS: Flags = Flags { priority: sys::PRIORITY, read_closed: 0, hints: 0 };
 
-/// A tick of the clock where a system is not set to a finer one: what a timeout lasts at least.
+/// A tick of the clock, which is the shortest timeout, unless the system is set to a finer one.
 const TICK: Duration = Duration::from_millis(10);
 
 /// /dev/poll, poll(4D).
@@ -93,9 +93,9 @@ pub struct Devpoll {
     buffer: Vec<sys::pollfd>,
     sources: Vec<Source>,
     index: DescriptorIndex,
-    /// Descriptors whose entry in the set is not as it should be.
-    unsettled: Vec<RawSource>,
-    /// A buffer for the write that corrects them.
+    /// Descriptors whose entry in the set the next wait corrects.
+    dirty: Vec<RawSource>,
+    /// A buffer for that write.
     entries: Vec<sys::pollfd>,
     /// Descriptors whose poll routine failed, which are not in the set.
     failing: Vec<RawSource>,
@@ -110,8 +110,8 @@ struct Source {
     watch: Watch,
     /// Whether it is armed: false for a fired one-shot source.
     armed: bool,
-    /// Whether its entry in the set is as it should be: none if it is not armed.
-    settled: bool,
+    /// Whether its entry in the set is correct: if it is not armed, there must be none.
+    clean: bool,
     /// The last wait that reported it.
     reported: u32,
 }
@@ -119,7 +119,7 @@ struct Source {
 impl Source {
     /// A source that is in the set.
     fn new(fd: RawSource, token: Token, watch: Watch) -> Self {
-        Self { fd, token, watch, armed: true, settled: true, reported: 0 }
+        Self { fd, token, watch, armed: true, clean: true, reported: 0 }
     }
 }
 
@@ -143,12 +143,12 @@ impl Devpoll {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             device: Device::open()?,
-            buffer: room(FIRST_ROOM),
+            buffer: buffer(FIRST_CAPACITY),
             failing: Vec::new(),
             turn: 0,
             sources: Vec::new(),
             index: DescriptorIndex::default(),
-            unsettled: Vec::new(),
+            dirty: Vec::new(),
             entries: Vec::new(),
         })
     }
@@ -158,7 +158,7 @@ impl Devpoll {
     }
 
     /// Adds or replaces a source.
-    fn keep(&mut self, source: Source) {
+    fn insert(&mut self, source: Source) {
         if let Some(place) = self.index.get(source.fd) {
             self.sources[place] = source;
         } else {
@@ -167,7 +167,7 @@ impl Devpoll {
         }
     }
 
-    fn forget(&mut self, fd: RawSource) {
+    fn remove(&mut self, fd: RawSource) {
         self.failing.retain(|&failing| failing != fd);
         let Some(place) = self.index.remove(fd) else { return };
         self.sources.swap_remove(place);
@@ -177,33 +177,33 @@ impl Devpoll {
     }
 
     /// Makes the next wait correct the entry of a descriptor.
-    fn unsettle(&mut self, fd: RawSource) {
+    fn mark_dirty(&mut self, fd: RawSource) {
         if let Some(place) = self.index.get(fd) {
-            self.sources[place].settled = false;
+            self.sources[place].clean = false;
         }
         // Repeated attempts must not exhaust memory.
-        if !self.unsettled.contains(&fd) {
-            self.unsettled.push(fd);
+        if !self.dirty.contains(&fd) {
+            self.dirty.push(fd);
         }
     }
 
     /// Corrects the entries of the set, in one write.
-    fn settle(&mut self) -> nix::Result<()> {
-        if self.unsettled.is_empty() {
+    fn sync(&mut self) -> nix::Result<()> {
+        if self.dirty.is_empty() {
             return Ok(());
         }
         self.entries.clear();
-        for &fd in &self.unsettled {
+        for &fd in &self.dirty {
             match self.index.get(fd).map(|place| &self.sources[place]) {
-                Some(source) if source.settled => {}
+                Some(source) if source.clean => {}
                 Some(source) if source.armed => self.entries.extend(adding(fd, source.watch)),
                 _ => self.entries.push(removing(fd)),
             }
         }
         self.device.write(&self.entries)?;
-        for fd in self.unsettled.drain(..) {
+        for fd in self.dirty.drain(..) {
             if let Some(place) = self.index.get(fd) {
-                self.sources[place].settled = true;
+                self.sources[place].clean = true;
             }
         }
         Ok(())
@@ -219,17 +219,17 @@ impl Devpoll {
         let first = events.len();
         loop {
             let count = match self.wait_once(timeout) {
-                // Does not block, and the other events must be reported as well.
+                // The call does not block, and the remaining events must be reported as well.
                 Err(Errno::EINTR) if events.len() > first => continue,
-                answer => answer?,
+                count => count?,
             };
             let before = events.len();
-            self.take(count, events);
-            // A full buffer of sources that were all reported before: the kernel has started again.
+            self.append(count, events);
+            // All sources in a full buffer were reported before: the kernel's scan has come full circle.
             if count < self.buffer.len() || events.len() == before {
                 return Ok(());
             }
-            self.buffer = room(2 * count);
+            self.buffer = buffer(2 * count);
             timeout = Some(Duration::ZERO);
         }
     }
@@ -239,18 +239,19 @@ impl Devpoll {
     fn wait_once(&mut self, timeout: Option<Duration>) -> nix::Result<usize> {
         loop {
             match self.device.poll(&mut self.buffer, millis_rounded_up(timeout)) {
-                // Possibly more than RLIMIT_NOFILE, which may have been lowered.
+                // The buffer may be larger than RLIMIT_NOFILE, which may have been lowered.
                 Err(Errno::EINVAL) if self.buffer.len() > 1 => {
                     self.buffer.truncate(self.buffer.len() / 2);
                 }
-                answer => return answer,
+                count => return count,
             }
         }
     }
 
-    /// Appends the events in the buffer that this wait has not reported yet.
+    /// Appends the first `count` events of the buffer, except of sources that this wait has already
+    /// reported.
     #[inline]
-    fn take(&mut self, count: usize, events: &mut Events) {
+    fn append(&mut self, count: usize, events: &mut Events) {
         for pollfd in &self.buffer[..count] {
             let source = self.index.get(pollfd.fd).map(|place| &mut self.sources[place]);
             match source {
@@ -263,13 +264,13 @@ impl Devpoll {
                     let readiness = FLAGS.readiness(pollfd.revents, asked);
                     events.push(Event::new(source.token, readiness));
                     if source.watch.mode == Mode::OneShot {
-                        (source.armed, source.settled) = (false, false);
-                        self.unsettled.push(pollfd.fd);
+                        (source.armed, source.clean) = (false, false);
+                        self.dirty.push(pollfd.fd);
                     }
                 }
-                // About to be removed.
-                Some(source) if !source.settled => {}
-                _ => self.unsettled.push(pollfd.fd),
+                // The next wait removes it.
+                Some(source) if !source.clean => {}
+                _ => self.dirty.push(pollfd.fd),
             }
         }
     }
@@ -277,7 +278,7 @@ impl Devpoll {
 
 /// Returns true if DP_POLL may have failed because of one source, not because of the device or a lack
 /// of memory.
-fn may_be_a_sources(error: Errno) -> bool {
+fn may_concern_a_source(error: Errno) -> bool {
     use Errno::{EACCES, EBADF, EFAULT, EINTR, ENOMEM, ENOTTY};
     !matches!(error, EINTR | ENOMEM | EBADF | EACCES | EFAULT | ENOTTY)
 }
@@ -304,10 +305,10 @@ impl Backend for Devpoll {
         check_open(source)?;
         self.device.write(&adding(fd, watch)).inspect_err(|_| {
             if self.device.write(&[removing(fd)]).is_err() {
-                self.unsettle(fd);
+                self.mark_dirty(fd);
             }
         })?;
-        self.keep(Source::new(fd, token, watch));
+        self.insert(Source::new(fd, token, watch));
         Ok(())
     }
 
@@ -326,8 +327,8 @@ impl Backend for Devpoll {
             self.device.write(&[removing(fd)])
         };
         match undone {
-            Ok(()) => source.settled = true,
-            Err(_) => self.unsettle(fd),
+            Ok(()) => source.clean = true,
+            Err(_) => self.mark_dirty(fd),
         }
         Err(error.into())
     }
@@ -337,31 +338,31 @@ impl Backend for Devpoll {
         // A fired source is no longer in the set, or is removed before the next wait.
         if self.sources[place].armed {
             match self.device.write(&[removing(fd)]) {
-                // The device itself was closed, and with it the set.
+                // The device itself was closed, and the set is gone.
                 Ok(()) | Err(Errno::EBADF) => {}
                 Err(error) => {
-                    self.unsettle(fd);
+                    self.mark_dirty(fd);
                     return Err(error.into());
                 }
             }
         }
-        self.forget(fd);
+        self.remove(fd);
         Ok(())
     }
 
     #[inline]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        // If this fails, disarmed sources are still in the set, so do not wait.
         let before = events.len();
         self.turn = self.turn.wrapping_add(1);
-        self.settle().or_else(|error| {
-            // A smaller write may find the memory.
-            let each = may_be_a_sources(error) || error == Errno::ENOMEM;
-            if each { self.settle_each() } else { Err(error) }
+        // If this fails, do not wait: disarmed sources are still in the set.
+        self.sync().or_else(|error| {
+            // There may be memory for smaller writes.
+            let each = may_concern_a_source(error) || error == Errno::ENOMEM;
+            if each { self.sync_each() } else { Err(error) }
         })?;
         let timeout = self.retry_failing(events, timeout);
         match self.wait_for_all(events, timeout) {
-            Err(error) if may_be_a_sources(error) && !self.sources.is_empty() => {
+            Err(error) if may_concern_a_source(error) && !self.sources.is_empty() => {
                 self.isolate_failing(events);
                 let rest = self.wait_for_all(events, Some(Duration::ZERO));
                 match rest.err() {
@@ -369,7 +370,7 @@ impl Backend for Devpoll {
                     _ => Ok(()),
                 }
             }
-            // Reported events must not be lost; the error will be returned by the next wait.
+            // Reported events must not be lost: the next wait returns the error.
             Err(error) if events.len() == before => Err(error.into()),
             _ => Ok(()),
         }

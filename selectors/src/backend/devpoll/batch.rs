@@ -1,6 +1,6 @@
-//! Deferred changes, made by one write.
+//! Deferred changes, applied by one write.
 //!
-//! If the device rejects the write, the changes are made one by one, with the error handling of single
+//! If the device rejects the write, the changes are applied one by one, with the error handling of single
 //! changes: each sets the entry of its descriptor, whatever it was before.
 
 use std::io;
@@ -21,7 +21,7 @@ impl Devpoll {
         if made { self.wait(events, timeout) } else { Ok(()) }
     }
 
-    /// Makes all changes, or leaves the sources unchanged.
+    /// Applies all changes, or returns false and leaves the sources unchanged.
     fn make_together(&mut self, changes: &[Change]) -> bool {
         if !changes.iter().all(|change| change.old_watch().is_some() || Self::can_add(change)) {
             return false;
@@ -35,13 +35,13 @@ impl Devpoll {
         }
         for change in changes {
             let (fd, token, watch) = (change.fd(), change.token(), change.new_watch());
-            self.keep(Source::new(fd, token, watch));
+            self.insert(Source::new(fd, token, watch));
         }
         true
     }
 
     fn can_add(change: &Change) -> bool {
-        // SAFETY: nothing is done with it but to ask whether it is open.
+        // SAFETY: passed to fcntl(2) alone, which accepts any number and changes nothing.
         let source = unsafe { borrow(change.fd()) };
         check_open(source).is_ok()
     }

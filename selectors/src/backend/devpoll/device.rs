@@ -10,8 +10,8 @@ use super::FLAGS;
 use crate::Watch;
 use crate::backend::RawSource;
 
-/// How often a write may take nothing before that is an error.
-const FRUITLESS: usize = 16;
+/// After so many writes in succession that took no entry, the call fails.
+const MAX_EMPTY_WRITES: usize = 16;
 
 /// An open device.
 #[derive(Debug)]
@@ -25,27 +25,27 @@ impl Device {
         Errno::result(fd).map(Self)
     }
 
-    /// Changes the set by all of `entries`, in their order. If it fails, some may have been taken.
+    /// Writes all entries to the device, in order. If this fails, some may have been applied.
     pub(super) fn write(&self, mut entries: &[sys::pollfd]) -> nix::Result<()> {
         let mut most = entries.len();
-        let mut fruitless = 0;
+        let mut empty_writes = 0;
         while !entries.is_empty() {
             let part = &entries[..most.min(entries.len())];
-            // SAFETY: `part` is readable for as many bytes as it is long.
+            // SAFETY: `part` is readable for its size.
             let bytes = unsafe { sys::write(self.0, part.as_ptr().cast(), size_of_val(part)) };
             let taken = match Errno::result(bytes) {
-                // A signal, while it was another writer's turn.
+                // A signal while another process was writing.
                 Err(Errno::EINTR) => continue,
-                // More than RLIMIT_NOFILE.
+                // More entries than RLIMIT_NOFILE.
                 Err(Errno::EINVAL) if part.len() > 1 => {
                     most = part.len() / 2;
                     continue;
                 }
-                // An entry that was cut has not been taken.
-                answer => usize::try_from(answer?).unwrap_or(0) / size_of::<sys::pollfd>(),
+                // An incomplete entry was not applied.
+                bytes => usize::try_from(bytes?).unwrap_or(0) / size_of::<sys::pollfd>(),
             };
-            fruitless = if taken == 0 { fruitless + 1 } else { 0 };
-            if fruitless == FRUITLESS {
+            empty_writes = if taken == 0 { empty_writes + 1 } else { 0 };
+            if empty_writes == MAX_EMPTY_WRITES {
                 return Err(Errno::EIO);
             }
             entries = &entries[taken.min(part.len())..];
@@ -53,16 +53,16 @@ impl Device {
         Ok(())
     }
 
-    /// Waits, and returns how many entries it has filled in.
+    /// Waits, and returns the number of entries that were written to `buffer`.
     pub(super) fn poll(&self, buffer: &mut [sys::pollfd], timeout: i32) -> nix::Result<usize> {
         // SAFETY: all fields are integers and pointers, for which zero is a value.
         let mut dvpoll: sys::dvpoll = unsafe { mem::zeroed() };
         dvpoll.dp_fds = buffer.as_mut_ptr();
-        // Never 0: the call would only sleep.
+        // Not 0, with which the call would only sleep.
         dvpoll.dp_nfds = sys::nfds_t::try_from(buffer.len()).map_err(|_| Errno::EINVAL)?;
         dvpoll.dp_timeout = timeout;
         let argument = (&raw mut dvpoll).cast::<std::ffi::c_void>();
-        // SAFETY: `dvpoll` outlives the call, and its pointer has the room that it states.
+        // SAFETY: `dvpoll` outlives the call, and `dp_fds` points to `dp_nfds` writable entries.
         let count = unsafe { sys::ioctl(self.0, sys::DP_POLL, argument) };
         Ok(usize::try_from(Errno::result(count)?).unwrap_or(0).min(buffer.len()))
     }
@@ -70,29 +70,30 @@ impl Device {
 
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: it is open for as long as the device is there, which is borrowed.
+        // SAFETY: it is open as long as `self`, which is borrowed.
         unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: ours, and not used any more.
+        // SAFETY: it is our own, and not used again.
         unsafe { sys::close(self.0) };
     }
 }
 
-pub(super) fn room(entries: usize) -> Vec<sys::pollfd> {
+/// A buffer for so many entries.
+pub(super) fn buffer(entries: usize) -> Vec<sys::pollfd> {
     vec![sys::pollfd { fd: -1, events: 0, revents: 0 }; entries]
 }
 
+/// The entry that removes a descriptor from the set.
 pub(super) fn removing(fd: RawSource) -> sys::pollfd {
     sys::pollfd { fd, events: sys::POLLREMOVE, revents: 0 }
 }
 
-/// Has the set watch for this and nothing else. Removing alone does not clear the events of a
-/// number that was closed when it was last added, since there is nothing to be removed: so it is
-/// added before.
+/// The entries that replace the events of a descriptor in the set. The number is added before it is
+/// removed, because removing has no effect if its file was closed, and then its old events would remain.
 pub(super) fn adding(fd: RawSource, watch: Watch) -> [sys::pollfd; 3] {
     let added = sys::pollfd { fd, events: FLAGS.of(watch.interest), revents: 0 };
     [added, removing(fd), added]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Devpoll, adding, may_be_a_sources, removing};
+use super::{Devpoll, adding, may_concern_a_source, removing};
 use crate::backend::RawSource;
 use crate::{Event, Events, Mode, Readiness};
 
@@ -79,16 +79,16 @@ impl Devpoll {
 
     /// Returns true if the set can be polled.
     fn can_be_polled(&self) -> bool {
-        let mut room = super::room(self.sources.len() + 1);
+        let mut buffer = super::buffer(self.sources.len() + 1);
         let mut found = 0;
         while found <= self.sources.len() {
-            match self.device.poll(&mut room, 0) {
-                // More than RLIMIT_NOFILE, perhaps.
-                Err(Errno::EINVAL) if room.len() > 1 => room.truncate(room.len() / 2),
+            match self.device.poll(&mut buffer, 0) {
+                // The buffer may be larger than RLIMIT_NOFILE.
+                Err(Errno::EINVAL) if buffer.len() > 1 => buffer.truncate(buffer.len() / 2),
                 Err(Errno::EINTR) => {}
-                Err(error) => return !may_be_a_sources(error),
-                Ok(count) if count < room.len() => return true,
-                // The search goes on from here.
+                Err(error) => return !may_concern_a_source(error),
+                Ok(count) if count < buffer.len() => return true,
+                // The kernel's scan continues behind these.
                 Ok(count) => found += count,
             }
         }
@@ -97,14 +97,14 @@ impl Devpoll {
 
     /// Corrects the entries of the set one by one, after one write for all failed.
     #[cold]
-    pub(super) fn settle_each(&mut self) -> nix::Result<()> {
+    pub(super) fn sync_each(&mut self) -> nix::Result<()> {
         let mut result = Ok(());
-        for fd in std::mem::take(&mut self.unsettled) {
+        for fd in std::mem::take(&mut self.dirty) {
             let source = self.index.get(fd).map(|place| &mut self.sources[place]);
             match source {
-                Some(source) if source.settled => {}
+                Some(source) if source.clean => {}
                 Some(source) if source.armed => {
-                    source.settled = true;
+                    source.clean = true;
                     if self.device.write(&adding(fd, source.watch)).is_err() {
                         self.failing.push(fd);
                     }
@@ -112,11 +112,11 @@ impl Devpoll {
                 source => match self.device.write(&[removing(fd)]) {
                     Ok(()) => {
                         if let Some(source) = source {
-                            source.settled = true;
+                            source.clean = true;
                         }
                     }
                     Err(error) => {
-                        self.unsettled.push(fd);
+                        self.dirty.push(fd);
                         result = Err(error);
                     }
                 },
