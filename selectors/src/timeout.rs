@@ -129,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn nanoseconds_below_milliseconds_are_what_milliseconds_leave() {
+        let below = |nanos| nanos_below_millis(Duration::from_nanos(nanos));
+        assert_eq!((below(1), below(2_000_000), below(7_123_456_789)), (1, 0, 456_789));
+    }
+
+    #[test]
     fn wait_3_micros_carry_into_seconds() {
         let micros = |nanos| seconds_and_micros_rounded_up::<i32, i32>(Duration::from_nanos(nanos));
         assert_eq!(micros(0), (0, 0));
