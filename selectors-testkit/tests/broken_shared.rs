@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use selectors::backend::{
-    Backend, BorrowedSource, Capabilities, Changer, Epoll, RawSource, Registered,
+    AnyChanger, Backend, BorrowedSource, Capabilities, Changer, Epoll, RawSource, Registered,
 };
 use selectors::{Events, Interest, Mode, Token, Watch};
 use selectors_testkit::conformance::{check_shared_patiently, run_shared};
@@ -130,13 +130,14 @@ impl Backend for Broken {
         waited
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         let changer = self.epoll.changer()?;
         let shared = Arc::clone(&self.shared);
-        Ok(changer.map(|changer| -> Box<dyn Changer> {
+        Ok(changer.map(|changer| {
             let (changes, registered, watched) = (0, 0, Vec::new());
             let defect = self.defect;
-            Box::new(BrokenChanger { changer, defect, shared, changes, registered, watched })
+            let broken = BrokenChanger { changer, defect, shared, changes, registered, watched };
+            AnyChanger::new(broken)
         }))
     }
 
@@ -163,7 +164,7 @@ impl Backend for Broken {
 }
 
 struct BrokenChanger {
-    changer: Box<dyn Changer>,
+    changer: AnyChanger,
     defect: Defect,
     shared: Arc<Shared>,
     changes: usize,

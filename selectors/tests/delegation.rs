@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use selectors::backend::{
-    AnyBackend, Backend, BorrowedSource, Capabilities, Change, Changer, Deferred, RawSource,
-    Registered, Trigger,
+    AnyBackend, AnyChanger, Backend, BorrowedSource, Capabilities, Change, Changer, Deferred,
+    RawSource, Registered, Trigger,
 };
 use selectors::{AnySelector, BackendKind, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
@@ -103,8 +103,8 @@ impl Backend for Odd {
         Ok(Some(Box::new(move || Err(io::Error::other(token.to_string())))))
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
-        Ok(Some(Box::new(Others)))
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
+        Ok(Some(AnyChanger::new(Others)))
     }
 
     fn now(&self) -> Instant {

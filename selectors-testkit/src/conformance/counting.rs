@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use selectors::backend::{
-    Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered, Trigger,
+    AnyChanger, Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger,
 };
 use selectors::{Event, Events, Readiness, Token, Watch};
 
@@ -114,7 +114,7 @@ impl<B: Backend> Backend for Counting<B> {
         self.backend.waker(token)
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         self.backend.changer()
     }
 

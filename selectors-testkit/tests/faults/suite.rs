@@ -9,8 +9,8 @@ use selectors::backend::Devpoll;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
 use selectors::backend::{
-    Backend, BorrowedSource, Capabilities, Change, Changer, Deferred, Epoll, Poll, RawSource,
-    Registered, Select, Trigger,
+    AnyChanger, Backend, BorrowedSource, Capabilities, Change, Changer, Deferred, Epoll, Poll,
+    RawSource, Registered, Select, Trigger,
 };
 use selectors::{Events, Token, Watch};
 use selectors_testkit::conformance;
@@ -110,9 +110,9 @@ impl<B: Backend> Backend for Faulty<B> {
         within(|| self.0.rebuild(sources, events))
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         let changer = self.0.changer()?;
-        Ok(changer.map(|changer| Box::new(FaultyChanger(changer)) as _))
+        Ok(changer.map(|changer| AnyChanger::new(FaultyChanger(changer))))
     }
 
     fn after_fork(&mut self) -> io::Result<()> {
@@ -121,14 +121,11 @@ impl<B: Backend> Backend for Faulty<B> {
 }
 
 /// As [`Faulty`], for what other threads make changes with.
-struct FaultyChanger(Box<dyn Changer>);
+struct FaultyChanger(AnyChanger);
 
 impl FaultyChanger {
-    fn again<R>(
-        &mut self,
-        mut act: impl FnMut(&mut dyn Changer) -> io::Result<R>,
-    ) -> io::Result<R> {
-        repeat(|| act(&mut *self.0))
+    fn again<R>(&mut self, mut act: impl FnMut(&mut AnyChanger) -> io::Result<R>) -> io::Result<R> {
+        repeat(|| act(&mut self.0))
     }
 }
 

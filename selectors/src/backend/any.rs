@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{
-    Backend, BackendKind, BorrowedSource, Capabilities, Change, Changer, RawSource, Registered,
+    AnyChanger, Backend, BackendKind, BorrowedSource, Capabilities, Change, RawSource, Registered,
     Trigger,
 };
 use crate::{Error, Events, Result, Selector, Token, Watch};
@@ -181,7 +181,7 @@ impl Backend for AnyBackend {
         self.backend.waker(token)
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         self.backend.changer()
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{
-    Backend, BorrowedSource, Capabilities, Change, Changer, RawSource, Registered, Trigger,
+    AnyChanger, Backend, BorrowedSource, Capabilities, Change, RawSource, Registered, Trigger,
 };
 use crate::{Events, Token, Watch};
 
@@ -51,7 +51,7 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).waker(token)
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         (**self).changer()
     }
 

@@ -1,12 +1,14 @@
 //! Changes that are made while another thread waits.
 
+use std::fmt;
 use std::io;
 
+use super::platform::BoxedChanger;
 use super::{BorrowedSource, RawSource};
 use crate::{Token, Watch};
 
 /// Changes a [`Backend`](super::Backend) while another thread waits. Returned by
-/// [`Backend::changer`](super::Backend::changer) if the kernel supports that.
+/// [`Backend::changer`](super::Backend::changer), as an [`AnyChanger`], if the kernel supports that.
 ///
 /// The methods do the same as those of the backend, and are called by one thread at a time. A change
 /// is effective, in the current wait as well, when the method returns. A source may be registered
@@ -56,4 +58,93 @@ pub trait Changer: Send {
     ///
     /// Those of [`Backend::unregister`](super::Backend::unregister).
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
+}
+
+/// Any [`Changer`]: that of one of this system's backends, or one of your own.
+pub struct AnyChanger(BoxedChanger);
+
+impl AnyChanger {
+    /// Boxes a changer.
+    ///
+    /// # Examples
+    ///
+    /// A backend that can be changed as the one in it, and counts the changes:
+    ///
+    /// ```
+    /// use selectors::backend::{AnyChanger, BorrowedSource, Changer, RawSource};
+    /// use selectors::{Token, Watch};
+    /// use std::io;
+    ///
+    /// struct Counting(AnyChanger, usize);
+    ///
+    /// impl Changer for Counting {
+    ///     fn register(
+    ///         &mut self,
+    ///         source: BorrowedSource<'_>,
+    ///         token: Token,
+    ///         watch: Watch,
+    ///     ) -> io::Result<bool> {
+    ///         self.1 += 1;
+    ///         self.0.register(source, token, watch)
+    ///     }
+    ///
+    ///     fn modify(
+    ///         &mut self,
+    ///         fd: RawSource,
+    ///         token: Token,
+    ///         old: Watch,
+    ///         new: Watch,
+    ///     ) -> io::Result<()> {
+    ///         self.1 += 1;
+    ///         self.0.modify(fd, token, old, new)
+    ///     }
+    ///
+    ///     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+    ///         self.1 += 1;
+    ///         self.0.unregister(fd, token, watch)
+    ///     }
+    /// }
+    ///
+    /// fn counting(changer: AnyChanger) -> AnyChanger {
+    ///     AnyChanger::new(Counting(changer, 0))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn new(changer: impl Changer + 'static) -> Self {
+        let boxed: Box<dyn Changer> = Box::new(changer);
+        Self::of(boxed)
+    }
+
+    pub(super) fn of(changer: impl Into<BoxedChanger>) -> Self {
+        Self(changer.into())
+    }
+}
+
+#[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+impl Changer for AnyChanger {
+    #[inline(always)]
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<bool> {
+        self.0.register(source, token, watch)
+    }
+
+    #[inline(always)]
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        self.0.modify(fd, token, old, new)
+    }
+
+    #[inline(always)]
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        self.0.unregister(fd, token, watch)
+    }
+}
+
+impl fmt::Debug for AnyChanger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyChanger").finish_non_exhaustive()
+    }
 }

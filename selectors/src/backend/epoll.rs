@@ -14,7 +14,7 @@ use selectors_sys::epoll as sys;
 use super::always::AlwaysReady;
 use super::lost::Lost;
 use super::select::Sets;
-use super::{Backend, BorrowedSource, Capabilities, Changer, RawSource, Registered};
+use super::{AnyChanger, Backend, BorrowedSource, Capabilities, RawSource, Registered};
 use crate::timeout::{millis_rounded_up, nanos_below_millis};
 use crate::{Event, Events, Interest, Mode, Result, Selector, Token, Watch};
 
@@ -26,6 +26,7 @@ mod special;
 
 use calls::{add, control, create, delete, is_full, wait, wait_for_rest};
 use changer::EpollChanger;
+pub(super) use changer::EpollOrOther;
 
 /// A selector over epoll(7): Linux and Android.
 #[doc(alias = "epoll")]
@@ -252,11 +253,12 @@ impl Backend for Epoll {
             || self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         let instance = self.instance.try_clone()?;
         let number = self.beacon.as_ref().map_or(-1, EventFd::as_raw_fd);
         let beacon = self.beacon_number.get_or_init(|| Arc::new(AtomicI32::new(number)));
-        Ok(Some(Box::new(EpollChanger { instance, beacon: Arc::clone(beacon) })))
+        let changer = EpollChanger { instance, beacon: Arc::clone(beacon) };
+        Ok(Some(AnyChanger::of(EpollOrOther::Epoll(changer))))
     }
 
     fn rebuild(

@@ -12,7 +12,7 @@ use super::always::AlwaysReady;
 use super::descriptor::check_open;
 use super::lost::Lost;
 use super::{
-    Backend, BorrowedSource, Capabilities, Change, Changer, Channel, RawSource, Registered,
+    AnyChanger, Backend, BorrowedSource, Capabilities, Change, Channel, RawSource, Registered,
     Trigger, borrow,
 };
 use crate::{Event, Events, Interest, Mode, Result, Selector, Token, Watch};
@@ -383,9 +383,9 @@ impl Backend for Kqueue {
         })))
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         // If a token does not fit into user data, the backend keeps the tokens.
-        let changer = || -> Box<dyn Changer> { Box::new(KqueueChanger(Arc::clone(&self.queue))) };
+        let changer = || AnyChanger::new(KqueueChanger(Arc::clone(&self.queue)));
         Ok(TOKEN_FITS.then(changer))
     }
 

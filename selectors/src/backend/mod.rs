@@ -98,7 +98,7 @@ mod select;
 
 pub use any::AnyBackend;
 pub use capabilities::Capabilities;
-pub use changer::Changer;
+pub use changer::{AnyChanger, Changer};
 pub use deferred::{Change, Deferred};
 #[cfg(devpoll)]
 #[cfg_attr(docsrs, doc(cfg(any(target_os = "illumos", target_os = "solaris"))))]
@@ -363,7 +363,7 @@ pub trait Backend {
     /// # Errors
     ///
     /// The error of the kernel.
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         Ok(None)
     }
 
@@ -431,9 +431,10 @@ pub(crate) fn register_raw<B: Backend + ?Sized>(
 }
 
 /// [`register_raw`] through a [`Changer`].
-#[inline]
+#[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+#[inline(always)]
 pub(crate) fn register_raw_with(
-    changer: &mut dyn Changer,
+    changer: &mut AnyChanger,
     fd: RawSource,
     token: Token,
     watch: Watch,

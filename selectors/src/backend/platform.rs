@@ -10,6 +10,8 @@ use super::Epoll;
 use super::Kqueue;
 #[cfg(unix)]
 use super::Poll;
+#[cfg(not(epoll))]
+use super::changer::Changer;
 use super::{Backend, BackendKind, Select};
 
 /// Creates a backend.
@@ -27,6 +29,13 @@ pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
     (BackendKind::Poll, || Ok(Box::new(Poll::new()?))),
     (BackendKind::Select, || Ok(Box::new(Select::new()?))),
 ];
+
+/// A changer, boxed unless it is one that is called often.
+#[cfg(epoll)]
+pub(super) use super::epoll::EpollOrOther as BoxedChanger;
+/// A changer.
+#[cfg(not(epoll))]
+pub(super) type BoxedChanger = Box<dyn Changer>;
 
 /// The best backend of this system: see [`DefaultSelector`].
 #[cfg(epoll)]

@@ -12,7 +12,7 @@ mod renewing;
 use super::desk::Desk;
 use super::slots::{Chunks, Slot, Stack};
 use crate::backend::{
-    self, Backend, Capabilities, Changer, OwnedSource, RawSource, Registered, fork,
+    self, AnyChanger, Backend, Capabilities, OwnedSource, RawSource, Registered, fork,
     register_raw_with,
 };
 use crate::index::DescriptorIndex;
@@ -47,7 +47,7 @@ struct Changes {
     access: Access,
     /// The waker of users.
     user_waker: Waker,
-    changer: Option<Box<dyn Changer>>,
+    changer: Option<AnyChanger>,
     /// By slot.
     sources: Vec<Option<Source>>,
     by_descriptor: DescriptorIndex,
@@ -90,6 +90,7 @@ impl Changes {
         self.sources.get(self.by_descriptor.get(fd)?)?.map(|source| source.token)
     }
 
+    #[inline]
     fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) -> Token {
         let index = token.slot() as usize;
         self.sources[index] = Some(Source { token, fd, keeper });
@@ -97,6 +98,7 @@ impl Changes {
         token
     }
 
+    #[inline]
     fn source(&mut self, token: Token) -> Result<&mut Source> {
         if self.closed {
             return Err(Error::Closed);
@@ -109,7 +111,7 @@ impl Changes {
 impl<T> Core<T> {
     pub(super) fn new(
         backend: DynBackend,
-        changer: Option<Box<dyn Changer>>,
+        changer: Option<AnyChanger>,
         capabilities: Capabilities,
         (waker, user_waker): (Waker, Waker),
     ) -> Self {
@@ -161,6 +163,7 @@ impl<T> Core<T> {
         self.len.store(len.wrapping_add(difference), Ordering::Relaxed);
     }
 
+    #[inline]
     fn insert(&self, changes: &mut Changes, token: Token, fd: RawSource, keeper: Keeper) -> Token {
         self.add_to_len(1);
         changes.insert(token, fd, keeper)
@@ -247,9 +250,10 @@ fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -
 }
 
 /// Registers a source with the kernel, or else with the backend.
-#[inline]
+#[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+#[inline(always)]
 fn watch_raw(
-    changer: Option<&mut (dyn Changer + 'static)>,
+    changer: Option<&mut AnyChanger>,
     fd: RawSource,
     token: Token,
     watch: Watch,

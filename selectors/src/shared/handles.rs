@@ -128,7 +128,7 @@ impl<T> Registrar<T> {
     /// # }
     /// ```
     pub fn modify(&self, token: Token, interest: Interest) -> Result<()> {
-        self.core.modify(token, None, false, |watch| Watch::new(interest, watch.mode))
+        self.core.modify(token, |_| false, false, |watch| Watch::new(interest, watch.mode))
     }
 
     /// Changes interest and [`Mode`]; otherwise as [`modify`](Self::modify).
@@ -138,7 +138,7 @@ impl<T> Registrar<T> {
     /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) if the
     /// backend does not support the mode.
     pub fn modify_with(&self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
-        self.core.modify(token, None, false, |_| Watch::new(interest, mode))
+        self.core.modify(token, |_| false, false, |_| Watch::new(interest, mode))
     }
 
     /// Returns a waker, with which other threads can end a `select`.
@@ -201,6 +201,7 @@ struct Registration<T> {
 }
 
 impl<T> Drop for Registration<T> {
+    #[inline]
     fn drop(&mut self) {
         self.core.unregister(self.token);
     }
@@ -326,7 +327,8 @@ impl<F: AsSource, T> Source<F, T> {
 
     fn change(&self, again: bool, watch: impl FnOnce(Watch) -> Watch) -> Result<()> {
         let Registration { core, token } = &self.registration;
-        core.modify(*token, Some(backend::source(&self.fileobj)), again, watch)
+        let replaced = |fd| backend::raw(backend::source(&self.fileobj)) != fd;
+        core.modify(*token, replaced, again, watch)
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) {
     }
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 pub(super) fn control(
     epoll: &OwnedFd,
     operation: i32,
@@ -77,7 +78,8 @@ pub(super) fn control(
     control_raw(epoll, operation, fd, event)
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 pub(super) fn control_raw(
     epoll: &OwnedFd,
     operation: i32,
@@ -89,13 +91,15 @@ pub(super) fn control_raw(
     count(result).map(drop)
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 pub(super) fn add(epoll: &OwnedFd, fd: RawSource, token: Token, watch: Watch) -> nix::Result<()> {
     control(epoll, sys::EPOLL_CTL_ADD, fd, token, watch)
 }
 
 /// Stops watching `fd`. Succeeds if it is not watched.
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 pub(super) fn delete(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     match delete_raw(epoll, fd) {
         // The descriptor was closed. Now it is free, or refers to another file, to one that cannot be
@@ -105,7 +109,8 @@ pub(super) fn delete(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     }
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 pub(super) fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
     let no_event = ptr::null_mut();
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.

@@ -13,7 +13,7 @@ use crate::backend::{BorrowedSource, Changer, RawSource};
 use crate::{Token, Watch};
 
 #[derive(Debug)]
-pub(super) struct EpollChanger {
+pub(in crate::backend) struct EpollChanger {
     /// A duplicate of the instance's descriptor.
     pub(super) instance: OwnedFd,
     /// The descriptor of the backend's beacon, or -1.
@@ -23,12 +23,15 @@ pub(super) struct EpollChanger {
 impl EpollChanger {
     /// Returns true if `fd` is the beacon, whose registration must not change. Its source was closed
     /// then.
+    #[inline]
     fn is_beacon(&self, fd: RawSource) -> bool {
         self.beacon.load(Ordering::Relaxed) == fd
     }
 }
 
+#[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
 impl Changer for EpollChanger {
+    #[inline(always)]
     fn register(
         &mut self,
         source: BorrowedSource<'_>,
@@ -44,6 +47,7 @@ impl Changer for EpollChanger {
         }
     }
 
+    #[inline(always)]
     fn modify(&mut self, fd: RawSource, token: Token, _old: Watch, new: Watch) -> io::Result<()> {
         if self.is_beacon(fd) {
             return Err(Errno::EBADF.into());
@@ -51,10 +55,55 @@ impl Changer for EpollChanger {
         Ok(control(&self.instance, sys::EPOLL_CTL_MOD, fd, token, new)?)
     }
 
+    #[inline(always)]
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {
         if self.is_beacon(fd) {
             return Ok(());
         }
         Ok(delete(&self.instance, fd)?)
+    }
+}
+
+/// A changer that is inlined if it is that of epoll.
+pub(in crate::backend) enum EpollOrOther {
+    Epoll(EpollChanger),
+    Other(Box<dyn Changer>),
+}
+
+impl From<Box<dyn Changer>> for EpollOrOther {
+    fn from(other: Box<dyn Changer>) -> Self {
+        Self::Other(other)
+    }
+}
+
+#[expect(clippy::inline_always, reason = "as above")]
+impl Changer for EpollOrOther {
+    #[inline(always)]
+    fn register(
+        &mut self,
+        source: BorrowedSource<'_>,
+        token: Token,
+        watch: Watch,
+    ) -> io::Result<bool> {
+        match self {
+            Self::Epoll(epoll) => epoll.register(source, token, watch),
+            Self::Other(other) => other.register(source, token, watch),
+        }
+    }
+
+    #[inline(always)]
+    fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+        match self {
+            Self::Epoll(epoll) => epoll.modify(fd, token, old, new),
+            Self::Other(other) => other.modify(fd, token, old, new),
+        }
+    }
+
+    #[inline(always)]
+    fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+        match self {
+            Self::Epoll(epoll) => epoll.unregister(fd, token, watch),
+            Self::Other(other) => other.unregister(fd, token, watch),
+        }
     }
 }

@@ -3,49 +3,81 @@
 use std::io;
 
 use super::{Changes, Core, Keeper, Source, watch_raw};
-use crate::backend::{self, BorrowedSource, RawSource, Registered, register_raw};
+use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, register_raw};
 use crate::selector::{admit, check};
 use crate::shared::slots::{Slot, State};
-use crate::sync::{lock, try_lock};
+use crate::sync::{MutexGuard, lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
+
+/// A source that is published, and not watched yet.
+struct Prepared<'a, T> {
+    changes: MutexGuard<'a, Changes>,
+    slot: &'a Slot<T>,
+    token: Token,
+}
 
 impl<T> Core<T> {
     /// Watches a source, under a new token.
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     pub(in crate::shared) fn register(
         &self,
         source: BorrowedSource<'_>,
         watch: Watch,
         data: T,
     ) -> Result<Token, (Error, T)> {
+        let fd = backend::raw(source);
+        let Prepared { mut changes, slot, token } = self.prepare(source, watch, data)?;
+        match self.start(&mut changes, fd, token, watch) {
+            Ok(keeper) => {
+                slot.accept();
+                Ok(self.insert(&mut changes, token, fd, keeper))
+            }
+            Err(error) => self.refused(changes, fd, token, slot, (watch, error)),
+        }
+    }
+
+    /// Publishes a source that is to be watched.
+    #[inline(never)]
+    fn prepare(
+        &self,
+        source: BorrowedSource<'_>,
+        watch: Watch,
+        data: T,
+    ) -> Result<Prepared<'_, T>, (Error, T)> {
         if let Err(error) = self.check_fork() {
             return Err((error, data));
         }
-        let fd = backend::raw(source);
         let mut changes = lock(&self.changes);
         if let Err(error) = self.admit(&changes, source, watch) {
             return Err((error, data));
         }
         let Some((index, slot)) = self.vacant_slot(&mut changes) else {
             let full = io::ErrorKind::OutOfMemory.into();
-            return Err((Error::os("register", fd, full), data));
+            return Err((Error::os("register", backend::raw(source), full), data));
         };
         // The waiter must find it as soon as the kernel has heard of it.
         let token = Token::new(index, slot.publish(watch, data));
-        match self.start(&mut changes, fd, token, watch) {
-            Ok(keeper) => {
-                slot.accept();
-                Ok(self.insert(&mut changes, token, fd, keeper))
-            }
-            Err(error) => {
-                let Some(data) = slot.take() else {
-                    // A changer has reported what it then refused, and the waiter has the data.
-                    slot.arm(Watch::new(Interest::empty(), watch.mode));
-                    return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
-                };
-                self.retire(&mut changes, index, slot);
-                Err((Error::os_or_own("register", fd, error), data))
-            }
-        }
+        Ok(Prepared { changes, slot, token })
+    }
+
+    /// Takes back a registration that was refused, and returns the error.
+    #[cold]
+    fn refused(
+        &self,
+        mut changes: MutexGuard<'_, Changes>,
+        fd: RawSource,
+        token: Token,
+        slot: &Slot<T>,
+        (watch, error): (Watch, io::Error),
+    ) -> Result<Token, (Error, T)> {
+        let Some(data) = slot.take() else {
+            // A changer has reported what it then refused, and the waiter has the data.
+            slot.arm(Watch::new(Interest::empty(), watch.mode));
+            return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
+        };
+        self.retire(&mut changes, token.slot(), slot);
+        Err((Error::os_or_own("register", fd, error), data))
     }
 
     /// Refuses what the backend is not to hear of.
@@ -75,7 +107,8 @@ impl<T> Core<T> {
     }
 
     /// Has a source watched that nobody watches.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn start(
         &self,
         changes: &mut Changes,
@@ -87,7 +120,7 @@ impl<T> Core<T> {
             return Ok(Keeper::Nobody);
         }
         let Changes { changer, access, .. } = changes;
-        watch_raw(changer.as_deref_mut(), fd, token, watch, || {
+        watch_raw(changer.as_mut(), fd, token, watch, || {
             self.with_backend(access, |backend| {
                 if backend.owns(fd) {
                     return Err(Error::own_descriptor(fd).into());
@@ -98,11 +131,12 @@ impl<T> Core<T> {
     }
 
     /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
-    /// the same. Whoever has the file object passes what it is now.
+    /// the same. Whoever has the file object knows whether its descriptor was `replaced`.
+    #[inline]
     pub(in crate::shared) fn modify(
         &self,
         token: Token,
-        source: Option<BorrowedSource<'_>>,
+        replaced: impl FnOnce(RawSource) -> bool,
         again: bool,
         watch: impl FnOnce(Watch) -> Watch,
     ) -> Result<()> {
@@ -117,26 +151,22 @@ impl<T> Core<T> {
         }
         check(&self.capabilities, fd, new)?;
         let modes = [old.watch().mode, new.mode];
-        let exclusive = modes.contains(&Mode::Exclusive);
+        let by_kernel = keeper == Keeper::Kernel
+            && !new.interest.is_empty()
+            && !modes.contains(&Mode::Exclusive);
         // Armed before the kernel is, or an event that comes at once would be dropped.
         let old = slot.arm(new);
-        if keeper == Keeper::Kernel && !new.interest.is_empty() && !exclusive {
-            if let Some(changer) = &mut changes.changer {
-                if changer.modify(fd, token, old.watch(), new).is_ok() {
-                    return Ok(());
-                }
+        if let Some(changer) = changes.changer.as_mut().filter(|_| by_kernel) {
+            if changer.modify(fd, token, old.watch(), new).is_ok() {
+                return Ok(());
             }
         }
-        if keeper == Keeper::Kernel && !new.interest.is_empty() {
-            // What comes of this the backend has to know: the kernel may have lost the source.
-            changes.source(token)?.keeper = Keeper::Backend;
-        }
-        let replaced = source.is_some_and(|source| backend::raw(source) != fd);
-        self.start_or_stop(&mut changes, token, slot, (old, new), replaced)
+        self.start_or_stop(&mut changes, token, slot, (old, new), replaced(fd))
     }
 
     /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
     /// else.
+    #[cold]
     #[inline(never)]
     fn start_or_stop(
         &self,
@@ -146,7 +176,12 @@ impl<T> Core<T> {
         (old, new): (State, Watch),
         replaced: bool,
     ) -> Result<()> {
-        let Source { fd, keeper, .. } = *changes.source(token)?;
+        let source = changes.source(token)?;
+        if source.keeper == Keeper::Kernel && !new.interest.is_empty() {
+            // What comes of this the backend has to know: the kernel may have lost the source.
+            source.keeper = Keeper::Backend;
+        }
+        let Source { fd, keeper, .. } = *source;
         let changed = if keeper == Keeper::Nobody && replaced {
             // An odd file object, or another one, whose descriptor is not what was registered.
             Err(backend::bad_source())
@@ -162,13 +197,13 @@ impl<T> Core<T> {
                 changes.source(token)?.keeper = keeper;
                 Ok(())
             }
-            Err(error) => Err(self.refused(changes, token, slot, old, error)),
+            Err(error) => Err(self.unchanged(changes, token, slot, old, error)),
         }
     }
 
     /// Takes back a modification that was refused, and returns the error.
     #[cold]
-    fn refused(
+    fn unchanged(
         &self,
         changes: &mut Changes,
         token: Token,
@@ -189,6 +224,8 @@ impl<T> Core<T> {
     }
 
     /// Stops watching a source and removes it, whatever the kernel returns.
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     pub(in crate::shared) fn unregister(&self, token: Token) {
         if self.check_fork().is_err() {
             return self.forget_inherited(token);
@@ -197,6 +234,8 @@ impl<T> Core<T> {
         let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
         let Some(slot) = self.slots.get(token.slot()) else { return };
         let watch = slot.state().watch();
+        // Before the system call, which leaves less of this in the caches.
+        self.remove(&mut changes, token, fd);
         if keeper != Keeper::Nobody
             && self.stop(&mut changes, fd, keeper, token, watch).is_err()
             && keeper == Keeper::Backend
@@ -204,7 +243,7 @@ impl<T> Core<T> {
             changes.access.overdue.push(Registered { fd, token, watch });
         }
         // What the kernel still watches is a ghost, which the waiter gets rid of.
-        self.remove(&mut changes, token, fd, slot);
+        self.retire(&mut changes, token.slot(), slot);
     }
 
     /// In a forked child: removes a source. Only the parent's kernel object watches it.
@@ -214,14 +253,15 @@ impl<T> Core<T> {
         let Some(mut changes) = try_lock(&self.changes) else { return };
         let Ok(&mut Source { fd, .. }) = changes.source(token) else { return };
         let Some(slot) = self.slots.get(token.slot()) else { return };
-        self.remove(&mut changes, token, fd, slot);
+        self.remove(&mut changes, token, fd);
+        self.retire(&mut changes, token.slot(), slot);
     }
 
-    fn remove(&self, changes: &mut Changes, token: Token, fd: RawSource, slot: &Slot<T>) {
+    #[inline]
+    fn remove(&self, changes: &mut Changes, token: Token, fd: RawSource) {
         changes.sources[token.slot() as usize] = None;
         changes.by_descriptor.remove(fd);
         self.add_to_len(1_u32.wrapping_neg());
-        self.retire(changes, token.slot(), slot);
     }
 
     fn change(
@@ -243,6 +283,8 @@ impl<T> Core<T> {
         Ok(Keeper::Backend)
     }
 
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
     fn stop(
         &self,
         changes: &mut Changes,

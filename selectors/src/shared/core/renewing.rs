@@ -96,7 +96,7 @@ impl<T> Core<T> {
                         continue;
                     }
                     let (fd, token, watch) = (source.fd, source.token, slot.state().watch());
-                    let started = watch_raw(changer.as_deref_mut(), fd, token, watch, || {
+                    let started = watch_raw(changer.as_mut(), fd, token, watch, || {
                         register_raw(backend, fd, token, watch)
                     });
                     source.keeper = started.map_err(|error| Error::os("register", fd, error))?;

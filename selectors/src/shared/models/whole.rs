@@ -8,7 +8,9 @@ use std::time::Duration;
 use loom::thread;
 
 use super::model;
-use crate::backend::{Backend, BorrowedSource, Changer, RawSource, Registered, Trigger, raw};
+use crate::backend::{
+    AnyChanger, Backend, BorrowedSource, Changer, RawSource, Registered, Trigger, raw,
+};
 use crate::shared::{Registrar, SharedSelector};
 use crate::sync::{Condvar, Mutex, lock};
 use crate::{Capabilities, Error, Event, Events, Interest, Mode, Readiness, Token, Watch};
@@ -131,10 +133,10 @@ impl Backend for Object {
         })))
     }
 
-    fn changer(&self) -> io::Result<Option<Box<dyn Changer>>> {
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
         let Self { number, has_changer, .. } = *self;
         let changer = Self { kernel: Arc::clone(&self.kernel), number, has_changer };
-        Ok(has_changer.then(|| -> Box<dyn Changer> { Box::new(changer) }))
+        Ok(has_changer.then(|| AnyChanger::new(changer)))
     }
 
     fn rebuild(
