@@ -199,6 +199,23 @@ impl Events {
     }
 
     /// Returns true if a [`Waker`](crate::Waker) ended the wait. There may be events as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// let waker = selector.waker()?;
+    /// let thread = std::thread::spawn(move || waker.wake());
+    /// let events = selector.select(None)?;
+    /// assert!(events.woken() && events.is_empty());
+    /// # thread.join().unwrap()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn woken(&self) -> bool {
         self.flags.contains(Flags::WOKEN)

@@ -171,6 +171,60 @@ struct Refused {
 }
 
 /// A deferred change: see [`Backend::change_and_wait`].
+///
+/// # Examples
+///
+/// A backend that says what it changes:
+///
+/// ```
+/// use selectors::backend::*;
+/// use selectors::{Events, Interest, Selector, Token, Watch};
+/// use std::io;
+/// use std::os::unix::net::UnixStream;
+/// use std::time::Duration;
+///
+/// struct Verbose(DefaultBackend);
+///
+/// impl Backend for Verbose {
+///     fn change_and_wait(
+///         &mut self,
+///         changes: &mut [Change],
+///         events: &mut Events,
+///         timeout: Option<Duration>,
+///     ) -> io::Result<()> {
+///         for change in &*changes {
+///             println!("{}: {:?} → {:?}", change.fd(), change.old_watch(), change.new_watch());
+///         }
+///         self.0.change_and_wait(changes, events, timeout)
+///     }
+///     // The rest likewise.
+/// #     fn capabilities(&self) -> Capabilities {
+/// #         self.0.capabilities()
+/// #     }
+/// #     fn register(&mut self, fd: BorrowedSource<'_>, token: Token, watch: Watch) -> io::Result<()> {
+/// #         self.0.register(fd, token, watch)
+/// #     }
+/// #     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
+/// #         self.0.modify(fd, token, old, new)
+/// #     }
+/// #     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
+/// #         self.0.unregister(fd, token, watch)
+/// #     }
+/// #     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+/// #         self.0.wait(events, timeout)
+/// #     }
+/// }
+///
+/// # fn main() -> io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = Selector::with_backend(Deferred::new(Verbose(DefaultBackend::new()?)));
+/// let token = selector.register(ours, Interest::READ, ())?;
+/// selector.modify(token, Interest::WRITE)?;
+/// // Prints one line: both changes became one.
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Change {
     fd: RawSource,

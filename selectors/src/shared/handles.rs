@@ -137,11 +137,45 @@ impl<T> Registrar<T> {
     ///
     /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) if the
     /// backend does not support the mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Mode, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let registrar = selector.registrar();
+    /// let source = registrar.register(ours, Interest::WRITE, ())?;
+    /// registrar.modify_with(source.token(), Interest::WRITE, Mode::OneShot)?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn modify_with(&self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
         self.core.modify(token, |_| false, false, |_| Watch::new(interest, mode))
     }
 
     /// Returns a waker, with which other threads can end a `select`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SharedSelector;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: SharedSelector = SharedSelector::new()?;
+    /// let registrar = selector.registrar();
+    /// let thread = std::thread::spawn(move || registrar.waker().wake());
+    /// assert!(selector.select(None)?.woken());
+    /// # thread.join().unwrap()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.core.waker()
@@ -256,6 +290,23 @@ impl<F, T> Source<F, T> {
     /// Unregisters the source and returns the file object.
     ///
     /// A wait that begins after this has returned does not report the source; the current one may.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let source = selector.registrar().register(ours, Interest::WRITE, ())?;
+    /// let _ours: UnixStream = source.into_inner();
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "dropping the file object closes it"]
     pub fn into_inner(self) -> F {
         let Self { registration, fileobj } = self;
@@ -284,6 +335,24 @@ impl<F: AsSource, T> Source<F, T> {
     ///
     /// Those of [`modify`](Self::modify); [`Error::Unsupported`](crate::Error::Unsupported) if the
     /// backend does not support the mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Mode, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let source = selector.registrar().register(ours, Interest::READ, ())?;
+    /// source.modify_with(Interest::WRITE, Mode::OneShot)?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn modify_with(&self, interest: Interest, mode: Mode) -> Result<()> {
         self.change(false, |_| Watch::new(interest, mode))
     }
@@ -321,6 +390,25 @@ impl<F: AsSource, T> Source<F, T> {
     /// # Errors
     ///
     /// Those of [`modify`](Self::modify).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let source = selector.registrar().register(ours, Interest::WRITE, ())?;
+    /// source.park()?;
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// source.modify(Interest::WRITE)?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn park(&self) -> Result<()> {
         self.modify(Interest::empty())
     }

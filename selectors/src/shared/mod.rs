@@ -213,7 +213,8 @@ impl<T> SharedSelector<T> {
         })
     }
 
-    /// Returns a registrar, with which other threads register sources.
+    /// Returns a registrar, with which other threads register sources: see the example of
+    /// [`Registrar`].
     #[must_use]
     pub fn registrar(&self) -> Registrar<T> {
         Registrar::new(Arc::clone(&self.core))
@@ -245,6 +246,28 @@ impl<T> SharedSelector<T> {
     /// # Errors
     ///
     /// Those of [`Selector::select`](crate::Selector::select).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let mut selector = SharedSelector::new()?;
+    /// let _source = selector.registrar().register(ours, Interest::READ, "label")?;
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// drop(theirs);
+    /// for event in selector.select(None)? {
+    ///     // End-of-file.
+    ///     assert!(event.is_readable());
+    ///     assert_eq!(selector.get(event.token()), Some(&"label"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
         let mut events = Events::with_capacity(Events::LEAST_ROOM);
         self.select_into(&mut events, timeout)?;
