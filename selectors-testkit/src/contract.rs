@@ -26,6 +26,14 @@ pub struct Rule {
 /// # Panics
 ///
 /// If there is none.
+///
+/// # Examples
+///
+/// ```
+/// use selectors_testkit::contract::rule_of;
+///
+/// assert_eq!(rule_of("ready_7_of_some_name").id, "READY-7");
+/// ```
 #[must_use]
 pub fn rule_of(case: &str) -> &'static Rule {
     let id = id_of(case);

@@ -231,6 +231,23 @@ impl Script {
     ///
     /// A source that is not registered when its step is played makes the wait fail with
     /// [`io::ErrorKind::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Readiness, Selector};
+    /// use selectors_testkit::{fixtures::pair, scripted::Scripted};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = pair()?;
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector = Selector::with_backend(backend);
+    /// selector.register(&ours, Interest::READ, ())?;
+    /// script.ready(&ours, Readiness::READ | Readiness::READ_CLOSED);
+    /// assert!(selector.select(None)?[0].readiness().contains(Readiness::READ_CLOSED));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ready<S: AsSource + ?Sized>(&self, source: &S, readiness: Readiness) {
         self.all_ready([(source, readiness)]);
     }
@@ -316,22 +333,91 @@ impl Script {
 
     /// Next, the timeout passes. A wait without one fails with [`io::ErrorKind::TimedOut`]: it
     /// would last for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::{net::TcpStream, time::Duration};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// const HOUR: Duration = Duration::from_secs(3600);
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<TcpStream, (), Scripted> = Selector::with_backend(backend);
+    /// let start = selector.now();
+    /// script.timeout();
+    /// assert!(selector.select(Some(HOUR))?.is_empty());
+    /// assert_eq!(selector.now() - start, HOUR);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(&self) {
         self.push(Step::Timeout);
     }
 
     /// Next, a signal interrupts the wait after this long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::{net::TcpStream, time::Duration};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<TcpStream, (), Scripted> = Selector::with_backend(backend);
+    /// selector.set_interruptible(true);
+    /// script.interrupted(Duration::from_secs(1));
+    /// assert!(selector.select(None)?.interrupted());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn interrupted(&self, after: Duration) {
         self.push(Step::Interrupted(after));
     }
 
     /// Next, the kernel fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::{io::ErrorKind, net::TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<TcpStream, (), Scripted> = Selector::with_backend(backend);
+    /// script.fail(ErrorKind::OutOfMemory.into());
+    /// assert!(selector.select(None).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail(&self, error: io::Error) {
         self.push(Step::Fail(error));
     }
 
     /// Next, another thread wakes the selector through this waker of it. With the waker of another
     /// selector the wait fails with [`io::ErrorKind::NotFound`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<TcpStream, (), Scripted> = Selector::with_backend(backend);
+    /// let waker = selector.waker()?;
+    /// script.wake(&waker);
+    /// assert!(selector.select(None)?.woken());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wake(&self, waker: &Waker) {
         self.push(Step::Wake(waker.clone()));
     }
@@ -393,6 +479,25 @@ impl Script {
     }
 
     /// What was asked of the backend, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Mode, Selector, Watch};
+    /// use selectors_testkit::{fixtures::{number_of, pair}, scripted::{Call, Scripted}};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = pair()?;
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector = Selector::with_backend(backend);
+    /// let token = selector.register(&ours, Interest::READ, ())?;
+    /// selector.unregister(token)?;
+    /// let fd = number_of(&ours);
+    /// let watch = Watch::new(Interest::READ, Mode::Level);
+    /// assert_eq!(script.calls(), [Call::Register { fd, watch }, Call::Unregister { fd }]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()

@@ -173,6 +173,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Panics
 ///
 /// If the backend is wrong, with what there is to say about it, and if there is no such case.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use selectors_testkit::conformance;
+///
+/// conformance::check("ready_1_idle_sources_are_silent", Poll::new);
+/// ```
 pub fn check<B: Backend + Send + 'static>(
     name: &'static str,
     new: impl Fn() -> io::Result<B> + Send + 'static,

@@ -71,6 +71,15 @@ for_each_shared_case!(list,);
 /// # Panics
 ///
 /// If the backend is wrong, with what there is to say about it, and if there is no such case.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use selectors_testkit::conformance;
+///
+/// conformance::check_shared("shared_1_registering_is_effective_in_the_wait", Poll::new);
+/// ```
 pub fn check_shared<B: Backend + Send + 'static>(
     name: &'static str,
     new: impl Fn() -> io::Result<B> + Send + 'static,
