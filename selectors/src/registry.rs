@@ -6,10 +6,13 @@ use slab::Slab;
 use crate::backend::{RawSource, Registered};
 use crate::growth;
 use crate::index::DescriptorIndex;
-use crate::{Event, Events, Interest, Iter, IterMut, Mode, Readiness, Token, Watch};
+use crate::{Error, Event, Events, Interest, Iter, IterMut, Mode, Readiness, Token, Watch};
 
 /// A readiness that no kernel reports.
 const IMPOSSIBLE: Readiness = Readiness::from_bits_retain(u32::MAX);
+
+/// More slots than there are.
+const NO_SLOT: usize = u32::MAX as usize - 1;
 
 /// Packs a generation and a readiness into one number, so that one comparison checks both.
 #[inline]
@@ -106,7 +109,9 @@ pub(crate) struct Registry<F, T> {
     /// the usual one: exactly the interest of the source, in a mode without state. For a vacant slot,
     /// the generation of its next source.
     usual: Vec<u64>,
+    /// Also the [reserved](Self::reserve) number, as that of no slot.
     by_descriptor: DescriptorIndex,
+    reserved: Option<RawSource>,
     /// Per slot, the position of its event in the list of the current wait, to merge events.
     places: Vec<u32>,
     len: usize,
@@ -118,6 +123,7 @@ impl<F, T> Registry<F, T> {
             slots: Slab::new(),
             usual: Vec::new(),
             by_descriptor: DescriptorIndex::default(),
+            reserved: None,
             places: Vec::new(),
             len: 0,
         }
@@ -225,6 +231,34 @@ impl<F, T> Registry<F, T> {
         let slot = self.by_descriptor.get(fd)?;
         let entry = self.slots.get(slot)?.as_ref()?;
         Some(entry.token(slot))
+    }
+
+    /// Keeps a number, that of the waker's channel, from being registered, instead of the last one.
+    pub(crate) fn reserve(&mut self, number: Option<RawSource>) {
+        if number == self.reserved {
+            return;
+        }
+        if let Some(old) = self.reserved {
+            self.by_descriptor.remove(old);
+        }
+        if let Some(new) = number {
+            self.by_descriptor.insert(new, NO_SLOT);
+        }
+        self.reserved = number;
+    }
+
+    /// Why a number cannot be registered: it is a source's, or reserved.
+    #[inline]
+    pub(crate) fn taken(&self, fd: RawSource) -> Option<Error> {
+        self.by_descriptor.get(fd).map(|slot| self.taken_by(slot, fd))
+    }
+
+    #[cold]
+    fn taken_by(&self, slot: usize, fd: RawSource) -> Error {
+        match self.slots.get(slot) {
+            Some(Some(entry)) => Error::AlreadyRegistered { fd, token: entry.token(slot) },
+            _ => Error::own_descriptor(fd),
+        }
     }
 
     pub(crate) fn keys(&self) -> Iter<'_, F, T> {

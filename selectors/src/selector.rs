@@ -265,15 +265,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         watch: Watch,
     ) -> Result<()> {
         self.check_fork()?;
-        let is_own =
-            |fd| self.backend.owns(fd) || self.wake.as_ref().is_some_and(|wake| wake.owns(fd));
-        let registered = |fd| self.registry.token_of(fd);
-        admit(&self.capabilities, source, watch, registered, is_own)?;
+        let taken = |fd| self.registry.taken(fd);
+        admit(&self.capabilities, fd, watch, taken, |fd| self.backend.owns(fd))?;
+        let failed = |error| Error::os("register", fd, error);
         if watch.interest.is_empty() {
-            return Ok(());
+            // The backend does not see a parked source, so check here whether it could be watched.
+            return check_open(source).map_err(failed);
         }
-        let registered = self.backend.register(source, token, watch);
-        registered.map_err(|error| Error::os("register", fd, error))
+        self.backend.register(source, token, watch).map_err(failed)
     }
 
     /// Changes the interest of a registered source; takes effect at the next `select`. Python's
@@ -638,6 +637,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.registry.forget_lost(|fd| is_lost(&self.backend, fd));
         self.backend.after_fork().map_err(Error::after_fork)?;
         self.wake = None;
+        self.registry.reserve(None);
         self.ghosts = Ghosts::default();
         self.registry.forget_fired();
         for Registered { fd, token, watch } in self.registry.armed() {
@@ -973,6 +973,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
         let taken = |fd| self.registry.token_of(fd).is_some();
         let wake = Wake::new(&mut self.backend, self.capabilities, taken)?;
+        self.registry.reserve(wake.number());
         Ok(self.wake.insert(wake).waker())
     }
 
@@ -1149,19 +1150,17 @@ fn park<B: Backend>(
 #[inline]
 pub(crate) fn admit(
     capabilities: &Capabilities,
-    source: BorrowedSource<'_>,
+    fd: RawSource,
     watch: Watch,
-    registered: impl FnOnce(RawSource) -> Option<Token>,
+    taken: impl FnOnce(RawSource) -> Option<Error>,
     is_own: impl FnOnce(RawSource) -> bool,
 ) -> Result<()> {
-    let fd = backend::raw(source);
     check(capabilities, fd, watch)?;
-    let failed = |error| Err(Error::os("register", fd, error));
     if !is_plausible(fd) {
-        return failed(backend::bad_source());
+        return Err(Error::os("register", fd, backend::bad_source()));
     }
-    if let Some(token) = registered(fd) {
-        return Err(Error::AlreadyRegistered { fd, token });
+    if let Some(error) = taken(fd) {
+        return Err(error);
     }
     if is_own(fd) {
         return Err(Error::own_descriptor(fd));
@@ -1169,8 +1168,7 @@ pub(crate) fn admit(
     if let Some(limit) = capabilities.max_descriptor.filter(|&limit| fd > limit) {
         return Err(Error::DescriptorOutOfRange { fd, limit });
     }
-    // The backend does not see a parked source, so check here whether it could be watched.
-    if watch.interest.is_empty() { check_open(source).or_else(failed) } else { Ok(()) }
+    Ok(())
 }
 
 /// Refuses an interest or mode that the backend does not support.

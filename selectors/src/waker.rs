@@ -231,9 +231,9 @@ impl Wake {
         self.waker.clone()
     }
 
-    /// Whether a number is that of the descriptor that is watched.
-    pub(crate) fn owns(&self, fd: RawSource) -> bool {
-        self.waker.owns(fd)
+    /// The number of the descriptor that is watched.
+    pub(crate) fn number(&self) -> Option<RawSource> {
+        self.registered().map(|channel| channel.fd)
     }
 
     /// The channel that is watched.

@@ -93,12 +93,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
             events.flags |= Flags::WOKEN;
         }
-        self.note_broken_wake();
+        self.note_mended_wake();
     }
 
-    /// Makes the next wait replace a broken channel.
-    fn note_broken_wake(&mut self) {
-        if self.wake.as_ref().is_some_and(Wake::is_broken) {
+    /// Takes note of a channel that was replaced, and makes the next wait replace a broken one.
+    fn note_mended_wake(&mut self) {
+        let Some(wake) = &self.wake else { return };
+        self.registry.reserve(wake.number());
+        if wake.is_broken() {
             self.generation = generation::other(fork::generation());
         }
     }
@@ -111,7 +113,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             // If it fails, calls of `wake` keep failing, and the next wait tries again.
             let _ = wake.mend(backend, taken);
         }
-        self.note_broken_wake();
+        self.note_mended_wake();
     }
 
     /// Recreates the kernel object, which then watches the registered sources only.

@@ -3,7 +3,9 @@
 use std::io;
 
 use super::{Changes, Core, Keeper, Source, watch_raw};
-use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, register_raw};
+use crate::backend::{
+    self, BorrowedSource, Changer, RawSource, Registered, check_open, register_raw,
+};
 use crate::selector::{admit, check};
 use crate::shared::slots::{Slot, State};
 use crate::sync::{MutexGuard, lock, try_lock};
@@ -85,9 +87,13 @@ impl<T> Core<T> {
         if changes.closed {
             return Err(Error::Closed);
         }
+        let fd = backend::raw(source);
+        let taken = |fd| changes.token_of(fd).map(|token| Error::AlreadyRegistered { fd, token });
         // The backend is asked when it is to watch the source.
         let is_own = |fd| changes.front == Some(fd) || changes.access.waker.owns(fd);
-        admit(&self.capabilities, source, watch, |fd| changes.token_of(fd), is_own)
+        admit(&self.capabilities, fd, watch, taken, is_own)?;
+        let open = if watch.interest.is_empty() { check_open(source) } else { Ok(()) };
+        open.map_err(|error| Error::os("register", fd, error))
     }
 
     /// A slot that nobody uses.
