@@ -34,7 +34,8 @@ fn each_call_fails<B: Backend>(
         in_child(|| {
             let mut places = 0;
             loop {
-                let (result, injected) = failing(fault.after(places), || selector.after_fork());
+                let (result, injected) =
+                    failing(fault.after(fault.skip + places), || selector.after_fork());
                 if injected == 0 {
                     result?;
                     break;
@@ -80,7 +81,8 @@ fn proc_4_each_call_of_after_fork_fails() -> io::Result<()> {
     let dup = Fault::new(Call::Dup, Errno::EMFILE);
     let watched = |selector: &Selector<_, _, Epoll>| assert!(selector.as_raw_fd() >= 0);
     each_call_fails(Epoll::new, watched, &[faults[0], faults[2], dup])?;
-    let closed = Fault::new(Call::Fcntl, Errno::ENOMEM);
+    // Before that each source is looked at once, where a failure changes nothing.
+    let closed = Fault::new(Call::Fcntl, Errno::ENOMEM).after(3);
     each_call_fails(Poll::new, |_| {}, &[closed])?;
     each_call_fails(Select::new, |_| {}, &[closed])?;
     // What is registered again is deferred.
