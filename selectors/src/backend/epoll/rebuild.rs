@@ -21,7 +21,7 @@ impl Epoll {
         events: &mut Events,
     ) -> io::Result<()> {
         let new = create()?;
-        let mut later = Vec::new();
+        let (mut edges, mut later) = (0, Vec::new());
         for source in sources {
             // The number of a source that was closed may be one of ours.
             if self.always.contains(source.fd, source.token) || self.owns(source.fd) {
@@ -29,14 +29,16 @@ impl Epoll {
             }
             if source.watch.mode == Mode::Edge {
                 self.copy(&new, source)?;
+                edges += 1;
             } else {
                 later.push(source);
             }
         }
         // A new instance begins by reporting what is ready. Of an edge-triggered source that is
         // an edge only if the old one has it as well, which is asked last: so none is lost.
-        let mut edges = Vec::new();
-        while wait(&new, &mut edges, Events::LEAST_ROOM, 0)? > 0 {}
+        if edges > 0 {
+            wait(&new, &mut Vec::new(), edges, 0)?;
+        }
         for source in later {
             self.copy(&new, source)?;
         }
