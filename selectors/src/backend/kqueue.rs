@@ -162,23 +162,7 @@ impl Kqueue {
         old: Option<Watch>,
         new: Option<Watch>,
     ) -> nix::Result<()> {
-        self.try_change(fd, token, old, new).map_err(|(error, _)| error)
-    }
-
-    /// As [`change`](Self::change). With the error comes whether the kernel has lost the source.
-    fn try_change(
-        &self,
-        fd: RawSource,
-        token: Token,
-        old: Option<Watch>,
-        new: Option<Watch>,
-    ) -> Result<(), (Errno, bool)> {
-        let changed = Changes::new(fd, token, old, new).submit(&self.queue);
-        changed.map_err(|error| {
-            // What cannot be brought back for another reason has gone by itself.
-            let undone = Changes::new(fd, token, new, old).submit(&self.queue);
-            (error, undone == Err(Errno::ENOMEM))
-        })
+        self.queue.change(fd, token, old, new).map_err(|(error, _)| error)
     }
 
     /// Removes both filters of a source. What cannot be removed is gone.
@@ -293,7 +277,7 @@ impl Backend for Kqueue {
             self.lost.remove(token);
             return Ok(());
         }
-        if let Err((refused, is_lost)) = self.try_change(fd, token, Some(old), Some(new)) {
+        if let Err((refused, is_lost)) = self.queue.change(fd, token, Some(old), Some(new)) {
             if is_lost {
                 // A filter that is left would be reported as well.
                 self.remove_filters(fd, token);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::filters::Changes;
 use super::kind::Kind;
 use super::queue::Queue;
 use crate::backend::{BorrowedSource, Changer, RawSource, raw};
@@ -15,7 +14,6 @@ use crate::{Token, Watch};
 pub(super) struct KqueueChanger(pub(super) Arc<Queue>);
 
 impl KqueueChanger {
-    /// See `Kqueue::change`.
     fn change(
         &self,
         fd: RawSource,
@@ -23,10 +21,7 @@ impl KqueueChanger {
         old: Option<Watch>,
         new: Option<Watch>,
     ) -> io::Result<()> {
-        let changed = Changes::new(fd, token, old, new).submit(&self.0);
-        Ok(changed.inspect_err(|_| {
-            let _ = Changes::new(fd, token, new, old).submit(&self.0);
-        })?)
+        Ok(self.0.change(fd, token, old, new).map_err(|(error, _)| error)?)
     }
 }
 

@@ -8,6 +8,24 @@ use super::translation::{no_event, to_kqueue, to_udata};
 use crate::backend::RawSource;
 use crate::{Interest, Mode, Token, Watch};
 
+impl Queue {
+    /// Watches for `new` instead of `old`, as one change. What the kernel refuses leaves `old` in
+    /// place. With the error comes whether the kernel has lost the source instead.
+    pub(super) fn change(
+        &self,
+        fd: RawSource,
+        token: Token,
+        old: Option<Watch>,
+        new: Option<Watch>,
+    ) -> Result<(), (Errno, bool)> {
+        Changes::new(fd, token, old, new).submit(self).map_err(|error| {
+            // What cannot be brought back for another reason has gone by itself.
+            let undone = Changes::new(fd, token, new, old).submit(self);
+            (error, undone == Err(Errno::ENOMEM))
+        })
+    }
+}
+
 /// The changes for one call: at most one deletion and one addition for each direction.
 pub(super) struct Changes {
     list: [sys::kevent; 4],
