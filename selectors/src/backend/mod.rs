@@ -268,8 +268,8 @@ impl Registered {
 /// # }
 /// ```
 pub trait Backend {
-    /// What this backend supports beyond what every backend must. Called once, when the selector is
-    /// created.
+    /// What this backend supports beyond what every backend must. Never changes: a selector asks when
+    /// it is created, and may ask again.
     fn capabilities(&self) -> Capabilities;
 
     /// Starts watching `source`, reporting `token` for it.
@@ -357,8 +357,8 @@ pub trait Backend {
     }
 
     /// A [`Changer`], with which other threads change this backend while one waits, if the kernel
-    /// supports that. [`SharedSelector`](crate::SharedSelector) calls this when it is created, and
-    /// after [`rebuild`](Self::rebuild).
+    /// supports that. [`SharedSelector`](crate::SharedSelector) calls this when it is created, after
+    /// [`rebuild`](Self::rebuild), and after [`after_fork`](Self::after_fork).
     ///
     /// # Errors
     ///
