@@ -80,7 +80,7 @@ fn reg_7_registering_fails() -> io::Result<()> {
             refused(Epoll::new()?, ours, mode, Fault::new(Call::EpollAdd, errno))?;
         }
     }
-    let closed = Fault::new(Call::Fcntl, Errno::EBADF);
+    let closed = Fault::new(Call::GetStatus, Errno::EBADF);
     for mode in [Mode::Level, Mode::OneShot] {
         let (ours, _theirs) = readable()?;
         refused(Poll::new()?, ours, mode, closed)?;

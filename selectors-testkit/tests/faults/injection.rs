@@ -30,9 +30,17 @@ pub(crate) enum Call {
     Eventfd,
     Read,
     Write,
-    Fcntl,
+    /// fcntl(2), `F_GETFL`.
+    GetStatus,
+    /// fcntl(2), `F_GETFD`.
+    GetFlags,
+    /// fcntl(2), `F_SETFD`.
+    SetFlags,
+    /// fcntl(2), `F_DUPFD_CLOEXEC`.
+    Duplicate,
     Fstat,
-    Dup,
+    /// dup3(2).
+    Replace,
     /// A step of an emulated kernel.
     #[cfg(any(feature = "devpoll", feature = "kqueue"))]
     Emulated(Step),
@@ -218,9 +226,9 @@ interpose! {
     ) -> c_int = Some(Call::Select);
     fn read(fd: c_int, buffer: *mut c_void, count: usize) -> isize = Some(Call::Read);
     fn write(fd: c_int, buffer: *const c_void, count: usize) -> isize = Some(Call::Write);
-    fn fcntl(fd: c_int, command: c_int, argument: *mut c_char) -> c_int = Some(Call::Fcntl);
+    fn fcntl(fd: c_int, command: c_int, argument: *mut c_char) -> c_int = of_command(command);
     fn fstat(fd: c_int, stat: *mut libc::stat) -> c_int = Some(Call::Fstat);
-    fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int = Some(Call::Dup);
+    fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int = Some(Call::Replace);
     fn syscall(
         number: c_long,
         first: c_long,
@@ -230,6 +238,16 @@ interpose! {
         fifth: c_long,
         sixth: c_long
     ) -> c_long = of_number(number, second);
+}
+
+fn of_command(command: c_int) -> Option<Call> {
+    match command {
+        libc::F_GETFL => Some(Call::GetStatus),
+        libc::F_GETFD => Some(Call::GetFlags),
+        libc::F_SETFD => Some(Call::SetFlags),
+        libc::F_DUPFD_CLOEXEC => Some(Call::Duplicate),
+        _ => None,
+    }
 }
 
 /// epoll_ctl(2) and epoll_pwait(2), which go by their numbers.

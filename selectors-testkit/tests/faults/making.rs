@@ -27,8 +27,9 @@ const FAULTS: &[(Call, &[Errno])] = &[
     (Call::EpollCreate, &[Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EPERM]),
     (Call::EpollAdd, &[Errno::ENOMEM, Errno::ENOSPC]),
     (Call::Eventfd, &[Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENODEV]),
-    // Not EBADF, which the standard library takes for a double close.
-    (Call::Fcntl, &[Errno::EMFILE, Errno::ENOMEM]),
+    (Call::GetStatus, &[Errno::EBADF]),
+    (Call::SetFlags, &[Errno::EBADF]),
+    (Call::Duplicate, &[Errno::EMFILE, Errno::EBADF, Errno::EINVAL]),
     (Call::Poll, &[Errno::ENOMEM]),
     (Call::Select, &[Errno::ENOMEM]),
     #[cfg(feature = "kqueue")]

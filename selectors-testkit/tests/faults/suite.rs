@@ -277,7 +277,7 @@ fn poll_fails() {
         (Call::Poll, Errno::ENOMEM),
         (Call::Select, Errno::EINTR),
         (Call::Select, Errno::ENOMEM),
-        (Call::Fcntl, Errno::EBADF),
+        (Call::GetStatus, Errno::EBADF),
     ];
     run(Poll::new, &faults, &[]);
 }
@@ -289,7 +289,8 @@ fn select_fails() {
         (Call::Select, Errno::ENOMEM),
         (Call::Select, Errno::EBADF),
         // Not EBADF, by which what is open would be reported as closed.
-        (Call::Fcntl, Errno::ENOMEM),
+        (Call::GetStatus, Errno::ENOMEM),
+        (Call::GetFlags, Errno::ENOMEM),
     ];
     // Where fcntl(2) says nothing, the kernel's answer stands.
     let unknown = ["close_5_what_is_closed_during_a_wait_is_not_ready"];
@@ -304,8 +305,8 @@ fn calls_of_shared_selectors_fail() {
         (Call::EpollWait, Errno::EINTR),
     ];
     run_shared(Epoll::new, &faults);
-    run_shared(Poll::new, &[(Call::Poll, Errno::EINTR), (Call::Fcntl, Errno::EBADF)]);
-    run_shared(Select::new, &[(Call::Select, Errno::EINTR), (Call::Fcntl, Errno::ENOMEM)]);
+    run_shared(Poll::new, &[(Call::Poll, Errno::EINTR), (Call::GetStatus, Errno::EBADF)]);
+    run_shared(Select::new, &[(Call::Select, Errno::EINTR), (Call::GetStatus, Errno::ENOMEM)]);
 }
 
 #[cfg(feature = "kqueue")]
@@ -316,8 +317,7 @@ fn kqueue_fails() {
         (Call::Emulated(Step::Add), Errno::ENOMEM),
         (Call::Emulated(Step::QueueWait), Errno::EINTR),
         (Call::Emulated(Step::QueueWait), Errno::ENOMEM),
-        // Not EBADF, which the standard library takes for a double close.
-        (Call::Fcntl, Errno::ENOMEM),
+        (Call::GetStatus, Errno::EBADF),
         (Call::Fstat, Errno::ENOMEM),
         (Call::Eventfd, Errno::EMFILE),
     ];
@@ -339,8 +339,7 @@ fn devpoll_fails() {
         (Call::Emulated(Step::Write), Errno::ENOMEM),
         (Call::Emulated(Step::DeviceWait), Errno::EINTR),
         (Call::Emulated(Step::DeviceWait), Errno::ENOMEM),
-        // Not EBADF, which the standard library takes for a double close.
-        (Call::Fcntl, Errno::ENOMEM),
+        (Call::GetStatus, Errno::EBADF),
     ];
     // What a full list has left is reported by the next wait.
     let plain = ["wait_7_one_select_reports_all"];

@@ -64,7 +64,7 @@ fn making_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
         Fault::new(Call::Eventfd, Errno::EMFILE),
         Fault::new(Call::Eventfd, Errno::ENOMEM).times(3),
         Fault::new(Call::EpollAdd, Errno::ENOSPC),
-        Fault::new(Call::Fcntl, Errno::EBADF),
+        Fault::new(Call::GetStatus, Errno::EBADF),
     ];
     for fault in faults {
         let mut selector: Subject<B> = Selector::with_backend(new()?);
