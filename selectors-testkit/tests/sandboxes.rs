@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "a filter is installed by prctl(2)")]
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,12 @@ use nix::libc;
 use nix::unistd::alarm;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{
-    AnySelector, Backend, BackendKind, Event, Events, Interest, Mode, Selector, Token, Waker,
+    AnySelector, Backend, BackendKind, Event, Events, Interest, Mode, Readiness, Selector, Token,
+    Waker,
 };
-use selectors_testkit::fixtures::{OwnedSource, drain, in_forked_child, null_device, unix_pair};
+use selectors_testkit::fixtures::{
+    LooseDescriptor, OwnedSource, drain, in_forked_child, null_device, unix_pair,
+};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
@@ -192,6 +196,33 @@ fn wait_12_select_fails() -> io::Result<()> {
             forbid()?;
             epoll.is_served()?;
             poll.is_served()
+        })?;
+    }
+    Ok(())
+}
+
+/// Then the waiting call says what is closed.
+#[test]
+fn wait_12_fcntl_fails() -> io::Result<()> {
+    for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EINVAL] {
+        every_backend(|| forbid(&[libc::SYS_fcntl], Verdict::Fails(errno)))?;
+        in_child(|| {
+            let (ours, _theirs) = unix_pair()?;
+            let (open, loose) = (ours.try_clone()?, LooseDescriptor::duplicate(&ours)?);
+            let mut selector: Selector<BorrowedFd<'_>, (), _> =
+                Selector::with_backend(Select::new()?);
+            forbid(&[libc::SYS_fcntl], Verdict::Fails(errno))?;
+            let closed = selector.register(loose.borrow(), Interest::READ, ())?;
+            let open = selector.register(open.as_fd(), Interest::WRITE, ())?;
+            loose.close()?;
+            let seen = selector.select(LONG)?;
+            let mut seen: Vec<_> = seen.iter().map(|it| (it.token(), it.readiness())).collect();
+            seen.sort_by_key(|&(token, _)| token);
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert_eq!(seen[0].0, closed);
+            assert!(seen[0].1.contains(Readiness::ERROR));
+            assert_eq!(seen[1], (open, Readiness::WRITE));
+            Ok(())
         })?;
     }
     Ok(())

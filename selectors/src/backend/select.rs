@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use selectors_sys::select as sys;
 
-use super::descriptor::{borrow, check_open, is_open, raw};
+use super::descriptor::{borrow, check_open, is_open, is_watchable, raw};
 use super::{Backend, BorrowedSource, Capabilities, RawSource};
 use crate::index::DescriptorMap;
 use crate::timeout::seconds_and_micros_rounded_up;
@@ -52,8 +52,9 @@ impl<F, T> SelectSelector<F, T> {
 /// - The cost of a wait grows with the highest descriptor.
 /// - The kernel reports nothing but READ, WRITE and PRIORITY, and a hang-up only for READ.
 /// - One closed descriptor makes select(2) fail with EBADF. Every descriptor is then checked by
-///   fcntl(2). Closed ones are reported as ERROR and omitted from another call for the others, which is
-///   repeated while other threads close descriptors.
+///   fcntl(2), or by a select(2) of its own if a sandbox refuses that. Closed ones are reported as ERROR
+///   and omitted from another call for the others, which is repeated while other threads close
+///   descriptors.
 /// - Linux reports a descriptor that is closed while select(2) waits as ready in every set that it
 ///   is in. To distinguish it from an open one, each descriptor is in the set for PRIORITY as well, where
 ///   an open one is reported for urgent data only; in case of doubt fcntl(2) checks the descriptor.
@@ -162,10 +163,7 @@ impl Select {
     fn report_closed(&mut self, events: &mut Events) {
         for word in 0..self.ready.words() {
             for (fd, _) in descriptors(word, self.ready.word(word)) {
-                // SAFETY: passed to fcntl(2) alone, which accepts any number and changes nothing.
-                let source = unsafe { borrow(fd) };
-                // Whatever the error is: a closed descriptor that stays would fail every call.
-                if check_open(source).is_err() {
+                if is_closed(fd) {
                     self.ready.set(fd, Interest::empty());
                     self.report_one(fd, Readiness::ERROR, events);
                     if self.one_shot.contains(fd) {
@@ -187,6 +185,7 @@ impl Select {
         let (start, first) = (Instant::now(), events.len());
         let mut open = Sets::default();
         open.copy(&self.wanted);
+        let mut retries = 0;
         loop {
             self.ready.copy(&open);
             self.report_closed(events);
@@ -198,7 +197,7 @@ impl Select {
             };
             match self.ready.select(left) {
                 // Another one was closed, or one was closed and opened again.
-                Err(Errno::EBADF) => {}
+                Err(Errno::EBADF) if retries < RETRIES => retries += 1,
                 // The call does not block, and the others must be reported as well.
                 Err(Errno::EINTR) if events.len() > first => {}
                 // Reported events must not be lost.
@@ -262,6 +261,22 @@ impl Backend for Select {
         Ok(())
     }
 }
+
+/// Whether a descriptor makes select(2) fail with EBADF: fcntl(2) knows, or where a sandbox refuses it
+/// select(2) itself.
+fn is_closed(fd: RawSource) -> bool {
+    // SAFETY: passed to fcntl(2) alone, which accepts any number and changes nothing.
+    if let Ok(watchable) = is_watchable(unsafe { borrow(fd) }) {
+        return !watchable;
+    }
+    let mut alone = Sets::default();
+    alone.set(fd, Interest::READ);
+    alone.select(Some(Duration::ZERO)) == Err(Errno::EBADF)
+}
+
+/// How often a wait is repeated in which a descriptor was closed. A thread that closes and opens
+/// descriptors without pause makes about every other call fail.
+const RETRIES: u32 = 50;
 
 /// The sets of a source with this interest. If the kernel reports a closed descriptor as ready in all of its
 /// sets, that for PRIORITY is always one of them, because an open descriptor is rarely ready in it.
