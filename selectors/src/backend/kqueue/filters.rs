@@ -19,9 +19,9 @@ impl Queue {
         new: Option<Watch>,
     ) -> Result<(), (Errno, bool)> {
         Changes::new(fd, token, old, new).submit(self).map_err(|error| {
-            // What cannot be brought back for another reason has gone by itself.
             let undone = Changes::new(fd, token, new, old).submit(self);
-            (error, undone == Err(Errno::ENOMEM))
+            // What was closed has gone by itself.
+            (error, undone.is_err_and(|error| error != Errno::EBADF))
         })
     }
 }
