@@ -59,6 +59,9 @@ impl<F, T> EpollSelector<F, T> {
 /// The token of the beacon: see [`Epoll::beacon`].
 const BEACON: Token = Token::reserved(1);
 
+/// The number of a beacon that there is not.
+const NO_BEACON: RawSource = -1;
+
 /// epoll(7).
 ///
 /// # Implementation notes
@@ -96,7 +99,7 @@ pub struct Epoll {
     /// instance that watches this one. It is created before it is needed, and watched for nothing until
     /// then, because EPOLL_CTL_MOD needs no memory.
     beacon: Option<EventFd>,
-    /// The descriptor of the beacon, or -1, for the changer. Created with the changer.
+    /// The descriptor of the beacon, or [`NO_BEACON`], for the changer. Created with the changer.
     beacon_number: OnceLock<Arc<AtomicI32>>,
     /// Whether the beacon is watched for READ.
     beaconing: bool,
@@ -255,7 +258,7 @@ impl Backend for Epoll {
 
     fn changer(&self) -> io::Result<Option<AnyChanger>> {
         let instance = self.instance.try_clone()?;
-        let number = self.beacon.as_ref().map_or(-1, EventFd::as_raw_fd);
+        let number = self.beacon.as_ref().map_or(NO_BEACON, EventFd::as_raw_fd);
         let beacon = self.beacon_number.get_or_init(|| Arc::new(AtomicI32::new(number)));
         let changer = EpollChanger { instance, beacon: Arc::clone(beacon) };
         Ok(Some(AnyChanger::of(EpollOrOther::Epoll(changer))))

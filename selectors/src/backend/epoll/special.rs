@@ -10,7 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use selectors_sys::epoll as sys;
 
 use super::calls::{add, control, delete};
-use super::{ALWAYS, BEACON, Epoll, NEVER};
+use super::{ALWAYS, BEACON, Epoll, NEVER, NO_BEACON};
 use crate::backend::{Backend, RawSource};
 use crate::{Events, Mode, Token, Watch};
 
@@ -25,7 +25,13 @@ impl Epoll {
             match &self.beacon {
                 Some(beacon) => {
                     let number = beacon.as_raw_fd();
-                    control(&self.instance, sys::EPOLL_CTL_MOD, number, BEACON, watch)?;
+                    let changed =
+                        control(&self.instance, sys::EPOLL_CTL_MOD, number, BEACON, watch);
+                    match changed {
+                        // Every wait would end at once. Closing it cannot fail.
+                        Err(_) if !needed => self.set_beacon(None),
+                        changed => changed?,
+                    }
                 }
                 None => self.make_beacon(watch)?,
             }
@@ -38,12 +44,17 @@ impl Epoll {
     pub(super) fn make_beacon(&mut self, watch: Watch) -> nix::Result<()> {
         let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
         add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
-        if let Some(number) = self.beacon_number.get() {
-            number.store(beacon.as_raw_fd(), Ordering::Relaxed);
-        }
-        self.beacon = Some(beacon);
+        self.set_beacon(Some(beacon));
         self.has_special = true;
         Ok(())
+    }
+
+    fn set_beacon(&mut self, beacon: Option<EventFd>) {
+        if let Some(number) = self.beacon_number.get() {
+            let fd = beacon.as_ref().map_or(NO_BEACON, EventFd::as_raw_fd);
+            number.store(fd, Ordering::Relaxed);
+        }
+        self.beacon = beacon;
     }
 
     /// Registers a source that the kernel refused with `error`, if possible.
