@@ -34,6 +34,10 @@ mod injection;
 mod kqueue;
 #[path = "faults/making.rs"]
 mod making;
+#[path = "faults/man_pages.rs"]
+mod man_pages;
+#[path = "faults/operations.rs"]
+mod operations;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
 #[path = "faults/suite.rs"]
