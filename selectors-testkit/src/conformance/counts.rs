@@ -5,8 +5,10 @@ use selectors::{Backend, Interest, Mode, Readiness};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{borrow, duplicate, pair, send};
 
-/// More than a table of a common size has room for, and no multiple of a round number.
-const MANY: usize = 4_201;
+/// So many are registered at a time, and so many times: more than a table of a common size has room
+/// for.
+const SOURCES: usize = 16;
+const ROUNDS: usize = 264;
 
 /// More than twice what every hundredth, or every thousandth, could hide in.
 const OFTEN: usize = 2_203;
@@ -18,27 +20,31 @@ const LOST: &str = "changes are collected, or counted, and one is dropped when t
                     the count begins anew";
 
 pub(super) fn reg_9_no_registration_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let (ours, theirs) = pair()?;
-    let (other, _other_peer) = pair()?;
-    send(&theirs, b"x")?;
+    let pairs: Vec<_> = (0..SOURCES).map(|_| pair()).collect::<Result<_, _>>()?;
+    pairs.iter().try_for_each(|(_, theirs)| send(theirs, b"x").map(drop))?;
     let mut selector = case.selector()?;
-    let idle = selector.register(borrow(&other), Interest::READ, ())?;
-    case.did(format!("registered and unregistered a ready source {MANY} times"));
-    for number in 1..=MANY {
-        let mode = if number % 2 == 0 { Mode::Level } else { Mode::OneShot };
-        let token = selector.register_with(borrow(&ours), Interest::READ, (), mode)?;
-        for what in ["registered it", "rearmed it"] {
-            let events = selector.select(NOW)?;
-            if events.len() != 1 {
-                case.did(format!("{what} for the {number}th time, and waited"));
-            }
-            case.because(FULL, case.only(&events, token))?;
-            selector.rearm(token)?;
+    case.did(format!("registered and unregistered {SOURCES} ready sources {ROUNDS} times"));
+    for round in 1..=ROUNDS {
+        let mut tokens = Vec::new();
+        for (number, (ours, _)) in pairs.iter().enumerate() {
+            let mode = if number % 2 == 0 { Mode::Level } else { Mode::OneShot };
+            let answer = selector.register_with(borrow(ours), Interest::READ, (), mode);
+            let what = format!("no error in round {round}");
+            case.expect_or(FULL, answer.is_ok(), &what, answer.as_ref().map(drop))?;
+            tokens.push(answer?);
         }
-        selector.unregister(token)?;
+        let steps = ["registered", "rearmed"];
+        for what in steps.into_iter().take(if round % 8 == 0 { 2 } else { 1 }) {
+            let events = selector.select(NOW)?;
+            if events.len() != tokens.len() {
+                case.did(format!("{what} them in round {round}, and waited"));
+            }
+            case.because(FULL, case.expect_tokens(&events, &tokens))?;
+            tokens.iter().try_for_each(|token| selector.rearm(*token))?;
+        }
+        tokens.into_iter().try_for_each(|token| selector.unregister(token).map(drop))?;
     }
-    selector.modify(idle, Interest::WRITE)?;
-    case.only(&selector.select(case.long())?, idle).map(drop)
+    Ok(())
 }
 
 pub(super) fn mod_1_every_change_counts<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

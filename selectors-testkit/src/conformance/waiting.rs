@@ -234,7 +234,7 @@ pub(super) fn wait_6_no_event_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Out
                 // Not before a signal came, if any does.
                 let start = Instant::now();
                 while storm.handled() == before && start.elapsed() < Duration::from_millis(50) {
-                    std::thread::yield_now();
+                    std::thread::sleep(Duration::from_micros(50));
                 }
                 theirs.write_all(b"x")
             });

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered, Trigger};
 use selectors::{Event, Events, Token, Watch};
-use selectors_testkit::fixtures::with_raw;
+use selectors_testkit::fixtures::{processor_time, with_raw};
 
 use super::variants::is_closed;
 
@@ -103,8 +104,44 @@ pub(crate) type Sources<'a> = &'a mut dyn Iterator<Item = Registered>;
 pub(crate) struct Beneath {
     pub(crate) backend: Box<dyn Backend + Send>,
     pub(crate) sources: BTreeMap<Token, Registered>,
-    /// When a case that is still waiting has got stuck.
-    until: Instant,
+    budget: Budget,
+}
+
+/// How long a case may use a backend: no defect is to make the test hang. What counts is for how
+/// long it worked and slept, and not for how long a busy machine kept it from either.
+struct Budget {
+    rest: Duration,
+    /// The thread that uses it, and how much it had worked by then.
+    thread: ThreadId,
+    worked: Duration,
+    calls: u32,
+}
+
+impl Budget {
+    /// How often it is looked at the clock: often enough, and not for each of thousands of calls.
+    const CALLS: u32 = 32;
+
+    fn new(rest: Duration) -> Self {
+        let worked = processor_time().unwrap_or_default();
+        Self { rest, thread: thread::current().id(), worked, calls: 0 }
+    }
+
+    /// What is left of it.
+    fn left(&mut self) -> Duration {
+        self.calls += 1;
+        if self.calls % Self::CALLS == 0 {
+            let (thread, worked) = (thread::current().id(), processor_time().unwrap_or_default());
+            if thread == self.thread {
+                self.spend(worked.saturating_sub(self.worked));
+            }
+            (self.thread, self.worked) = (thread, worked);
+        }
+        self.rest
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.rest = self.rest.saturating_sub(time);
+    }
 }
 
 impl Beneath {
@@ -135,12 +172,16 @@ impl Beneath {
     }
 
     pub(crate) fn wait(&mut self, events: &mut Events, timeout: Timeout) -> Answer {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.budget.left();
         assert!(!left.is_zero(), "it goes on for ever");
-        if timeout.is_some_and(|timeout| timeout <= left) {
-            return self.backend.wait(events, timeout);
-        }
         let before = events.len();
+        if let Some(timeout) = timeout.filter(|timeout| *timeout <= left) {
+            self.backend.wait(events, Some(timeout))?;
+            if events.len() == before {
+                self.budget.spend(timeout);
+            }
+            return Ok(());
+        }
         self.backend.wait(events, Some(left))?;
         assert!(events.len() > before, "it waits for ever");
         Ok(())
@@ -174,14 +215,14 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    /// `patience` is for how long a case may use it: no defect is to make the test hang.
+    /// `patience` is for how long a case may use it.
     pub(crate) fn new(
         backend: Box<dyn Backend + Send>,
         defect: Box<dyn Defect>,
         patience: Duration,
     ) -> Self {
-        let until = Instant::now() + patience;
-        Self { beneath: Beneath { backend, sources: BTreeMap::new(), until }, defect }
+        let budget = Budget::new(patience);
+        Self { beneath: Beneath { backend, sources: BTreeMap::new(), budget }, defect }
     }
 }
 

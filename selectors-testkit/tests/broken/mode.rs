@@ -157,8 +157,9 @@ struct HasOneMode;
 impl Defect for HasOneMode {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         beneath.register(new)?;
-        let others: Vec<_> = beneath.sources.values().copied().collect();
-        for mut other in others.into_iter().filter(|other| other.fd != new.fd) {
+        let differs = |other: &&Registered| other.watch.mode != new.watch.mode;
+        let others: Vec<_> = beneath.sources.values().filter(differs).copied().collect();
+        for mut other in others {
             other.watch.mode = new.watch.mode;
             // Closed ones are left as they are.
             let _ = beneath.modify(other);
@@ -389,7 +390,8 @@ rows! {
             proc_4_a_child_goes_on_by_itself
             wait_9_a_failed_rebuild_loses_nothing
             reg_12_no_wait_leaks
-            wait_7_every_ready_source_gets_its_turn
+            proc_2_a_wake_hides_no_event
+            reg_9_no_registration_is_the_last
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>

@@ -188,10 +188,13 @@ fn no_terminals(source: Registered) -> io::Result<()> {
 /// Takes a fifo for a file of the file system, which is always ready.
 fn fifos_are_files(source: Registered) -> Readiness {
     // A pipe has no path, but a name such as `pipe:[1234]`.
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", source.fd));
-    let named = path.is_ok_and(|path| path.is_absolute());
-    let fifo = kind(source.fd) == SFlag::S_IFIFO && named;
-    if fifo { Readiness::READ | Readiness::WRITE } else { Readiness::empty() }
+    let path = || std::fs::read_link(format!("/proc/self/fd/{}", source.fd));
+    let is_named = || path().is_ok_and(|path| path.is_absolute());
+    if kind(source.fd) == SFlag::S_IFIFO && is_named() {
+        Readiness::READ | Readiness::WRITE
+    } else {
+        Readiness::empty()
+    }
 }
 
 /// Says nothing of a regular file that is at its end.

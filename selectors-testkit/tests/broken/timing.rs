@@ -31,11 +31,11 @@ fn seconds_are_millis(timeout: Timeout) -> Timeout {
     timeout.map(|timeout| if timeout.as_secs() == 0 { timeout } else { few(timeout) })
 }
 
-/// Rounds what is longer than a few milliseconds up to a whole second.
-fn in_seconds(timeout: Timeout) -> Timeout {
+/// Rounds what is longer than a few milliseconds up to a tenth of a second.
+fn in_tenths(timeout: Timeout) -> Timeout {
     let long = |timeout: &Duration| *timeout > Duration::from_millis(10);
-    timeout
-        .map(|timeout| if long(&timeout) { timeout.max(Duration::from_secs(1)) } else { timeout })
+    let tenth = Duration::from_millis(100);
+    timeout.map(|timeout| if long(&timeout) { timeout.max(tenth) } else { timeout })
 }
 
 fn twice(timeout: Timeout) -> Timeout {
@@ -92,8 +92,8 @@ rows! {
     "WAIT-3" seconds_are_millis "takes seconds for milliseconds"
         poll Times(seconds_are_millis) =>
             wait_3_no_length_is_taken_for_another;
-    "WAIT-4" in_seconds "rounds up to seconds"
-        poll Times(in_seconds) =>
+    "WAIT-4" in_tenths "rounds up to tenths of a second"
+        poll Times(in_tenths) =>
             wait_4_no_longer_than_was_asked;
     "WAIT-4" twice "waits for twice the time"
         poll Times(twice) =>

@@ -84,7 +84,7 @@ struct RetriesByItself;
 impl Defect for RetriesByItself {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         // Some end, lest a storm of signals keep it here.
-        for _ in 0..1000 {
+        for _ in 0..20 {
             match beneath.wait(events, timeout) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 answer => return answer,
@@ -483,7 +483,8 @@ rows! {
             close_5_a_reused_number_is_not_ready_for_what_was
             close_5_random_programs_that_close
             wait_10_an_unregistered_source_has_no_key
-            reg_10_every_bit_of_a_token_counts;
+            reg_10_every_bit_of_a_token_counts
+            reg_9_no_registration_is_the_last;
     "WAIT-11" turns_inside "looks again and again instead of waiting"
         poll TurnsInside =>
             wait_11_who_has_nothing_to_report_sleeps
