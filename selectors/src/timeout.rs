@@ -129,6 +129,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn nanoseconds_below_milliseconds_are_what_milliseconds_leave() {
         let below = |nanos| nanos_below_millis(Duration::from_nanos(nanos));
         assert_eq!((below(1), below(2_000_000), below(7_123_456_789)), (1, 0, 456_789));
