@@ -48,6 +48,8 @@ defects! {
         reg_1_the_key_is_as_given
         mod_4_map_and_kernel_agree_after_a_descriptor_went
         mode_3_edge_reports_again_after_modify
+        mod_1_every_change_counts
+        ready_4_every_state_of_a_socket
         reg_2_the_kernel_does_not_watch_what_is_parked;
     an_empty_interest_taken_for_read TakesEmptyInterest:
         reg_2_an_empty_interest_parks
