@@ -22,13 +22,9 @@ pub(crate) fn free_leaked() {
     LEAKED.lock().unwrap().clear();
 }
 
-fn leak(fd: OwnedFd) {
-    LEAKED.lock().unwrap().push(fd);
-}
-
 /// When a descriptor is leaked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Leaks {
+enum When {
     /// One for each backend.
     Made,
     /// A duplicate of each source.
@@ -50,15 +46,27 @@ enum Leaks {
     Forked,
 }
 
+/// Leaks some descriptors: not so many that other cases are left without.
+struct Leaks {
+    when: When,
+    left: usize,
+}
+
 impl Leaks {
-    fn when_made() -> Self {
-        LEAKED.lock().unwrap().extend(pipe().map(|(reader, _)| reader));
-        Self::Made
+    fn new(when: When) -> Self {
+        let mut leaks = Self { when, left: 300 };
+        let _ = leaks.leak_if(When::Made);
+        leaks
     }
 
-    fn leak_if(self, when: Self) -> Answer {
-        if self == when {
-            leak(pipe()?.0);
+    fn leak_if(&mut self, when: When) -> Answer {
+        self.leak_one_if(when, || Ok(pipe()?.0))
+    }
+
+    fn leak_one_if(&mut self, when: When, make: impl FnOnce() -> io::Result<OwnedFd>) -> Answer {
+        if self.when == when && self.left > 0 {
+            self.left -= 1;
+            LEAKED.lock().unwrap().push(make()?);
         }
         Ok(())
     }
@@ -68,35 +76,35 @@ impl Defect for Leaks {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         let answer = beneath.register(new);
         if answer.is_err() {
-            self.leak_if(Self::Refused)?;
-        } else if *self == Self::Registered {
-            leak(duplicate(new)?);
+            self.leak_if(When::Refused)?;
+        } else {
+            self.leak_one_if(When::Registered, || duplicate(new))?;
         }
         answer
     }
 
     fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         let answer = beneath.modify(new);
-        self.leak_if(if answer.is_ok() { Self::Modified } else { Self::RefusedToModify })?;
+        self.leak_if(if answer.is_ok() { When::Modified } else { When::RefusedToModify })?;
         answer
     }
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         match timeout {
-            None => self.leak_if(Self::Endless)?,
+            None => self.leak_if(When::Endless)?,
             Some(Duration::ZERO) => {}
-            Some(_) => self.leak_if(Self::Timed)?,
+            Some(_) => self.leak_if(When::Timed)?,
         }
         let before = events.len();
         if let Err(error) = beneath.wait(events, timeout) {
-            self.leak_if(Self::Interrupted)?;
+            self.leak_if(When::Interrupted)?;
             return Err(error);
         }
         if events.len() - before > 64 {
-            self.leak_if(Self::Batches)?;
+            self.leak_if(When::Batches)?;
         }
         if events[before..].iter().any(is_wake) {
-            self.leak_if(Self::Woken)?;
+            self.leak_if(When::Woken)?;
         }
         Ok(())
     }
@@ -107,11 +115,11 @@ impl Defect for Leaks {
         sources: Sources<'_>,
         events: &mut Events,
     ) -> Answer {
-        self.leak_if(Self::Rebuilt)?;
+        self.leak_if(When::Rebuilt)?;
         beneath.backend.rebuild(sources, events)
     }
     fn after_fork(&mut self, beneath: &mut Beneath) -> Answer {
-        self.leak_if(Self::Forked)?;
+        self.leak_if(When::Forked)?;
         beneath.after_fork()
     }
 }
@@ -143,51 +151,51 @@ impl Defect for GoesOnOnce {
 
 rows! {
     "REG-12" leak "leaks a descriptor of its own"
-        poll Leaks::when_made() =>
+        poll Leaks::new(When::Made) =>
             reg_12_no_descriptor_is_leaked
             reg_12_no_call_leaks;
     "REG-12" leaked_duplicates "leaks a duplicate of each source"
-        poll Leaks::Registered =>
+        poll Leaks::new(When::Registered) =>
             reg_12_dropping_closes_everything
             reg_12_no_descriptor_is_leaked
             reg_9_its_peer_sees_the_end_at_once
             reg_12_no_call_leaks
             proc_4_children_of_children_leak_nothing;
     "REG-12" leaks_refused "leaks a descriptor when it refuses"
-        poll Leaks::Refused =>
+        poll Leaks::new(When::Refused) =>
             reg_12_no_call_leaks;
     "REG-12" leaks_modified "leaks a descriptor when it modifies"
-        poll Leaks::Modified =>
+        poll Leaks::new(When::Modified) =>
             reg_12_no_call_leaks
             wait_12_without_descriptors_what_is_there_is_served;
     "REG-12" leaks_timed "leaks a descriptor when it waits for a time"
-        poll Leaks::Timed =>
+        poll Leaks::new(When::Timed) =>
             reg_12_no_call_leaks
             wait_12_without_descriptors_what_is_there_is_served
             proc_4_children_of_children_leak_nothing;
     "REG-12" leaks_rebuilt "leaks a descriptor when it makes a new kernel object"
-        epoll Leaks::Rebuilt =>
+        epoll Leaks::new(When::Rebuilt) =>
             reg_12_no_call_leaks;
     "REG-12" leaks_refused_to_modify "leaks a descriptor when it refuses to modify"
-        epoll Leaks::RefusedToModify =>
+        epoll Leaks::new(When::RefusedToModify) =>
             reg_12_no_call_leaks;
     "REG-12" leaks_endless "leaks a descriptor when it waits without a timeout"
-        poll Leaks::Endless =>
+        poll Leaks::new(When::Endless) =>
             reg_12_no_wait_leaks
             wait_12_without_descriptors_what_is_there_is_served;
     "REG-12" leaks_interrupted "leaks a descriptor when a signal ends a wait"
-        poll Leaks::Interrupted =>
+        poll Leaks::new(When::Interrupted) =>
             reg_12_no_wait_leaks;
     "REG-12" leaks_batches "leaks a descriptor when it reports more than 64"
-        poll Leaks::Batches =>
+        poll Leaks::new(When::Batches) =>
             reg_12_no_wait_leaks;
     "REG-12" leaks_woken "leaks a descriptor when it is woken"
-        poll Leaks::Woken =>
+        poll Leaks::new(When::Woken) =>
             reg_12_no_wait_leaks
             proc_4_children_of_children_leak_nothing
             wait_12_without_descriptors_what_is_there_is_served;
     "PROC-4" leaks_forked "leaks a descriptor when a child goes on"
-        epoll Leaks::Forked =>
+        epoll Leaks::new(When::Forked) =>
             proc_4_children_of_children_leak_nothing;
     "PROC-4" inheritable_forked "makes a child's kernel object one that other programs inherit"
         epoll InheritableInChildren =>
