@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Selector, Token};
-use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
+use selectors_testkit::fixtures::{OwnedSource, drain, is_ready, null_device, unix_pair};
 
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
@@ -94,14 +94,61 @@ fn reg_7_registering_fails() -> io::Result<()> {
 fn reg_7_registering_what_is_always_ready_fails() -> io::Result<()> {
     for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM] {
         for mode in [Mode::Level, Mode::OneShot, Mode::Edge] {
-            refused(Epoll::new()?, null_device()?, mode, Fault::new(Call::Eventfd, errno))?;
+            refused(watched()?, null_device()?, mode, Fault::new(Call::Eventfd, errno))?;
         }
     }
     refused(Epoll::new()?, null_device()?, Mode::Level, Fault::new(Call::Fstat, Errno::ENOMEM))?;
     for errno in [Errno::ENOMEM, Errno::ENOSPC] {
         // The first is that of the file itself.
         let beacon = Fault::new(Call::EpollAdd, errno).after(1);
-        refused(Epoll::new()?, null_device()?, Mode::Level, beacon)?;
+        refused(watched()?, null_device()?, Mode::Level, beacon)?;
+    }
+    Ok(())
+}
+
+/// A backend that another selector may watch.
+fn watched() -> io::Result<Epoll> {
+    let epoll = Epoll::new()?;
+    assert!(!is_ready(&epoll, Interest::READ, 0)?);
+    Ok(epoll)
+}
+
+/// Without a descriptor for itself the backend reports what is always ready nevertheless.
+#[test]
+fn ready_11_what_is_always_ready_needs_no_descriptor() -> io::Result<()> {
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    for mode in [Mode::Level, Mode::OneShot, Mode::Edge] {
+        let (mut selector, other, mut other_peer) = with_source(Epoll::new()?)?;
+        let file = null_device()?.into();
+        let (token, injected) =
+            failing(none_left, || selector.register_with(file, Interest::READ, (), mode));
+        let token = token?;
+        assert!(injected > 0, "{mode:?}");
+        for _ in 0..3 {
+            let (events, _) = failing(none_left, || selector.select(None));
+            assert_eq!(tokens(&events?), [token], "{mode:?}");
+            let (modified, _) = failing(none_left, || selector.rearm(token));
+            modified?;
+        }
+        other_peer.write_all(b"x")?;
+        let (events, _) = failing(none_left, || selector.select(LONG));
+        assert_eq!(tokens(&events?), [other, token], "{mode:?}");
+        drain(selector.get(other).expect("it is registered").fileobj)?;
+        selector.modify(token, Interest::empty())?;
+        let before = calls();
+        let wait = Some(Duration::from_millis(50));
+        let (nothing, _) = failing(none_left, || selector.select(wait));
+        assert!(nothing?.is_empty(), "{mode:?}");
+        assert!(calls() - before < 20, "{mode:?}: it turns");
+        let (modified, _) = failing(none_left, || selector.modify(token, Interest::WRITE));
+        modified?;
+        assert_eq!(tokens(&selector.select(None)?), [token], "{mode:?}");
+        // A descriptor is free again: whoever watches the selector sees the file as well.
+        let level = mode == Mode::Level;
+        assert_eq!(is_ready(selector.backend(), Interest::READ, 0)?, level);
+        selector.unregister(token)?;
+        assert!(!is_ready(selector.backend(), Interest::READ, 0)?);
+        assert!(selector.select(NOW)?.is_empty(), "{mode:?}");
     }
     Ok(())
 }

@@ -42,6 +42,8 @@ fn each_call_fails<B: Backend>(
                 }
                 places += 1;
                 match result {
+                    // Waits do without the beacon of the file.
+                    Ok(()) if matches!(fault.call, Call::Eventfd | Call::EpollAdd) => break,
                     Err(Error::Os { source, .. }) => {
                         assert_eq!(source.raw_os_error(), Some(fault.errno as i32));
                     }

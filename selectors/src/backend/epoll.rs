@@ -73,7 +73,10 @@ const NO_BEACON: RawSource = -1;
 ///   the instance, followed by an epoll_wait(2) that does not block: epoll_pwait2(2) would save a call,
 ///   but older kernels lack it, and some sandboxes kill its caller.
 /// - Files that epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) are always
-///   ready. Each wait checks with fstat(2) that the descriptor still refers to the same file.
+///   ready. Each wait checks with fstat(2) that the descriptor still refers to the same file. An eventfd
+///   ends the waits on their account; if there is no free descriptor for it, waits do not block while
+///   such a file is to be reported, and another selector sees it after the next wait that can create
+///   the eventfd.
 /// - [`Mode::Exclusive`] is set and unset by deleting and adding the source, as epoll_ctl(2)
 ///   requires. If the kernel has no memory to add it again, each wait tries again, and reports the
 ///   source as an ERROR until it succeeds.
@@ -155,6 +158,29 @@ impl Epoll {
         front.unwrap_or(&self.instance).as_fd()
     }
 
+    /// Waits for what the kernel watches.
+    #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
+    #[inline(always)]
+    fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        let mut count = match timeout {
+            Some(fine) if nanos_below_millis(fine) != 0 => {
+                self.wait_fine(&mut events.list, fine)?
+            }
+            _ => wait(&self.instance, &mut events.list, self.room, millis_rounded_up(timeout))?,
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        if is_full(&events.list) {
+            // Level-triggered sources that were reported are reported again.
+            events.mark_repeats();
+            wait_for_rest(&self.instance, &mut events.list);
+            count = events.list.len();
+        }
+        self.room = Events::LEAST_ROOM.max(2 * count);
+        Ok(())
+    }
+
     /// Waits at the resolution of select(2), and then fetches the events.
     #[cold]
     fn wait_fine(&mut self, list: &mut Vec<Event>, timeout: Duration) -> nix::Result<usize> {
@@ -222,26 +248,10 @@ impl Backend for Epoll {
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let before = events.list.len();
-        let count = match timeout {
-            Some(fine) if nanos_below_millis(fine) != 0 => {
-                self.wait_fine(&mut events.list, fine)?
-            }
-            _ => wait(&self.instance, &mut events.list, self.room, millis_rounded_up(timeout))?,
-        };
-        if count == 0 {
-            return Ok(());
-        }
-        if is_full(&events.list) {
-            // Level-triggered sources that were reported are reported again.
-            events.mark_repeats();
-            wait_for_rest(&self.instance, &mut events.list);
-        }
-        self.room = Events::LEAST_ROOM.max(2 * (events.list.len() - before));
         if self.checks_special {
-            self.report_special(events);
+            return self.wait_special(events, timeout);
         }
-        Ok(())
+        self.wait_once(events, timeout)
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -41,6 +42,13 @@ impl Epoll {
         Ok(())
     }
 
+    /// [`keep_beacon`](Self::keep_beacon), whose failure is an error only if another selector may watch
+    /// this instance: the waits of this one do without a beacon.
+    fn keep_beacon_if_watched(&mut self) -> nix::Result<()> {
+        let kept = self.keep_beacon();
+        if self.front.get().is_some() { kept } else { Ok(()) }
+    }
+
     pub(super) fn make_beacon(&mut self, watch: Watch) -> nix::Result<()> {
         let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
         add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
@@ -71,7 +79,7 @@ impl Epoll {
             Errno::EPERM => {
                 self.always.insert(fd, token, watch)?;
                 self.has_special = true;
-                Ok(self.keep_beacon().inspect_err(|_| {
+                Ok(self.keep_beacon_if_watched().inspect_err(|_| {
                     self.always.remove(fd, token);
                 })?)
             }
@@ -94,7 +102,7 @@ impl Epoll {
         new: Watch,
     ) -> io::Result<()> {
         if self.always.modify(fd, token, new) {
-            return Ok(self.keep_beacon().inspect_err(|_| {
+            return Ok(self.keep_beacon_if_watched().inspect_err(|_| {
                 self.always.modify(fd, token, old);
             })?);
         }
@@ -121,9 +129,23 @@ impl Epoll {
         self.owns(fd)
     }
 
-    /// Replaces the events of the beacon by those of the special sources.
+    /// Waits, and reports the special sources as well. Does not block if one is to be reported and
+    /// there is no beacon.
     #[cold]
-    pub(super) fn report_special(&mut self, events: &mut Events) {
+    #[inline(never)]
+    pub(super) fn wait_special(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let needs_beacon = !self.beaconing && (self.always.is_armed() || self.lost.is_armed());
+        self.wait_once(events, if needs_beacon { Some(Duration::ZERO) } else { timeout })?;
+        self.report_special(events);
+        Ok(())
+    }
+
+    /// Replaces the events of the beacon by those of the special sources.
+    fn report_special(&mut self, events: &mut Events) {
         events.list.retain(|event| event.token() != BEACON);
         self.always.report(events);
         if self.lost.is_armed() {
