@@ -47,7 +47,7 @@ pub const ROUND: usize = 64;
 const QUEUE: i32 = 4096;
 
 /// How long to wait with accepting after it failed, unless something is closed before.
-const PAUSE: Duration = Duration::from_millis(250);
+pub const PAUSE: Duration = Duration::from_millis(250);
 
 /// A listener that does not block. The process may then open as many descriptors as the system lets
 /// it have: the usual soft limit of 1,024 is there for the sake of programs that use `fd_set`.

@@ -11,8 +11,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use selectors::{BackendKind, Events, Interest, Registrar, SharedSelector, Source, Waker};
+
+use crate::acceptor::{PAUSE, listen};
 
 /// How many connections more than another a worker may have.
 const UNFAIR: usize = 2;
@@ -98,8 +101,7 @@ impl Server {
     ///
     /// Those of listening and of making selectors.
     pub fn bind(address: &str, backend: BackendKind, workers: usize) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address)?;
         let selectors: Result<Vec<_>, _> =
             (0..workers.max(1)).map(|_| SharedSelector::of_kind(backend)).collect();
         let selectors = selectors?;
@@ -133,7 +135,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Those of waiting and accepting.
+    /// Those of waiting.
     pub fn run(self) -> io::Result<Summary> {
         let stopper = self.stopper();
         let Self { selectors, workers, listener, counters } = self;
@@ -168,11 +170,17 @@ impl Pool<'_> {
     fn work(&self, own: usize, selector: &mut SharedSelector<Watched>) -> io::Result<()> {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
+        // When to accept again, after it failed.
+        let mut retry = None;
         while !self.counters.stopped.load(Ordering::Acquire) {
-            selector.select_into(&mut events, None)?;
+            selector.select_into_until(&mut events, retry)?;
+            if retry.is_some_and(|retry| retry <= Instant::now()) {
+                retry = None;
+                self.listener.modify(Interest::READ)?;
+            }
             for event in &events {
                 match selector.get(event.token()) {
-                    Some(Watched::Listener) => self.accept(own)?,
+                    Some(Watched::Listener) => retry = self.accept(own)?,
                     Some(Watched::Client(client)) => self.serve(own, client, &mut buffer),
                     None => {}
                 }
@@ -181,7 +189,17 @@ impl Pool<'_> {
         Ok(())
     }
 
-    fn accept(&self, own: usize) -> io::Result<()> {
+    /// Accepts a connection. Out of descriptors, say, it returns when to try again: whoever waits is
+    /// accepted later.
+    fn accept(&self, own: usize) -> io::Result<Option<Instant>> {
+        if self.admit(own).is_ok() {
+            return Ok(None);
+        }
+        self.listener.park()?;
+        Ok(Some(Instant::now() + PAUSE))
+    }
+
+    fn admit(&self, own: usize) -> io::Result<()> {
         match self.listener.accept() {
             Ok((stream, _peer)) => {
                 stream.set_nonblocking(true)?;

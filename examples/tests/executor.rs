@@ -179,3 +179,8 @@ fn no_timer_is_early_and_they_come_in_order() {
 fn what_is_wrong_with_the_command_line_is_one_line() {
     support::refuses("async-echo", env!("CARGO_BIN_EXE_async-echo"), &support::WRONG_SERVING);
 }
+
+#[test]
+fn it_serves_more_clients_than_descriptors() {
+    support::serves_more_clients_than_descriptors(env!("CARGO_BIN_EXE_async-echo"));
+}

@@ -69,3 +69,8 @@ fn a_server_without_clients_stops() {
 fn what_is_wrong_with_the_command_line_is_one_line() {
     support::refuses("worker-echo", env!("CARGO_BIN_EXE_worker-echo"), &support::WRONG_SERVING);
 }
+
+#[test]
+fn it_serves_more_clients_than_descriptors() {
+    support::serves_more_clients_than_descriptors(env!("CARGO_BIN_EXE_worker-echo"));
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use selectors::BackendKind;
-use selectors_examples::acceptor::listen;
+use selectors_examples::acceptor::{PAUSE, listen};
 use selectors_examples::cli::{self, Outcome, Serving, say};
 use selectors_examples::executor::run;
 
@@ -34,8 +34,13 @@ fn serve(options: &Serving) -> Outcome {
         run(BackendKind::default(), options.workers.unwrap_or(2), |executor| async move {
             let listener = executor.socket(listener)?;
             loop {
-                let (stream, _peer) = listener.accept().await?;
-                let client = executor.socket(stream)?;
+                let accepted = listener.accept().await;
+                let Ok(client) = accepted.and_then(|(stream, _peer)| executor.socket(stream))
+                else {
+                    // Out of descriptors, say: whoever waits is accepted later.
+                    executor.sleep(PAUSE).await;
+                    continue;
+                };
                 let timers = executor.clone();
                 executor.spawn(async move {
                     let mut buffer = [0; 4096];

@@ -1,7 +1,7 @@
 //! What the tests of the programs have in common: a program that runs while a test drives it.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -121,6 +121,22 @@ pub(crate) fn refuses(name: &str, program: &str, command_lines: &[&[&str]]) -> V
         errors
     };
     command_lines.iter().map(refused).collect()
+}
+
+/// Out of descriptors, an echo server with several threads turns nobody away, and everybody gets
+/// their turn.
+pub(crate) fn serves_more_clients_than_descriptors(program: &str) {
+    let mut command = limited(program, 24);
+    command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+    let (program, address) = Program::listening(&mut command);
+    let clients: Vec<_> = (0..60).map(|_| connect(&address)).collect();
+    come_to_rest(&[program.pid()]);
+    for mut client in clients {
+        client.write_all(b"there").unwrap();
+        let mut back = [0; 5];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"there");
+    }
 }
 
 /// Command lines that a server with several threads refuses.
