@@ -48,3 +48,55 @@ impl Lost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Interest, Watch};
+
+    fn token(bits: u64) -> Token {
+        Token::from_bits(bits)
+    }
+
+    /// The tokens that are reported.
+    fn reported(lost: &mut Lost) -> Vec<u64> {
+        let mut events = Events::new();
+        lost.report(&mut events);
+        assert!(events.iter().all(|event| event.readiness() == Readiness::ERROR));
+        events.iter().map(|event| event.token().to_bits()).collect()
+    }
+
+    #[test]
+    fn lost_sources_are_reported_and_tried_while_they_are_armed() {
+        let mut lost = Lost::default();
+        assert!(!lost.is_armed() && reported(&mut lost).is_empty());
+        for (bits, mode) in [(1, Mode::Level), (2, Mode::OneShot), (3, Mode::Edge)] {
+            lost.insert(Registered::new(7, token(bits), Watch::new(Interest::READ, mode)));
+        }
+        assert_eq!(reported(&mut lost), [1, 2, 3]);
+        assert_eq!(reported(&mut lost), [1]);
+        let mut tried = Vec::new();
+        let refused = |source: &Registered| {
+            tried.push(source.token.to_bits());
+            false
+        };
+        assert!(!lost.restore(refused));
+        assert_eq!(tried, [1]);
+        assert!(lost.is_armed() && lost.contains(token(1)));
+        assert!(lost.restore(|_| true));
+        assert!(!lost.is_armed() && !lost.contains(token(1)));
+    }
+
+    #[test]
+    fn one_lost_source_is_removed_alone() {
+        let mut lost = Lost::default();
+        for bits in [1, 2] {
+            let watch = Watch::new(Interest::READ, Mode::Level);
+            lost.insert(Registered::new(7, token(bits), watch));
+        }
+        assert!(lost.remove(token(1)));
+        assert!(!lost.contains(token(1)) && lost.contains(token(2)));
+        assert!(!lost.remove(token(1)));
+        assert_eq!(reported(&mut lost), [2]);
+    }
+}
