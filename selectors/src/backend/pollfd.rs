@@ -109,12 +109,52 @@ pub(super) fn has(flags: i16, of: i16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use selectors_sys::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI};
+    use selectors_sys::poll::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 
-    use super::{Flags, Readiness};
+    use super::{Flags, Interest, Readiness};
+
+    /// POLLRDHUP of Linux, and no flag elsewhere.
+    const CLOSED: i16 = 0x2000;
 
     const fn flags(hints: i16) -> Flags {
         Flags { priority: POLLPRI, read_closed: 0, hints }
+    }
+
+    #[test]
+    fn an_interest_is_translated_there_and_back() {
+        let flags = Flags { read_closed: CLOSED, ..flags(0) };
+        assert_eq!(flags.of(Interest::READ), POLLIN | CLOSED);
+        assert_eq!(flags.of(Interest::WRITE | Interest::PRIORITY), POLLOUT | POLLPRI);
+        assert_eq!(flags.of(Interest::all()), POLLIN | CLOSED | POLLOUT | POLLPRI);
+        for interest in (0..=u8::MAX).filter_map(Interest::from_bits) {
+            assert_eq!(flags.interest(flags.of(interest)), interest);
+        }
+    }
+
+    #[test]
+    fn each_flag_is_one_of_readiness_with_equal_bits_and_with_others() {
+        for read_closed in [0, CLOSED] {
+            let flags = Flags { read_closed, ..flags(POLLERR | POLLHUP) };
+            let readiness = |revents| flags.readiness(revents, POLLIN);
+            assert_eq!(readiness(POLLIN), Readiness::READ);
+            assert_eq!(readiness(POLLOUT), Readiness::WRITE);
+            assert_eq!(readiness(POLLPRI), Readiness::PRIORITY);
+            assert_eq!(readiness(POLLERR | POLLIN), Readiness::ERROR | Readiness::READ);
+            assert_eq!(readiness(POLLNVAL | POLLIN), Readiness::ERROR);
+            assert_eq!(readiness(read_closed).is_empty(), read_closed == 0);
+        }
+        let flags = Flags { read_closed: CLOSED, ..flags(0) };
+        assert_eq!(flags.readiness(CLOSED, POLLIN), Readiness::READ_CLOSED);
+    }
+
+    #[test]
+    fn what_select_has_found_becomes_the_flags_of_poll() {
+        let flags = flags(0);
+        assert_eq!(flags.revents(Readiness::READ | Readiness::WRITE), POLLIN | POLLOUT);
+        assert_eq!(flags.revents(Readiness::READ | Readiness::PRIORITY), POLLIN | POLLPRI);
+        assert_eq!(flags.revents(Readiness::ERROR), POLLNVAL);
+        assert_eq!(flags.revents(Readiness::READ | Readiness::ERROR), POLLIN | POLLNVAL);
+        assert_eq!(flags.revents(Readiness::empty()), 0);
     }
 
     #[test]
