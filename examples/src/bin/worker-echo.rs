@@ -5,7 +5,7 @@ use std::thread;
 
 use selectors::BackendKind;
 use selectors_examples::cli::{self, Outcome, Serving, say};
-use selectors_examples::workers::Server;
+use selectors_examples::workers::{Server, Summary};
 
 const HELP: &str = "\
 Sends back to every client what it receives, by workers with a selector each,
@@ -37,6 +37,7 @@ fn serve(options: &Serving) -> Outcome {
         }
     })?;
     say(format_args!("listening on {} ({workers} workers)", server.address()?));
-    say(format_args!("{:?}", server.run()?));
+    let Summary { accepted, handed_over } = server.run()?;
+    say(format_args!("accepted {accepted} connections, handed over {handed_over}"));
     Ok(ExitCode::SUCCESS)
 }
