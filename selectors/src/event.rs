@@ -167,18 +167,23 @@ impl Events {
         Self { list: Vec::new(), flags: Flags::empty() }
     }
 
-    /// Creates an empty list with room for `capacity` events. It grows as needed.
+    /// Creates an empty list with room for `capacity` events, if there is memory for them. It grows as
+    /// needed.
     ///
     /// # Examples
     ///
     /// ```
     /// use selectors::Events;
     ///
-    /// assert!(Events::with_capacity(64).is_empty());
+    /// assert!(Events::with_capacity(64).capacity() >= 64);
+    /// assert!(Events::with_capacity(usize::MAX).is_empty());
     /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { list: Vec::with_capacity(capacity), ..Self::new() }
+        let mut events = Self::new();
+        // No program is to end because of a guess at what will be needed.
+        let _ = events.list.try_reserve_exact(capacity);
+        events
     }
 
     /// The number of events.
