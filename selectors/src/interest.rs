@@ -26,7 +26,11 @@ bitflags! {
         #[doc(alias("EVENT_READ", "POLLIN", "EPOLLIN", "EVFILT_READ"))]
         const READ = 0x01;
         /// Urgent data, such as TCP's out-of-band byte: POLLPRI of poll(2). Only on backends with
-        /// [`Capabilities::priority`](crate::Capabilities::priority).
+        /// [`Capabilities::priority`](crate::Capabilities::priority). Unix sockets have `MSG_OOB` on
+        /// Linux only, since 5.15.
+        ///
+        /// Without READ and WRITE, an error or a hang-up is reported as PRIORITY, except with select(2),
+        /// which cannot wait for them alone.
         #[doc(alias("POLLPRI", "EPOLLPRI", "exceptfds"))]
         const PRIORITY = 0x02;
         /// A write would not block: space in the buffer, a finished connect or an error.
@@ -77,6 +81,9 @@ impl Interest {
 ///
 /// On other backends `register_with` and `modify_with` return
 /// [`Error::Unsupported`](crate::Error::Unsupported).
+///
+/// What a file has to do before it is reported again in `Edge` mode is up to its kernel: see the
+/// [surprises](crate::guide::surprises).
 ///
 /// # Examples
 ///

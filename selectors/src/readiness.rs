@@ -42,12 +42,16 @@ bitflags! {
         #[doc(alias = "EVENT_WRITE")]
         const WRITE = Interest::WRITE.bits() as u32;
         /// Hint: an error is pending on the descriptor, such as a reset or refused connection.
+        /// `SO_ERROR` clears it, but not the error queue of a socket with `IP_RECVERR`, which is
+        /// reported until recvmsg(2) with `MSG_ERRQUEUE` has read it.
         #[doc(alias("POLLERR", "EPOLLERR"))]
         const ERROR = 0x08;
-        /// Hint: both directions are shut down.
+        /// Hint: both directions are shut down. On Linux also those of a TCP socket that is not
+        /// connected yet: register it after the call of connect(2).
         #[doc(alias("POLLHUP", "EPOLLHUP"))]
         const HANGUP = 0x10;
-        /// Hint: the peer has shut down its writing side.
+        /// Hint: the peer has shut down its writing side, or this process the reading side
+        /// (`SHUT_RD`).
         #[doc(alias("POLLRDHUP", "EPOLLRDHUP", "EV_EOF"))]
         const READ_CLOSED = 0x2000;
     }

@@ -458,10 +458,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// waits for the timeout. Blocks the calling thread only. Every ready source is reported, once,
     /// however many there are.
     ///
-    /// The list is empty if the timeout has expired on the monotonic clock. It is also empty if
-    /// nothing but a [`Waker`] or, if enabled, a signal has ended the wait: see [`Events::woken`] and
-    /// [`Events::interrupted`]. Otherwise a wait resumes after a signal, with the remaining time
-    /// (PEP 475).
+    /// The list is empty if the timeout has expired on the monotonic clock, which on Linux stops while
+    /// the machine is suspended. It is also empty if nothing but a [`Waker`] or, if enabled, a signal has
+    /// ended the wait: see [`Events::woken`] and [`Events::interrupted`]. Otherwise a wait resumes after
+    /// a signal, with the remaining time (PEP 475).
     ///
     /// # Errors
     ///
