@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::time::Instant;
 
 mod changing;
@@ -13,7 +14,7 @@ use super::desk::Desk;
 use super::slots::{Chunks, Slot, Stack};
 use crate::backend::{
     self, AnyChanger, Backend, Capabilities, OwnedSource, RawSource, Registered, fork,
-    register_raw_with,
+    register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
 use crate::sync::{AtomicU32, Mutex, Ordering, lock, try_lock};
@@ -29,7 +30,7 @@ pub(super) struct Core<T> {
     pub(super) capabilities: Capabilities,
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: AtomicU32,
-    pub(super) desk: Desk<DynBackend>,
+    pub(super) desk: Desk<DynBackend, Order>,
     /// Locked during a change, including its system call, and never by a wait.
     changes: Mutex<Changes>,
     /// The number of registered sources.
@@ -119,7 +120,7 @@ impl<T> Core<T> {
             slots: Chunks::new(),
             capabilities,
             generation: AtomicU32::new(fork::watch()),
-            desk: Desk::new(backend),
+            desk: Desk::new(backend, Order::make),
             len: AtomicU32::new(0),
             first_waker: user_waker.clone(),
             changes: Mutex::new(Changes {
@@ -149,8 +150,8 @@ impl<T> Core<T> {
     pub(super) fn now(&self) -> Instant {
         // In a forked child the desk may be locked for ever.
         let ours = self.check_fork().is_ok();
-        let now = ours.then(|| self.desk.with(|| Ok(()), |backend| backend.now()));
-        now.and_then(io::Result::ok).flatten().unwrap_or_else(Instant::now)
+        let now = ours.then(|| self.desk.with(|backend| backend.now()));
+        now.flatten().unwrap_or_else(Instant::now)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -169,21 +170,20 @@ impl<T> Core<T> {
         changes.insert(token, fd, keeper)
     }
 
-    /// Runs `act` on the backend, between two system calls of the waiter.
+    /// Has the backend make a change, between two system calls of the waiter.
     #[inline(never)]
-    fn with_backend<R>(
+    fn with_backend(
         &self,
         Access { waker, overdue }: &mut Access,
-        act: impl FnOnce(&mut DynBackend) -> io::Result<R>,
-    ) -> io::Result<R> {
-        let done = self.desk.with(
-            || Ok(waker.wake()?),
-            |backend| {
-                unregister_overdue(backend, overdue);
-                act(backend)
-            },
-        )?;
-        done.unwrap_or_else(|| Err(Error::Closed.into()))
+        fd: RawSource,
+        token: Token,
+        step: Step,
+    ) -> io::Result<()> {
+        let order = Order { overdue: mem::take(overdue), fd, token, step };
+        self.desk.make(order, || Ok(waker.wake()?)).unwrap_or_else(|(error, order)| {
+            *overdue = order.overdue;
+            Err(error.unwrap_or_else(|| Error::Closed.into()))
+        })
     }
 
     #[inline]
@@ -224,9 +224,9 @@ impl<T> Core<T> {
     /// A duplicate of the backend's descriptor, for the user.
     pub(super) fn descriptor(&self) -> Option<OwnedSource> {
         let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
-        let made = self.desk.with(|| Ok(()), duplicate).ok()??;
-        lock(&self.changes).front = made.as_ref().map(|made| backend::raw(backend::source(made)));
-        made
+        let made = self.desk.with(duplicate)??;
+        lock(&self.changes).front = Some(backend::raw(backend::source(&made)));
+        Some(made)
     }
 
     /// The waker of users.
@@ -235,6 +235,36 @@ impl<T> Core<T> {
             Ok(()) => lock(&self.changes).user_waker.clone(),
             // An inherited waker wakes no selector.
             Err(_) => self.first_waker.clone(),
+        }
+    }
+}
+
+/// A change that the backend is to make.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Sources to be unregistered before: see [`Access`].
+    overdue: Vec<Registered>,
+    fd: RawSource,
+    token: Token,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Register(Watch),
+    Modify(Watch, Watch),
+    Unregister(Watch),
+}
+
+impl Order {
+    fn make(backend: &mut DynBackend, order: Self) -> io::Result<()> {
+        let Self { mut overdue, fd, token, step } = order;
+        unregister_overdue(backend, &mut overdue);
+        match step {
+            Step::Register(_) if backend.owns(fd) => Err(Error::own_descriptor(fd).into()),
+            Step::Register(watch) => register_raw(backend, fd, token, watch),
+            Step::Modify(old, new) => backend.modify(fd, token, old, new),
+            Step::Unregister(watch) => backend.unregister(fd, token, watch),
         }
     }
 }

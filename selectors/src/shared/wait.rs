@@ -98,7 +98,7 @@ impl<T> SharedSelector<T> {
     ) -> Option<R> {
         let Self { core, wake, .. } = self;
         let taken = |fd| core.is_taken(fd);
-        core.desk.with(|| Ok(()), |backend| act(wake, backend, &taken)).ok().flatten()
+        core.desk.with(|backend| act(wake, backend, &taken))
     }
 
     /// Recreates the kernel object, which then watches the registered sources only: see

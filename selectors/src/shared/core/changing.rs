@@ -2,10 +2,8 @@
 
 use std::io;
 
-use super::{Changes, Core, Keeper, Source, watch_raw};
-use crate::backend::{
-    self, BorrowedSource, Changer, RawSource, Registered, check_open, register_raw,
-};
+use super::{Changes, Core, Keeper, Source, Step, watch_raw};
+use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, check_open};
 use crate::selector::{admit, check};
 use crate::shared::slots::{Slot, State};
 use crate::sync::{MutexGuard, lock, try_lock};
@@ -127,12 +125,7 @@ impl<T> Core<T> {
         }
         let Changes { changer, access, .. } = changes;
         watch_raw(changer.as_mut(), fd, token, watch, || {
-            self.with_backend(access, |backend| {
-                if backend.owns(fd) {
-                    return Err(Error::own_descriptor(fd).into());
-                }
-                register_raw(backend, fd, token, watch)
-            })
+            self.with_backend(access, fd, token, Step::Register(watch))
         })
     }
 
@@ -285,7 +278,7 @@ impl<T> Core<T> {
         }
         // As in `modify`.
         changes.source(token)?.keeper = Keeper::Backend;
-        self.with_backend(&mut changes.access, |backend| backend.modify(fd, token, old, new))?;
+        self.with_backend(&mut changes.access, fd, token, Step::Modify(old, new))?;
         Ok(Keeper::Backend)
     }
 
@@ -301,8 +294,7 @@ impl<T> Core<T> {
     ) -> io::Result<()> {
         match &mut changes.changer {
             Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
-            _ => self
-                .with_backend(&mut changes.access, |backend| backend.unregister(fd, token, watch)),
+            _ => self.with_backend(&mut changes.access, fd, token, Step::Unregister(watch)),
         }
     }
 }

@@ -28,26 +28,22 @@ impl<T> Core<T> {
             watched.then(|| Registered { fd, token, watch: state.watch() })
         });
         let mut armed = armed.chain(wake).inspect(|_| calls += 1);
-        // Nobody else is at the desk.
-        let rebuilt = self.desk.with(
-            || Ok(()),
-            |backend| {
-                if unregister_overdue(backend, &mut access.overdue) {
-                    return Ok(None);
-                }
-                backend.rebuild(&mut armed, events)?;
-                // If that fails, everything goes through the backend.
-                Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
-            },
-        );
+        let rebuilt = self.desk.with(|backend| {
+            if unregister_overdue(backend, &mut access.overdue) {
+                return Ok(None);
+            }
+            backend.rebuild(&mut armed, events)?;
+            // If that fails, everything goes through the backend.
+            Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
+        });
         drop(armed);
         match rebuilt {
-            Ok(Some(Ok(Some(new)))) => {
+            Some(Ok(Some(new))) => {
                 *changer = new;
                 forget_fired(slots, sources);
                 Ok(())
             }
-            Ok(Some(Ok(None))) => Ok(()),
+            Some(Ok(None)) => Ok(()),
             _ => Err(calls),
         }
     }
@@ -74,37 +70,34 @@ impl<T> Core<T> {
             &mut *changes;
         *changer = None;
         *front = None;
-        let renewed = self.desk.with(
-            || Ok(()),
-            |backend| -> Result<()> {
-                // Before anything is opened, which may get the numbers of closed sources.
-                for source in sources.iter_mut().flatten() {
-                    if is_lost(backend, source.fd) {
-                        source.keeper = Keeper::Nobody;
-                    }
+        let renewed = self.desk.with(|backend| -> Result<()> {
+            // Before anything is opened, which may get the numbers of closed sources.
+            for source in sources.iter_mut().flatten() {
+                if is_lost(backend, source.fd) {
+                    source.keeper = Keeper::Nobody;
                 }
-                backend.after_fork().map_err(Error::after_fork)?;
-                access.overdue.clear();
-                let taken = |fd| by_descriptor.get(fd).is_some();
-                (access.waker, *user_waker) = new_wakes(backend, &taken)?;
-                *changer = backend.changer().map_err(Error::after_fork)?;
-                forget_fired(&self.slots, sources);
-                for (index, source) in (0..).zip(sources) {
-                    let Some(source) = source else { continue };
-                    let Some(slot) = self.slots.get(index) else { continue };
-                    if source.keeper == Keeper::Nobody {
-                        continue;
-                    }
-                    let (fd, token, watch) = (source.fd, source.token, slot.state().watch());
-                    let started = watch_raw(changer.as_mut(), fd, token, watch, || {
-                        register_raw(backend, fd, token, watch)
-                    });
-                    source.keeper = started.map_err(|error| Error::os("register", fd, error))?;
+            }
+            backend.after_fork().map_err(Error::after_fork)?;
+            access.overdue.clear();
+            let taken = |fd| by_descriptor.get(fd).is_some();
+            (access.waker, *user_waker) = new_wakes(backend, &taken)?;
+            *changer = backend.changer().map_err(Error::after_fork)?;
+            forget_fired(&self.slots, sources);
+            for (index, source) in (0..).zip(sources) {
+                let Some(source) = source else { continue };
+                let Some(slot) = self.slots.get(index) else { continue };
+                if source.keeper == Keeper::Nobody {
+                    continue;
                 }
-                Ok(())
-            },
-        );
-        renewed.map_err(Error::after_fork)?.unwrap_or(Err(Error::Closed))?;
+                let (fd, token, watch) = (source.fd, source.token, slot.state().watch());
+                let started = watch_raw(changer.as_mut(), fd, token, watch, || {
+                    register_raw(backend, fd, token, watch)
+                });
+                source.keeper = started.map_err(|error| Error::os("register", fd, error))?;
+            }
+            Ok(())
+        });
+        renewed.unwrap_or(Err(Error::Closed))?;
         self.generation.store(generation, Ordering::Relaxed);
         Ok(())
     }

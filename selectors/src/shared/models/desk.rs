@@ -1,5 +1,6 @@
 //! The desk where the backend lies.
 
+use std::io;
 use std::sync::Arc;
 
 use loom::thread;
@@ -7,11 +8,18 @@ use loom::thread;
 use super::Kernel;
 use crate::shared::desk::Desk;
 
-/// Whoever needs the backend gets it, also from a waiter who would wait for ever.
+/// The backend is a number that changes add to.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a desk calls")]
+fn add(backend: &mut i32, change: i32) -> io::Result<()> {
+    *backend += change;
+    Ok(())
+}
+
+/// A change is made, also by a waiter who would wait for ever.
 #[test]
-fn the_backend_comes_back_for_a_change() {
+fn a_change_is_made_by_the_waiter_or_at_the_desk() {
     loom::model(|| {
-        let shared = Arc::new((Desk::new(0), Kernel::default()));
+        let shared = Arc::new((Desk::new(0, add), Kernel::default()));
         let waiter = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -32,26 +40,48 @@ fn the_backend_comes_back_for_a_change() {
             kernel.wake();
             Ok(())
         };
-        let changed = desk.with(wake, |changes| {
-            *changes += 1;
-        });
-        assert!(matches!(changed, Ok(Some(()))));
+        assert!(matches!(desk.make(1, wake), Ok(Ok(()))));
+        // If it was made at the desk, nobody has woken the waiter.
+        kernel.wake();
         assert_eq!(waiter.join().unwrap(), 1);
         assert_eq!(desk.close(), Some(1));
     });
 }
 
-/// Whoever waits for the backend is refused once it is gone.
+/// A change is taken back or made, and not both, if the waiter cannot be woken.
+#[test]
+fn a_change_without_a_wake_is_made_or_returned() {
+    loom::model(|| {
+        let desk = Arc::new(Desk::new(0, add));
+        let waiter = {
+            let desk = Arc::clone(&desk);
+            thread::spawn(move || drop(desk.borrow().unwrap()))
+        };
+        let made = match desk.make(1, || Err(io::ErrorKind::BrokenPipe.into())) {
+            Ok(Ok(())) => 1,
+            Err((Some(_), 1)) => 0,
+            other => panic!("{other:?}"),
+        };
+        waiter.join().unwrap();
+        assert_eq!(desk.close(), Some(made));
+    });
+}
+
+/// Changes are refused once the backend is gone.
 #[test]
 fn closing_refuses_who_comes_later() {
     loom::model(|| {
-        let desk = Arc::new(Desk::new(0));
+        let desk = Arc::new(Desk::new(0, add));
         let changer = {
             let desk = Arc::clone(&desk);
-            thread::spawn(move || desk.with(|| Ok(()), |changes| *changes += 1).unwrap())
+            thread::spawn(move || desk.make(1, || Ok(())))
         };
         let closed = desk.close();
-        let changed = changer.join().unwrap();
-        assert_eq!(closed, Some(i32::from(changed.is_some())));
+        let made = match changer.join().unwrap() {
+            Ok(Ok(())) => 1,
+            Err((None, 1)) => 0,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(closed, Some(made));
     });
 }
