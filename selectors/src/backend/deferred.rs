@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::{
-    Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered, Trigger,
+    Backend, BorrowedSource, Capabilities, Change, DefaultBackend, RawSource, Registered, Trigger,
 };
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Mode, Readiness, Result, Selector, Token, Watch};
@@ -168,128 +168,6 @@ struct Refused {
     error: io::Error,
     /// Whether the next wait reports it.
     armed: bool,
-}
-
-/// A deferred change: see [`Backend::change_and_wait`].
-///
-/// # Examples
-///
-/// A backend that says what it changes:
-///
-/// ```
-/// use selectors::backend::*;
-/// use selectors::{Events, Interest, Selector, Token, Watch};
-/// use std::io;
-/// use std::os::unix::net::UnixStream;
-/// use std::time::Duration;
-///
-/// struct Verbose(DefaultBackend);
-///
-/// impl Backend for Verbose {
-///     fn change_and_wait(
-///         &mut self,
-///         changes: &mut [Change],
-///         events: &mut Events,
-///         timeout: Option<Duration>,
-///     ) -> io::Result<()> {
-///         for change in &*changes {
-///             println!("{}: {:?} → {:?}", change.fd(), change.old_watch(), change.new_watch());
-///         }
-///         self.0.change_and_wait(changes, events, timeout)
-///     }
-///     // The rest likewise.
-/// #     fn capabilities(&self) -> Capabilities {
-/// #         self.0.capabilities()
-/// #     }
-/// #     fn register(&mut self, fd: BorrowedSource<'_>, token: Token, watch: Watch) -> io::Result<()> {
-/// #         self.0.register(fd, token, watch)
-/// #     }
-/// #     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-/// #         self.0.modify(fd, token, old, new)
-/// #     }
-/// #     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-/// #         self.0.unregister(fd, token, watch)
-/// #     }
-/// #     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-/// #         self.0.wait(events, timeout)
-/// #     }
-/// }
-///
-/// # fn main() -> io::Result<()> {
-/// let (ours, _theirs) = UnixStream::pair()?;
-/// let mut selector = Selector::with_backend(Deferred::new(Verbose(DefaultBackend::new()?)));
-/// let token = selector.register(ours, Interest::READ, ())?;
-/// selector.modify(token, Interest::WRITE)?;
-/// // Prints one line: both changes became one.
-/// assert_eq!(selector.select(None)?.len(), 1);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Change {
-    fd: RawSource,
-    token: Token,
-    old: Option<Watch>,
-    new: Watch,
-    refusal: Option<io::Error>,
-}
-
-impl Change {
-    /// The descriptor of the source, which may have been closed meanwhile.
-    #[must_use]
-    pub fn fd(&self) -> RawSource {
-        self.fd
-    }
-
-    /// The token of the source.
-    #[must_use]
-    pub fn token(&self) -> Token {
-        self.token
-    }
-
-    /// What the source is watched for now, or `None` for a registration.
-    #[must_use]
-    pub fn old_watch(&self) -> Option<Watch> {
-        self.old
-    }
-
-    /// What the source is watched for after the change.
-    #[must_use]
-    pub fn new_watch(&self) -> Watch {
-        self.new
-    }
-
-    /// Returns true if the kernel already watches the source like this.
-    #[inline]
-    fn is_needless(&self) -> bool {
-        self.old == Some(self.new) && !matches!(self.new.mode, Mode::OneShot | Mode::Edge)
-    }
-
-    /// Applies this change to the backend by [`register`](Backend::register) or
-    /// [`modify`](Backend::modify), and stores the error. Returns true if it was accepted.
-    pub fn make<B: Backend + ?Sized>(&mut self, backend: &mut B) -> bool {
-        let Self { fd, token, .. } = *self;
-        let result = match self.old {
-            Some(old) => backend.modify(fd, token, old, self.new),
-            None => super::register_raw(backend, fd, token, self.new),
-        };
-        match result {
-            Ok(()) => true,
-            Err(error) => {
-                self.refusal = Some(error);
-                false
-            }
-        }
-    }
-
-    /// [Applies](Self::make) changes one by one. Returns true if all were accepted.
-    pub(super) fn make_all<B: Backend + ?Sized>(changes: &mut [Self], backend: &mut B) -> bool {
-        let mut all = true;
-        for change in changes {
-            all &= change.make(backend);
-        }
-        all
-    }
 }
 
 impl<B> Deferred<B> {

@@ -71,6 +71,7 @@ pub(crate) use wake::Channel;
 mod any;
 mod boxed;
 mod capabilities;
+mod change;
 mod changer;
 mod deferred;
 mod kind;
@@ -98,8 +99,9 @@ mod select;
 
 pub use any::AnyBackend;
 pub use capabilities::Capabilities;
+pub use change::Change;
 pub use changer::{AnyChanger, Changer};
-pub use deferred::{Change, Deferred};
+pub use deferred::Deferred;
 #[cfg(devpoll)]
 #[cfg_attr(docsrs, doc(cfg(any(target_os = "illumos", target_os = "solaris"))))]
 pub use devpoll::Devpoll;
