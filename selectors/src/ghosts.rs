@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::backend;
 use crate::timeout::ghost_pause;
 
-/// Decides when recreating the kernel object, which removes ghosts, is tried again after it failed: if
-/// it failed after n calls, after n waits that reported a ghost, so that it at most doubles their cost.
+/// Decides when to recreate the kernel object, which removes ghosts. If that failed after n system calls,
+/// it is tried again after n waits that reported a ghost, so that it at most doubles their cost.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
-    /// How many waits remain.
+    /// The number of such waits until the next attempt.
     patience: usize,
     /// Whether the last wait reported a ghost that remains.
     seen: bool,
@@ -31,8 +31,8 @@ impl Ghosts {
         *self = Self { patience: calls, seen: true };
     }
 
-    /// Pauses if the last wait reported a ghost, which would end the next wait at once. Fails if a
-    /// signal ended the pause.
+    /// Pauses if the last wait reported a ghost, which would otherwise make waits spin. Fails if a signal
+    /// ended the pause.
     pub(crate) fn pause(&mut self, left: Option<Duration>) -> io::Result<()> {
         if mem::take(&mut self.seen) { backend::pause(ghost_pause(left)) } else { Ok(()) }
     }

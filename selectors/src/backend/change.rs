@@ -97,7 +97,7 @@ impl Change {
 
     /// Returns true if the kernel already watches the source like this.
     #[inline]
-    pub(super) fn is_needless(&self) -> bool {
+    pub(super) fn is_redundant(&self) -> bool {
         self.old == Some(self.new) && !matches!(self.new.mode, Mode::OneShot | Mode::Edge)
     }
 

@@ -153,13 +153,13 @@ pub struct Deferred<B> {
     changes: Vec<Change>,
     /// The index of a descriptor's change, possibly outdated: see [`place`](Self::place).
     index: DescriptorIndex,
-    /// How many changes the last wait with any made.
+    /// The number of changes that the last wait with any has applied.
     last: usize,
     refused: BTreeMap<Token, Refused>,
 }
 
-/// Room for this many changes is kept.
-const ROOM: usize = 64;
+/// Capacity for this many changes is never freed.
+const LEAST_CAPACITY: usize = 64;
 
 /// A source for which the kernel refused a change, and which it therefore does not watch.
 #[derive(Debug)]
@@ -215,14 +215,14 @@ impl<B> Deferred<B> {
     fn defer(&mut self, fd: RawSource, token: Token, old: Option<Watch>, new: Watch) {
         if let Some(place) = self.place(fd) {
             self.changes[place].new = new;
-            if self.changes[place].is_needless() {
+            if self.changes[place].is_redundant() {
                 self.forget(place);
             }
             return;
         }
         let old = old.filter(|_| self.refused.is_empty() || self.refused.remove(&token).is_none());
         let change = Change { fd, token, old, new, refusal: None };
-        if !change.is_needless() {
+        if !change.is_redundant() {
             self.index.insert(fd, self.changes.len());
             self.changes.push(change);
         }
@@ -260,8 +260,8 @@ impl<B> Deferred<B> {
 }
 
 impl<B: Backend> Deferred<B> {
-    /// Removes the changes, which were applied, and records refusals. Returns whether there was one,
-    /// and whether the kernel may still watch a source whose `modify` failed.
+    /// Removes the applied changes, and records refusals. Returns whether there was one, and whether the
+    /// kernel may still watch a source whose `modify` failed.
     fn finish(&mut self) -> (bool, bool) {
         let count = self.changes.len();
         let (mut any, mut ghost) = (false, false);
@@ -280,10 +280,10 @@ impl<B: Backend> Deferred<B> {
         (any, ghost)
     }
 
-    /// Frees the room that neither this wait nor the one before needed: many sources are often
-    /// registered at once, and never again.
+    /// Frees the capacity if it is more than twice what this wait and the one before needed: many sources
+    /// are often registered at once, and never again.
     fn shrink(&mut self, count: usize) {
-        let needed = count.min(mem::replace(&mut self.last, count)).max(ROOM);
+        let needed = count.min(mem::replace(&mut self.last, count)).max(LEAST_CAPACITY);
         if self.changes.capacity() > 2 * needed {
             self.changes = Vec::new();
             self.index = DescriptorIndex::default();
@@ -315,7 +315,7 @@ impl<B: Backend> Deferred<B> {
         if ghost {
             events.push(Event::new(UNNAMED, Readiness::READ));
         }
-        // Events that were found must not be lost.
+        // Reported events must not be lost.
         if events.len() > first { Ok(()) } else { waited }
     }
 }
@@ -447,21 +447,21 @@ mod tests {
     }
 
     #[test]
-    fn room_is_kept_while_it_is_needed() {
+    fn capacity_is_kept_while_it_is_needed() {
         let watch = Watch::new(Interest::READ, Mode::Level);
         let mut deferred = Deferred::new(Deaf);
-        let mut room_after = |count| {
+        let mut capacity_after = |count| {
             for fd in 0..count {
                 deferred.defer(fd, Token::from_bits(7), None, watch);
             }
             deferred.wait(&mut Events::new(), Some(Duration::ZERO)).unwrap();
             (deferred.changes.capacity(), deferred.index.get(count - 1).is_some())
         };
-        assert_eq!(room_after(1000), (0, false), "many, for once");
-        assert!(room_after(1000).0 >= 1000, "many each time");
-        assert!(room_after(1000).0 >= 1000);
-        assert_eq!(room_after(10), (0, false), "few from now on");
-        assert!(room_after(10).0 >= 10);
-        assert!(room_after(10).0 >= 10);
+        assert_eq!(capacity_after(1000), (0, false), "many, once");
+        assert!(capacity_after(1000).0 >= 1000, "many each time");
+        assert!(capacity_after(1000).0 >= 1000);
+        assert_eq!(capacity_after(10), (0, false), "few from now on");
+        assert!(capacity_after(10).0 >= 10);
+        assert!(capacity_after(10).0 >= 10);
     }
 }
