@@ -1,9 +1,9 @@
-//! Random programs, run over a backend and beside a small model of what a selector is to report.
+//! Random programs, whose results are compared with a small model of a selector.
 //!
-//! Each program is made from a number, its seed. A program that fails is made shorter for as long
-//! as it goes on failing, and printed step by step with its seed.
+//! A program is generated from a seed. If it fails, it is shortened as long as it still fails, and
+//! printed step by step with its seed.
 //!
-//! The suite runs a few. For more, from another seed, or without an end (until one fails):
+//! The suite runs a few. To run more, from another seed, or until one fails:
 //!
 //! ```text
 //! SELECTORS_RANDOM_SEED=7 SELECTORS_RANDOM_PROGRAMS=100000 cargo test random
@@ -26,21 +26,21 @@ mod waits;
 mod world;
 
 use numbers::Numbers;
-use world::{Terms, World};
+use world::{Options, World};
 
-/// How many programs the suite runs of each kind, and of those that take a process of their own.
+/// How many programs the suite runs of each kind, and of those that run in a process of their own.
 const PROGRAMS: u64 = 24;
 const PROCESSES: u64 = 4;
 
-/// How many steps a program has.
+/// The number of steps of a program.
 const STEPS: usize = 80;
 
-/// How often a failing program is run to find a shorter one, within the patience of a case: a
-/// program that fails because something does not come takes its time.
+/// How often a failing program is run to find a shorter one, within the patience of a case: a program
+/// that fails because an event does not arrive takes long.
 const ATTEMPTS: usize = 300;
 
-/// One step: what to do, and with what, each as a number that is taken modulo what there is. So
-/// every list of steps is a program, also one that others were left out of.
+/// One step: an operation and its arguments. Each number is taken modulo the number of choices, so any
+/// list of steps is a program, including one from which steps were removed.
 type Step = [u8; 4];
 
 fn program(seed: u64) -> Vec<Step> {
@@ -48,18 +48,21 @@ fn program(seed: u64) -> Vec<Step> {
     (0..STEPS).map(|_| std::array::from_fn(|_| numbers.byte())).collect()
 }
 
-/// What a program came to: what went wrong, what was done until then, and in how many steps.
+/// A program that failed.
 struct Failure {
+    /// What was expected and seen.
     why: String,
+    /// What the program did until then.
     log: Vec<String>,
+    /// The number of steps that it took.
     steps: usize,
 }
 
-/// Ends a line of a failure that comes from another process, where lines can be of several lines.
+/// Ends an entry of a failure that comes from another process. An entry may have several lines.
 const END: char = '\u{1e}';
 
 impl Failure {
-    fn alone(stop: Stop) -> Self {
+    fn without_log(stop: Stop) -> Self {
         Self { why: stop.into_text(), log: Vec::new(), steps: 0 }
     }
 
@@ -78,7 +81,7 @@ impl Failure {
             Some((Ok(steps), _)) => {
                 Self { steps, why: lines.next().unwrap_or_default(), log: lines.collect() }
             }
-            // It ended otherwise.
+            // The process ended in another way.
             unknown => {
                 let why = unknown.map_or_else(String::new, |(_, why)| why);
                 Self { why: format!("  {why}"), log: Vec::new(), steps: usize::MAX }
@@ -87,25 +90,31 @@ impl Failure {
     }
 }
 
-/// Runs a program, in a process of its own if it changes what is the process's.
-fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
-    if !terms.fork && !terms.limit {
-        return run_here(case, steps, terms);
+/// Runs a program, in a process of its own if it changes the state of the process.
+fn run<B: Backend>(case: &Case<'_, B>, steps: &[Step], options: Options) -> Result<(), Failure> {
+    if !options.fork && !options.limit {
+        return run_here(case, steps, options);
     }
-    // What the child does is not heard of here.
+    // The steps of the child do not count as progress here.
     let report = case.progress.while_child_works(|| {
-        report_of_forked_child(|| run_here(case, steps, terms).map_err(|failure| failure.to_text()))
+        report_of_forked_child(|| {
+            run_here(case, steps, options).map_err(|failure| failure.to_text())
+        })
     });
     match report {
         Ok(report) => report.map_err(|text| Failure::from_text(&text)),
-        Err(error) => Err(Failure::alone(error.into())),
+        Err(error) => Err(Failure::without_log(error.into())),
     }
 }
 
-fn run_here<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Result<(), Failure> {
-    let mut world = match World::new(case, terms) {
+fn run_here<B: Backend>(
+    case: &Case<'_, B>,
+    steps: &[Step],
+    options: Options,
+) -> Result<(), Failure> {
+    let mut world = match World::new(case, options) {
         Ok(world) => world,
-        Err(stop) => return Err(Failure::alone(stop)),
+        Err(stop) => return Err(Failure::without_log(stop)),
     };
     let mut taken = 0;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -123,13 +132,12 @@ fn run_here<B: Backend>(case: &Case<'_, B>, steps: &[Step], terms: Terms) -> Res
     Err(Failure { why: stop.into_text(), log: world.into_log(), steps: taken })
 }
 
-/// Leaves out what need not be there for the failure: what comes after it, and then ever smaller
-/// pieces.
+/// Removes steps that the failure does not need: those after it, and then ever smaller groups of others.
 fn shrink<B: Backend>(
     case: &Case<'_, B>,
     mut steps: Vec<Step>,
     mut failure: Failure,
-    terms: Terms,
+    options: Options,
 ) -> Failure {
     let start = Instant::now();
     steps.truncate(failure.steps);
@@ -140,7 +148,7 @@ fn shrink<B: Backend>(
             let mut fewer = steps.clone();
             fewer.drain(at..(at + size).min(steps.len()));
             attempts += 1;
-            match run(case, &fewer, terms) {
+            match run(case, &fewer, options) {
                 Ok(()) => at += size,
                 Err(shorter) => {
                     fewer.truncate(shorter.steps);
@@ -157,59 +165,60 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn check<B: Backend>(case: &Case<'_, B>, terms: Terms) -> Outcome {
+fn check<B: Backend>(case: &Case<'_, B>, options: Options) -> Outcome {
     if cfg!(windows) {
-        return Err(case.cannot_run("this system has no choice of a socket's number"));
+        return Err(
+            case.cannot_run("this system does not let a program choose the number of a socket")
+        );
     }
-    // What the system lacks shows here.
-    World::new(case, terms)?.end()?;
+    // Fails here if the system lacks something.
+    World::new(case, options)?.end()?;
     let first: u64 =
         setting("SELECTORS_RANDOM_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let programs = match setting("SELECTORS_RANDOM_PROGRAMS") {
         Some(number) => number.parse().unwrap_or(u64::MAX),
-        None if terms.fork || terms.limit => PROCESSES,
+        None if options.fork || options.limit => PROCESSES,
         None => PROGRAMS,
     };
     for seed in first..first.saturating_add(programs) {
         let steps = program(seed);
-        let Err(failure) = run(case, &steps, terms) else { continue };
-        let Failure { why, log, .. } = shrink(case, steps, failure, terms);
+        let Err(failure) = run(case, &steps, options) else { continue };
+        let Failure { why, log, .. } = shrink(case, steps, failure, options);
         case.did(format!("ran random program {seed} (SELECTORS_RANDOM_SEED={seed}), shortened:"));
         for line in log {
             case.did(line);
         }
-        let cause = "see the last steps: what they did is the shortest way to the failure that was \
-                     found";
+        let cause = "see the steps: this is the shortest program found that fails";
         return Err(Stop::Broken(why, Some(cause)));
     }
     Ok(())
 }
 
 pub(super) fn ready_1_random_programs<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    check(case, Terms::default())
+    check(case, Options::default())
 }
 
 pub(super) fn mode_5_random_programs_of_all_modes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    check(case, Terms { modes: true, ..Terms::default() })
+    check(case, Options { modes: true, ..Options::default() })
 }
 
 pub(super) fn close_5_random_programs_that_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    check(case, Terms { modes: true, close: true, ..Terms::default() })
+    check(case, Options { modes: true, close: true, ..Options::default() })
 }
 
 pub(super) fn proc_4_random_programs_that_fork<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
-    check(case, Terms { modes: true, close: true, fork: true, limit: false })
+    check(case, Options { modes: true, close: true, fork: true, limit: false })
 }
 
 pub(super) fn wait_12_random_programs_without_descriptors<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
-    check(case, Terms { modes: true, limit: true, ..Terms::default() })
+    check(case, Options { modes: true, limit: true, ..Options::default() })
 }
 
-/// An answer of the world around a selector: a peer may be gone, full or empty.
-fn quietly<V>(answer: io::Result<V>) {
-    drop(answer);
+/// Ignores whether an operation on a file has failed: its peer may be gone, or its buffer full or empty.
+fn ignore<V>(result: io::Result<V>) {
+    drop(result);
 }

@@ -1,4 +1,4 @@
-//! What programs do to their process: fork children, and lower its limit on descriptors.
+//! Steps that change the process: forking children, and lowering the limit on descriptors.
 
 use selectors::{Backend, Error, Interest, Readiness};
 
@@ -7,16 +7,16 @@ use super::numbers::Numbers;
 use super::world::World;
 use crate::fixtures::{duplicate, number_of, report_of_forked_child};
 
-/// How many steps a child takes on its own.
+/// The number of steps of a child.
 const STEPS: usize = 12;
 
 impl<B: Backend> World<'_, '_, B> {
-    /// Forks a child, which does something with its copy of everything. The parent does not notice.
+    /// Forks a child, which uses its copy of the selector. The parent must not notice.
     pub(super) fn fork(&mut self, b: u8, c: u8) -> Outcome {
         let (what, act): (_, fn(&mut Self, u8) -> Outcome) = match b % 4 {
-            0 => ("makes every call", Self::is_refused),
+            0 => ("makes every call", Self::expect_refusals),
             1 => ("drops its copy", Self::drop_copy),
-            _ => ("calls after_fork, and goes on by itself", Self::go_on),
+            _ => ("calls after_fork and takes steps", Self::continue_after_fork),
         };
         self.note(format!("  fork a child, which {what}"));
         let log = self.log.len();
@@ -29,19 +29,19 @@ impl<B: Backend> World<'_, '_, B> {
         report.map_err(Stop::broken)
     }
 
-    fn is_refused(&mut self, _: u8) -> Outcome {
-        let mut answers = vec![("select", self.selector.select(NOW).map(drop))];
+    fn expect_refusals(&mut self, _: u8) -> Outcome {
+        let mut results = vec![("select", self.selector.select(NOW).map(drop))];
         if let Some(source) = self.sources.first() {
-            answers.push(("modify", self.selector.modify(source.token, Interest::WRITE)));
-            answers.push(("rearm", self.selector.rearm(source.token)));
-            answers.push(("unregister", self.selector.unregister(source.token).map(drop)));
+            results.push(("modify", self.selector.modify(source.token, Interest::WRITE)));
+            results.push(("rearm", self.selector.rearm(source.token)));
+            results.push(("unregister", self.selector.unregister(source.token).map(drop)));
         }
         if let Some(waker) = &self.waker {
-            answers.push(("wake", waker.wake()));
+            results.push(("wake", waker.wake()));
         }
-        for (call, answer) in answers {
-            let forked = matches!(answer, Err(Error::Forked));
-            self.case.expect_that(forked, &format!("Error::Forked of {call}"), answer)?;
+        for (call, result) in results {
+            let forked = matches!(result, Err(Error::Forked));
+            self.case.expect_that(forked, &format!("Error::Forked of {call}"), result)?;
         }
         Ok(())
     }
@@ -57,19 +57,19 @@ impl<B: Backend> World<'_, '_, B> {
         self.case.expect("the number of sources handed back", back, self.sources.len())
     }
 
-    fn go_on(&mut self, c: u8) -> Outcome {
+    fn continue_after_fork(&mut self, c: u8) -> Outcome {
         match self.selector.after_fork() {
             Err(Error::Unsupported { .. }) => return Ok(()),
-            answer => answer?,
+            result => result?,
         }
         if let Some(parents) = self.waker.take() {
-            let answer = parents.wake();
-            let forked = matches!(answer, Err(Error::Forked));
-            self.case.expect_that(forked, "Error::Forked of the parent's waker", answer)?;
+            let result = parents.wake();
+            let forked = matches!(result, Err(Error::Forked));
+            self.case.expect_that(forked, "Error::Forked of the parent's waker", result)?;
         }
         (self.woken, self.is_child) = (false, true);
         for source in &mut self.sources {
-            source.news = Readiness::from(source.interest);
+            source.edges = Readiness::from(source.interest);
         }
         let mut numbers = Numbers::new(u64::from(c));
         for _ in 0..STEPS {
@@ -85,10 +85,10 @@ impl<B: Backend> World<'_, '_, B> {
             return Ok(());
         }
         if self.capabilities.deferred {
-            // What was deferred is made while it can be.
+            // Deferred changes must be applied before.
             self.select(15, 2)?;
         }
-        // What is not open yet, and no more.
+        // The lowest free number: no further descriptor can be opened.
         let free = number_of(&duplicate(&self.files[0].ours)?);
         #[allow(clippy::useless_conversion, reason = "a number is a u64 on Windows alone")]
         let free = u64::try_from(free).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Waits, and what they are to report.
+//! Waits, and what they must report.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,52 +9,52 @@ use super::super::{NOW, Outcome, Stop};
 use super::world::{Source, World};
 use crate::fixtures::{if_any, signal_storm};
 
-const ASKABLE: Readiness = Readiness::READ.union(Readiness::WRITE).union(Readiness::PRIORITY);
+const REQUESTABLE: Readiness = Readiness::READ.union(Readiness::WRITE).union(Readiness::PRIORITY);
 
-/// The least and the most that is to be reported of a source, where that is known.
+/// The readiness that must be reported of a source, and the readiness that may be. `None` if unknown.
 type Bounds = Option<(Readiness, Readiness)>;
 
-/// What ends a wait.
+/// What must end a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// A source, a wake from before, or this timeout.
+    /// A source, an earlier wake, or this timeout.
     Any(Option<Duration>),
-    /// A thread, which wakes it.
+    /// A wake from another thread.
     Wake,
     /// A signal.
     Signal,
-    /// This timeout, whatever signals come.
+    /// This timeout, although signals arrive.
     DespiteSignals(Duration),
 }
 
 impl<B: Backend> World<'_, '_, B> {
-    /// What is true of a source: what it is ready for, of what it is watched for.
-    fn truth(&self, source: &Source) -> Result<Readiness, Stop> {
-        let mut truth = Readiness::empty();
+    /// The readiness of a source within its interest, according to poll(2).
+    fn actual(&self, source: &Source) -> Result<Readiness, Stop> {
+        let mut actual = Readiness::empty();
         for interest in [Interest::READ, Interest::WRITE] {
             let asked = source.interest.contains(interest);
             if asked && self.files[source.file].is_ready(interest)? {
-                truth |= Readiness::from(interest);
+                actual |= Readiness::from(interest);
             }
         }
-        Ok(truth)
+        Ok(actual)
     }
 
     fn bounds(&self, source: &Source) -> Result<Bounds, Stop> {
-        if source.abused {
+        if source.misused {
             return Ok(None);
         }
-        let truth = if source.fired { Readiness::empty() } else { self.truth(source)? };
-        let mut least = truth;
+        let most = if source.fired { Readiness::empty() } else { self.actual(source)? };
+        let mut least = most;
         if source.mode == Mode::Edge {
-            least &= source.news;
+            least &= source.edges;
         }
-        // At the limit poll(2) gives way to select(2), which sees no hang-up.
-        let sees_hang_ups = self.capabilities.write_hangup && self.limited.is_none();
-        if self.files[source.file].hung_up && !sees_hang_ups {
+        // Beyond the limit the poll backend falls back to select(2), which reports no hang-ups.
+        let reports_hang_ups = self.capabilities.write_hangup && self.limited.is_none();
+        if self.files[source.file].hung_up && !reports_hang_ups {
             least -= Readiness::WRITE;
         }
-        Ok(Some((least, truth)))
+        Ok(Some((least, most)))
     }
 
     fn end_of_wait(&mut self, must: bool, may: bool, b: u8) -> Result<End, Stop> {
@@ -105,7 +105,7 @@ impl<B: Backend> World<'_, '_, B> {
     fn wait_for(&mut self, timeout: Option<Duration>, c: u8) -> Result<Events, Stop> {
         match c % 4 {
             0 => {
-                // A list that has been used before.
+                // A list with the events of an earlier wait.
                 let mut events = std::mem::take(&mut self.events);
                 self.call(|selector| selector.select_into(&mut events, timeout))??;
                 self.events = events.clone();
@@ -155,18 +155,18 @@ impl<B: Backend> World<'_, '_, B> {
         Ok(())
     }
 
-    /// Checks what was reported of a source.
+    /// Checks the events of a source.
     fn check(&mut self, at: usize, bounds: Bounds, events: &Events) -> Outcome {
         let token = self.sources[at].token;
         let name = self.name(at);
         let mut of_it = events.iter().filter(|event| event.token() == token);
         let seen = of_it.next().map_or(Readiness::empty(), Event::readiness);
-        let Source { abused, haunted, .. } = self.sources[at];
-        let may_be_twice = haunted || abused && self.capabilities.deferred;
+        let Source { misused, may_be_ghost, .. } = self.sources[at];
+        let may_be_twice = may_be_ghost || misused && self.capabilities.deferred;
         let twice = of_it.next().is_some() && !may_be_twice;
         self.case.expect_that(!twice, &format!("one event of {name}"), events)?;
-        let hints = seen - ASKABLE;
-        let seen = seen & ASKABLE;
+        let hints = seen - REQUESTABLE;
+        let seen = seen & REQUESTABLE;
         if let Some((least, most)) = bounds {
             let what = if least == most {
                 format!("{most:?} of {name}")
@@ -180,7 +180,7 @@ impl<B: Backend> World<'_, '_, B> {
         }
         let source = &mut self.sources[at];
         source.fired |= source.mode == Mode::OneShot && !seen.is_empty();
-        source.news = Readiness::empty();
+        source.edges = Readiness::empty();
         Ok(())
     }
 }

@@ -1,27 +1,27 @@
-//! A selector, what it watches, and a model of what it is to report.
+//! A selector, its sources, and a model of what it must report.
 
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Waker};
 
 use super::super::{Case, Outcome, Stop, Subject};
-use super::files::{File, News, files};
-use super::{Step, quietly};
+use super::files::{Effect, File, files};
+use super::{Step, ignore};
 use crate::fixtures::{LooseDescriptor, OwnedSource, descriptor_limit, limit_descriptors};
 
-/// An empty one parks.
+/// The empty interest parks a source.
 const INTERESTS: [Interest; 4] =
     [Interest::READ, Interest::WRITE, Interest::READ.union(Interest::WRITE), Interest::empty()];
 
-/// How many sources a program may have at a time.
+/// The most sources that a program has at a time.
 const SOURCES: usize = 10;
 
 /// What programs may do.
 #[derive(Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each goes with any of the others")]
-pub(super) struct Terms {
-    /// Use every mode that there is, and not only level-triggered and one-shot ones.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
+pub(super) struct Options {
+    /// Use every mode that the backend supports, not only level-triggered and one-shot.
     pub(super) modes: bool,
-    /// Close, and give away, the numbers of what is watched.
+    /// Close the descriptors of registered sources, or give their numbers to other files.
     pub(super) close: bool,
     /// Fork children.
     pub(super) fork: bool,
@@ -29,50 +29,52 @@ pub(super) struct Terms {
     pub(super) limit: bool,
 }
 
-/// What the model knows of a source.
+/// A source in the model.
 pub(super) struct Source {
     pub(super) token: Token,
     number: LooseDescriptor,
     pub(super) file: usize,
     pub(super) interest: Interest,
     pub(super) mode: Mode,
-    /// A one-shot source that was reported.
+    /// Whether it is a one-shot source that was reported.
     pub(super) fired: bool,
-    /// Of an edge-triggered source: what has to be reported, if it is true.
-    pub(super) news: Readiness,
-    /// Its descriptor was closed, or is another file's. Anything may be reported of it.
-    pub(super) abused: bool,
-    /// It was parked when its number was another file's: a kernel that watches open files may go
-    /// on watching the old one under the same token.
-    pub(super) haunted: bool,
+    /// What may have changed since the last wait, which must be reported of an edge-triggered source if it
+    /// is ready for it.
+    pub(super) edges: Readiness,
+    /// Whether its descriptor was closed or refers to another file. Anything may be reported of it.
+    pub(super) misused: bool,
+    /// Whether it was parked after that. A kernel that watches open files may still watch the old file
+    /// with the same token.
+    pub(super) may_be_ghost: bool,
 }
 
 type Watched<B> = Subject<BorrowedSource<'static>, (), B>;
 
+/// A selector, its sources, and a model of what it must report.
 pub(super) struct World<'a, 'b, B> {
     pub(super) case: &'a Case<'b, B>,
-    terms: Terms,
+    options: Options,
     pub(super) capabilities: Capabilities,
     pub(super) selector: Watched<B>,
     pub(super) waker: Option<Waker>,
     pub(super) woken: bool,
-    /// A list that waits use again.
+    /// A list that waits reuse.
     pub(super) events: Events,
     pub(super) files: Vec<File>,
     pub(super) sources: Vec<Source>,
-    /// Tokens that are no more.
+    /// Tokens of unregistered sources.
     old: Vec<Token>,
-    /// Numbers that no source has.
+    /// Descriptors without a source.
     free: Vec<LooseDescriptor>,
-    /// How many descriptors the process may have while the selector is called.
+    /// The limit on descriptors during calls of the selector, if it is lowered.
     pub(super) limited: Option<u64>,
-    /// A child leaves the files alone, which are the parent's, too.
+    /// Whether this is a forked child, which must not use the files of its parent.
     pub(super) is_child: bool,
     pub(super) log: Vec<String>,
 }
 
 impl<'a, 'b, B: Backend> World<'a, 'b, B> {
-    pub(super) fn new(case: &'a Case<'b, B>, terms: Terms) -> Result<Self, Stop> {
+    pub(super) fn new(case: &'a Case<'b, B>, options: Options) -> Result<Self, Stop> {
         let files = files()?;
         let free = (0..SOURCES).map(|_| NUMBERS.take(&files[0].ours));
         let free = free.collect::<Result<_, _>>()?;
@@ -80,7 +82,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         let capabilities = selector.capabilities();
         Ok(Self {
             case,
-            terms,
+            options,
             capabilities,
             selector,
             waker: None,
@@ -113,11 +115,11 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             9..=15 if any => self.modify(source, b, c)?,
             16..=18 if any => self.rearm(source)?,
             19..=22 if any => self.unregister(source, b)?,
-            23..=24 if any && self.terms.close => self.abuse(source, b)?,
+            23..=24 if any && self.options.close => self.misuse(source, b)?,
             25 => self.use_old_tokens(b)?,
             26 => self.register_wrongly(b, c)?,
-            27 if self.terms.fork && !self.is_child => self.fork(b, c)?,
-            28..=29 if self.terms.limit => self.limit(b)?,
+            27 if self.options.fork && !self.is_child => self.fork(b, c)?,
+            28..=29 if self.options.limit => self.limit(b)?,
             30..=32 => self.wake()?,
             33..=48 => self.select(b, c)?,
             what if !self.is_child => self.act(what, file, b, c)?,
@@ -127,10 +129,10 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         self.case.expect("the number of sources", seen, expected)
     }
 
-    /// Has something happen to a file.
+    /// Performs an operation on a file or its peer.
     fn act(&mut self, what: u8, at: usize, b: u8, c: u8) -> Outcome {
         let file = &mut self.files[at];
-        let (news, note): News = match what {
+        let (edges, note): Effect = match what {
             49..=54 => file.send(),
             55..=57 => file.drain(),
             58..=59 => file.fill(),
@@ -140,12 +142,12 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         };
         self.note(note);
         for source in self.sources.iter_mut().filter(|source| source.file == at) {
-            source.news |= news;
+            source.edges |= edges;
         }
         Ok(())
     }
 
-    /// Everything leaves, and nothing is reported any more.
+    /// Unregisters all sources and checks that nothing is reported afterwards.
     pub(super) fn end(&mut self) -> Outcome {
         self.select(0, 2)?;
         while !self.sources.is_empty() {
@@ -154,36 +156,36 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         self.select(15, 2)
     }
 
-    /// Calls the selector, within the limit on descriptors that there is.
+    /// Calls the selector, with the lowered limit on descriptors if there is one.
     pub(super) fn call<R>(&mut self, call: impl FnOnce(&mut Watched<B>) -> R) -> Result<R, Stop> {
         let Some(limit) = self.limited else { return Ok(call(&mut self.selector)) };
         limit_descriptors(limit)?;
-        let answer = call(&mut self.selector);
+        let result = call(&mut self.selector);
         descriptor_limit()?;
-        Ok(answer)
+        Ok(result)
     }
 
-    /// Whether something new can be refused for want of descriptors.
+    /// Returns true if watching a parked source may fail because of the limit on descriptors.
     fn may_be_refused(&self, at: usize, interest: Interest) -> bool {
         self.limited.is_some() && self.sources[at].interest.is_empty() && !interest.is_empty()
     }
 
     fn interest(b: u8) -> Interest {
-        // Parked ones are rarer.
+        // The empty one is rarer.
         INTERESTS[usize::from(b % 10) / 3]
     }
 
     fn mode(&self, number: u8) -> Mode {
         match number % 8 {
             0..=2 => Mode::Level,
-            3 if self.terms.modes && self.capabilities.exclusive => Mode::Exclusive,
-            4..=5 if self.terms.modes && self.capabilities.edge => Mode::Edge,
+            3 if self.options.modes && self.capabilities.exclusive => Mode::Exclusive,
+            4..=5 if self.options.modes && self.capabilities.edge => Mode::Edge,
             _ => Mode::OneShot,
         }
     }
 
     fn register(&mut self, file: usize, b: u8, c: u8) -> Outcome {
-        // What is deferred is refused later, when nothing is known of it any more.
+        // A deferred registration would fail later, which the model does not know.
         if self.limited.is_some() && self.capabilities.deferred {
             return Ok(());
         }
@@ -193,12 +195,12 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         self.note(format!("  register a duplicate of {name} for {interest:?}, {mode:?}"));
         number.replace(&self.files[file].ours)?;
         let fd = number.borrow();
-        let answer = self.call(|selector| selector.register_with(fd, interest, (), mode))?;
-        if answer.is_err() && self.limited.is_some() {
+        let result = self.call(|selector| selector.register_with(fd, interest, (), mode))?;
+        if result.is_err() && self.limited.is_some() {
             self.free.push(number);
             return Ok(());
         }
-        let (token, news) = (answer?, Readiness::from(interest));
+        let (token, edges) = (result?, Readiness::from(interest));
         self.sources.push(Source {
             token,
             number,
@@ -206,33 +208,33 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
             interest,
             mode,
             fired: false,
-            news,
-            abused: false,
-            haunted: false,
+            edges,
+            misused: false,
+            may_be_ghost: false,
         });
         Ok(())
     }
 
-    /// Registers what is registered already, or closed.
+    /// Registers a descriptor that is already registered, or closed.
     fn register_wrongly(&mut self, b: u8, c: u8) -> Outcome {
         let (interest, mode) = (Self::interest(b), self.mode(c));
         if let Some(source) = self.sources.get(usize::from(c) % SOURCES) {
             let (fd, token) = (source.number.borrow(), source.token);
             self.note(format!("  register the descriptor of {token:?} again, for {interest:?}"));
-            let answer = self.selector.register_with(fd, interest, (), mode);
-            let answer = answer.map_err(|refused| refused.error);
+            let result = self.selector.register_with(fd, interest, (), mode);
+            let result = result.map_err(|refused| refused.error);
             let refused =
-                matches!(answer, Err(Error::AlreadyRegistered { token: of, .. }) if of == token);
-            return self.case.expect_that(refused, "AlreadyRegistered", answer);
+                matches!(result, Err(Error::AlreadyRegistered { token: of, .. }) if of == token);
+            return self.case.expect_that(refused, "AlreadyRegistered", result);
         }
         let Some(number) = self.free.last() else { return Ok(()) };
         if self.capabilities.deferred && !interest.is_empty() {
             return Ok(());
         }
-        quietly(number.close());
-        let answer = self.selector.register_with(number.borrow(), interest, (), mode);
+        ignore(number.close());
+        let result = self.selector.register_with(number.borrow(), interest, (), mode);
         self.note(format!("  register a closed descriptor for {interest:?}, {mode:?}"));
-        self.case.expect_that(answer.is_err(), "a refusal", answer.map_err(|refused| refused.error))
+        self.case.expect_that(result.is_err(), "a refusal", result.map_err(|refused| refused.error))
     }
 
     fn modify(&mut self, at: usize, b: u8, c: u8) -> Outcome {
@@ -244,15 +246,15 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         let name = self.name(at);
         self.note(format!("  modify {name} to {interest:?}, {mode:?}"));
         let token = self.sources[at].token;
-        let answer = self.call(|selector| selector.modify_with(token, interest, mode))?;
+        let result = self.call(|selector| selector.modify_with(token, interest, mode))?;
         let source = &mut self.sources[at];
-        if answer.is_err() && (source.abused || may_be_refused) {
+        if result.is_err() && (source.misused || may_be_refused) {
             return Ok(());
         }
-        answer?;
-        source.haunted |= source.abused && interest.is_empty();
+        result?;
+        source.may_be_ghost |= source.misused && interest.is_empty();
         if (interest, mode) != (source.interest, source.mode) {
-            source.news = Readiness::from(interest);
+            source.edges = Readiness::from(interest);
         }
         (source.interest, source.mode, source.fired) = (interest, mode, false);
         Ok(())
@@ -262,13 +264,13 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         let name = self.name(at);
         self.note(format!("  rearm {name}"));
         let token = self.sources[at].token;
-        let answer = self.call(|selector| selector.rearm(token))?;
+        let result = self.call(|selector| selector.rearm(token))?;
         let source = &mut self.sources[at];
-        if answer.is_err() && source.abused {
+        if result.is_err() && source.misused {
             return Ok(());
         }
-        answer?;
-        (source.news, source.fired) = (Readiness::from(source.interest), false);
+        result?;
+        (source.edges, source.fired) = (Readiness::from(source.interest), false);
         Ok(())
     }
 
@@ -278,9 +280,9 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         self.note(format!("  unregister {name}"));
         let unregistered = self.call(|selector| selector.unregister(token).map(drop))?;
         self.old.push(token);
-        // Closed as soon as it may be, or when the number is used again.
+        // Close it now, or when the number is used again.
         if b % 2 == 0 {
-            quietly(number.close());
+            ignore(number.close());
         }
         self.free.insert(0, number);
         Ok(unregistered?)
@@ -292,32 +294,34 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         };
         self.note(format!("  use {token:?}, which was unregistered"));
         self.case.expect("whether it is known", self.selector.contains(token), false)?;
-        let answers = [
+        let results = [
             ("modify", self.selector.modify(token, Interest::READ)),
             ("rearm", self.selector.rearm(token)),
             ("unregister", self.selector.unregister(token).map(drop)),
         ];
-        for (call, answer) in answers {
-            let refused = matches!(answer, Err(Error::NotRegistered { .. }));
-            self.case.expect_that(refused, &format!("NotRegistered of {call}"), answer)?;
+        for (call, result) in results {
+            let refused = matches!(result, Err(Error::NotRegistered { .. }));
+            self.case.expect_that(refused, &format!("NotRegistered of {call}"), result)?;
         }
         Ok(())
     }
 
-    /// Closes the descriptor of a source, or gives it to another file.
-    fn abuse(&mut self, at: usize, b: u8) -> Outcome {
+    /// Closes the descriptor of a source, or makes it refer to another file.
+    fn misuse(&mut self, at: usize, b: u8) -> Outcome {
         let name = self.name(at);
         let source = &mut self.sources[at];
-        source.abused = true;
+        source.misused = true;
         if b % 2 == 0 {
-            quietly(source.number.close());
+            ignore(source.number.close());
             self.note(format!("  close {name}, which is registered"));
             return Ok(());
         }
         let file = usize::from(b / 2) % self.files.len();
         source.number.replace(&self.files[file].ours)?;
         let other = self.files[file].name;
-        self.note(format!("  make the descriptor of {name}, which is registered, one of {other}"));
+        self.note(format!(
+            "  make the descriptor of {name}, which is registered, a duplicate of {other}"
+        ));
         Ok(())
     }
 
@@ -326,7 +330,7 @@ impl<'a, 'b, B: Backend> World<'a, 'b, B> {
         format!("{:?} ({})", source.token, self.files[source.file].name)
     }
 
-    /// Whether there is a waker, once there can be.
+    /// Creates the waker if there is none. Returns false if the backend has no wakers.
     pub(super) fn get_waker(&mut self) -> Result<bool, Stop> {
         if self.capabilities.waker && self.waker.is_none() {
             self.waker = Some(self.selector.waker()?);
@@ -354,7 +358,7 @@ impl<B> Drop for World<'_, '_, B> {
     }
 }
 
-/// Numbers for loose descriptors, which are used again: each is unique in the process.
+/// A pool of loose descriptors. No two have the same number.
 struct Pool(std::sync::Mutex<Vec<LooseDescriptor>>);
 
 static NUMBERS: Pool = Pool(std::sync::Mutex::new(Vec::new()));
@@ -370,7 +374,7 @@ impl Pool {
     }
 
     fn give_back(&self, numbers: impl Iterator<Item = LooseDescriptor>) {
-        let numbers: Vec<_> = numbers.inspect(|number| quietly(number.close())).collect();
+        let numbers: Vec<_> = numbers.inspect(|number| ignore(number.close())).collect();
         self.lock().extend(numbers);
     }
 }
