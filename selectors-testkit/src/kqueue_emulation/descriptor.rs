@@ -1,4 +1,4 @@
-//! What a descriptor is ready for, in kqueue's terms.
+//! The readiness of a descriptor, in kqueue's terms.
 
 use std::ffi::{c_int, c_ulong};
 use std::mem::size_of;
@@ -9,46 +9,46 @@ use nix::libc;
 
 use super::Flavor;
 
-/// What a filter has to say of a descriptor.
+/// What a filter reports of a descriptor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) ready: bool,
     pub(super) eof: bool,
-    /// Whether the filter is dropped after it was reported, though that was not requested.
-    pub(super) dead: bool,
+    /// Whether the filter is dropped after it was reported, although that was not requested.
+    pub(super) dropped: bool,
     pub(super) fflags: u32,
     pub(super) data: isize,
 }
 
-/// What a descriptor is, as far as it makes a difference.
+/// The kind of file that a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A regular file, which epoll does not watch.
     File,
     Pipe,
-    /// A pipe that has a name.
+    /// A named pipe.
     Fifo,
-    /// A socket that has connections.
+    /// A connection-oriented socket.
     Stream,
     Datagram,
-    /// A queue, one of ours.
+    /// An emulated queue.
     Queue,
     Other,
 }
 
 pub(super) fn is_open(fd: RawFd) -> bool {
-    // SAFETY: takes numbers, changes nothing.
+    // SAFETY: accepts any number and changes nothing.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
 fn stat(fd: RawFd) -> Option<libc::stat> {
     // SAFETY: all fields are integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is ours to be written.
+    // SAFETY: `stat` is writable.
     (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat)
 }
 
-/// Tells files apart that epoll does not watch.
+/// Identifies a file that epoll cannot watch.
 pub(super) fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
     stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
@@ -66,37 +66,37 @@ pub(super) fn kind(fd: RawFd) -> Kind {
     }
 }
 
-/// Whether a pipe is a file of a file system that has names.
+/// Returns true for a named pipe: it is not in pipefs.
 fn has_name(fd: RawFd) -> bool {
     const PIPEFS_MAGIC: i64 = 0x5049_5045;
     // SAFETY: all fields are integers.
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is ours to be written.
-    let answer = unsafe { libc::fstatfs(fd, &raw mut stat) };
+    // SAFETY: `stat` is writable.
+    let result = unsafe { libc::fstatfs(fd, &raw mut stat) };
     #[allow(clippy::unnecessary_cast, reason = "the type differs by processor")]
     let kind = stat.f_type as i64;
-    answer == 0 && kind != PIPEFS_MAGIC
+    result == 0 && kind != PIPEFS_MAGIC
 }
 
 pub(super) fn is_device(fd: RawFd) -> bool {
     stat(fd).is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFCHR)
 }
 
-/// Whether it is a terminal that hung up. Such a one is none to isatty(3).
+/// Returns true for a terminal that hung up, for which isatty(3) returns false.
 pub(super) fn has_hung_up(fd: RawFd) -> bool {
     is_device(fd) && poll(fd) & libc::POLLHUP != 0
 }
 
-/// Whether a pipe's other end is gone.
+/// Returns true if the peer of a pipe is closed.
 pub(super) fn is_dead_pipe(fd: RawFd) -> bool {
     poll(fd) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
-/// Whether the program could read.
+/// The state of the READ filter.
 pub(super) fn readable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     if kind == Kind::File {
         let size = stat(fd).map_or(0, |stat| stat.st_size);
-        // SAFETY: takes numbers, and moves nothing.
+        // SAFETY: accepts any number, and does not move the offset.
         let offset = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
         let data = isize::try_from(size - offset).unwrap_or(isize::MAX);
         return State { ready: data != 0, data, ..State::default() };
@@ -108,7 +108,7 @@ pub(super) fn readable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     let failed = revents & libc::POLLERR != 0;
     let eof = match kind {
         Kind::Datagram => revents & libc::POLLRDHUP != 0,
-        // XNU: vnode_readable_data_count() in vfs_vnops.c asks for data and nothing else.
+        // XNU: vnode_readable_data_count() in vfs_vnops.c checks only for data.
         Kind::Fifo if flavor == Flavor::MacOs => false,
         _ => revents & (libc::POLLHUP | libc::POLLRDHUP) != 0,
     };
@@ -117,13 +117,13 @@ pub(super) fn readable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     State {
         ready,
         eof,
-        dead: false,
+        dropped: false,
         fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
         data: waiting.unwrap_or(0),
     }
 }
 
-/// Whether the program could write.
+/// The state of the WRITE filter.
 pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     if kind == Kind::File {
         return State { ready: true, ..State::default() };
@@ -135,7 +135,7 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     let failed = revents & libc::POLLERR != 0;
     let gone = revents & libc::POLLHUP != 0;
     let eof = match kind {
-        // XNU: vnode_writable_space_count() in vfs_vnops.c asks for space and nothing else.
+        // XNU: vnode_writable_space_count() in vfs_vnops.c checks only for space.
         Kind::Fifo if flavor == Flavor::MacOs => false,
         Kind::Pipe | Kind::Fifo => failed || gone,
         Kind::Stream => gone || has_shut_down(fd),
@@ -144,7 +144,7 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
     };
     let space: isize = match kind {
         Kind::Pipe | Kind::Fifo if eof => 0,
-        // SAFETY: takes numbers, changes nothing.
+        // SAFETY: accepts any number and changes nothing.
         Kind::Pipe | Kind::Fifo => unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) as isize }
             .saturating_sub(count(fd, libc::FIONREAD).unwrap_or(0)),
         _ => option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF)
@@ -156,16 +156,16 @@ pub(super) fn writable(fd: RawFd, kind: Kind, flavor: Flavor) -> State {
             _ => revents & libc::POLLOUT != 0 || eof || failed,
         },
         eof,
-        // FreeBSD 12.3, recorded: the filters that hang on the end which closes are marked, and
-        // the one for WRITE of the other end is among them (pipeclose() in sys_pipe.c,
-        // knlist_cleardel() in kern_event.c). OpenBSD: klist_invalidate(), filt_dead().
-        dead: kind == Kind::Pipe && eof && flavor == Flavor::FreeBsd,
+        // FreeBSD 12.3, recorded: closing an end drops the filters in its list, which contains the WRITE
+        // filter of the other end (pipeclose() in sys_pipe.c, knlist_cleardel() in kern_event.c).
+        // OpenBSD: klist_invalidate(), filt_dead().
+        dropped: kind == Kind::Pipe && eof && flavor == Flavor::FreeBsd,
         fflags: if kind == Kind::Stream && failed { error(fd) } else { 0 },
         data: space.max(0),
     }
 }
 
-/// A socket that is not connected, and was not, hangs up on Linux but has nothing to say on a BSD.
+/// Returns true for a socket that was never connected: Linux reports POLLHUP, a BSD nothing.
 fn is_unconnected(revents: i16) -> bool {
     revents & libc::POLLHUP != 0 && revents & (libc::POLLRDHUP | libc::POLLERR) == 0
 }
@@ -173,16 +173,16 @@ fn is_unconnected(revents: i16) -> bool {
 fn poll(fd: RawFd) -> i16 {
     let events = libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP;
     let mut one = libc::pollfd { fd, events, revents: 0 };
-    // SAFETY: `one` is ours to be written.
+    // SAFETY: `one` is writable.
     unsafe { libc::poll(&raw mut one, 1, 0) };
     one.revents
 }
 
 fn count(fd: RawFd, request: c_ulong) -> Option<isize> {
     let mut count: c_int = 0;
-    // SAFETY: both requests that are made write an int.
-    let answer = unsafe { libc::ioctl(fd, request as _, &raw mut count) };
-    (answer == 0).then_some(count as isize)
+    // SAFETY: both requests that are used write an int.
+    let result = unsafe { libc::ioctl(fd, request as _, &raw mut count) };
+    (result == 0).then_some(count as isize)
 }
 
 fn length_of<T>() -> libc::socklen_t {
@@ -192,10 +192,10 @@ fn length_of<T>() -> libc::socklen_t {
 fn option(fd: RawFd, level: c_int, name: c_int) -> Option<c_int> {
     let mut value: c_int = 0;
     let mut length = length_of::<c_int>();
-    // SAFETY: `value` is ours to be written, as far as `length` says.
-    let answer =
+    // SAFETY: `value` is writable, for `length` bytes.
+    let result =
         unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) };
-    (answer == 0).then_some(value)
+    (result == 0).then_some(value)
 }
 
 fn tcp(fd: RawFd) -> Option<libc::tcp_info> {
@@ -206,13 +206,13 @@ fn tcp(fd: RawFd) -> Option<libc::tcp_info> {
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut length = length_of::<libc::tcp_info>();
     let place = (&raw mut info).cast();
-    // SAFETY: `info` is ours to be written, as far as `length` says.
-    let answer =
+    // SAFETY: `info` is writable, for `length` bytes.
+    let result =
         unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length) };
-    (answer == 0).then_some(info)
+    (result == 0).then_some(info)
 }
 
-/// How many connections wait to be accepted. Linux tells that of TCP; elsewhere at least one does.
+/// The number of pending connections of a listener. Linux provides it for TCP; otherwise 1.
 fn backlog(fd: RawFd) -> Option<isize> {
     if option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) != Some(1) {
         return None;
@@ -221,14 +221,14 @@ fn backlog(fd: RawFd) -> Option<isize> {
     Some(unacked.unwrap_or(1).max(1))
 }
 
-/// The error that a socket has, which cannot be asked for without taking it.
+/// The error of a socket, inferred because querying it would clear it.
 fn error(fd: RawFd) -> u32 {
     // A round-trip time was measured when it was connected.
     let refused = tcp(fd).is_some_and(|info| info.tcpi_rtt == 0);
     (if refused { Errno::ECONNREFUSED } else { Errno::ECONNRESET }) as u32
 }
 
-/// Whether our side of a TCP connection will send no more.
+/// Returns true if our side of a TCP connection was shut down for writing.
 fn has_shut_down(fd: RawFd) -> bool {
     const FIN_WAIT_1: u8 = 4;
     const FIN_WAIT_2: u8 = 5;

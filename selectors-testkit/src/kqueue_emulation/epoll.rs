@@ -1,4 +1,4 @@
-//! epoll(7), as the queues use it, and the beacon that every queue watches.
+//! The calls of epoll(7), and the beacon that every queue watches.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
@@ -6,15 +6,15 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::libc;
 
-/// The beacon's mark in epoll events: no descriptor has this number.
+/// The user data of the beacon, which no descriptor has.
 pub(super) const BEACON: u64 = u64::MAX;
 
-/// Readable for ever, for all queues to watch.
+/// An eventfd(2) that is always readable, which all queues share.
 pub(super) fn beacon() -> RawFd {
     static BEACON: OnceLock<OwnedFd> = OnceLock::new();
     BEACON
         .get_or_init(|| {
-            // SAFETY: takes numbers and returns a descriptor or -1.
+            // SAFETY: takes integers and returns a descriptor or -1.
             let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) };
             assert!(fd >= 0, "no descriptor is left for the emulation of kqueue");
             // SAFETY: a new descriptor that is nobody else's.
@@ -28,19 +28,19 @@ pub(super) fn control(
     operation: i32,
     fd: RawFd,
     events: u32,
-    mark: u64,
+    user_data: u64,
 ) -> Result<(), Errno> {
-    let mut event = libc::epoll_event { events, u64: mark };
+    let mut event = libc::epoll_event { events, u64: user_data };
     // SAFETY: `event` outlives the call.
     Errno::result(unsafe { libc::epoll_ctl(epoll, operation, fd, &raw mut event) }).map(drop)
 }
 
-/// Whether an epoll instance has an entry for this descriptor and the file that it means now.
+/// Returns true if an epoll instance has an entry for this descriptor and the file it refers to now.
 pub(super) fn watches(epoll: RawFd, fd: RawFd) -> bool {
     if let Err(error) = control(epoll, libc::EPOLL_CTL_ADD, fd, 0, BEACON) {
         return error == Errno::EEXIST;
     }
-    // It had none.
+    // There was none.
     let _ = control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
     false
 }

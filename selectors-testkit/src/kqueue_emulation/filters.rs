@@ -1,4 +1,4 @@
-//! The filters of a queue, and changes of them.
+//! The filters of a queue, and changes to them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::RawFd;
@@ -20,13 +20,13 @@ pub(super) struct Filters {
     pub(super) watches: HashMap<RawFd, Watch>,
     pub(super) users: BTreeMap<usize, User>,
     pub(super) timers: BTreeMap<usize, Timer>,
-    /// Filters that were ready when the list was full.
-    pub(super) owed: VecDeque<(RawFd, Filter)>,
-    /// Makes the serial numbers of watches.
+    /// Ready filters for which the last list had no space.
+    pub(super) overflow: VecDeque<(RawFd, Filter)>,
+    /// The last serial number of a watch.
     serial: u32,
-    /// Whether the beacon is on.
+    /// Whether the beacon is watched for reading.
     pub(super) beacon: bool,
-    /// Which side goes first, and which filter of ours: lists may be short.
+    /// Counts waits, to vary which filters are reported first, because lists may be short.
     pub(super) turn: usize,
 }
 
@@ -46,11 +46,11 @@ impl Filters {
             return Err(Errno::ENOENT);
         }
         if !watched {
-            if let Some(errno) = super::DEVICES_ARE.get().filter(|_| descriptor::is_device(fd)) {
+            if let Some(errno) = super::DEVICE_ERROR.get().filter(|_| descriptor::is_device(fd)) {
                 return Err(Errno::from_raw(errno));
             }
-            // FreeBSD 12.3: recorded; tty_kqops in tty.c of a device that is gone. XNU watches it
-            // and reports its end.
+            // FreeBSD 12.3: recorded; tty_kqops in tty.c for a device that is gone. XNU watches it and
+            // reports the end-of-file.
             if Flavor::current() != Flavor::MacOs && descriptor::has_hung_up(fd) {
                 return Err(Errno::ENXIO);
             }
@@ -76,15 +76,15 @@ impl Filters {
             self.watches.insert(fd, watch);
         }
         let Some(watch) = self.watches.get_mut(&fd) else { return Err(Errno::ENOENT) };
-        let dead = watch.kind == Kind::Pipe
+        let is_dead = watch.kind == Kind::Pipe
             && change.filter == EVFILT_WRITE
             && watch.write.is_none()
             && adds
             && descriptor::is_dead_pipe(fd);
         let flavor = Flavor::current();
         let result = match flavor {
-            Flavor::FreeBsd if dead => Err(Errno::EPIPE),
-            Flavor::NetBsd if dead => Err(Errno::EBADF),
+            Flavor::FreeBsd if is_dead => Err(Errno::EPIPE),
+            Flavor::NetBsd if is_dead => Err(Errno::EBADF),
             _ => {
                 let state = watch.state(fd, change.filter);
                 let slot =
@@ -96,12 +96,12 @@ impl Filters {
                 result
             }
         };
-        self.keep(epoll, fd);
-        self.keep_beacon(epoll);
+        self.update_epoll(epoll, fd);
+        self.update_beacon(epoll);
         result
     }
 
-    /// Whether a number still means the file that it meant when its filters were added.
+    /// Returns true if a descriptor refers to the same file as when its filters were added.
     pub(super) fn is_current(&self, epoll: RawFd, fd: RawFd) -> bool {
         let Some(watch) = self.watches.get(&fd) else { return false };
         if watch.identity.is_some() {
@@ -110,8 +110,8 @@ impl Filters {
         watches(epoll, fd)
     }
 
-    /// Has epoll watch for what the filters of a descriptor need, from now on, and look again.
-    pub(super) fn keep(&mut self, epoll: RawFd, fd: RawFd) {
+    /// Updates epoll's entry for a descriptor to its filters, which makes epoll check it again.
+    pub(super) fn update_epoll(&mut self, epoll: RawFd, fd: RawFd) {
         let Some(watch) = self.watches.get_mut(&fd) else { return };
         if watch.identity.is_some() {
             if watch.is_empty() {
@@ -125,7 +125,7 @@ impl Filters {
             return;
         }
         watch.forced = true;
-        let _ = control(epoll, libc::EPOLL_CTL_MOD, fd, watch.events(), watch.mark(fd));
+        let _ = control(epoll, libc::EPOLL_CTL_MOD, fd, watch.events(), watch.user_data(fd));
     }
 
     pub(super) fn user(&mut self, epoll: RawFd, change: &kevent) -> Result<(), Errno> {
@@ -149,7 +149,7 @@ impl Filters {
             }
             user.triggered |= change.fflags & NOTE_TRIGGER != 0;
         }
-        self.keep_beacon(epoll);
+        self.update_beacon(epoll);
         result
     }
 
@@ -173,7 +173,7 @@ impl Filters {
         } else if result.is_ok() && adds {
             (timer.next, timer.period) = (next, period);
         }
-        // Whoever waits has to look at the clock again.
+        // A waiting thread must compute its timeout again.
         self.set_beacon(epoll, true);
         result
     }

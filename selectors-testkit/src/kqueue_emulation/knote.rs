@@ -1,4 +1,4 @@
-//! One filter of one identity, with its flags: what the kernels call a knote.
+//! A filter with its flags, which the kernels call a knote.
 
 use std::ffi::c_void;
 
@@ -18,26 +18,26 @@ pub(super) struct Knote {
     flags: Flags,
     udata: usize,
     disabled: bool,
-    /// Changed since it was last looked at, so to be reported if it is ready.
+    /// Whether it was added or enabled since it was last reported, so that it is reported if it is ready.
     pub(super) fresh: bool,
-    /// What was last reported.
+    /// The state that was last reported.
     pub(super) last: Option<State>,
-    /// What is not to be reported again, but by `EV_ADD` or news: NetBSD forgets that a
-    /// dispatched filter was ready.
+    /// A state that is not reported again before `EV_ADD` or a change: NetBSD forgets that a dispatched
+    /// filter was ready.
     muted: Option<State>,
-    /// Whether it is in the kernel's queue: it was ready when it was added or last reported, and
-    /// nobody has waited since. It stays there when what made it ready has gone.
+    /// Whether it is in the kernel's queue: it was ready when it was added or last reported, and there was
+    /// no wait since. It stays there if it becomes idle.
     queued: bool,
 }
 
-/// What becomes of a filter that was reported.
+/// What happens to a filter after it was reported.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// It is reported again while it is ready.
     Again,
-    /// It waits for news.
+    /// It is reported again after a change.
     Wait,
-    /// It is gone: `EV_ONESHOT`.
+    /// It is deleted: `EV_ONESHOT`.
     Gone,
 }
 
@@ -56,7 +56,7 @@ impl Knote {
         }
     }
 
-    /// Does to a filter what the flags of a change say.
+    /// Applies the flags of a change to a filter.
     pub(super) fn apply(
         slot: &mut Option<Self>,
         change: &kevent,
@@ -74,7 +74,7 @@ impl Knote {
             *slot = Some(Self::new(change));
             return Ok(());
         };
-        // EV_CLEAR and its like stay as they were first given.
+        // EV_CLEAR, EV_ONESHOT and EV_DISPATCH keep their first value.
         if adds {
             knote.fresh = true;
             knote.muted = None;
@@ -97,7 +97,7 @@ impl Knote {
         !self.disabled
     }
 
-    /// It was found ready.
+    /// Adds it to the kernel's queue, because it is ready.
     pub(super) fn queue(&mut self) {
         self.queued = !self.disabled;
     }
@@ -106,31 +106,31 @@ impl Knote {
         self.queued
     }
 
-    /// Takes it from the queue. Whether it is reported without being asked again, ready or not:
-    /// FreeBSD, NetBSD, OpenBSD and DragonFly do that to `EV_ONESHOT` (FreeBSD 12.3: recorded;
-    /// `kqueue_scan()` in `kern_event.c`). macOS asks (`knote_process()`).
+    /// Removes it from the queue. Returns true if it is reported without being checked again, ready or
+    /// not: FreeBSD, NetBSD, OpenBSD and DragonFly do so for `EV_ONESHOT` (FreeBSD 12.3: recorded;
+    /// `kqueue_scan()` in `kern_event.c`). macOS checks it (`knote_process()`).
     pub(super) fn dequeue(&mut self, flavor: Flavor) -> bool {
         std::mem::take(&mut self.queued) && self.fires_once() && flavor != Flavor::MacOs
     }
 
-    /// Whether `state` is to be reported, after something has happened that was perhaps no more
-    /// than our looking again (`forced`).
+    /// Returns true if `state` is to be reported. If `forced`, it may not have changed: the emulation has
+    /// made epoll report it.
     pub(super) fn wants(&self, state: State, forced: bool) -> bool {
         if self.disabled || !state.ready || self.muted == Some(state) {
             return false;
         }
-        let news = self.fresh || !forced || self.last != Some(state);
-        self.flags & EV_CLEAR == 0 || news
+        let changed = self.fresh || !forced || self.last != Some(state);
+        self.flags & EV_CLEAR == 0 || changed
     }
 
-    /// The event, and what becomes of the filter.
+    /// The event, and what happens to the filter.
     pub(super) fn report(&mut self, state: State, flavor: Flavor) -> (kevent, After) {
         self.fresh = false;
         self.last = Some(state);
         let eof = if state.eof { EV_EOF } else { 0 };
-        let dead = if state.dead { EV_ONESHOT } else { 0 };
+        let dropped = if state.dropped { EV_ONESHOT } else { 0 };
         let udata = self.udata as *mut c_void;
-        let flags = self.flags | eof | dead;
+        let flags = self.flags | eof | dropped;
         let event = EV_SET(self.ident, self.filter, flags, state.fflags, state.data, udata);
         if flags & EV_ONESHOT != 0 {
             return (event, After::Gone);

@@ -1,12 +1,12 @@
 //! kqueue(2) on Linux, emulated over epoll(7) and poll(2), for tests.
 //!
 //! With the feature `kqueue` this crate exports the C symbols `kqueue` and `kevent` on Linux, for
-//! `selectors-sys` to find. They do what two kernels were seen to do, FreeBSD 12.3 and
-//! NetBSD 7.99, or what the source of macOS's says, with Linux's error numbers:
-//! `selectors-sys/tests/kqueue_probes` compares them row by row. Where they differ, the
-//! environment variable `SELECTORS_KQUEUE_FLAVOR` chooses: see [`Flavor`].
+//! `selectors-sys` to link to. They behave as recorded on FreeBSD 12.3 and NetBSD 7.99, or as the source
+//! of macOS's kernel says, with Linux's error numbers: `selectors-sys/tests/kqueue_probes` compares them
+//! row by row. Where the kernels differ, the environment variable `SELECTORS_KQUEUE_FLAVOR` chooses: see
+//! [`Flavor`].
 //!
-//! Filters: READ, WRITE, TIMER, and USER for the flavor that has it. Flags: all of those that
+//! Filters: READ, WRITE, TIMER, and USER if the flavor has it. Flags: all that
 //! `selectors_sys::kqueue` declares.
 //!
 //! If `SELECTORS_KQUEUE_LIB` is set, this module is not compiled, and that library provides the
@@ -14,40 +14,39 @@
 //!
 //! # How
 //!
-//! The descriptor is an epoll instance, so it can be polled, nested and closed as any other. Each
-//! descriptor that has filters is watched by it, edge-triggered. An event there is no more than
-//! a hint: the descriptor is polled for what is reported. A level-triggered filter that was
-//! reported is put back with `EPOLL_CTL_MOD`, which queues it again behind the others while it is
-//! ready: so short lists are served in turn.
+//! The descriptor of a queue is an epoll instance, so it can be polled, nested and closed. It watches each
+//! descriptor that has filters, edge-triggered. An event of epoll is only a hint: poll(2) on the
+//! descriptor tells what is reported. A level-triggered filter that was reported is modified with
+//! `EPOLL_CTL_MOD`, which queues it behind the others if it is ready, so that short lists are filled
+//! fairly.
 //!
-//! A BSD drops the filters of a descriptor when it is closed, epoll only when the last duplicate
-//! is. But epoll's entries go by descriptor *and* open file: `EPOLL_CTL_ADD` answers EEXIST as
-//! long as a number means the file that it meant when it was added, and something else once it
-//! was closed or given to another file. That is asked before anything is reported or changed.
-//! The entry of a file that lives on in a duplicate cannot be removed any more, so it carries a
-//! serial number by which its events are known and ignored.
+//! A BSD drops the filters of a descriptor when it is closed, epoll only when its last duplicate is. But
+//! an entry of epoll belongs to a descriptor *and* an open file: `EPOLL_CTL_ADD` fails with EEXIST as
+//! long as the number refers to the same file as when it was added, and does not once it was closed or
+//! refers to another file. This is checked before anything is reported or changed. The entry of a file
+//! that has a duplicate cannot be removed any more, so the user data contains a serial number by which
+//! its events are recognized and ignored.
 //!
-//! What kqueue knows and epoll does not (triggered USER filters, expired timers, files) makes
-//! the descriptor readable through an eventfd(2) that every queue of the process watches, and
-//! that is always readable.
+//! Filters that epoll cannot watch (triggered USER filters, expired timers, files) make the descriptor
+//! readable through the beacon, an eventfd(2) that is always readable and that every queue of the process
+//! watches.
 //!
-//! A filter is in the kernel's queue from when it is found ready until somebody waits, whatever
-//! becomes of it meanwhile. That is noted where it shows: `EV_ONESHOT` is then reported without being
-//! asked again, and the descriptor is readable. A handler of pthread_atfork(3) closes the queues in
-//! every child, which do not inherit them.
+//! A filter is in the kernel's queue from when it is found ready until the next wait, even if it becomes
+//! idle meanwhile. The emulation tracks that where it is visible: an `EV_ONESHOT` filter is then reported
+//! without being checked again, and the descriptor is readable. A handler of pthread_atfork(3) closes the
+//! queues in every child, because children do not inherit them.
 //!
-//! # What it cannot do
+//! # Limitations
 //!
-//! - Note that a filter was ready, and is not any more, between two calls.
-//! - See that a descriptor was closed when its number came back by dup2(2) from a duplicate of
-//!   the same open file: the filters then live on.
-//! - Tell the error of a socket (`fflags`) without taking it from the program. It is told by how
-//!   the socket got there: ECONNREFUSED if it never was connected, ECONNRESET if it was.
-//! - Make the descriptor itself readable when a timer expires, unless somebody waits in kevent(2).
-//! - See that a regular file has grown, or that part of a pipe was read, while
-//!   somebody waits. It sees both when a wait begins.
-//! - Two `EV_CLEAR` filters of one descriptor: news in one direction may report the other again.
-//! - Use of a queue by its duplicate's number: EBADF.
+//! - A filter that becomes ready and idle again between two calls is not noticed.
+//! - If a descriptor was closed and dup2(2) makes its number a duplicate of the same open file, the filters
+//!   continue to exist.
+//! - The error of a socket (`fflags`) cannot be queried without clearing it. It is inferred:
+//!   ECONNREFUSED if the socket was never connected, ECONNRESET if it was.
+//! - An expired timer makes the descriptor readable only while a thread waits in kevent(2).
+//! - A regular file that grows and a pipe that is partly read are noticed when a wait begins, not during it.
+//! - If one descriptor has two `EV_CLEAR` filters, a change in one direction may report the other again.
+//! - A queue cannot be used through a duplicate of its descriptor: EBADF.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -71,18 +70,18 @@ mod queue;
 mod reports;
 mod watch;
 
-/// The kernel that the emulation follows where they differ: FreeBSD and NetBSD as they were
-/// recorded, macOS as the published source of XNU (11417) has it.
+/// The kernel that is emulated where kernels differ: FreeBSD and NetBSD as recorded, macOS according to
+/// the published source of XNU (11417).
 ///
 /// | | FreeBSD | NetBSD | macOS |
 /// |---|---|---|---|
-/// | `EV_ENABLE` after `EV_DISPATCH`, data pending | reports it, with the new udata | silent until news | as FreeBSD: `knote_apply_touch()` |
-/// | `EV_ONESHOT` of what was ready and is not any more | reported | reported | not reported: `knote_process()` |
-/// | `EVFILT_USER` | there | EINVAL, as before NetBSD 10 | there |
+/// | `EV_ENABLE` after `EV_DISPATCH`, data pending | reports it, with the new udata | silent until a change | as FreeBSD: `knote_apply_touch()` |
+/// | `EV_ONESHOT` filter that was ready and has become idle | reported | reported | not reported: `knote_process()` |
+/// | `EVFILT_USER` | supported | EINVAL, as before NetBSD 10 | supported |
 /// | `EVFILT_WRITE` added to a pipe without a peer | EPIPE | EBADF | accepted, `EV_EOF`: `pipe_kqfilter()` |
-/// | the peer of a pipe goes | its `EVFILT_WRITE` is reported once, with `EV_EOF` and `EV_ONESHOT`, and is gone | reported every time | reported every time: `filt_pipe_draincommon()` |
-/// | the peer of a named pipe goes | `EV_EOF` | `EV_EOF` | nothing: `filt_vnode_common()` |
-/// | a device that has no filters | ENODEV | EINVAL | EINVAL: `filt_specattach()` |
+/// | the peer of a pipe is closed | its `EVFILT_WRITE` is reported once, with `EV_EOF` and `EV_ONESHOT`, and dropped | reported every time | reported every time: `filt_pipe_draincommon()` |
+/// | the peer of a named pipe is closed | `EV_EOF` | `EV_EOF` | nothing: `filt_vnode_common()` |
+/// | a device without filters | ENODEV | EINVAL | EINVAL: `filt_specattach()` |
 /// | a terminal that hung up | ENXIO | ENXIO | accepted |
 ///
 /// # Examples
@@ -101,13 +100,13 @@ pub enum Flavor {
     FreeBsd,
     /// NetBSD 7.99.
     NetBsd,
-    /// As XNU does it.
+    /// XNU.
     MacOs,
 }
 
 impl Flavor {
     /// The flavor of this process: `freebsd`, `netbsd` or `macos` in the environment variable
-    /// `SELECTORS_KQUEUE_FLAVOR`, as it was when first asked; FreeBSD if it is not set.
+    /// `SELECTORS_KQUEUE_FLAVOR` at the first call; FreeBSD if it is not set.
     ///
     /// # Panics
     ///
@@ -127,7 +126,7 @@ impl Flavor {
 }
 
 thread_local! {
-    static DEVICES_ARE: Cell<Option<i32>> = const { Cell::new(None) };
+    static DEVICE_ERROR: Cell<Option<i32>> = const { Cell::new(None) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -137,14 +136,14 @@ pub fn calls() -> usize {
     CALLS.get()
 }
 
-/// Has kevent(2) answer this error where this thread adds a filter to a device, from now on or no
-/// more: EINVAL as macOS does for `/dev/tty`, EOPNOTSUPP as OpenBSD does for what has no filters,
-/// ENXIO as FreeBSD does for what is gone.
+/// Makes kevent(2) fail with this error when this thread adds a filter to a device, or no longer: EINVAL as
+/// macOS for `/dev/tty`, EOPNOTSUPP as OpenBSD for a device without filters, ENXIO as FreeBSD for a device
+/// that is gone.
 pub fn refuse_devices(errno: Option<i32>) {
-    DEVICES_ARE.set(errno);
+    DEVICE_ERROR.set(errno);
 }
 
-/// kqueue(2): a new queue. Unlike the real one its descriptor is close-on-exec from the start.
+/// kqueue(2): creates a queue. Unlike a kernel's, its descriptor is close-on-exec from the start.
 #[unsafe(no_mangle)]
 pub extern "C" fn kqueue() -> c_int {
     let _inside = Inside::enter();
@@ -155,8 +154,8 @@ pub extern "C" fn kqueue() -> c_int {
 ///
 /// # Safety
 ///
-/// `changelist` points to `nchanges` events, `eventlist` to room for `nevents`, and `timeout` to
-/// a time or nowhere. The two lists may be the same.
+/// `changelist` points to `nchanges` events, `eventlist` to space for `nevents`, and `timeout` is null or
+/// points to a time. The two lists may be the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kevent(
     kq: c_int,
@@ -174,10 +173,10 @@ pub unsafe extern "C" fn kevent(
     for at in 0..usize::try_from(nchanges).unwrap_or(0) {
         // SAFETY: within the list that the caller promises.
         let change = unsafe { changelist.add(at) };
-        // SAFETY: as above. Events written below never get ahead of the changes read.
+        // SAFETY: as above. The writes below never overtake the reads.
         let mut change = unsafe { change.read() };
         let result = match change.flags & (EV_ADD | EV_DELETE) {
-            // Deleting takes nothing that could be lacking.
+            // Deleting needs no memory.
             EV_DELETE => Ok(()),
             EV_ADD => check(Step::Add),
             _ => check(Step::Trigger),
@@ -187,13 +186,13 @@ pub unsafe extern "C" fn kevent(
             continue;
         }
         if errors == room {
-            // As both kernels do, also for a receipt: what was noted is lost, and what comes
-            // after is not applied.
+            // As both kernels do, also for a receipt: earlier receipts are lost, and later changes are
+            // not applied.
             return result.map_or_else(fail, |()| 0);
         }
         change.flags = EV_ERROR;
         change.data = result.map_or_else(|error| error as isize, |()| 0);
-        // SAFETY: within the room that the caller promises.
+        // SAFETY: within the space that the caller promises.
         let place = unsafe { eventlist.add(errors) };
         // SAFETY: as above.
         unsafe { place.write(change) };
@@ -220,8 +219,7 @@ pub unsafe extern "C" fn kevent(
     }
 }
 
-/// Both kernels refuse what is no time. (The recorded FreeBSD answered 0 there, but its clock
-/// stood still.)
+/// Both kernels refuse an invalid time. (The recorded FreeBSD returned 0, but its clock stood still.)
 fn duration(time: &timespec) -> Result<Duration, Errno> {
     let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::EINVAL)?;
     let nanoseconds = u32::try_from(time.tv_nsec).map_err(|_| Errno::EINVAL)?;

@@ -1,4 +1,4 @@
-//! A queue: made, found, changed and waited on.
+//! A queue.
 
 use std::mem;
 use std::ops::{Deref, DerefMut};
@@ -15,7 +15,7 @@ use selectors_sys::kqueue::{EVFILT_READ, EVFILT_TIMER, EVFILT_USER, EVFILT_WRITE
 use super::Flavor;
 use super::epoll::{BEACON, beacon, control, watches};
 use super::filters::Filters;
-use super::process::{note, queues};
+use super::process::{close_in_children, queues};
 use super::watch::Watch;
 
 pub(super) struct Queue {
@@ -23,8 +23,8 @@ pub(super) struct Queue {
     filters: Mutex<Filters>,
 }
 
-/// What a thread has locked. No signal interrupts it meanwhile, as in a kernel: its handler may come
-/// here as well.
+/// A lock guard. While it exists, all signals are blocked, because a signal handler may call the emulation
+/// as well.
 struct Locked<'a, T> {
     /// Dropped first.
     guard: MutexGuard<'a, T>,
@@ -55,7 +55,7 @@ struct Blocked(libc::sigset_t);
 
 impl Blocked {
     fn new() -> Self {
-        // SAFETY: a set is numbers, for which zero is a value.
+        // SAFETY: a set consists of integers.
         let (mut all, mut before) = unsafe { mem::zeroed::<(libc::sigset_t, libc::sigset_t)>() };
         // SAFETY: `all` is ours to be written.
         unsafe { libc::sigfillset(&raw mut all) };
@@ -81,11 +81,11 @@ impl Queue {
         control(epoll, libc::EPOLL_CTL_ADD, beacon(), 0, BEACON)?;
         let queue = Self { epoll, filters: Mutex::default() };
         lock(&queues().by_descriptor).insert(epoll, Arc::new(queue));
-        note(epoll);
+        close_in_children(epoll);
         Ok(owned.into_raw_fd())
     }
 
-    /// The queue that has this descriptor, unless it was closed or is another process's.
+    /// The queue with this descriptor, unless it was closed or belongs to another process.
     pub(super) fn find(fd: RawFd) -> Option<Arc<Self>> {
         let queue = lock(&queues().by_descriptor).get(&fd).cloned()?;
         watches(fd, beacon()).then_some(queue)
@@ -101,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Waits until the deadline for something to report, and reports at most `room` events.
+    /// Waits until the deadline for events, and writes at most `room` of them.
     pub(super) fn wait(
         &self,
         room: usize,
@@ -122,12 +122,12 @@ impl Queue {
                 return Ok(count);
             }
             let until = deadline.into_iter().chain(timer).min();
-            // Not epoll_wait(2), which would take what is ready from other threads.
+            // Not epoll_wait(2), which would take events from other threads.
             poll_until(self.epoll, until.map(|until| until.saturating_duration_since(now)))?;
         }
     }
 
-    /// How many filters are ready: what a queue that watches this one reports.
+    /// The number of ready filters, which a queue that watches this one reports.
     pub(super) fn count_ready(&self) -> usize {
         let filters = lock(&self.filters);
         let ready = |&(&fd, watch): &(&RawFd, &Watch)| {
@@ -137,13 +137,13 @@ impl Queue {
             })
         };
         let descriptors = filters.watches.iter().flat_map(|watch| ready(&watch));
-        descriptors.filter(|&ready| ready).count() + filters.own_ready().len()
+        descriptors.filter(|&ready| ready).count() + filters.ready_outside_epoll().len()
     }
 }
 
 fn poll_until(fd: RawFd, timeout: Option<Duration>) -> Result<(), Errno> {
     let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // Longer ones are cut short, and begun again.
+    // A longer timeout is cut short; the caller waits again.
     let time = timeout.map(|timeout| {
         let (tv_sec, tv_nsec) = seconds_and_nanos(timeout);
         libc::timespec { tv_sec, tv_nsec }

@@ -19,8 +19,8 @@ impl Filters {
         self.timers.values().filter(enabled).map(|timer| timer.next).min()
     }
 
-    /// What epoll knows nothing of: which filters of it are ready.
-    pub(super) fn own_ready(&self) -> Vec<(usize, Filter)> {
+    /// The ready filters that epoll does not watch.
+    pub(super) fn ready_outside_epoll(&self) -> Vec<(usize, Filter)> {
         let mut ready = Vec::new();
         for (&ident, user) in &self.users {
             if user.knote.as_ref().is_some_and(|knote| knote.wants(user.state(), false)) {
@@ -58,29 +58,29 @@ impl Filters {
         if filter == EVFILT_READ { watch.read.as_mut() } else { watch.write.as_mut() }
     }
 
-    /// Takes what is queued from the queue: which filters are reported without being asked.
+    /// Empties the kernel's queue. Returns the filters that are reported without being checked.
     fn dequeue(&mut self) -> Vec<(RawFd, Filter)> {
-        let mut unasked = Vec::new();
+        let mut unchecked = Vec::new();
         for (&fd, watch) in &mut self.watches {
             for (filter, knote) in
                 [(EVFILT_READ, &mut watch.read), (EVFILT_WRITE, &mut watch.write)]
             {
                 if knote.as_mut().is_some_and(|knote| knote.dequeue(Flavor::current())) {
-                    unasked.push((fd, filter));
+                    unchecked.push((fd, filter));
                 }
             }
         }
-        unasked
+        unchecked
     }
 
-    /// Reports what is ready, up to `room` events.
+    /// Reports ready filters, at most `room`.
     pub(super) fn collect(&mut self, epoll: RawFd, room: usize, report: &mut impl FnMut(kevent)) {
         let mut left = room;
         self.set_beacon(epoll, false);
-        let unasked = self.dequeue();
-        while let Some((fd, filter)) = self.owed.pop_front() {
+        let unchecked = self.dequeue();
+        while let Some((fd, filter)) = self.overflow.pop_front() {
             if left == 0 {
-                self.owed.push_front((fd, filter));
+                self.overflow.push_front((fd, filter));
                 break;
             }
             self.report(epoll, ident(fd), filter, true, &mut left, report);
@@ -90,14 +90,14 @@ impl Filters {
         if epoll_first {
             self.collect_from_epoll(epoll, &mut left, report);
         }
-        for (fd, filter) in unasked {
+        for (fd, filter) in unchecked {
             if left > 0 {
                 self.report(epoll, ident(fd), filter, false, &mut left, report);
             } else if let Some(knote) = self.knote(fd, filter) {
                 knote.queue();
             }
         }
-        let mut own = self.own_ready();
+        let mut own = self.ready_outside_epoll();
         if !own.is_empty() {
             let first = self.turn / 2 % own.len();
             own.rotate_left(first);
@@ -110,7 +110,7 @@ impl Filters {
         if !epoll_first {
             self.collect_from_epoll(epoll, &mut left, report);
         }
-        self.keep_beacon(epoll);
+        self.update_beacon(epoll);
     }
 
     fn collect_from_epoll(
@@ -120,11 +120,11 @@ impl Filters {
         report: &mut impl FnMut(kevent),
     ) {
         let mut buffer = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        // Level-triggered filters come back at once: none is to be taken twice.
+        // Level-triggered filters are queued again at once, but must be reported once.
         let mut seen = std::collections::HashSet::new();
         while *left > 0 {
             let room = i32::try_from(buffer.len().min(*left)).unwrap_or(1);
-            // SAFETY: `buffer` is ours to be written, and longer than `room`.
+            // SAFETY: `buffer` is writable, and at least `room` long.
             let count = unsafe { libc::epoll_wait(epoll, buffer.as_mut_ptr(), room, 0) };
             let count = usize::try_from(count).unwrap_or(0);
             if count == 0 {
@@ -132,9 +132,10 @@ impl Filters {
             }
             let mut again = Vec::new();
             for event in &buffer[..count] {
-                let mark = event.u64;
-                let fd = RawFd::try_from(mark & u64::from(u32::MAX)).unwrap_or(-1);
-                let ours = self.watches.get(&fd).is_some_and(|watch| watch.mark(fd) == mark);
+                let user_data = event.u64;
+                let fd = RawFd::try_from(user_data & u64::from(u32::MAX)).unwrap_or(-1);
+                let ours =
+                    self.watches.get(&fd).is_some_and(|watch| watch.user_data(fd) == user_data);
                 if !ours {
                     continue;
                 }
@@ -150,14 +151,14 @@ impl Filters {
             }
             if !again.is_empty() {
                 for fd in again {
-                    self.keep(epoll, fd);
+                    self.update_epoll(epoll, fd);
                 }
                 return;
             }
         }
     }
 
-    /// Reports the filters of a descriptor that epoll has told of.
+    /// Reports the ready filters of a descriptor for which epoll has returned an event.
     fn collect_descriptor(
         &mut self,
         epoll: RawFd,
@@ -174,20 +175,20 @@ impl Filters {
                 continue;
             }
             if *left == 0 {
-                self.owed.push_back((fd, filter));
+                self.overflow.push_back((fd, filter));
                 continue;
             }
             self.report(epoll, ident(fd), filter, true, left, report);
         }
     }
 
-    /// Reports one filter, if it is still there and, if it is asked, ready.
+    /// Reports a filter if it still exists and, if it is to be checked, is ready.
     fn report(
         &mut self,
         epoll: RawFd,
         ident: usize,
         filter: Filter,
-        asked: bool,
+        check: bool,
         left: &mut usize,
         report: &mut impl FnMut(kevent),
     ) {
@@ -225,24 +226,24 @@ impl Filters {
             let Some(watch) = self.watches.get_mut(&fd) else { return };
             let state = watch.state(fd, filter);
             let slot = if filter == EVFILT_READ { &mut watch.read } else { &mut watch.write };
-            let reported = |knote: &&mut Knote| knote.is_enabled() && (state.ready || !asked);
+            let reported = |knote: &&mut Knote| knote.is_enabled() && (state.ready || !check);
             let Some(knote) = slot.as_mut().filter(reported) else { return };
             let (event, after) = knote.report(state, flavor);
             if after == After::Gone {
                 *slot = None;
             }
             if after != After::Wait {
-                self.keep(epoll, fd);
+                self.update_epoll(epoll, fd);
             }
             report(event);
         }
         *left -= 1;
     }
 
-    /// Switches the beacon on while there is something to report that epoll knows nothing of.
-    pub(super) fn keep_beacon(&mut self, epoll: RawFd) {
+    /// Watches the beacon for reading if a filter that epoll does not report is to be reported.
+    pub(super) fn update_beacon(&mut self, epoll: RawFd) {
         let queued = self.watches.values().any(Watch::is_queued);
-        let on = queued || !self.owed.is_empty() || !self.own_ready().is_empty();
+        let on = queued || !self.overflow.is_empty() || !self.ready_outside_epoll().is_empty();
         self.set_beacon(epoll, on);
     }
 

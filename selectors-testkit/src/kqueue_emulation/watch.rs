@@ -1,4 +1,4 @@
-//! What has filters: a descriptor, an event of the user, a timer.
+//! The things that have filters: descriptors, user events and timers.
 
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use super::queue::Queue;
 pub(super) struct Watch {
     pub(super) kind: Kind,
     pub(super) serial: u32,
-    /// Of a file that epoll does not watch.
+    /// The file, if epoll cannot watch it.
     pub(super) identity: Option<(libc::dev_t, libc::ino_t)>,
     pub(super) read: Option<Knote>,
     pub(super) write: Option<Knote>,
-    /// Whether epoll was made to look again.
+    /// Whether the emulation has made epoll check it again.
     pub(super) forced: bool,
 }
 
@@ -42,9 +42,8 @@ impl Watch {
         self.read.is_none() && self.write.is_none()
     }
 
-    /// Whether the queue is readable on its account, ready or not: `kqueue_poll()` in
-    /// `kern_event.c` counts what is queued and asks none of it (FreeBSD 12.3: recorded; XNU:
-    /// `kqueue_select()`).
+    /// Returns true if it makes the queue readable, ready or not: `kqueue_poll()` in `kern_event.c` counts
+    /// queued filters without checking them (FreeBSD 12.3: recorded; XNU: `kqueue_select()`).
     pub(super) fn is_queued(&self) -> bool {
         [&self.read, &self.write].into_iter().flatten().any(Knote::is_queued)
     }
@@ -65,21 +64,21 @@ impl Watch {
         state
     }
 
-    /// Has epoll watch a descriptor that has no filter yet.
+    /// Adds a descriptor without filters to epoll.
     pub(super) fn attach(&self, epoll: RawFd, fd: RawFd) -> Result<(), Errno> {
         if self.identity.is_some() {
             return Ok(());
         }
-        match control(epoll, libc::EPOLL_CTL_ADD, fd, self.events(), self.mark(fd)) {
-            // What was left of the same file under the same number.
+        match control(epoll, libc::EPOLL_CTL_ADD, fd, self.events(), self.user_data(fd)) {
+            // A left-over entry of the same file with the same descriptor.
             Err(Errno::EEXIST) => {
-                control(epoll, libc::EPOLL_CTL_MOD, fd, self.events(), self.mark(fd))
+                control(epoll, libc::EPOLL_CTL_MOD, fd, self.events(), self.user_data(fd))
             }
             // Directories and some devices. FreeBSD 12.3: recorded of /dev/null. XNU:
             // filt_specattach() in spec_vnops.c, vn_kqfilter() in vfs_vnops.c.
             Err(Errno::EPERM) if Flavor::current() == Flavor::FreeBsd => Err(Errno::ENODEV),
             Err(Errno::EPERM | Errno::ELOOP) => Err(Errno::EINVAL),
-            answer => answer,
+            result => result,
         }
     }
 
@@ -94,7 +93,7 @@ impl Watch {
         to_bits(events)
     }
 
-    pub(super) fn mark(&self, fd: RawFd) -> u64 {
+    pub(super) fn user_data(&self, fd: RawFd) -> u64 {
         u64::from(self.serial) << 32 | u64::from(to_bits(fd))
     }
 }
@@ -106,7 +105,7 @@ impl User {
 }
 
 impl Timer {
-    /// How often it has expired since it was reported.
+    /// Ready if it has expired. `data` is how often, since it was last reported.
     pub(super) fn state(&self, now: Instant) -> State {
         let Some(late) = now.checked_duration_since(self.next) else { return State::default() };
         let once = self.knote.as_ref().is_some_and(Knote::fires_once);
