@@ -4,11 +4,11 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
-/// What an emulated kernel is about to do.
+/// An operation of an emulated kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// kqueue(2): make a queue.
+    /// kqueue(2): create a queue.
     Queue,
     /// kevent(2): add one filter.
     Add,
@@ -24,31 +24,31 @@ pub enum Step {
     DeviceWait,
 }
 
-/// Who says what fails, with which error.
+/// Functions that decide which steps fail.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
-    /// Called before each step: the number of the error that it fails with.
+    /// Called before each step. Returns the errno with which it fails.
     pub step: fn(Step) -> Option<i32>,
-    /// Called with `true` when a thread enters an emulated kernel, whose own system calls are none
-    /// of the library's, and with `false` when it leaves.
+    /// Called with `true` when a thread enters an emulated kernel, whose system calls are not those of the
+    /// library, and with `false` when it leaves.
     pub inside: fn(bool),
 }
 
 static FAULTS: OnceLock<Faults> = OnceLock::new();
 
-/// Has `faults` asked from now on, in every thread. The first call counts.
+/// Calls `faults` from now on, in every thread. Only the first call has an effect.
 pub fn ask(faults: Faults) {
-    // Whoever comes later asks for the same.
+    // Later callers pass the same functions.
     let _ = FAULTS.set(faults);
 }
 
-/// The error that a step is to fail with.
+/// Fails if the step is to fail.
 pub(crate) fn check(step: Step) -> Result<(), Errno> {
     let errno = FAULTS.get().and_then(|faults| (faults.step)(step));
     errno.map_or(Ok(()), |errno| Err(Errno::from_raw(errno)))
 }
 
-/// A thread is in an emulated kernel for as long as this lives.
+/// While it exists, its thread is inside an emulated kernel.
 pub(crate) struct Inside;
 
 impl Inside {

@@ -1,4 +1,4 @@
-//! Devices: which descriptor means which, whose they are, and waiting.
+//! Devices: finding them by descriptor, their owners, and waiting.
 
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -17,49 +17,49 @@ use super::set::Set;
 
 /// An open device.
 pub(super) struct Device {
-    /// What fstat(2) says of it.
+    /// Its device and inode number.
     identity: Identity,
     writable: bool,
-    /// The process that it belongs to; 0 if it was not used yet. Forked processes share it.
+    /// The process that owns it, or 0 before its first use. Shared with forked processes.
     owner: &'static AtomicU32,
     closed: AtomicBool,
     set: Mutex<Set>,
-    /// Somebody who waited has gone.
-    turn: Condvar,
-    /// An eventfd(2) that ends waits: the set was changed.
+    /// Notified when a wait ends.
+    wait_ended: Condvar,
+    /// An eventfd(2) that ends waits when the set changes.
     wake: Mutex<Option<Arc<OwnedFd>>>,
-    /// The device that was opened before.
-    before: *const Device,
+    /// The previously opened device.
+    previous: *const Device,
 }
 
-// SAFETY: `before` points to what is never freed, and is not written after it was published.
+// SAFETY: `previous` points to a device, which is never freed, and is not written after it was published.
 unsafe impl Sync for Device {}
 
-/// The device that was opened last. A list without a lock, and never freed: a forked child must not
-/// wait for a lock that was held by a thread which it does not have.
+/// The device that was opened last. The list has no lock, because a forked child must not wait for a lock
+/// whose holder does not exist in the child.
 static LAST: AtomicPtr<Device> = AtomicPtr::new(ptr::null_mut());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells one file from another.
+/// Identifies a file: a device and an inode number.
 pub(super) type Identity = (libc::dev_t, libc::ino_t);
 
-/// What an open descriptor means.
+/// The file that a descriptor refers to.
 pub(super) fn identity(fd: RawFd) -> Option<Identity> {
     // SAFETY: all fields are integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is ours to be written.
-    let answer = unsafe { libc::fstat(fd, &raw mut stat) };
-    (answer == 0).then_some((stat.st_dev, stat.st_ino))
+    // SAFETY: `stat` is writable.
+    let result = unsafe { libc::fstat(fd, &raw mut stat) };
+    (result == 0).then_some((stat.st_dev, stat.st_ino))
 }
 
-/// Of how many devices the owners fit into what processes share.
+/// The capacity of the shared memory for owners.
 const OWNERS: usize = 1 << 20;
 
-/// A place for the owner of a new device, which forked processes will share. The first place of all
-/// counts those that are taken.
+/// Allocates the owner of a new device in memory that forked processes share. Its first element counts the
+/// others.
 fn new_owner() -> Result<&'static AtomicU32, Errno> {
     static SHARED: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
     let mut shared = SHARED.load(Ordering::Acquire);
@@ -74,10 +74,10 @@ fn new_owner() -> Result<&'static AtomicU32, Errno> {
         }
         let new: *mut AtomicU32 = new.cast();
         let was = SHARED.compare_exchange(shared, new, Ordering::AcqRel, Ordering::Acquire);
-        // Another thread may have been first; what is mapped for nothing costs no memory.
+        // Another thread may have been first; an unused mapping costs no memory.
         shared = was.map_or_else(|first| first, |_| new);
     }
-    // SAFETY: within the memory, which stays.
+    // SAFETY: within the mapping, which is never removed.
     let count = unsafe { &*shared };
     let place = count.fetch_add(1, Ordering::AcqRel) as usize + 1;
     if place >= OWNERS {
@@ -90,7 +90,7 @@ fn new_owner() -> Result<&'static AtomicU32, Errno> {
 }
 
 impl Device {
-    /// A new device, of an empty set: its descriptor.
+    /// Opens a device with an empty set, and returns its descriptor.
     pub(super) fn open(flags: c_int) -> Result<RawFd, Errno> {
         let mut ends = [-1; 2];
         // SAFETY: `ends` has room for two descriptors.
@@ -115,16 +115,16 @@ impl Device {
             owner,
             closed: AtomicBool::new(false),
             set: Mutex::default(),
-            turn: Condvar::new(),
+            wait_ended: Condvar::new(),
             wake: Mutex::new(Some(Arc::new(wake))),
-            before: ptr::null(),
+            previous: ptr::null(),
         }));
-        let mut before = LAST.load(Ordering::Acquire);
+        let mut previous = LAST.load(Ordering::Acquire);
         loop {
-            device.before = before;
-            match LAST.compare_exchange(before, device, Ordering::AcqRel, Ordering::Acquire) {
+            device.previous = previous;
+            match LAST.compare_exchange(previous, device, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
-                Err(other) => before = other,
+                Err(other) => previous = other,
             }
         }
         let fd = end.as_raw_fd();
@@ -132,22 +132,22 @@ impl Device {
         Ok(fd)
     }
 
-    /// The device that a descriptor means, if it means one.
+    /// The device that a descriptor refers to.
     pub(super) fn find(fd: RawFd) -> Option<&'static Self> {
         let identity = identity(fd)?;
         let mut at: *const Self = LAST.load(Ordering::Acquire);
-        // SAFETY: null, or one of the list, which is never freed.
+        // SAFETY: null, or an element of the list, which is never freed.
         while let Some(device) = unsafe { at.as_ref() } {
             if device.identity == identity && !device.closed.load(Ordering::Acquire) {
                 return Some(device);
             }
-            at = device.before;
+            at = device.previous;
         }
         None
     }
 
-    /// Driver: the first process that writes or asks has the device from then on; others are
-    /// told EACCES, before anything else. Opening is not using it.
+    /// Driver: the first process that calls write(2) or ioctl(2) owns the device from then on. For others
+    /// these fail with EACCES, before any other check.
     pub(super) fn enter(&self) -> Result<(), Errno> {
         let process = std::process::id();
         let owner = self.owner.compare_exchange(0, process, Ordering::AcqRel, Ordering::Acquire);
@@ -164,26 +164,25 @@ impl Device {
         self.enter()
     }
 
-    /// The set, for a writer. In the common driver of 2011 that takes a lock which whoever waits
-    /// has.
+    /// Locks the set for a write. In the common driver of 2011 waits hold that lock.
     pub(super) fn set_to_write(&self) -> MutexGuard<'_, Set> {
         let waits = |set: &mut Set| Flavor::current() == Flavor::Solaris && set.waiting > 0;
-        let set = self.turn.wait_while(self.set(), waits);
+        let set = self.wait_ended.wait_while(self.set(), waits);
         set.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The set, for whoever has entered.
+    /// Locks the set.
     pub(super) fn set(&self) -> MutexGuard<'_, Set> {
         lock(&self.set)
     }
 
-    /// The descriptor was closed.
+    /// Called when the descriptor was closed.
     pub(super) fn closed(&self) {
         self.closed.store(true, Ordering::Release);
         let owner = self.owner.load(Ordering::Acquire);
-        // Not in a forked child, whose locks may be held for ever.
+        // In a forked child the locks may never be released.
         if owner != 0 && owner != std::process::id() {
-            // As far as it can: descriptors go with them.
+            // Closes the descriptors in them if possible.
             if let Ok(mut wake) = self.wake.try_lock() {
                 wake.take();
             }
@@ -196,23 +195,22 @@ impl Device {
         lock(&self.wake).take();
         let mut set = self.set();
         set.closed = true;
-        // Whoever waits keeps what is waited for, as in any system call.
+        // Waits continue with their files, as in any system call.
         if set.waiting == 0 {
             *set = Set::default();
         }
     }
 
-    /// Has those who wait look again.
+    /// Makes waiting threads search the set again.
     pub(super) fn wake(&self) {
         if let Some(wake) = &*lock(&self.wake) {
             let one = 1_u64;
-            // SAFETY: 8 bytes are read. It is full if it was never read, and then it is readable.
+            // SAFETY: 8 bytes are read. If the counter is full, it is readable anyway.
             unsafe { libc::write(wake.as_raw_fd(), (&raw const one).cast(), size_of_val(&one)) };
         }
     }
 
-    /// Waits until the deadline for something that is ready. Without waiting no signal is looked
-    /// for.
+    /// Waits for ready entries until the deadline. If `waits` is false, no signal is noticed.
     pub(super) fn wait(
         &self,
         room: usize,
@@ -223,7 +221,7 @@ impl Device {
         {
             let mut set = self.set();
             if set.closed {
-                // Closed since it was found: no device, but a pipe.
+                // Closed after it was found: the descriptor is no device.
                 return Err(Errno::ENOTTY);
             }
             set.waiting += 1;
@@ -231,7 +229,7 @@ impl Device {
         let result = self.wait_for(room, deadline, waits, wake.as_deref());
         let mut set = self.set();
         set.waiting -= 1;
-        self.turn.notify_all();
+        self.wait_ended.notify_all();
         if set.closed && set.waiting == 0 {
             *set = Set::default();
         }
@@ -246,7 +244,7 @@ impl Device {
         wake: Option<&OwnedFd>,
     ) -> Result<Vec<pollfd>, Errno> {
         loop {
-            // Before the set is looked at, so that no change after that goes unnoticed.
+            // Before the search, so that every change after it is noticed.
             if let Some(wake) = wake {
                 let mut count = 0_u64;
                 let place = (&raw mut count).cast();
@@ -261,38 +259,38 @@ impl Device {
             if let Some(wake) = wake {
                 polled.push(pollfd { fd: wake.as_raw_fd(), events: libc::POLLIN, revents: 0 });
             }
-            // A socket that another thread closes does not end poll(2) of Linux, but a wait of the
-            // driver: so it is looked for, now and then.
+            // If another thread closes a socket, that ends a wait of the driver, but not poll(2) on Linux.
+            // The emulation therefore searches once a tick.
             let soon = Instant::now() + super::TICK;
             let until = deadline.map_or(soon, |deadline| deadline.min(soon));
             match poll_until(&mut polled, Some(until)) {
-                // More than poll(2) takes: they are looked at every millisecond.
+                // More entries than poll(2) accepts: search every millisecond.
                 Err(Errno::EINVAL) => {
                     let soon = Instant::now() + Duration::from_millis(1);
                     sleep_until(Some(deadline.map_or(soon, |deadline| deadline.min(soon))), true)?;
                 }
-                answer => answer?,
+                result => result?,
             }
         }
     }
 }
 
-/// poll(2) until something happens, or a moment has come, or not even that.
+/// poll(2) until an entry is ready, or the time has come if there is one.
 fn poll_until(entries: &mut [pollfd], until: Option<Instant>) -> Result<(), Errno> {
     let time = until.map(|until| {
-        // Longer ones are cut short, and begun again.
+        // A longer timeout is cut short; the caller waits again.
         let left = until.saturating_duration_since(Instant::now());
         let (tv_sec, tv_nsec) = seconds_and_nanos(left);
         libc::timespec { tv_sec, tv_nsec }
     });
     let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
     let count = libc::nfds_t::try_from(entries.len()).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: `entries` are ours to be written, `time` is null or outlives the call.
-    let answer = unsafe { libc::ppoll(entries.as_mut_ptr(), count, time, ptr::null()) };
-    Errno::result(answer).map(drop)
+    // SAFETY: `entries` are writable, `time` is null or outlives the call.
+    let result = unsafe { libc::ppoll(entries.as_mut_ptr(), count, time, ptr::null()) };
+    Errno::result(result).map(drop)
 }
 
-/// Does nothing until a moment has come, or for ever. A signal ends it.
+/// Sleeps until a time, or forever. A signal ends it.
 pub(super) fn sleep_until(until: Option<Instant>, waits: bool) -> Result<(), Errno> {
     while waits && until.is_none_or(|until| until > Instant::now()) {
         poll_until(&mut [], until)?;

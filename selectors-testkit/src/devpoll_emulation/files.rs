@@ -1,4 +1,4 @@
-//! What files say of themselves, in illumos's terms: poll(2) of Linux, put right.
+//! poll(2) with the results of illumos: translated from those of Linux.
 
 use std::os::fd::RawFd;
 
@@ -9,7 +9,7 @@ use selectors_sys::devpoll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDB
 fn type_of(fd: RawFd) -> libc::mode_t {
     // SAFETY: all fields are integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: `stat` is ours to be written.
+    // SAFETY: `stat` is writable.
     unsafe { libc::fstat(fd, &raw mut stat) };
     stat.st_mode & libc::S_IFMT
 }
@@ -18,8 +18,8 @@ pub(super) fn is_socket(fd: RawFd) -> bool {
     type_of(fd) == libc::S_IFSOCK
 }
 
-/// The events to ask Linux for: it knows urgent data as `POLLPRI`, and illumos's sockets as
-/// `POLLRDBAND` alone (`so_notify_oobdata()` in `socknotify.c`).
+/// The events to request from Linux. Urgent data is `POLLPRI` on Linux, and only `POLLRDBAND` for sockets
+/// of illumos (`so_notify_oobdata()` in `socknotify.c`).
 pub(super) fn to_linux(fd: RawFd, events: i16) -> i16 {
     let urgent = events & POLLRDBAND != 0;
     match type_of(fd) {
@@ -29,43 +29,43 @@ pub(super) fn to_linux(fd: RawFd, events: i16) -> i16 {
     }
 }
 
-/// What Linux has answered, as illumos would.
-fn to_illumos(fd: RawFd, asked: i16, answer: i16) -> i16 {
+/// Translates the result of Linux to that of illumos.
+fn to_illumos(fd: RawFd, requested: i16, revents: i16) -> i16 {
     match type_of(fd) {
         libc::S_IFSOCK => {
-            let mut answer = answer;
-            if answer & POLLPRI != 0 {
-                answer = answer & !POLLPRI | POLLRDBAND & asked;
+            let mut revents = revents;
+            if revents & POLLPRI != 0 {
+                revents = revents & !POLLPRI | POLLRDBAND & requested;
             }
-            // An error is readiness, and no hang-up before it was read: so_poll() in
-            // sockcommon_sops.c.
-            if answer & POLLERR != 0 {
-                answer = answer & !(POLLERR | POLLHUP) | asked & (POLLIN | POLLOUT);
+            // An error sets the requested directions, and no hang-up is reported before it was read:
+            // so_poll() in sockcommon_sops.c.
+            if revents & POLLERR != 0 {
+                revents = revents & !(POLLERR | POLLHUP) | requested & (POLLIN | POLLOUT);
             }
-            answer
+            revents
         }
         // fs_poll() in fs_subr.c.
-        libc::S_IFREG => answer | asked & POLLRDBAND,
-        _ => answer,
+        libc::S_IFREG => revents | requested & POLLRDBAND,
+        _ => revents,
     }
 }
 
-/// poll(2) without waiting. Whatever a signal does, there is an answer.
+/// poll(2) without waiting, repeated if a signal interrupts it.
 pub(super) fn poll(entries: &mut [pollfd]) {
-    let asked: Vec<_> = entries.iter().map(|entry| entry.events).collect();
+    let requested: Vec<_> = entries.iter().map(|entry| entry.events).collect();
     for entry in &mut *entries {
         entry.events = to_linux(entry.fd, entry.events);
     }
     let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
     loop {
-        // SAFETY: `entries` are ours to be written.
-        let answer = unsafe { libc::poll(entries.as_mut_ptr(), count, 0) };
-        if answer >= 0 || Errno::last() != Errno::EINTR {
+        // SAFETY: `entries` are writable.
+        let result = unsafe { libc::poll(entries.as_mut_ptr(), count, 0) };
+        if result >= 0 || Errno::last() != Errno::EINTR {
             break;
         }
     }
-    for (entry, asked) in entries.iter_mut().zip(asked) {
-        entry.events = asked;
-        entry.revents = to_illumos(entry.fd, asked, entry.revents);
+    for (entry, requested) in entries.iter_mut().zip(requested) {
+        entry.events = requested;
+        entry.revents = to_illumos(entry.fd, requested, entry.revents);
     }
 }

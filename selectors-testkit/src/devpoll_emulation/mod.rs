@@ -1,33 +1,31 @@
 //! /dev/poll on Linux, emulated over poll(2), for tests.
 //!
 //! With the feature `devpoll` this crate exports the C symbols `devpoll_open`, `devpoll_write`,
-//! `devpoll_ioctl` and `devpoll_close` on Linux, for `selectors-sys` to find. They do what the
-//! manual page, poll(4D), and the driver of illumos (`devpoll.c`) say, unpleasant rules included,
-//! with Linux's error numbers: `selectors-testkit/tests/devpoll_driver/` tries them rule by rule.
-//! Where a system may do one thing or another, the environment variable
-//! `SELECTORS_DEVPOLL_FLAVOR` chooses: see [`Flavor`]. What drivers seldom do can be provoked:
-//! [`next_writes`], [`limit_entries`], [`refuse_to_open`].
+//! `devpoll_ioctl` and `devpoll_close` on Linux, for `selectors-sys` to link to. They follow the
+//! manual page, poll(4D), and the driver of illumos (`devpoll.c`), including the unpleasant rules,
+//! with Linux's error numbers: `selectors-testkit/tests/devpoll_driver/` tests them rule by rule.
+//! Where systems may differ, the environment variable `SELECTORS_DEVPOLL_FLAVOR` chooses: see
+//! [`Flavor`]. Rare behaviour of drivers can be provoked: [`next_writes`], [`limit_entries`],
+//! [`refuse_to_open`].
 //!
 //! If `SELECTORS_DEVPOLL_LIB` is set, this module is not compiled, and that library provides the
 //! symbols.
 //!
 //! # How
 //!
-//! The descriptor is the writing end of a pipe that has no other end: poll(2) says POLLERR of it, as
-//! of the device. A device is known by what fstat(2) tells of it and not by its number, so
-//! duplicates work, and a number that was given to another file is that file's. The set is
-//! polled as a whole, by poll(2), whenever somebody asks.
+//! The descriptor is the writing end of a pipe without a reader: poll(2) reports POLLERR for it, as for
+//! the device. A device is identified by fstat(2), not by its descriptor, so duplicates work, and a
+//! number that now refers to another file is no device. Each `DP_POLL` polls the whole set by poll(2).
 //!
-//! # What it cannot do
+//! # Limitations
 //!
-//! - Know that the last descriptor was closed by other ways than `devpoll_close`: such a device
-//!   leaks a few hundred bytes. A duplicate of one that was closed by it is a dead pipe.
-//! - Tell one eventfd(2) from another, or what else has no inode of its own: a number that was one
-//!   and is another is the same file to it.
-//! - Say POLLERR alone where poll(2) or epoll(7) is asked whether the descriptor has room: they
-//!   say POLLOUT with it.
-//! - Tell a bad address from a good one, unless it is null.
-//! - `DP_PPOLL` and `DP_EPOLLCOMPAT`: EINVAL, as from a system that does not have them.
+//! - A device whose last descriptor is not closed by `devpoll_close` leaks a few hundred bytes. A
+//!   duplicate of one that was closed by it is only a pipe without a reader.
+//! - Files without an inode of their own, such as eventfd(2)s, cannot be distinguished: if a number was
+//!   one and is another, the emulation takes it for the same file.
+//! - If poll(2) or epoll(7) watches the device for writing, they report POLLOUT beside POLLERR.
+//! - Only a null address is recognized as bad.
+//! - `DP_PPOLL` and `DP_EPOLLCOMPAT` fail with EINVAL, as on a system without them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -49,18 +47,18 @@ mod device;
 mod files;
 mod set;
 
-/// What the emulation does where systems may differ.
+/// The system that is emulated where systems may differ.
 ///
 /// | | illumos | solaris |
 /// |---|---|---|
 /// | the device belongs to the process that | used it first | opened it |
-/// | a write while another thread waits | ends the wait, if it makes something ready | blocks until the wait ends |
-/// | removing what was not open when it was added | leaves its events | forgets them |
-/// | adding what has the same events, and a number that is another file's | adds it | is ignored |
-/// | a timeout below -1 | has passed | waits for ever |
-/// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet looked at, or a socket of which no duplicate lives on; else nothing | nothing |
+/// | a write while another thread waits | ends the wait, if it makes a source ready | blocks until the wait ends |
+/// | removing a number that was not open when it was added | keeps its events | clears its events |
+/// | adding a number with the same events that refers to another file | adds it | is ignored |
+/// | a timeout below -1 | does not wait | waits forever |
+/// | a descriptor that was closed and not removed | POLLNVAL if it was ready, or not yet polled, or a socket without a duplicate; otherwise nothing | nothing |
 /// | one that was idle, and whose number was reused | nothing | the new file is polled |
-/// | `DP_POLL` with room for as many as RLIMIT_NOFILE allows, or more | taken; cut down from twice as many on | EINVAL |
+/// | `DP_POLL` with space for RLIMIT_NOFILE entries or more | accepted; limited from twice as many on | EINVAL |
 ///
 /// # Examples
 ///
@@ -74,16 +72,16 @@ mod set;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
-    /// As the driver of illumos does it.
+    /// The driver of illumos.
     Illumos,
-    /// As the driver that illumos and Solaris have in common did it in 2011, and where the manual
-    /// page leaves a choice, the worst of it.
+    /// The common driver of illumos and Solaris of 2011, and where the manual page leaves a choice, the
+    /// worst one.
     Solaris,
 }
 
 impl Flavor {
     /// The flavor of this process: `illumos` or `solaris` in the environment variable
-    /// `SELECTORS_DEVPOLL_FLAVOR`, as it was when first asked; illumos if it is not set.
+    /// `SELECTORS_DEVPOLL_FLAVOR` at the first call; illumos if it is not set.
     ///
     /// # Panics
     ///
@@ -99,27 +97,27 @@ impl Flavor {
     }
 }
 
-/// What becomes of a write: see [`next_writes`].
+/// The result of a write: see [`next_writes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// What the driver makes of it.
+    /// The driver applies it.
     Done,
-    /// EINTR, and nothing has been done: a signal came while another writer was at work.
+    /// EINTR, and nothing is applied: a signal arrived during another write.
     Interrupted,
-    /// So many bytes are taken and no more, of which the whole `pollfd`s count. The driver never
-    /// does this, but write(2) may.
+    /// Only so many bytes are written, and the complete `pollfd`s in them applied. The driver never does
+    /// this, but write(2) may.
     Short(usize),
-    /// So many `pollfd`s have been taken, and then came an error. The driver does this where the
-    /// poll entry point of a device that is added fails.
+    /// So many `pollfd`s are applied, and then the write fails. The driver does this if the poll entry
+    /// point of an added device fails.
     Failed {
-        /// How many were taken.
+        /// How many are applied.
         after: usize,
         /// The error.
         errno: i32,
     },
 }
 
-/// How often something was called.
+/// The number of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
     /// write(2) on a device.
@@ -142,31 +140,30 @@ pub fn calls() -> Calls {
     CALLS.get()
 }
 
-/// Says what becomes of the next writes of this thread, in this order.
+/// Sets the results of the next writes of this thread, in this order.
 pub fn next_writes(writes: &[Write]) {
     WRITES.with_borrow_mut(|next| next.extend(writes));
 }
 
-/// Whether nothing that was said to [`next_writes`] is left.
+/// Returns true if all writes of [`next_writes`] have happened.
 #[must_use]
 pub fn all_written() -> bool {
     WRITES.with_borrow(VecDeque::is_empty)
 }
 
-/// Has the calls of this thread go by this limit instead of RLIMIT_NOFILE, from now on, or by that
-/// again.
+/// Makes the calls of this thread use this limit instead of RLIMIT_NOFILE, or RLIMIT_NOFILE again.
 pub fn limit_entries(limit: Option<usize>) {
     LIMIT.set(limit);
 }
 
-/// Has the poll routine of this source answer this error, when this thread adds it or waits, from
-/// now on or no more. Driver: that is then the answer to the call, whatever else there is. A stream
-/// that is linked below a multiplexor does it: `strpoll()` in `streamio.c`.
+/// Makes the poll routine of this source fail with this error when this thread adds it or waits, or no
+/// longer. Driver: the call then fails with it, even if other sources are ready. A stream that is linked
+/// below a multiplexor does so: `strpoll()` in `streamio.c`.
 pub fn fail_source(source: Option<(RawFd, i32)>) {
     FAILING.set(source);
 }
 
-/// What the poll routine of a source answers.
+/// The result of the poll routine of a source.
 fn check_source(fd: RawFd) -> Result<(), Errno> {
     match FAILING.get() {
         Some((failing, errno)) if failing == fd => Err(Errno::from_raw(errno)),
@@ -174,16 +171,16 @@ fn check_source(fd: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// Has open(2) answer this error where this thread opens the device, from now on or no more.
+/// Makes open(2) of the device fail with this error in this thread, or no longer.
 pub fn refuse_to_open(errno: Option<i32>) {
     REFUSAL.set(errno);
 }
 
-/// RLIMIT_NOFILE, as it is at the moment.
+/// The current RLIMIT_NOFILE.
 fn limit() -> usize {
     LIMIT.get().unwrap_or_else(|| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is ours to be written.
+        // SAFETY: `limit` is writable.
         unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
         usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
     })
@@ -195,11 +192,11 @@ fn count_call(which: impl FnOnce(&mut Calls) -> &mut usize) {
     CALLS.set(calls);
 }
 
-/// open(2): a new device if the path is that of the device, and else what the C library does.
+/// open(2): opens a device if that is the path, and calls the C library otherwise.
 ///
 /// # Safety
 ///
-/// `path` is a string, and `flags` are not to create a file.
+/// `path` is a string, and `flags` do not create a file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn devpoll_open(path: *const c_char, flags: c_int) -> c_int {
     // SAFETY: the caller's promise.
@@ -214,19 +211,19 @@ pub unsafe extern "C" fn devpoll_open(path: *const c_char, flags: c_int) -> c_in
     check(Step::Open).and_then(|()| Device::open(flags)).unwrap_or_else(fail)
 }
 
-/// close(2): of a device, or what the C library does.
+/// close(2) of any descriptor.
 #[unsafe(no_mangle)]
 pub extern "C" fn devpoll_close(fd: c_int) -> c_int {
     let _inside = Inside::enter();
     let device = Device::find(fd);
-    // SAFETY: takes a number; whose it is, is the caller's business.
-    let answer = unsafe { libc::close(fd) };
-    // Anybody may: in the driver the last close(2) checks no process.
+    // SAFETY: the caller owns the descriptor.
+    let result = unsafe { libc::close(fd) };
+    // In every process: the driver does not check the owner in the last close(2).
     device.inspect(|device| device.closed());
-    answer
+    result
 }
 
-/// write(2): changes the set of a device, or does what the C library does.
+/// write(2): changes the set of a device, or calls the C library for another file.
 ///
 /// # Safety
 ///
@@ -257,7 +254,7 @@ unsafe fn write(
 ) -> Result<usize, Errno> {
     device.enter_to_write()?;
     let next = WRITES.with_borrow_mut(VecDeque::pop_front).unwrap_or(Write::Done);
-    // What is left of a `pollfd` at the end is ignored, and counts as written.
+    // An incomplete `pollfd` at the end is ignored, but counts as written.
     let count = size / size_of::<pollfd>();
     if count > limit() {
         return Err(Errno::EINVAL);
@@ -279,28 +276,28 @@ unsafe fn write(
             unsafe { entry.read_unaligned() }
         })
         .collect();
-    // One writer at a time, and whoever waits for events hears of what was added.
+    // One writer at a time. Waiting threads search the set again.
     device.set_to_write().write(&entries)?;
     device.wake();
     bytes
 }
 
-/// ioctl(2): of a device, or what the C library does.
+/// ioctl(2) of a device, or of another file by the C library.
 ///
 /// # Safety
 ///
-/// `argument` points to what the request takes.
+/// `argument` points to the argument of the request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn devpoll_ioctl(fd: c_int, request: c_int, argument: *mut c_void) -> c_int {
     let Some(device) = Device::find(fd) else {
-        // By its number, as C libraries disagree about the type of a request.
+        // As a raw system call, because the type of a request differs between C libraries.
         // SAFETY: the caller's promise.
-        let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) };
-        return c_int::try_from(answer).unwrap_or(-1);
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) };
+        return c_int::try_from(result).unwrap_or(-1);
     };
     count_call(|calls| &mut calls.ioctl);
     let _inside = Inside::enter();
-    let answer = device.enter().and_then(|()| match request {
+    let result = device.enter().and_then(|()| match request {
         DP_POLL => check(Step::DeviceWait).and_then(|()| {
             // SAFETY: the caller's promise.
             unsafe { poll(device, argument.cast()) }
@@ -309,43 +306,43 @@ pub unsafe extern "C" fn devpoll_ioctl(fd: c_int, request: c_int, argument: *mut
         DP_ISPOLLED => unsafe { is_polled(device, argument.cast()) },
         _ => Err(Errno::EINVAL),
     });
-    answer.map_or_else(fail, |count| c_int::try_from(count).unwrap_or(c_int::MAX))
+    result.map_or_else(fail, |count| c_int::try_from(count).unwrap_or(c_int::MAX))
 }
 
-/// A tick of the clock, 10 ms unless a system is set to 1 ms: no timeout but zero is shorter.
+/// A tick of the clock, 10 ms unless a system is set to 1 ms: the shortest timeout except zero.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What `DP_POLL` reads of a `struct dvpoll`: not `dp_setp`, which need not be there.
+/// The fields of `struct dvpoll` that `DP_POLL` reads: not `dp_setp`, which older systems lack.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Asked {
-    places: *mut pollfd,
+struct Request {
+    fds: *mut pollfd,
     room: nfds_t,
     timeout: c_int,
 }
 
-const _: () = assert!(offset_of!(Asked, room) == offset_of!(dvpoll, dp_nfds));
-const _: () = assert!(offset_of!(Asked, timeout) == offset_of!(dvpoll, dp_timeout));
-const _: () = assert!(size_of::<Asked>() == offset_of!(dvpoll, dp_setp));
+const _: () = assert!(offset_of!(Request, room) == offset_of!(dvpoll, dp_nfds));
+const _: () = assert!(offset_of!(Request, timeout) == offset_of!(dvpoll, dp_timeout));
+const _: () = assert!(size_of::<Request>() == offset_of!(dvpoll, dp_setp));
 
 /// # Safety
 ///
-/// `argument` points to a `struct dvpoll`, and that to as much room as it says.
+/// `argument` points to a `struct dvpoll`, whose `dp_fds` points to `dp_nfds` entries.
 unsafe fn poll(device: &'static Device, argument: *const dvpoll) -> Result<usize, Errno> {
     let now = Instant::now();
     if argument.is_null() {
         return Err(Errno::EFAULT);
     }
     // SAFETY: the caller's promise.
-    let Asked { places, room, timeout } = unsafe { argument.cast::<Asked>().read_unaligned() };
+    let Request { fds, room, timeout } = unsafe { argument.cast::<Request>().read_unaligned() };
     let deadline = match timeout {
         -1 => None,
         ..-1 if Flavor::current() == Flavor::Solaris => None,
-        // A moment that has passed, for all other negative ones.
+        // Other negative timeouts have expired at once.
         ..=0 => Some(now),
         millis => Some(now + Duration::from_millis(millis.unsigned_abs().into()).max(TICK)),
     };
-    // Without room the set is not looked at: the call only sleeps.
+    // Without space for an entry the set is not searched: the call only sleeps.
     if room == 0 {
         return device::sleep_until(deadline, timeout != 0).map(|()| 0);
     }
@@ -356,13 +353,13 @@ unsafe fn poll(device: &'static Device, argument: *const dvpoll) -> Result<usize
         _ => room,
     };
     let ready = device.wait(room, deadline, timeout != 0)?;
-    // The buffer is only touched where there is something to put into it.
-    if places.is_null() && !ready.is_empty() {
+    // The buffer is not accessed if nothing is ready.
+    if fds.is_null() && !ready.is_empty() {
         return Err(Errno::EFAULT);
     }
     for (at, &entry) in ready.iter().enumerate() {
-        // SAFETY: within the room that the caller promises.
-        let place = unsafe { places.add(at) };
+        // SAFETY: within the space that the caller promises.
+        let place = unsafe { fds.add(at) };
         // SAFETY: as above.
         unsafe { place.write_unaligned(entry) };
     }
@@ -377,11 +374,11 @@ unsafe fn is_polled(device: &'static Device, argument: *mut pollfd) -> Result<us
         return Err(Errno::EFAULT);
     }
     // SAFETY: the caller's promise.
-    let mut asked = unsafe { argument.read_unaligned() };
-    let Some(events) = device.set().events_of(asked.fd) else { return Ok(0) };
-    asked.revents = events;
+    let mut entry = unsafe { argument.read_unaligned() };
+    let Some(events) = device.set().events_of(entry.fd) else { return Ok(0) };
+    entry.revents = events;
     // SAFETY: the caller's promise.
-    unsafe { argument.write_unaligned(asked) };
+    unsafe { argument.write_unaligned(entry) };
     Ok(1)
 }
 
