@@ -1,4 +1,4 @@
-//! Descriptors that are closed, or used again, while they are in the set.
+//! Descriptors that are closed, or whose numbers are reused, while they are in the set.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use super::{Device, SOURCE_KNOWN, loose, number};
 
 #[test]
 fn events_survive_a_close() {
-    // Man: closed descriptors have to be removed. Driver: nothing is cleaned up by itself.
+    // Man: the program must remove closed descriptors. Driver: closing removes nothing.
     let (ours, _theirs) = unix_pair().unwrap();
     let (other, _other_peer) = unix_pair().unwrap();
     let reused = loose(&ours);
@@ -27,8 +27,8 @@ fn events_survive_a_close() {
 
 #[test]
 fn a_closed_descriptor_is_pollnval_or_nothing() {
-    // Man: not removing it may result in POLLNVAL. Driver: it does, as it was ready and is so
-    // looked at, and the entry's events are not filled in.
+    // Man: not removing it may result in POLLNVAL. Driver: it does because the entry was ready, so that the
+    // next search polls it, and `events` is not initialized.
     let (ours, _theirs) = unix_pair().unwrap();
     let (other, _other_peer) = unix_pair().unwrap();
     let gone = loose(&ours);
@@ -54,8 +54,8 @@ fn a_closed_descriptor_is_pollnval_or_nothing() {
 }
 
 #[test]
-fn a_reused_number_means_the_new_file() {
-    // Man: one polls what is associated with the reused descriptor.
+fn a_reused_number_polls_the_new_file() {
+    // Man: the file of the reused descriptor is polled.
     let (ours, _theirs) = unix_pair().unwrap();
     let (idle, mut idle_peer) = unix_pair().unwrap();
     let reused = loose(&ours);
@@ -68,9 +68,8 @@ fn a_reused_number_means_the_new_file() {
 }
 
 #[test]
-fn a_reused_number_may_not_be_looked_at() {
-    // Driver: what was idle is woken by its file, which is not the number's any more. Adding it
-    // again helps.
+fn a_reused_number_that_was_idle_may_not_be_polled() {
+    // Driver: an idle entry is polled again only when its old file wakes it, or it is added again.
     let (ours, _theirs) = unix_pair().unwrap();
     let (new, mut new_peer) = unix_pair().unwrap();
     let reused = loose(&ours);
@@ -90,7 +89,7 @@ fn a_reused_number_may_not_be_looked_at() {
 }
 
 #[test]
-fn a_closed_descriptor_that_was_idle_is_not_looked_at() {
+fn a_closed_descriptor_that_was_idle_is_not_polled() {
     if !SOURCE_KNOWN {
         return;
     }

@@ -1,4 +1,4 @@
-//! An open device, and what it is asked.
+//! An open device and its calls.
 
 use std::ffi::c_void;
 use std::mem;
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use nix::errno::Errno;
 use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, DP_POLL, O_CLOEXEC, O_RDWR, pollfd};
 
-/// An open device. Its descriptor belongs to nobody else.
+/// An open device, which owns its descriptor.
 pub(super) struct Device(pub(super) RawFd);
 
 impl Device {
@@ -20,11 +20,11 @@ impl Device {
     pub(super) fn write_bytes(&self, entries: &[pollfd], bytes: usize) -> nix::Result<usize> {
         assert!(bytes <= size_of_val(entries));
         // SAFETY: `entries` are at least as long.
-        let answer = unsafe { sys::write(self.0, entries.as_ptr().cast(), bytes) };
-        Ok(usize::try_from(Errno::result(answer)?).unwrap())
+        let result = unsafe { sys::write(self.0, entries.as_ptr().cast(), bytes) };
+        Ok(usize::try_from(Errno::result(result)?).unwrap())
     }
 
-    /// Writes `entries`, and expects all of them to be taken.
+    /// Writes `entries`, and expects that all are accepted.
     pub(super) fn write(&self, entries: &[(RawFd, i16)]) -> nix::Result<()> {
         let entries: Vec<_> = entries.iter().map(|&(fd, events)| entry(fd, events)).collect();
         let bytes = size_of_val(entries.as_slice());
@@ -47,12 +47,12 @@ impl Device {
         dvpoll.dp_fds = buffer.as_mut_ptr();
         dvpoll.dp_nfds = sys::nfds_t::try_from(room).unwrap();
         dvpoll.dp_timeout = timeout;
-        // SAFETY: there is room for what is ready, which the caller sees to.
+        // SAFETY: the caller passes a buffer with space for all ready entries.
         let count = unsafe { sys::ioctl(self.0, DP_POLL, (&raw mut dvpoll).cast::<c_void>()) };
         Ok(usize::try_from(Errno::result(count)?).unwrap())
     }
 
-    /// What is ready, and for what.
+    /// `DP_POLL`: the ready descriptors and their `revents`.
     pub(super) fn poll(&self, room: usize, timeout: i32) -> nix::Result<Vec<(RawFd, i16)>> {
         let mut buffer = vec![entry(-1, 0); room];
         let count = self.poll_into(&mut buffer, room, timeout)?;
@@ -63,19 +63,19 @@ impl Device {
         self.poll(16, 0).unwrap()
     }
 
-    /// The events that a number is in the set for.
+    /// `DP_ISPOLLED`: the events of a descriptor in the set.
     pub(super) fn is_polled(&self, fd: RawFd) -> Option<i16> {
-        let mut asked = entry(fd, 0);
-        // SAFETY: `asked` is ours to be written.
-        let answer = unsafe { sys::ioctl(self.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
-        assert_eq!(asked.fd, fd);
-        (Errno::result(answer).unwrap() == 1).then_some(asked.revents)
+        let mut polled = entry(fd, 0);
+        // SAFETY: `polled` is writable.
+        let result = unsafe { sys::ioctl(self.0, DP_ISPOLLED, (&raw mut polled).cast::<c_void>()) };
+        assert_eq!(polled.fd, fd);
+        (Errno::result(result).unwrap() == 1).then_some(polled.revents)
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: ours, and not used any more.
+        // SAFETY: it is our own, and not used again.
         unsafe { sys::close(self.0) };
     }
 }

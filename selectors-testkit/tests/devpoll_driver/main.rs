@@ -1,8 +1,8 @@
-//! /dev/poll itself, rule by rule: on illumos and Solaris the kernel's, on Linux the emulation, or
-//! what `SELECTORS_DEVPOLL_LIB` names.
+//! The rules of /dev/poll itself: of the kernel on illumos and Solaris, of the emulation on Linux, or of the
+//! library that `SELECTORS_DEVPOLL_LIB` names.
 //!
-//! *Man* is poll(4D). *Driver* is `devpoll.c` of illumos, and what only that says is asked of
-//! it and of the emulation alone.
+//! *Man* is poll(4D). *Driver* is `devpoll.c` of illumos. Rules that have only this source are tested
+//! only on illumos and with the emulation.
 #![cfg(any(target_os = "linux", target_os = "illumos", target_os = "solaris"))]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
@@ -19,10 +19,10 @@ mod waiting;
 
 use device::{Device, entry};
 
-/// Whether it is the driver whose source was read, or what goes by that.
+/// Whether it is the driver of illumos, or the emulation of it.
 const SOURCE_KNOWN: bool = cfg!(not(target_os = "solaris"));
 
-/// Whether the driver is the common one of 2011, which Solaris has.
+/// Returns true for the common driver of 2011, which Solaris has.
 fn is_solaris() -> bool {
     #[cfg(all(target_os = "linux", not(external_devpoll)))]
     {
@@ -39,7 +39,7 @@ fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// The same open file under another number.
+/// A duplicate with another number.
 fn loose(fd: impl AsFd) -> LooseDescriptor {
     LooseDescriptor::duplicate(fd).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The descriptor of a device: its processes, its number, and a device that watches another.
+//! The descriptor of a device: its owner, duplicates and reuse of its number, and nesting.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -14,8 +14,8 @@ use selectors_testkit::fixtures::{in_forked_child, is_close_on_exec, regular_fil
 use super::{Device, entry, is_solaris, loose_device, number};
 
 #[test]
-fn another_process_is_kept_out() {
-    // Man: a child inherits the descriptor, and is told EACCES.
+fn another_process_cannot_use_the_device() {
+    // Man: a child inherits the descriptor, but its calls fail with EACCES.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -25,11 +25,11 @@ fn another_process_is_kept_out() {
         assert_eq!(device.poll(1, 0), Err(Errno::EACCES));
         assert_eq!(device.poll(1, -1), Err(Errno::EACCES));
         let mut asked = entry(fd, 0);
-        // SAFETY: `asked` is ours to be written.
+        // SAFETY: `asked` is writable.
         let answer =
             unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
         assert_eq!(Errno::result(answer), Err(Errno::EACCES));
-        // Man: it should close that one and open its own.
+        // Man: the child should close it and open its own.
         let own = Device::open();
         own.write(&[(fd, POLLOUT)]).unwrap();
         assert_eq!(own.ready(), [(fd, POLLOUT)]);
@@ -48,8 +48,8 @@ fn closing_in_a_child_changes_nothing_in_the_parent() {
 }
 
 #[test]
-fn a_device_belongs_to_who_uses_it_first_or_opened_it() {
-    // Driver: opening it is not using it, since 2015. Before, it is what counts.
+fn the_first_user_or_the_opener_owns_a_device() {
+    // Driver: since 2015 the first process that writes or polls, before the one that opened it.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -70,9 +70,9 @@ fn a_device_belongs_to_who_uses_it_first_or_opened_it() {
     assert_eq!(device.write(&[(fd, POLLREMOVE)]), Err(Errno::EACCES));
 }
 
-/// What poll(2) says of a descriptor.
+/// The `revents` of poll(2) for a descriptor.
 fn polled(fd: RawFd) -> PollFlags {
-    // SAFETY: nothing is done with it but to ask.
+    // SAFETY: passed to poll(2) alone.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let mut one = [PollFd::new(fd, PollFlags::POLLIN)];
     poll(&mut one, PollTimeout::ZERO).unwrap();
@@ -81,7 +81,7 @@ fn polled(fd: RawFd) -> PollFlags {
 
 #[test]
 fn polling_a_device_results_in_an_error() {
-    // Man: POLLERR, whatever is in its set.
+    // Man: POLLERR, whatever its set contains.
     let (ours, _theirs) = unix_pair().unwrap();
     let inner = Device::open();
     assert_eq!(polled(inner.0), PollFlags::POLLERR);
@@ -94,14 +94,14 @@ fn polling_a_device_results_in_an_error() {
 }
 
 #[test]
-fn a_number_of_a_closed_device_is_whose_it_is_next() {
+fn the_number_of_a_closed_device_belongs_to_the_next_file() {
     let (ours, mut theirs) = unix_pair().unwrap();
     theirs.write_all(b"x").unwrap();
     let device = Device::open();
     device.add(&ours, POLLIN);
-    // Another file gets the number behind the device's back, and everything goes to that.
+    // Another file gets the number by dup2(2), and the calls use that.
     let mut file = tempfile();
-    // SAFETY: both are open, and ours.
+    // SAFETY: both are open, and our own.
     let same = unsafe { nix::unistd::dup2_raw(&file, device.0) }.unwrap();
     assert!(device.write(&[(number(&ours), POLLIN)]).is_ok());
     file.flush().unwrap();
@@ -120,13 +120,13 @@ fn tempfile() -> File {
 }
 
 #[test]
-fn a_device_goes_by_its_file_and_not_by_its_number() {
+fn a_duplicate_is_the_same_device() {
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLOUT);
     let twin = loose_device(&device);
     assert_eq!(twin.ready(), [(number(&ours), POLLOUT)]);
-    // SAFETY: it is nobody else's, and is closed once.
+    // SAFETY: it is our own, and closed once.
     drop(unsafe { OwnedFd::from_raw_fd(twin.0) });
     mem::forget(twin);
     assert_eq!(device.ready(), [(number(&ours), POLLOUT)]);

@@ -1,4 +1,4 @@
-//! What only the emulation can be made to do.
+//! Rare behaviour that only the emulation can provoke.
 
 use nix::errno::Errno;
 use selectors_sys::devpoll::{
@@ -13,7 +13,7 @@ use super::{Device, entry, is_solaris, loose, number};
 
 #[test]
 fn more_entries_than_rlimit_nofile_are_refused() {
-    // Driver: EINVAL, and none of them is taken.
+    // Driver: EINVAL, and none is applied.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -25,9 +25,9 @@ fn more_entries_than_rlimit_nofile_are_refused() {
 }
 
 #[test]
-fn more_room_than_rlimit_nofile_is_refused_or_cut_down() {
-    // Man: EINVAL, as in the driver that illumos and Solaris have in common. Driver of illumos:
-    // as many as the limit if there is room for more than twice of it.
+fn a_larger_buffer_than_rlimit_nofile_is_refused_or_limited() {
+    // Man: EINVAL, as in the common driver of illumos and Solaris. Driver of illumos: a buffer of more
+    // than twice the limit is limited.
     let pairs: Vec<_> = (0..7).map(|_| unix_pair().unwrap()).collect();
     let device = Device::open();
     for (ours, _) in &pairs {
@@ -46,7 +46,7 @@ fn more_room_than_rlimit_nofile_is_refused_or_cut_down() {
 }
 
 #[test]
-fn writes_fail_as_they_are_told_to() {
+fn writes_have_the_results_that_were_set() {
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -81,15 +81,15 @@ fn the_device_can_be_missing() {
 }
 
 #[test]
-fn what_is_no_device_is_the_c_librarys() {
+fn calls_on_other_files_go_to_the_c_library() {
     // SAFETY: the path is a string that outlives the call.
     let fd = unsafe { sys::open(c"/dev/null".as_ptr(), O_RDWR | O_CLOEXEC) };
     let fd = Errno::result(fd).unwrap();
     // SAFETY: a byte is read.
     assert_eq!(unsafe { sys::write(fd, (&raw const fd).cast(), 1) }, 1);
-    // SAFETY: ours, and not used any more.
+    // SAFETY: it is our own, and not used again.
     assert_eq!(unsafe { sys::close(fd) }, 0);
-    // SAFETY: takes a number, which nobody has.
+    // SAFETY: the number is not open.
     assert_eq!(unsafe { sys::close(-1) }, -1);
 }
 
@@ -103,11 +103,11 @@ fn a_device_that_is_not_opened_for_writing_is_not_written() {
 }
 
 #[test]
-fn closing_a_socket_ends_a_wait_unless_a_duplicate_lives_on() {
+fn closing_a_socket_ends_a_wait_unless_it_has_a_duplicate() {
     if is_solaris() {
         return;
     }
-    // Driver of 2020, run.
+    // Observed with the driver of 2020.
     for lives_on in [true, false] {
         let (ours, theirs) = unix_pair().unwrap();
         let gone = loose(&ours);

@@ -1,4 +1,4 @@
-//! What is written to a device, and what is then in its set.
+//! Writes to a device, and their effect on its set.
 
 use std::ffi::c_void;
 use std::io::Write as _;
@@ -14,8 +14,8 @@ use selectors_testkit::fixtures::{drain, unix_pair};
 use super::{Device, SOURCE_KNOWN, entry, is_solaris, loose, number};
 
 #[test]
-fn what_is_ready_is_reported_with_what_it_was_added_for() {
-    // Man: fd is the descriptor, events what the user asked for, revents what has happened.
+fn ready_entries_are_reported_with_their_events() {
+    // Man: `fd` is the descriptor, `events` the requested events, `revents` those that occurred.
     let (ours, mut theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLIN);
@@ -36,7 +36,7 @@ fn what_is_ready_is_reported_with_what_it_was_added_for() {
 }
 
 #[test]
-fn events_are_added_to_those_that_are_there() {
+fn events_are_added_to_the_existing_ones() {
     // Man: the events of entries with the same fd are OR-ed. Driver: also those of several writes.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
@@ -51,7 +51,7 @@ fn events_are_added_to_those_that_are_there() {
 }
 
 #[test]
-fn entries_of_one_write_are_taken_in_their_order() {
+fn entries_of_one_write_are_applied_in_order() {
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -60,12 +60,12 @@ fn entries_of_one_write_are_taken_in_their_order() {
     device.write(&[(fd, POLLIN), (fd, POLLREMOVE)]).unwrap();
     assert_eq!(device.is_polled(fd), None);
     assert_eq!(device.ready(), []);
-    // Removing what is not there is no error.
+    // Removing a descriptor that is not in the set is no error.
     device.write(&[(fd, POLLREMOVE)]).unwrap();
 }
 
 #[test]
-fn removing_is_an_equation() {
+fn only_pollremove_alone_removes() {
     // Driver: POLLREMOVE with another bit is an event like others.
     if !SOURCE_KNOWN {
         return;
@@ -80,8 +80,8 @@ fn removing_is_an_equation() {
 }
 
 #[test]
-fn what_cannot_be_a_descriptor_is_taken_without_a_word() {
-    // Driver: what is beyond the table of open files is skipped, and its bytes count as written.
+fn an_impossible_descriptor_is_silently_skipped() {
+    // Driver: a number beyond the table of open files is skipped, and its bytes count as written.
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     let beyond = RawFd::MAX - 1;
@@ -95,9 +95,8 @@ fn what_cannot_be_a_descriptor_is_taken_without_a_word() {
 }
 
 #[test]
-fn what_is_not_open_is_taken_without_a_word() {
-    // Driver: a number within the table is noted, and not polled, since there is no file: not even
-    // when there is one, until it is added again.
+fn a_descriptor_that_is_not_open_is_silently_accepted() {
+    // Driver: a number within the table is stored, but not polled before it is open and added again.
     let (ours, _theirs) = unix_pair().unwrap();
     let gone = loose(&ours);
     gone.close().unwrap();
@@ -112,20 +111,20 @@ fn what_is_not_open_is_taken_without_a_word() {
         if is_solaris() {
             assert_eq!(device.is_polled(gone.number()), Some(POLLIN));
         } else {
-            // And then for what it was added for when it was not open as well, which cannot be
-            // taken back by removing it: there is nothing to be removed.
+            // It then has the events of the first write as well: removing does not clear the events of
+            // an entry without a file.
             assert_eq!(device.is_polled(gone.number()), Some(POLLIN | POLLOUT));
             assert_eq!(device.ready(), [(gone.number(), POLLOUT)]);
         }
     }
-    // Now there is.
+    // Now it has a file.
     device.write(&[(gone.number(), POLLREMOVE), (gone.number(), POLLIN)]).unwrap();
     assert_eq!(device.is_polled(gone.number()), Some(POLLIN));
 }
 
 #[test]
-fn a_part_of_an_entry_is_ignored_and_counts() {
-    // Driver: as many entries as are whole; all bytes are said to be written.
+fn an_incomplete_entry_is_ignored_and_counts_as_written() {
+    // Driver: complete entries are applied; the result is the number of all bytes.
     if !SOURCE_KNOWN {
         return;
     }
@@ -139,14 +138,14 @@ fn a_part_of_an_entry_is_ignored_and_counts() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn an_unknown_request_and_a_bad_address_are_refused() {
     let device = Device::open();
-    // SAFETY: it is no request, so the argument is not looked at.
+    // SAFETY: the request is unknown, so the argument is not read.
     let answer = unsafe { sys::ioctl(device.0, 0xd0ff, ptr::null_mut::<c_void>()) };
     assert_eq!(Errno::result(answer), Err(Errno::EINVAL));
     // Man: EFAULT.
     for request in [DP_POLL, DP_ISPOLLED] {
-        // SAFETY: nothing is there, and the kernel sees that.
+        // SAFETY: the kernel detects the bad address.
         let answer = unsafe { sys::ioctl(device.0, request, ptr::null_mut::<c_void>()) };
         assert_eq!(Errno::result(answer), Err(Errno::EFAULT));
     }

@@ -1,4 +1,4 @@
-//! What a wait reports, and when it ends.
+//! Waits: their events and their ends.
 
 use std::io::Write as _;
 use std::mem;
@@ -12,7 +12,7 @@ use selectors_testkit::fixtures::{drain, pipe, regular_file, signal_storm, unix_
 use super::{Device, SOURCE_KNOWN, is_solaris, loose_device, number};
 
 #[test]
-fn without_room_the_set_is_not_looked_at() {
+fn without_a_buffer_the_set_is_not_searched() {
     // Driver: then the call only sleeps.
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
@@ -36,14 +36,14 @@ fn timeouts_are_milliseconds_and_at_least_a_tick() {
         assert!(start.elapsed() >= Duration::from_millis(least));
     }
     if !is_solaris() {
-        // Driver, since 2015: only -1 is for ever. Another negative one is a moment that has passed.
+        // Driver, since 2015: only -1 waits forever. Other negative timeouts have expired at once.
         assert_eq!(device.poll(1, -2), Ok(vec![]));
     }
 }
 
 #[test]
-fn a_signal_ends_a_wait_but_no_look() {
-    // Man: EINTR. Driver: with a timeout of zero no signal is looked for.
+fn a_signal_ends_a_wait_but_not_a_poll() {
+    // Man: EINTR. Driver: with a timeout of zero no signal is noticed.
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLIN);
@@ -57,8 +57,8 @@ fn a_signal_ends_a_wait_but_no_look() {
 }
 
 #[test]
-fn a_search_goes_round_in_a_circle() {
-    // Driver: it goes on where the last one that filled its list has stopped, by number.
+fn a_search_is_circular() {
+    // Driver: in the order of numbers, it begins where the last one that filled its list stopped.
     let pairs: Vec<_> = (0..5).map(|_| unix_pair().unwrap()).collect();
     let mut numbers: Vec<_> = pairs.iter().map(|(ours, _)| number(ours)).collect();
     numbers.sort_unstable();
@@ -88,7 +88,7 @@ fn a_file_is_always_ready() {
 }
 
 #[test]
-fn a_pipe_without_a_peer_tells_of_it_unasked() {
+fn a_pipe_without_a_peer_is_reported_without_a_request() {
     let (reader, writer) = pipe().unwrap();
     drop(writer);
     let device = Device::open();
@@ -99,9 +99,8 @@ fn a_pipe_without_a_peer_tells_of_it_unasked() {
 }
 
 #[test]
-fn a_change_reaches_who_waits() {
-    // Driver: whoever waits looks at what was added, since 2015. Before, it is added when the wait
-    // has ended.
+fn a_change_affects_a_wait_in_progress() {
+    // Driver: since 2015 the wait polls added descriptors. Before, the write blocks until the wait ends.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = &Device::open();
@@ -117,7 +116,7 @@ fn a_change_reaches_who_waits() {
 }
 
 #[test]
-fn who_waits_goes_on_with_the_device_that_it_asked() {
+fn a_wait_continues_with_its_device_if_the_number_is_reused() {
     let (ours, mut theirs) = unix_pair().unwrap();
     let (idle, mut idle_peer) = unix_pair().unwrap();
     for _ in 0..20 {
@@ -127,10 +126,10 @@ fn who_waits_goes_on_with_the_device_that_it_asked() {
         other.add(&idle, POLLIN);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| device.poll(4, 20_000));
-            // The number becomes the other device's before or during the wait.
+            // The number becomes that of the other device before or during the wait.
             // SAFETY: the number is open.
             let end = unsafe { BorrowedFd::borrow_raw(other.0) };
-            // SAFETY: the number is ours to give away.
+            // SAFETY: both are open, and our own.
             let same = unsafe { nix::unistd::dup2_raw(end, device.0) }.unwrap();
             theirs.write_all(b"x").unwrap();
             idle_peer.write_all(b"x").unwrap();
@@ -145,7 +144,7 @@ fn who_waits_goes_on_with_the_device_that_it_asked() {
 }
 
 #[test]
-fn a_device_can_be_closed_while_somebody_waits() {
+fn a_device_can_be_closed_during_a_wait() {
     let (ours, mut theirs) = unix_pair().unwrap();
     for _ in 0..20 {
         let device = Device::open();
@@ -157,7 +156,7 @@ fn a_device_can_be_closed_while_somebody_waits() {
             theirs.write_all(b"x").unwrap();
             match waiting.join().unwrap() {
                 Ok(ready) => assert_eq!(ready, [(number(&ours), POLLIN)]),
-                // The emulation takes any close for the last one, if it comes before the wait.
+                // The emulation takes every close before the wait for the last one.
                 Err(error) => assert!(cfg!(target_os = "linux") && error == Errno::ENOTTY),
             }
         });
