@@ -20,6 +20,8 @@ use selectors_testkit::contract::{RULES, rule_of};
 mod close;
 #[path = "broken/counts.rs"]
 mod counts;
+#[path = "broken/crowds.rs"]
+mod crowds;
 #[path = "broken/defect.rs"]
 mod defect;
 #[path = "broken/ends.rs"]
@@ -69,6 +71,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         timing::ROWS,
         proc::ROWS,
         counts::ROWS,
+        crowds::ROWS,
         states::ROWS,
         left_alone::ROWS,
     ];

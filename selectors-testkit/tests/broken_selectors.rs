@@ -86,6 +86,12 @@ defects! {
         proc_2_a_list_forgets_its_wake
         wait_9_select_into_replaces
         [RANDOM];
+    a_second_waker_that_wakes_nothing WakesByTheFirst:
+        proc_1_every_waker_wakes
+        proc_4_a_child_goes_on_by_itself
+        proc_4_children_of_children_leak_nothing;
+    a_parked_source_that_is_not_handed_back KeepsTheParked:
+        reg_12_closing_hands_everything_back;
     a_rebuild_that_fails_the_wait FailsWithTheRebuild:
         wait_9_a_failed_rebuild_loses_nothing;
     a_rebuild_that_drops_the_batch DropsWithTheRebuild:

@@ -143,6 +143,16 @@ macro_rules! for_each_case {
                 mod_1_every_change_counts;
             states:
                 ready_4_every_state_of_a_socket;
+            crowds:
+                reg_5_one_file_in_many_selectors
+                reg_9_many_leave_between_two_waits
+                mod_1_many_changes_between_two_waits
+                wait_7_ready_in_every_way_at_once
+                wait_7_however_little_room_there_is;
+            pauses:
+                ready_1_what_came_during_a_long_pause
+                wait_3_time_passes_between_waits
+                proc_6_no_wait_holds_up_another;
             left_alone:
                 reg_9_files_are_as_they_were
                 reg_12_the_process_is_as_it_was
@@ -208,6 +218,7 @@ macro_rules! for_each_case {
                 wait_6_on_request_a_signal_ends_it
                 wait_7_every_ready_source_gets_its_turn
                 wait_8_descriptors_above_1024
+                wait_8_high_descriptors_in_every_mode
                 wait_8_descriptors_above_65536
                 wait_9_the_backend_appends
                 wait_9_select_into_replaces
@@ -215,6 +226,7 @@ macro_rules! for_each_case {
             threads:
                 proc_1_a_wake_ends_a_wait
                 proc_1_a_waker_outlives_its_selector
+                proc_1_every_waker_wakes
                 proc_2_many_wakes_are_one
                 proc_2_no_wake_is_lost
                 proc_3_wakers_tokens_and_events_cross_threads

@@ -60,10 +60,10 @@ pub(super) fn mod_1_every_change_counts<B: Backend>(case: &mut Case<'_, B>) -> O
         let interest = all[number % all.len()];
         let token = if number % 7 < 4 { first } else { second };
         selector.modify(token, interest)?;
+        let expected = Some(Readiness::from(interest));
         let events = selector.select(NOW)?;
         let seen = events.iter().find(|event| event.token() == token);
         let seen = seen.map(|event| event.readiness() & Readiness::from(BOTH));
-        let expected = selector.get(token).map(|key| Readiness::from(key.events));
         case.expect_or(
             LOST,
             seen == expected,

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use selectors::{Backend, Interest};
+use selectors::{Backend, Interest, Mode};
 
 use super::as_of_now::modes;
 use super::streams::byte_pairs;
@@ -148,7 +148,7 @@ pub(super) fn reg_12_nothing_is_closed_twice<B: Backend>(case: &mut Case<'_, B>)
 pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let mut selector = case.selector()?;
     let mut peers = Vec::new();
-    case.did("registered five sockets, unregistered one, and closed the selector");
+    case.did("registered five sockets, unregistered one, parked one, and closed the selector");
     let mut tokens = Vec::new();
     for number in 0..5 {
         let (ours, theirs) = pair()?;
@@ -156,6 +156,9 @@ pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'
         peers.push(theirs);
     }
     selector.unregister(tokens[2])?;
+    selector.modify(tokens[3], Interest::empty())?;
+    selector.modify_with(tokens[4], Interest::WRITE, Mode::OneShot)?;
+    case.only(&selector.select(case.long())?, tokens[4])?;
     let mut back: Vec<(PairStream, i32)> = selector.close();
     back.sort_by_key(|(_, number)| *number);
     let numbers: Vec<_> = back.iter().map(|(_, number)| *number).collect();

@@ -91,9 +91,8 @@ fn check<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<OwnedSource, (), B>,
     token: Token,
-    ours: &Stream,
+    (ours, interest): (&Stream, Interest),
 ) -> Outcome {
-    let interest = selector.get(token).map_or(Interest::empty(), |key| key.events);
     for _ in 0..TRIES {
         let before = truth(ours, interest)?;
         let events = selector.select(NOW)?;
@@ -133,11 +132,11 @@ pub(super) fn ready_4_every_state_of_a_socket<B: Backend>(case: &mut Case<'_, B>
             for &interest in &interests {
                 let step = format!("registered {what} for {interest:?}, {mode:?}");
                 let token = selector.register_with(duplicate(&ours)?, interest, (), mode)?;
-                described(case, step, check(case, &mut selector, token, &ours))?;
+                described(case, step, check(case, &mut selector, token, (&ours, interest)))?;
                 selector.unregister(token)?;
                 let step = format!("modified {what} to {interest:?}, {mode:?}");
                 other.modify(changed, interest)?;
-                described(case, step, check(case, &mut other, changed, &ours))?;
+                described(case, step, check(case, &mut other, changed, (&ours, interest)))?;
             }
         }
     }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use selectors::backend::AsSource;
 use selectors::{
     Backend, Error, Events, Interest, Mode, RegisterError, Result, Selector, SelectorKey,
-    SelectorKeyMut, Token,
+    SelectorKeyMut, Token, Waker,
 };
 
 use super::counting::REBUILD_FAILED;
+use crate::fixtures::OwnedSource;
+use crate::scripted::Scripted;
 
 /// What can be wrong with a selector, whatever its backend.
 #[doc(hidden)]
@@ -42,17 +44,27 @@ pub enum SelectorDefect {
     FailsWithTheRebuild,
     /// It drops what came beside a ghost when the backend cannot be rebuilt.
     DropsWithTheRebuild,
+    /// All wakers but the first wake nothing.
+    WakesByTheFirst,
+    /// It hands back what is not parked.
+    KeepsTheParked,
 }
 
 pub(crate) struct Subject<F, T, B> {
     selector: Selector<F, T, B>,
     defect: Option<SelectorDefect>,
     handled: Vec<Token>,
+    has_waker: bool,
 }
 
 impl<F, T, B: Backend> Subject<F, T, B> {
     pub(crate) fn new(backend: B, defect: Option<SelectorDefect>) -> Self {
-        Self { selector: Selector::with_backend(backend), defect, handled: Vec::new() }
+        Self {
+            selector: Selector::with_backend(backend),
+            defect,
+            handled: Vec::new(),
+            has_waker: false,
+        }
     }
 
     fn has(&self, defect: SelectorDefect) -> bool {
@@ -194,7 +206,20 @@ impl<F, T, B: Backend> Subject<F, T, B> {
         Ok(())
     }
 
-    pub(crate) fn close(self) -> Vec<(F, T)> {
+    pub(crate) fn waker(&mut self) -> Result<Waker> {
+        let waker = self.selector.waker()?;
+        if self.has(SelectorDefect::WakesByTheFirst) && self.has_waker {
+            return Selector::<OwnedSource, (), _>::with_backend(Scripted::new().0).waker();
+        }
+        self.has_waker = true;
+        Ok(waker)
+    }
+
+    pub(crate) fn close(mut self) -> Vec<(F, T)> {
+        if self.has(SelectorDefect::KeepsTheParked) {
+            let all = self.selector.extract_if(|key| key.events.is_empty());
+            drop(all);
+        }
         self.selector.close()
     }
 }

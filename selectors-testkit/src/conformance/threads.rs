@@ -61,6 +61,25 @@ pub(super) fn proc_1_a_waker_outlives_its_selector<B: Backend>(case: &mut Case<'
     case.expect("whether that one was woken", events.woken(), false)
 }
 
+pub(super) fn proc_1_every_waker_wakes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut selector = case.selector::<OwnedSource, ()>()?;
+    if !selector.capabilities().waker {
+        return Ok(());
+    }
+    let first = selector.waker()?;
+    let wakers = [first.clone(), selector.waker()?, selector.waker()?.clone()];
+    drop(first);
+    for (number, waker) in wakers.iter().enumerate() {
+        case.did(format!(
+            "asked for three wakers, and woke it with the {number}th, counted from 0"
+        ));
+        waker.wake()?;
+        case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
+        case.expect("whether it was woken again", selector.select(NOW)?.woken(), false)?;
+    }
+    Ok(())
+}
+
 pub(super) fn proc_2_many_wakes_are_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
     for round in 0..20 {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use selectors::backend::RawSource;
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::{Case, NOW, Outcome};
+use super::as_of_now::modes;
+use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    above, borrow, descriptor_limit, drain, if_any, number_of, pair, signal_storm,
+    above, borrow, descriptor_limit, drain, if_any, number_of, pair, send, signal_storm,
 };
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
@@ -332,6 +333,32 @@ fn high_descriptor<B: Backend>(case: &mut Case<'_, B>, number: RawSource) -> Out
     case.only(&selector.select(case.long())?, token)?;
     selector.unregister(token)?;
     case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+pub(super) fn wait_8_high_descriptors_in_every_mode<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let Some(high) = above(&ours, 1024).ok() else {
+        return Err(case.cannot_run("no descriptor above 1024"));
+    };
+    let limit = case.backend()?.capabilities().max_descriptor;
+    if limit.is_some_and(|limit| number_of(&high) > limit) {
+        return Ok(());
+    }
+    for mode in modes(case)? {
+        for interest in [Interest::READ, Interest::WRITE, BOTH] {
+            let mut selector = case.selector()?;
+            case.did(format!("registered a high descriptor for {interest:?}, {mode:?}"));
+            let token = selector.register_with(borrow(&high), interest, (), mode)?;
+            let event = case.only(&selector.select(case.long())?, token)?;
+            let seen = event.readiness() & Readiness::from(Interest::all());
+            case.expect("its readiness", seen, Readiness::from(interest))?;
+            selector.modify_with(token, Interest::WRITE, Mode::OneShot)?;
+            case.only(&selector.select(case.long())?, token)?;
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn wait_9_the_backend_appends<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -108,7 +108,8 @@ rows! {
     "MOD-1" loses_the_hundredth_change "loses every hundredth change"
         poll Skips::new(Call::Modify, 100) =>
             mod_1_every_change_counts
-            reg_9_no_registration_is_the_last;
+            reg_9_no_registration_is_the_last
+            mod_1_many_changes_between_two_waits;
     "MOD-1" loses_the_thousandth_change "loses every thousandth change"
         poll Skips::new(Call::Modify, 1_000) =>
             mod_1_every_change_counts

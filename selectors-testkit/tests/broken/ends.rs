@@ -125,7 +125,8 @@ rows! {
     "READY-6" half_closed_full "reports no WRITE of a half-closed peer"
         poll Tells(half_closed_is_full) =>
             ready_6_a_half_closed_peer
-            ready_4_every_state_of_a_socket;
+            ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once;
     "READY-6" end_is_error "tells an end as ERROR"
         poll Tells(end_is_error) =>
             ready_6_a_half_closed_peer
@@ -161,6 +162,7 @@ rows! {
             mode_2_one_shot_is_silent_about_errors_too
             reg_2_a_hang_up_does_not_reach_what_is_parked
             ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-6" undeclared_hints "tells hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
@@ -190,6 +192,7 @@ rows! {
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
             mode_2_one_shot_is_silent_about_hang_ups_too
+            wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
         select Declares(|c| c.write_hangup = true) =>

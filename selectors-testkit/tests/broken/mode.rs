@@ -204,6 +204,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
             reg_9_no_registration_is_the_last
+            reg_5_one_file_in_many_selectors
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
@@ -235,6 +236,7 @@ rows! {
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
             mod_1_every_mode_becomes_every_other
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
@@ -284,6 +286,7 @@ rows! {
         poll ArmsTheOld::default() =>
             mode_2_arming_with_a_new_interest
             ready_4_every_state_of_a_socket
+            wait_8_high_descriptors_in_every_mode
             [RANDOM];
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
@@ -317,6 +320,7 @@ rows! {
             mod_1_every_mode_becomes_every_other
             proc_2_no_wake_is_lost_beside_anything
             reg_12_the_process_is_as_it_was
+            proc_1_every_waker_wakes
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
@@ -347,7 +351,8 @@ rows! {
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once
             reg_9_flags_are_as_they_were
-            mod_1_every_mode_becomes_every_other;
+            mod_1_every_mode_becomes_every_other
+            wait_8_high_descriptors_in_every_mode;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
             mod_4_the_backend_goes_on_as_before
@@ -363,6 +368,10 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             mod_1_every_mode_becomes_every_other
             mode_2_what_is_masked_does_not_fire
+            wait_7_ready_in_every_way_at_once
+            wait_7_however_little_room_there_is
+            ready_1_what_came_during_a_long_pause
+            wait_8_high_descriptors_in_every_mode
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Tells(says_nothing_of_exclusive) =>
@@ -379,6 +388,10 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             mod_1_every_mode_becomes_every_other
             mode_2_what_is_masked_does_not_fire
+            wait_7_ready_in_every_way_at_once
+            wait_7_however_little_room_there_is
+            ready_1_what_came_during_a_long_pause
+            wait_8_high_descriptors_in_every_mode
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>

@@ -199,6 +199,8 @@ rows! {
             reg_9_no_registration_is_the_last
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
+            mod_1_many_changes_between_two_waits
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -217,6 +219,7 @@ rows! {
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
@@ -237,6 +240,7 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
@@ -254,6 +258,7 @@ rows! {
             wait_12_without_descriptors_what_is_there_is_served
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "MOD-4" no_roll_back "forgets to roll back"
         poll DeletesAndAdds =>

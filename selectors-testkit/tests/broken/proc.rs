@@ -218,6 +218,7 @@ rows! {
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
             reg_12_the_process_is_as_it_was
+            proc_1_every_waker_wakes
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
@@ -235,7 +236,8 @@ rows! {
             proc_2_many_wakes_are_one
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
-            reg_12_the_process_is_as_it_was;
+            reg_12_the_process_is_as_it_was
+            proc_1_every_waker_wakes;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             reg_8_what_it_opened_for_itself_stays_its_own
@@ -262,7 +264,8 @@ rows! {
             proc_4_a_forked_copy_changes_nothing;
     "PROC-6" one_thread "serves the thread that filled it alone"
         poll KnowsItsThread::default() =>
-            proc_6_a_selector_changes_threads;
+            proc_6_a_selector_changes_threads
+            proc_6_no_wait_holds_up_another;
     "PROC-7" not_in_handlers "does not wake in the handler of a signal"
         poll HasAWaker::new(Wakes::NotWhereItWaits) =>
             proc_7_a_signal_handler_may_wake;

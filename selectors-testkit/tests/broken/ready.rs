@@ -246,7 +246,9 @@ rows! {
             wait_7_one_select_reports_all
             close_5_another_thread_closes_during_waits
             proc_2_no_wake_is_lost_beside_anything
-            wait_7_every_ready_source_gets_its_turn;
+            wait_7_every_ready_source_gets_its_turn
+            reg_9_many_leave_between_two_waits
+            mod_1_many_changes_between_two_waits;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
             ready_2_space_is_write_and_none_is_not
@@ -257,6 +259,7 @@ rows! {
             close_5_what_is_closed_during_a_wait_is_not_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
@@ -283,6 +286,8 @@ rows! {
             ready_9_priority_comes_and_goes
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once
+            wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
         poll Tells(in_one_set) =>
@@ -302,6 +307,7 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             close_5_another_thread_closes_during_waits
             close_5_what_is_closed_during_a_wait_is_not_ready
+            wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Tells(a_direction_is_needed) =>
@@ -339,7 +345,8 @@ rows! {
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
-            ready_4_every_state_of_a_socket;
+            ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once;
     "READY-9" read_is_urgent "tells READ as PRIORITY"
         poll Tells(read_is_urgent) =>
             ready_9_out_of_band_data_is_priority
@@ -365,6 +372,7 @@ rows! {
             close_5_a_reused_number_is_not_ready_for_what_was
             wait_12_without_descriptors_what_is_there_is_served
             reg_12_the_process_is_as_it_was
+            wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-11" no_directories "refuses directories with EPERM"
         poll Refuses(no_directories) =>

@@ -373,6 +373,9 @@ rows! {
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
             mod_1_every_change_counts
+            reg_9_many_leave_between_two_waits
+            mod_1_many_changes_between_two_waits
+            wait_7_however_little_room_there_is
             [RANDOM];
     "REG-5" twins "changes duplicates together"
         poll ChangesTwins =>
@@ -386,11 +389,13 @@ rows! {
             wait_4_no_longer_than_was_asked
             wait_6_on_request_a_signal_ends_it
             reg_12_the_process_is_as_it_was
-            wait_6_a_blocked_signal_stays_blocked;
+            wait_6_a_blocked_signal_stays_blocked
+            reg_5_one_file_in_many_selectors;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
             reg_5_a_duplicate_is_a_source_of_its_own
-            reg_5_a_duplicate_changes_without_its_twin;
+            reg_5_a_duplicate_changes_without_its_twin
+            reg_9_many_leave_between_two_waits;
     "REG-6" closed_taken "takes a closed descriptor in"
         poll Takes::what(closed) =>
             reg_6_a_closed_descriptor_is_refused
@@ -478,6 +483,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             reg_9_no_registration_is_the_last
             ready_4_every_state_of_a_socket
+            reg_9_many_leave_between_two_waits
             [FILES RANDOM];
     "REG-10" eight_bits "keeps eight bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_00ff) =>

@@ -325,6 +325,9 @@ rows! {
             reg_9_no_registration_is_the_last
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
+            mod_1_many_changes_between_two_waits
+            ready_1_what_came_during_a_long_pause
+            proc_6_no_wait_holds_up_another
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
@@ -334,6 +337,7 @@ rows! {
             reg_2_the_kernel_does_not_watch_what_is_parked
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it
+            reg_9_many_leave_between_two_waits
             [FILES];
     "WAIT-2" empty_refused "answers EINVAL without sources"
         poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
@@ -361,6 +365,7 @@ rows! {
             proc_1_a_waker_outlives_its_selector
             proc_4_a_forked_copy_changes_nothing
             ready_9_priority_comes_and_goes
+            reg_9_many_leave_between_two_waits
             [FILES RANDOM];
     "WAIT-2" none_is_zero "takes no timeout for zero"
         poll Times(|timeout| timeout.or(NOW)) =>
@@ -382,7 +387,8 @@ rows! {
             wait_3_never_early
             wait_3_the_backend_rounds_away_from_zero
             wait_4_a_fine_timeout_does_not_spin
-            wait_6_a_signal_does_not_end_the_wait;
+            wait_6_a_signal_does_not_end_the_wait
+            wait_3_time_passes_between_waits;
     "WAIT-3" a_moment_at_a_time "waits for 8 ms at most"
         poll Times(a_moment) =>
             wait_2_without_sources_the_timeout_holds
@@ -432,13 +438,17 @@ rows! {
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all
             wait_7_every_ready_source_gets_its_turn
-            proc_2_no_wake_is_lost_beside_anything;
+            proc_2_no_wake_is_lost_beside_anything
+            reg_9_many_leave_between_two_waits
+            mod_1_many_changes_between_two_waits;
     "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
         epoll RepeatsBatches =>
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all
             proc_2_no_wake_is_lost_beside_anything
-            wait_7_every_ready_source_gets_its_turn;
+            wait_7_every_ready_source_gets_its_turn
+            reg_9_many_leave_between_two_waits
+            mod_1_many_changes_between_two_waits;
     "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
         epoll RepeatsFullBatches =>
             wait_7_one_select_reports_all
@@ -448,12 +458,15 @@ rows! {
             ready_1_what_was_drained_of_many
             wait_7_one_select_reports_all
             proc_2_no_wake_is_lost_beside_anything
-            wait_7_every_ready_source_gets_its_turn;
+            wait_7_every_ready_source_gets_its_turn
+            reg_9_many_leave_between_two_waits
+            mod_1_many_changes_between_two_waits;
     "WAIT-8" bits "refuses descriptors from 1024"
         poll Refuses(not_from_1024_to_2047) =>
             wait_8_the_last_bit_of_a_word
             wait_7_every_ready_source_gets_its_turn
-            wait_8_descriptors_above_1024;
+            wait_8_descriptors_above_1024
+            wait_8_high_descriptors_in_every_mode;
     "WAIT-8" last_bit "does not look at the last bit of its last word"
         poll LosesTheLastBit =>
             wait_8_the_last_bit_of_a_word;
@@ -476,6 +489,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             reg_9_no_registration_is_the_last
             ready_4_every_state_of_a_socket
+            reg_9_many_leave_between_two_waits
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>

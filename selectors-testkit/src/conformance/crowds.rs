@@ -1,0 +1,176 @@
+//! MOD-1, REG-5, REG-9, WAIT-7: much that happens between two waits, much that is ready at once, and
+//! many selectors.
+
+use selectors::backend::BorrowedSource;
+use selectors::{Backend, Events, Interest, Mode, Readiness, Token};
+
+use super::as_of_now::modes;
+use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
+use crate::fixtures::{
+    OwnedSource, borrow, descriptor_limit, drain, duplicate, fill, half_closed, if_any, is_ready,
+    out_of_band, pair, pipe, regular_file, send, tcp_pair,
+};
+
+/// More than what a queue of a common size, 256, has room for.
+const MANY: usize = 300;
+
+/// How many duplicates there can be.
+fn many() -> Result<usize, Stop> {
+    let limit = descriptor_limit()? / 4;
+    Ok(usize::try_from(limit).map_or(MANY, |limit| limit.min(MANY)))
+}
+
+const FULL: &str = "changes wait in a queue for the next wait, and are dropped when it is full";
+
+pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = pair()?;
+    let twins: Vec<_> = (0..many()?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    let mut selector = case.selector()?;
+    let register = |twin| selector.register(borrow(twin), Interest::READ, ());
+    let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    for interest in [Interest::WRITE, BOTH, Interest::READ] {
+        case.did(format!("modified {} writable sources to {interest:?}", tokens.len()));
+        tokens.iter().try_for_each(|token| selector.modify(*token, interest))?;
+        let expected = if interest == Interest::READ { &[][..] } else { &tokens };
+        case.because(FULL, case.expect_tokens(&selector.select(NOW)?, expected))?;
+    }
+    Ok(())
+}
+
+pub(super) fn reg_9_many_leave_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let twins: Vec<_> = (0..many()?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    let mut selector = case.counting()?;
+    for round in 0..2 {
+        case.did(format!("registered {} ready sources, and waited", twins.len()));
+        let register = |twin| selector.register(borrow(twin), Interest::READ, ());
+        let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
+        case.because(FULL, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
+        if round == 0 {
+            case.did("unregistered them all, and waited for 5 ms");
+            tokens.into_iter().try_for_each(|token| selector.unregister(token).map(drop))?;
+            let before = selector.backend().calls().wait;
+            case.expect_tokens(&selector.select(Some(std::time::Duration::from_millis(5)))?, &[])?;
+            let waits = selector.backend().calls().wait - before;
+            case.expect_or(FULL, waits <= 10, "at most 10 calls of the backend's wait", waits)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many selectors a program may have: one for each of many threads.
+const SELECTORS: usize = 100;
+
+pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let few = usize::try_from(descriptor_limit()? / 8).map_or(SELECTORS, |few| few.min(SELECTORS));
+    case.did(format!("registered a socket with {few} selectors"));
+    let mut selectors = Vec::new();
+    for _ in 0..few {
+        let mut selector = case.selector()?;
+        let token = selector.register(borrow(&ours), Interest::READ, ())?;
+        selectors.push((selector, token));
+    }
+    let one = "there is room for some backends in the process, or they share something";
+    send(&theirs, b"x")?;
+    for (selector, token) in &mut selectors {
+        case.because(one, case.only(&selector.select(case.long())?, *token))?;
+    }
+    case.did("dropped every second of them");
+    let mut number = 0;
+    selectors.retain(|_| {
+        number += 1;
+        number % 2 == 0
+    });
+    for (selector, token) in &mut selectors {
+        case.because(one, case.only(&selector.select(case.long())?, *token))?;
+    }
+    Ok(())
+}
+
+/// Registers what is ready in one way, and adds it to what is expected.
+type Ready<'a, B> = (&'a mut Subject<OwnedSource, (), B>, &'a mut Vec<(Token, Readiness)>);
+
+fn add<B: Backend>(
+    (selector, expected): Ready<'_, B>,
+    source: impl Into<OwnedSource>,
+    interest: Interest,
+    mode: Mode,
+) -> Outcome {
+    let token = selector.register_with(source.into(), interest, (), mode)?;
+    expected.push((token, Readiness::from(interest)));
+    Ok(())
+}
+
+pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let capabilities = case.backend()?.capabilities();
+    let mut selector = case.selector()?;
+    let (mut expected, mut peers): (_, Vec<OwnedSource>) = (Vec::new(), Vec::new());
+    case.did("registered sources that are readable, writable, both, closed, half-closed, and in all modes");
+    for mode in modes(case)? {
+        for interest in [Interest::READ, Interest::WRITE, BOTH] {
+            let (ours, theirs) = pair()?;
+            send(&theirs, b"x")?;
+            peers.push(theirs.into());
+            add((&mut selector, &mut expected), ours, interest, mode)?;
+        }
+        let (ours, _gone) = pair()?;
+        add((&mut selector, &mut expected), ours, Interest::READ, mode)?;
+    }
+    let (ours, theirs) = half_closed()?;
+    is_ready(&ours, Interest::READ, 10_000)?;
+    peers.push(theirs.into());
+    add((&mut selector, &mut expected), ours, BOTH, Mode::Level)?;
+    if let Some((_, writer)) = if_any(pipe())? {
+        add((&mut selector, &mut expected), writer, Interest::WRITE, Mode::Level)?;
+    }
+    if let Some(file) = if_any(regular_file())? {
+        add((&mut selector, &mut expected), file, BOTH, Mode::Level)?;
+    }
+    if capabilities.priority {
+        case.did("… and one with urgent data");
+        let (ours, theirs) = tcp_pair()?;
+        out_of_band(&theirs)?;
+        is_ready(&ours, Interest::PRIORITY, 10_000)?;
+        peers.push(theirs.into());
+        add((&mut selector, &mut expected), ours, Interest::PRIORITY, Mode::Level)?;
+    }
+    case.did("… and some that are idle");
+    let (idle, full) = (pair()?, pair()?);
+    fill(&full.0)?;
+    selector.register(idle.0.into(), Interest::READ, ())?;
+    selector.register(full.0.into(), Interest::WRITE, ())?;
+    let hidden = "what is ready in one way, or in one mode, is looked at first, and what is ready in \
+                  another one is left to the next wait";
+    let tokens: Vec<_> = expected.iter().map(|(token, _)| *token).collect();
+    let events = selector.select(case.long())?;
+    case.because(hidden, case.expect_tokens(&events, &tokens))?;
+    for (token, expected) in expected {
+        let of_it = events.iter().find(|event| event.token() == token);
+        let seen = of_it.map(|event| event.readiness() & Readiness::from(Interest::all()));
+        case.because(hidden, case.expect("the readiness of each", seen, Some(expected)))?;
+    }
+    Ok(())
+}
+
+pub(super) fn wait_7_however_little_room_there_is<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let twins: Vec<_> = (0..5).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    for capacity in [0, 1, 4, 5] {
+        for mode in modes(case)? {
+            let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+            case.did(format!("waited for five ready sources with a list for {capacity}, {mode:?}"));
+            let register = |twin| selector.register_with(borrow(twin), Interest::READ, (), mode);
+            let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
+            let mut events = Events::with_capacity(capacity);
+            selector.select_into(&mut events, case.long())?;
+            let cause = "the room that a list has is taken for how many are wanted: it grows";
+            case.because(cause, case.expect_tokens(&events, &tokens))?;
+        }
+    }
+    drain(&ours)?;
+    Ok(())
+}

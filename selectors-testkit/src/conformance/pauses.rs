@@ -1,0 +1,107 @@
+//! READY-1, WAIT-3, PROC-6: what a program does between its waits, and other threads meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use selectors::{Backend, Interest};
+
+use super::as_of_now::modes;
+use super::{Case, NOW, Outcome, Stop};
+use crate::fixtures::{drain, pair, send};
+
+/// For how long a program may do something else.
+const BUSY: Duration = Duration::from_millis(35);
+
+const SHORT: Duration = Duration::from_millis(3);
+
+pub(super) fn wait_3_time_passes_between_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, _theirs) = pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    case.did(format!("waited, did something else for {BUSY:?}, and waited for {SHORT:?}"));
+    let cached = "the clock is read when a wait ends, and that time is used for the next deadline, as \
+                  if none had passed since";
+    for until in [false, true] {
+        selector.select(Some(Duration::from_micros(100)))?;
+        let before = selector.now();
+        thread::sleep(BUSY);
+        let passed = selector.now().saturating_duration_since(before);
+        let what = format!("a clock on which at least {BUSY:?} passed");
+        case.expect_or(cached, passed >= BUSY, &what, passed)?;
+        let start = Instant::now();
+        let events = if until {
+            let deadline = selector.now() + SHORT;
+            selector.select_until(Some(deadline))?
+        } else {
+            selector.select(Some(SHORT))?
+        };
+        let waited = start.elapsed();
+        case.expect_tokens(&events, &[])?;
+        let what = format!("a wait of at least {SHORT:?}");
+        case.expect_or(cached, waited >= SHORT, &what, waited)?;
+    }
+    case.did("waited until a deadline that had passed, and for no time");
+    let past = selector.now();
+    thread::sleep(SHORT);
+    case.expect_tokens(&selector.select_until(Some(past))?, &[])
+}
+
+pub(super) fn ready_1_what_came_during_a_long_pause<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let mut sources = Vec::new();
+    for mode in modes(case)? {
+        let ends = pair()?;
+        let mut selector = case.selector()?;
+        let token = selector.register_with(ends.0.try_clone()?, Interest::READ, (), mode)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        sources.push((mode, ends, selector, token));
+    }
+    thread::sleep(BUSY);
+    for (mode, (ours, theirs), selector, token) in &mut sources {
+        case.did(format!(
+            "waited, did something else for {BUSY:?}, and waited for a {mode:?} source"
+        ));
+        send(theirs, b"x")?;
+        let cause = "what is ready is dropped if nobody has waited for a while";
+        case.because(cause, case.only(&selector.select(NOW)?, *token))?;
+        drain(ours)?;
+    }
+    Ok(())
+}
+
+pub(super) fn proc_6_no_wait_holds_up_another<B: Backend + Send>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let (other, other_peer) = pair()?;
+    let mut waits = case.selector()?;
+    let token = waits.register(&ours, Interest::READ, ())?;
+    send(&other_peer, b"x")?;
+    let (over, long) = (AtomicBool::new(false), case.long());
+    case.did("one selector waited on another thread, and others were made and used on this one");
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let events = waits.select(long);
+            over.store(true, Ordering::Release);
+            events
+        });
+        let used = (0..5).try_for_each(|_| {
+            // Let it begin.
+            thread::sleep(Duration::from_millis(1));
+            let mut selector = case.selector()?;
+            let token = selector.register(&other, Interest::READ, ())?;
+            case.only(&selector.select(NOW)?, token)?;
+            selector.modify(token, Interest::WRITE)?;
+            case.only(&selector.select(case.long())?, token)?;
+            selector.unregister(token)?;
+            Ok::<_, Stop>(())
+        });
+        let held_up = over.load(Ordering::Acquire);
+        send(&theirs, b"x")?;
+        let events = waiter.join().map_err(|_| Stop::panicked("on another thread"))??;
+        used?;
+        let cause = "a lock of all backends, or a global buffer, is held while one waits";
+        case.expect_or(cause, !held_up, "an end of these before the other one's", "it came after")?;
+        case.only(&events, token).map(drop)
+    })
+}
