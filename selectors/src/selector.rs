@@ -392,7 +392,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if new == old && state == State::Armed {
             return Ok(());
         }
-        check(&self.capabilities, fd, new)?;
+        // The mode that the source has is supported.
+        if mode.is_some() || !EVERYWHERE.contains(interest) {
+            check(&self.capabilities, fd, new)?;
+        }
         let (entry, usual) = self.registry.get_both(token);
         let changed = if state == State::Unwatched || new.interest.is_empty() {
             park(&mut self.backend, fd, token, (state, old), new)
@@ -1171,11 +1174,13 @@ pub(crate) fn admit(
     Ok(())
 }
 
+/// What every backend supports, in every mode that it supports.
+const EVERYWHERE: Interest = Interest::READ.union(Interest::WRITE);
+
 /// Refuses an interest or mode that the backend does not support.
 #[inline]
 pub(crate) fn check(capabilities: &Capabilities, fd: RawSource, watch: Watch) -> Result<()> {
-    let works_everywhere = (Interest::READ | Interest::WRITE).contains(watch.interest);
-    if works_everywhere && matches!(watch.mode, Mode::Level | Mode::OneShot) {
+    if EVERYWHERE.contains(watch.interest) && matches!(watch.mode, Mode::Level | Mode::OneShot) {
         return Ok(());
     }
     check_capabilities(capabilities, fd, watch)
