@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
-use selectors::{Backend, Error, Interest, Mode, Selector};
-use selectors_testkit::fixtures::{OwnedSource, null_device, unix_pair};
+use selectors::{Backend, Error, Interest, Mode, Selector, SharedSelector};
+use selectors_testkit::fixtures::{LooseDescriptor, OwnedSource, is_ready, null_device, unix_pair};
 
 use crate::in_child;
-use crate::injection::{Call, Fault, failing};
+use crate::injection::{Call, FOR_EVER, Fault, failing};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -88,4 +88,44 @@ fn proc_4_each_call_of_after_fork_fails() -> io::Result<()> {
     each_call_fails(Select::new, |_| {}, &[closed])?;
     // What is registered again is deferred.
     each_call_fails(|| Epoll::new().map(Deferred::new), |_| {}, &faults[..2])
+}
+
+/// What could not be rebuilt in the parent is no reason to put up with a ghost in the child.
+#[test]
+fn close_4_a_child_begins_with_patience_of_its_own() -> io::Result<()> {
+    let (ghost, mut its_peer) = unix_pair()?;
+    its_peer.write_all(b"x")?;
+    let mut selector: SharedSelector = SharedSelector::new()?;
+    let registrar = selector.registrar();
+    let (sources, _peers): (Vec<_>, Vec<_>) = (0..30)
+        .map(|_| -> io::Result<_> {
+            let (ours, theirs) = unix_pair()?;
+            Ok((registrar.register(ours, Interest::READ, ())?, theirs))
+        })
+        .collect::<io::Result<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    let haunt = |selector: &mut SharedSelector, fault| -> io::Result<()> {
+        let loose = LooseDescriptor::duplicate(&ghost)?;
+        let source = selector.registrar().register(loose.borrow(), Interest::READ, ())?;
+        loose.close()?;
+        std::mem::forget(loose);
+        drop(source);
+        for _ in 0..2 {
+            let (events, _) = failing(fault, || selector.select(NOW));
+            assert!(events?.is_empty());
+        }
+        Ok(())
+    };
+    let no_memory = Fault::new(Call::EpollAdd, Errno::ENOMEM);
+    haunt(&mut selector, no_memory.times(FOR_EVER))?;
+    in_child(|| {
+        selector.after_fork()?;
+        haunt(&mut selector, no_memory.times(0))?;
+        let own = selector.descriptor().expect("epoll has one");
+        assert!(!is_ready(&own, Interest::READ, 0)?, "the ghost is still there");
+        Ok(())
+    })?;
+    drop(sources);
+    Ok(())
 }

@@ -372,7 +372,10 @@ impl<T> SharedSelector<T> {
         core.after_fork(|backend, taken| {
             (*wake, *user) = wakes(backend, taken)?;
             Ok((wake.waker(), user.waker()))
-        })
+        })?;
+        self.ghosts = Ghosts::default();
+        self.idle = 0;
+        Ok(())
     }
 
     #[cfg(all(test, loom))]
