@@ -209,6 +209,36 @@ fn proc_4_what_the_child_opens_may_have_the_numbers_of_closed_sources() {
     }
 }
 
+fn open_descriptors() -> usize {
+    let open = |number: &RawFd| {
+        // SAFETY: nothing is done with it but to ask whether it is open.
+        let number = unsafe { BorrowedFd::borrow_raw(*number) };
+        nix::fcntl::fcntl(number, nix::fcntl::FcntlArg::F_GETFD).is_ok()
+    };
+    (0..256).filter(open).count()
+}
+
+#[test]
+fn reg_12_a_child_keeps_no_descriptor_of_its_parent() {
+    for kind in BackendKind::available() {
+        let mut selector: SharedSelector = SharedSelector::of_kind(kind).unwrap();
+        let shown = selector.descriptor().is_some();
+        let fine = in_child(|| {
+            // A queue is not inherited: the first child has less than its parent.
+            selector.after_fork().unwrap();
+            assert_eq!(selector.descriptor().is_some(), shown);
+            let before = open_descriptors();
+            let fine = in_child(|| {
+                selector.after_fork().unwrap();
+                assert_eq!(selector.descriptor().is_some(), shown);
+                assert!(open_descriptors() <= before, "{kind}: {before} in the parent");
+            });
+            assert!(fine, "{kind}");
+        });
+        assert!(fine, "{kind}");
+    }
+}
+
 /// poll(2), whose `register` waits until the test lets it go on.
 struct Slow {
     poll: Poll,

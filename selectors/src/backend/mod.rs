@@ -121,6 +121,7 @@ pub use kind::{BackendKind, UnknownBackend};
     )))
 )]
 pub use kqueue::Kqueue;
+pub(crate) use platform::INHERITS_DESCRIPTORS;
 pub use platform::{DefaultBackend, DefaultSelector};
 #[cfg(unix)]
 #[cfg_attr(docsrs, doc(cfg(unix)))]

@@ -37,6 +37,9 @@ pub(super) use super::epoll::EpollOrOther as BoxedChanger;
 #[cfg(not(epoll))]
 pub(super) type BoxedChanger = Box<dyn Changer>;
 
+/// Whether a forked child has the descriptors of its parent's backends. It does not have a kqueue.
+pub(crate) const INHERITS_DESCRIPTORS: bool = cfg!(not(kqueue));
+
 /// The best backend of this system: see [`DefaultSelector`].
 #[cfg(epoll)]
 pub type DefaultBackend = Epoll;

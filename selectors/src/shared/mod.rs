@@ -18,7 +18,8 @@ use self::core::{Core, DynBackend};
 pub use self::handles::{Registrar, Source};
 use self::slots::Chunks;
 use crate::backend::{
-    self, Backend, BorrowedSource, Capabilities, DefaultBackend, OwnedSource, RawSource,
+    self, Backend, BorrowedSource, Capabilities, DefaultBackend, INHERITS_DESCRIPTORS, OwnedSource,
+    RawSource,
 };
 use crate::ghosts::Ghosts;
 use crate::spin::Spin;
@@ -383,11 +384,14 @@ impl<T> SharedSelector<T> {
         self.core.inherit();
     }
 
-    /// In a child of fork(2): releases the parent's descriptor. That of a kqueue is not inherited, and
-    /// its number may refer to another file, which must not be closed.
+    /// In a child of fork(2): releases the parent's descriptor. If it is not inherited, its number may
+    /// refer to another file, which must not be closed.
     fn forget_inherited(&mut self) {
         if self.core.check_fork().is_err() {
-            std::mem::forget(self.front.take());
+            let front = self.front.take();
+            if !INHERITS_DESCRIPTORS {
+                std::mem::forget(front);
+            }
         }
     }
 
