@@ -393,3 +393,22 @@ impl<'a> IntoIterator for &'a Events {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_a_wake_or_a_signal_is_something_to_report() {
+        let mut events = Events::new();
+        assert!(!events.has_events());
+        for (flags, what) in [(Flags::WOKEN, (true, false)), (Flags::INTERRUPTED, (false, true))] {
+            events.flags = flags;
+            assert!(events.has_events());
+            assert_eq!((events.woken(), events.interrupted()), what);
+        }
+        events.flags = Flags::empty();
+        events.push(Event::new(Token::from_bits(1), Readiness::READ));
+        assert!(events.has_events() && !events.woken() && !events.interrupted());
+    }
+}
