@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,7 +11,7 @@ use selectors::{Backend, Error, Interest, Mode, Selector, SharedSelector};
 use selectors_testkit::fixtures::{LooseDescriptor, OwnedSource, is_ready, null_device, unix_pair};
 
 use crate::in_child;
-use crate::injection::{Call, FOR_EVER, Fault, failing};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -128,4 +129,37 @@ fn close_4_a_child_begins_with_patience_of_its_own() -> io::Result<()> {
     })?;
     drop(sources);
     Ok(())
+}
+
+/// The handler that notices forks is installed by the first selector for which that succeeds. Others
+/// that this process has made had no fault, so the test runs itself in a process of its own.
+#[test]
+fn proc_4_noticing_forks_fails_at_first() -> io::Result<()> {
+    const ALONE: &str = "SELECTORS_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "forks::proc_4_noticing_forks_fails_at_first";
+        let mut command = Command::new(std::env::current_exe()?);
+        let status = command.args(["--exact", name]).env(ALONE, "yes").status()?;
+        assert!(status.success());
+        return Ok(());
+    }
+    let fault = Fault::new(Call::AtFork, Errno::ENOMEM).times(2);
+    let mut selectors: Vec<Selector<OwnedSource, (), Epoll>> = Vec::new();
+    for injected in [1, 1] {
+        let (selector, met) = failing(fault, Selector::<_, _, Epoll>::new);
+        selectors.push(selector?);
+        assert_eq!(met, injected);
+    }
+    for injected in [1, 0] {
+        let none = fault.times(0);
+        let before = calls();
+        selectors.push(failing(none, Selector::<_, _, Epoll>::new).0?);
+        assert_eq!(calls() - before, 1 + injected);
+    }
+    in_child(|| {
+        for selector in &mut selectors {
+            assert!(matches!(selector.select(NOW), Err(Error::Forked)));
+        }
+        Ok(())
+    })
 }

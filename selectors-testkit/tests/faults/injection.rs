@@ -41,6 +41,8 @@ pub(crate) enum Call {
     Fstat,
     /// dup3(2).
     Replace,
+    /// pthread_atfork(3).
+    AtFork,
     /// A step of an emulated kernel.
     #[cfg(any(feature = "devpoll", feature = "kqueue"))]
     Emulated(Step),
@@ -238,6 +240,21 @@ interpose! {
         fifth: c_long,
         sixth: c_long
     ) -> c_long = of_number(number, second);
+}
+
+type Handler = Option<unsafe extern "C" fn()>;
+
+/// pthread_atfork(3), which returns its error. It is a part of every program, and calls this.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_atfork(prepare: Handler, parent: Handler, child: Handler) -> c_int {
+    unsafe extern "C" {
+        fn __register_atfork(_: Handler, _: Handler, _: Handler, program: *const c_void) -> c_int;
+    }
+    match fault_of_library(Call::AtFork) {
+        Some(errno) => errno as c_int,
+        // SAFETY: the caller's promise; null stands for the program itself.
+        None => unsafe { __register_atfork(prepare, parent, child, ptr::null()) },
+    }
 }
 
 fn of_command(command: c_int) -> Option<Call> {
