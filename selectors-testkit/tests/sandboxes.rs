@@ -201,7 +201,7 @@ fn wait_12_select_fails() -> io::Result<()> {
     Ok(())
 }
 
-/// Then the waiting call says what is closed.
+/// Then select(2) says what is closed.
 #[test]
 fn wait_12_fcntl_fails() -> io::Result<()> {
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EINVAL] {
@@ -211,7 +211,10 @@ fn wait_12_fcntl_fails() -> io::Result<()> {
             let (open, loose) = (ours.try_clone()?, LooseDescriptor::duplicate(&ours)?);
             let mut selector: Selector<BorrowedFd<'_>, (), _> =
                 Selector::with_backend(Select::new()?);
+            let gone = LooseDescriptor::duplicate(&ours)?;
+            gone.close()?;
             forbid(&[libc::SYS_fcntl], Verdict::Fails(errno))?;
+            assert!(selector.register(gone.borrow(), Interest::READ, ()).is_err());
             let closed = selector.register(loose.borrow(), Interest::READ, ())?;
             let open = selector.register(open.as_fd(), Interest::WRITE, ())?;
             loose.close()?;

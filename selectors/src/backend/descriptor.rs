@@ -13,7 +13,7 @@ use selectors_sys::poll as sys;
 
 use super::select::Sets;
 use super::{Backend, Deferred};
-use crate::Selector;
+use crate::{Interest, Selector};
 
 /// A type that can be watched: one with a file descriptor. On Windows, one with a socket.
 pub use std::os::fd::AsFd as AsSource;
@@ -57,23 +57,23 @@ pub(crate) fn is_plausible(fd: RawSource) -> bool {
 /// Refuses a descriptor that is not open or was opened with `O_PATH`: EBADF, as epoll returns for both.
 /// Other mechanisms accept them silently.
 pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
-    // Where a sandbox refuses the call, what is closed is reported by the wait.
-    if is_watchable(source).unwrap_or(true) { Ok(()) } else { Err(bad_source()) }
+    if is_watchable(source) { Ok(()) } else { Err(bad_source()) }
 }
 
 /// Returns true if a descriptor is open, and was not opened with `O_PATH`.
-///
-/// # Errors
-///
-/// A sandbox refuses fcntl(2).
-pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> nix::Result<bool> {
+pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> bool {
     match fcntl(source, FcntlArg::F_GETFL) {
         Ok(flags) => {
             let path_only = OFlag::from_bits_retain(sys::PATH_ONLY);
-            Ok(!OFlag::from_bits_retain(flags).intersects(path_only))
+            !OFlag::from_bits_retain(flags).intersects(path_only)
         }
-        Err(Errno::EBADF) => Ok(false),
-        Err(error) => Err(error),
+        Err(Errno::EBADF) => false,
+        // A sandbox refuses the call.
+        Err(_) => {
+            let mut alone = Sets::default();
+            alone.set(source.as_raw_fd(), Interest::READ);
+            alone.select(Some(Duration::ZERO)) != Err(Errno::EBADF)
+        }
     }
 }
 

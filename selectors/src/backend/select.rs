@@ -163,7 +163,8 @@ impl Select {
     fn report_closed(&mut self, events: &mut Events) {
         for word in 0..self.ready.words() {
             for (fd, _) in descriptors(word, self.ready.word(word)) {
-                if is_closed(fd) {
+                // SAFETY: passed to calls that accept any number and change nothing.
+                if !is_watchable(unsafe { borrow(fd) }) {
                     self.ready.set(fd, Interest::empty());
                     self.report_one(fd, Readiness::ERROR, events);
                     if self.one_shot.contains(fd) {
@@ -260,18 +261,6 @@ impl Backend for Select {
         *self = Self::default();
         Ok(())
     }
-}
-
-/// Whether a descriptor makes select(2) fail with EBADF: fcntl(2) knows, or where a sandbox refuses it
-/// select(2) itself.
-fn is_closed(fd: RawSource) -> bool {
-    // SAFETY: passed to fcntl(2) alone, which accepts any number and changes nothing.
-    if let Ok(watchable) = is_watchable(unsafe { borrow(fd) }) {
-        return !watchable;
-    }
-    let mut alone = Sets::default();
-    alone.set(fd, Interest::READ);
-    alone.select(Some(Duration::ZERO)) == Err(Errno::EBADF)
 }
 
 /// How often a wait is repeated in which a descriptor was closed. A thread that closes and opens
