@@ -5,19 +5,22 @@
 
 #![expect(missing_debug_implementations, reason = "nobody prints an example")]
 
-use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use selectors::backend::AsSource;
-use selectors::{BackendKind, Events, Interest, Mode, Registrar, SharedSelector, Source};
+use selectors::{BackendKind, Error, Events, Interest, Mode, Registrar, SharedSelector, Source};
+
+use crate::timers::{TimerId, Timers};
 
 fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -28,31 +31,25 @@ fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
 pub struct Executor(Arc<Shared>);
 
 struct Shared {
-    runnable: Mutex<Runnable>,
-    changed: Condvar,
-    timers: Mutex<BTreeMap<(Instant, u64), Waker>>,
-    next_timer: AtomicU64,
+    queue: Queue,
+    timers: Mutex<Timers<Waker>>,
     registrar: Registrar<Arc<Waiters>>,
 }
 
-#[derive(Default)]
-struct Runnable {
-    tasks: VecDeque<Arc<Task>>,
-    over: bool,
-}
+/// Tasks to be run. `None` ends a worker.
+type Queue = Sender<Option<Arc<Task>>>;
 
 struct Task {
     future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
     queued: AtomicBool,
-    executor: Arc<Shared>,
+    queue: Queue,
 }
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            let executor = Arc::clone(&self.executor);
-            lock(&executor.runnable).tasks.push_back(self);
-            executor.changed.notify_one();
+            // When all is over, nobody receives it.
+            let _ = self.queue.clone().send(Some(self));
         }
     }
 }
@@ -73,79 +70,66 @@ where
     M: Future<Output = R> + Send + 'static,
 {
     let mut selector = SharedSelector::of_kind(backend)?;
-    let executor = Executor(Arc::new(Shared {
-        runnable: Mutex::default(),
-        changed: Condvar::new(),
-        timers: Mutex::default(),
-        next_timer: AtomicU64::new(0),
-        registrar: selector.registrar(),
-    }));
-    let result = Arc::new(Mutex::new(None));
-    let (main, answer, waker) = (main(executor.clone()), Arc::clone(&result), selector.waker());
+    let ((queue, tasks), (answer, result)) = (mpsc::channel(), mpsc::channel());
+    let (timers, registrar) = (Mutex::default(), selector.registrar());
+    let executor = Executor(Arc::new(Shared { queue, timers, registrar }));
+    let (main, waker) = (main(executor.clone()), selector.waker());
     executor.spawn(async move {
-        let done = main.await;
-        *lock(&answer) = Some(done);
-        // A selector that cannot be woken does not wait any more either.
+        // If waiting has failed, nobody receives it, and nobody is to be woken.
+        let _ = answer.send(main.await);
         let _ = waker.wake();
     });
-    let shared = &executor.0;
-    thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
-            scope.spawn(|| shared.work());
+    let (shared, tasks, workers) = (&executor.0, Mutex::new(tasks), workers.max(1));
+    let done = thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| work(&tasks));
         }
-        let done = shared.wait(&mut selector, || lock(&result).take());
-        lock(&shared.runnable).over = true;
-        shared.changed.notify_all();
+        let done = shared.wait(&mut selector, &result);
+        (0..workers).for_each(|_| drop(shared.queue.send(None)));
         done
-    })
+    });
+    // Drops the tasks that wait for a timer. The selector has those that wait for a socket.
+    let timers = mem::take(&mut *lock(&shared.timers));
+    drop(timers);
+    done
+}
+
+/// Runs tasks until all is over.
+fn work(tasks: &Mutex<Receiver<Option<Arc<Task>>>>) {
+    loop {
+        let next = lock(tasks).recv();
+        let Ok(Some(task)) = next else { return };
+        task.queued.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&task));
+        let mut future = lock(&task.future);
+        let polled = future.as_mut().map(|f| f.as_mut().poll(&mut Context::from_waker(&waker)));
+        if polled == Some(Poll::Ready(())) {
+            *future = None;
+        }
+    }
 }
 
 impl Shared {
-    /// What a worker does: runs tasks until all is over.
-    fn work(&self) {
-        let mut runnable = lock(&self.runnable);
-        while !runnable.over {
-            let Some(task) = runnable.tasks.pop_front() else {
-                runnable = self.changed.wait(runnable).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            drop(runnable);
-            task.queued.store(false, Ordering::Release);
-            let waker = Waker::from(Arc::clone(&task));
-            let mut future = lock(&task.future);
-            let polled = future.as_mut().map(|f| f.as_mut().poll(&mut Context::from_waker(&waker)));
-            if polled == Some(Poll::Ready(())) {
-                *future = None;
-            }
-            drop(future);
-            runnable = lock(&self.runnable);
-        }
-    }
-
-    /// What the thread that waits does: wakes the tasks whose sockets or timers are due.
+    /// Waits until there is a result, and wakes the tasks whose sockets or timers are due.
     fn wait<R>(
         &self,
         selector: &mut SharedSelector<Arc<Waiters>>,
-        done: impl Fn() -> Option<R>,
+        result: &Receiver<R>,
     ) -> io::Result<R> {
         let mut events = Events::new();
         loop {
-            if let Some(result) = done() {
+            if let Ok(result) = result.try_recv() {
                 return Ok(result);
             }
-            let next = lock(&self.timers).first_key_value().map(|(&(due, _), _)| due);
-            let timeout = next.map(|due| due.saturating_duration_since(Instant::now()));
-            selector.select_into(&mut events, timeout)?;
-            for event in &events {
-                if let Some(waiters) = selector.get(event.token()) {
-                    waiters.wake();
-                }
+            let deadline = lock(&self.timers).next_deadline();
+            selector.select_into_until(&mut events, deadline)?;
+            for waiters in events.iter().filter_map(|event| selector.get(event.token())) {
+                waiters.wake();
             }
-            let mut timers = lock(&self.timers);
-            let later = timers.split_off(&(Instant::now(), u64::MAX));
-            let due = std::mem::replace(&mut *timers, later);
-            drop(timers);
-            due.into_values().for_each(Waker::wake);
+            let now = Instant::now();
+            while let Some(waker) = { lock(&self.timers).pop_due(now) } {
+                waker.wake();
+            }
         }
     }
 }
@@ -153,19 +137,14 @@ impl Shared {
 impl Executor {
     /// Runs a future beside the others.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        let task = Task {
-            future: Mutex::new(Some(Box::pin(future))),
-            queued: AtomicBool::new(false),
-            executor: Arc::clone(&self.0),
-        };
-        Arc::new(task).wake();
+        let (future, queue) = (Mutex::new(Some(Box::pin(future) as _)), self.0.queue.clone());
+        Arc::new(Task { future, queued: AtomicBool::new(false), queue }).wake();
     }
 
     /// Lets some time pass.
     #[must_use]
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        let number = self.0.next_timer.fetch_add(1, Ordering::Relaxed);
-        Sleep { executor: Arc::clone(&self.0), key: (Instant::now() + duration, number) }
+        Sleep { executor: self.clone(), deadline: Instant::now() + duration, timer: None }
     }
 
     /// What the future comes to, unless that takes longer: then it is dropped.
@@ -184,43 +163,54 @@ impl Executor {
     ///
     /// What the kernel refuses.
     pub fn socket<F: AsSource + 'static>(&self, socket: F) -> io::Result<Async<F>> {
-        let waiters = Arc::new(Waiters::default());
+        let data = Arc::new(Waiters::default());
+        let waiters = Arc::downgrade(&data);
         // Parked, until a task waits for it.
         let parked = Interest::empty();
-        let registrar = &self.0.registrar;
-        let source = registrar.register_with(socket, parked, waiters.clone(), Mode::OneShot)?;
+        let source = self.0.registrar.register_with(socket, parked, data, Mode::OneShot)?;
         Ok(Async { source, waiters })
     }
 }
 
 /// A timer.
 pub struct Sleep {
-    executor: Arc<Shared>,
-    key: (Instant, u64),
+    executor: Executor,
+    deadline: Instant,
+    timer: Option<TimerId>,
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.key.0 {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.deadline {
             return Poll::Ready(());
         }
-        let mut timers = lock(&self.executor.timers);
-        timers.insert(self.key, context.waker().clone());
-        let is_first = timers.first_key_value().is_some_and(|(key, _)| *key == self.key);
+        self.cancel();
+        let Executor(shared) = self.executor.clone();
+        let mut timers = lock(&shared.timers);
+        self.timer = Some(timers.insert(self.deadline, context.waker().clone()));
+        let is_first = timers.next_deadline() == Some(self.deadline);
         drop(timers);
         if is_first {
-            // It waits for a later one. A selector that is gone waits for nothing.
-            let _ = self.executor.registrar.waker().wake();
+            // The thread that waits does so until a later one. If it is gone, it waits for nothing.
+            let _ = shared.registrar.waker().wake();
         }
         Poll::Pending
     }
 }
 
+impl Sleep {
+    fn cancel(&mut self) {
+        let waker = self.timer.take().and_then(|timer| lock(&self.executor.0.timers).cancel(timer));
+        // Not before the lock is released: this may be the last one who knows the task.
+        drop(waker);
+    }
+}
+
 impl Drop for Sleep {
     fn drop(&mut self) {
-        lock(&self.executor.timers).remove(&self.key);
+        self.cancel();
     }
 }
 
@@ -231,7 +221,7 @@ struct Waiters(Mutex<[Option<Waker>; 2]>);
 impl Waiters {
     /// The socket was reported, and so is not armed any more: whoever waits tries again.
     fn wake(&self) {
-        let waiting = std::mem::take(&mut *lock(&self.0));
+        let waiting = mem::take(&mut *lock(&self.0));
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
@@ -239,7 +229,8 @@ impl Waiters {
 /// A socket, for any number of tasks, of which at a time one reads and one writes.
 pub struct Async<F: AsSource> {
     source: Source<F, Arc<Waiters>>,
-    waiters: Arc<Waiters>,
+    /// The selector owns them, so that they go with it, and the tasks with them.
+    waiters: Weak<Waiters>,
 }
 
 impl<F: AsSource> Async<F> {
@@ -258,7 +249,8 @@ impl<F: AsSource> Async<F> {
                     result => return Poll::Ready(result),
                 }
             }
-            let mut waiting = lock(&self.waiters.0);
+            let waiters = self.waiters.upgrade().ok_or(Error::Closed)?;
+            let mut waiting = lock(&waiters.0);
             waiting[direction] = Some(context.waker().clone());
             // Armed for both if both are waited for, in the wait that is going on.
             let directions = [Interest::READ, Interest::WRITE].into_iter().zip(&*waiting);

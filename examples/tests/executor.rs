@@ -175,6 +175,58 @@ fn no_timer_is_early_and_they_come_in_order() {
     }
 }
 
+/// Whoever has it is not dropped yet.
+struct Held(Arc<AtomicU32>);
+
+impl Held {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[test]
+fn what_still_waits_at_the_end_is_dropped() {
+    for backend in BackendKind::available() {
+        let (listener, address) = listener();
+        let mut peer = client(address);
+        let held = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&held);
+        let result: io::Result<()> = run(backend, 2, |executor: Executor| async move {
+            let listener = executor.socket(listener)?;
+            let stream = executor.socket(listener.accept().await?.0)?;
+            let (timers, waiting) = (executor.clone(), Arc::new(AtomicU32::new(0)));
+            let (reading, sleeping) = (Arc::clone(&waiting), Arc::clone(&waiting));
+            let (first, second) = (Held::new(&count), Held::new(&count));
+            executor.spawn(async move {
+                reading.fetch_add(1, Ordering::Release);
+                let _ = stream.read(&mut [0]).await;
+                drop(first);
+            });
+            executor.spawn(async move {
+                sleeping.fetch_add(1, Ordering::Release);
+                timers.sleep(LONG).await;
+                drop(second);
+            });
+            while waiting.load(Ordering::Acquire) < 2 {
+                executor.sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(count.load(Ordering::Acquire), 2);
+            Ok(())
+        })
+        .unwrap();
+        result.unwrap();
+        assert_eq!(held.load(Ordering::Acquire), 0, "{backend}");
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "{backend}: the socket is closed, too");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_the_command_line_is_one_line() {
     support::refuses("async-echo", env!("CARGO_BIN_EXE_async-echo"), &support::WRONG_SERVING);
