@@ -62,8 +62,8 @@ use crate::{BackendKind, Error, Events, Result, Token, Waker};
 ///
 /// epoll(7) and kqueue(2) accept changes while another thread waits. With the other backends, and for
 /// sources that these two track in user space (regular files; with kqueue also pipes and devices), the
-/// changing thread wakes the waiting one, which makes the change between two system calls. That costs
-/// waking a thread. A backend that cannot be woken is refused.
+/// changing thread wakes the waiting one, which makes the change between two system calls and wakes the
+/// changing thread. A backend that cannot be woken is refused.
 ///
 /// # Implementation notes
 ///
