@@ -1011,9 +1011,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// as between two threads on two cores or on a fast network. It keeps a core busy meanwhile, and
     /// costs energy. After a fruitless spin, because nothing arrived in time or another thread ran on the
     /// core, the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
-    /// `duration` that was lost. Spinning therefore costs little where it does not help. It counts
-    /// towards the timeout and ends with it. A signal during a spin may not end the wait, as if it had
-    /// arrived before, even if waits are interruptible.
+    /// `duration` that was lost, and all for sixteen times as long as the spin took. Spinning therefore
+    /// costs little where it does not help. It counts towards the timeout and ends with it. A signal
+    /// during a spin may not end the wait, as if it had arrived before, even if waits are interruptible.
     ///
     /// # Examples
     ///

@@ -1,10 +1,14 @@
 //! Busy-polling before blocking, and when it pays off.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The least and the greatest number of waits that block at once after a fruitless spin.
 const LEAST: u32 = 64;
 const MOST: u32 = 1024;
+
+/// For how many times as long as a fruitless spin took no wait spins after it, however many waits
+/// there are: spinning then never costs more than a sixteenth.
+const PAUSE: u32 = 16;
 
 /// How long a wait busy-polls before it blocks, and which waits do.
 ///
@@ -18,6 +22,8 @@ pub(crate) struct Spin {
     rest: u32,
     /// How many of them remain.
     left: u32,
+    /// Until when no wait spins.
+    until: Option<Instant>,
 }
 
 impl Spin {
@@ -26,14 +32,15 @@ impl Spin {
     }
 
     /// Returns true if the next wait spins. Called once per wait.
-    pub(crate) fn is_due(&mut self) -> bool {
-        let due = self.left == 0 && !self.limit.is_zero();
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let rests = self.left > 0 || self.until.is_some_and(|until| now < until);
+        let due = !rests && !self.limit.is_zero();
         self.left = self.left.saturating_sub(1);
         due
     }
 
-    /// Records how long a spin took, and whether it found an event.
-    pub(crate) fn ended(&mut self, took: Duration, found: bool) {
+    /// Records when a spin ended, how long it took, and whether it found an event.
+    pub(crate) fn ended(&mut self, now: Instant, took: Duration, found: bool) {
         if found && took <= self.limit {
             self.rest /= 2;
             return;
@@ -42,6 +49,7 @@ impl Spin {
         let limits = took.as_nanos() / self.limit.as_nanos().max(1);
         let limits = u32::try_from(limits).unwrap_or(u32::MAX).max(1);
         self.left = self.rest.saturating_mul(limits);
+        self.until = now.checked_add(took.saturating_mul(PAUSE));
     }
 }
 
@@ -53,8 +61,10 @@ mod tests {
 
     /// How many waits block at once before one spins.
     fn rest(spin: &mut Spin) -> u32 {
+        // So late that only their number counts.
+        let now = Instant::now() + Duration::from_secs(1000);
         let mut waits = 0;
-        while !spin.is_due() {
+        while !spin.is_due(now) {
             waits += 1;
             assert!(waits < 1_000_000, "it never spins again");
         }
@@ -66,7 +76,7 @@ mod tests {
         let mut spin = Spin::new(LIMIT);
         for _ in 0..3 {
             assert_eq!(rest(&mut spin), 0);
-            spin.ended(LIMIT / 2, true);
+            spin.ended(Instant::now(), LIMIT / 2, true);
         }
     }
 
@@ -74,16 +84,16 @@ mod tests {
     fn fruitless_spinning_becomes_rare_then_frequent_again() {
         let mut spin = Spin::new(LIMIT);
         let mut in_vain = || {
-            spin.ended(LIMIT, false);
+            spin.ended(Instant::now(), LIMIT, false);
             rest(&mut spin)
         };
         assert_eq!([in_vain(), in_vain(), in_vain()], [64, 128, 256]);
         assert_eq!((0..10).map(|_| in_vain()).max(), Some(1024));
         for _ in 0..20 {
-            spin.ended(LIMIT / 2, true);
+            spin.ended(Instant::now(), LIMIT / 2, true);
             assert_eq!(rest(&mut spin), 0);
         }
-        spin.ended(LIMIT, false);
+        spin.ended(Instant::now(), LIMIT, false);
         assert_eq!(rest(&mut spin), 64);
     }
 
@@ -91,24 +101,35 @@ mod tests {
     fn each_spin_that_pays_halves_the_rest() {
         let mut spin = Spin::new(LIMIT);
         for expected in [64, 128, 256] {
-            spin.ended(LIMIT, false);
+            spin.ended(Instant::now(), LIMIT, false);
             assert_eq!(rest(&mut spin), expected);
         }
-        spin.ended(LIMIT / 2, true);
-        spin.ended(LIMIT, false);
+        spin.ended(Instant::now(), LIMIT / 2, true);
+        spin.ended(Instant::now(), LIMIT, false);
         assert_eq!(rest(&mut spin), 256, "twice the half");
     }
 
     #[test]
     fn a_spin_that_lost_the_core_counts_by_its_length() {
         let mut spin = Spin::new(LIMIT);
-        spin.ended(60 * LIMIT, true);
+        spin.ended(Instant::now(), 60 * LIMIT, true);
         assert_eq!(rest(&mut spin), 60 * 64);
+    }
+
+    #[test]
+    fn however_fast_waits_are_spinning_costs_no_more_than_a_sixteenth() {
+        let mut spin = Spin::new(LIMIT);
+        let end = Instant::now();
+        spin.ended(end, 2 * LIMIT, false);
+        for _ in 0..10_000 {
+            assert!(!spin.is_due(end + 31 * LIMIT));
+        }
+        assert!(spin.is_due(end + 32 * LIMIT));
     }
 
     #[test]
     fn a_limit_of_zero_disables_spinning() {
         let mut spin = Spin::default();
-        assert!(!spin.is_due());
+        assert!(!spin.is_due(Instant::now()));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) trait Wait {
         let start = self.time();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, start));
         let mut now = start;
-        if self.spin().is_due() {
+        if self.spin().is_due(start) {
             let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
             let (mut found, mut took) = (false, Duration::ZERO);
             while !found && took < limit {
@@ -43,7 +43,7 @@ pub(crate) trait Wait {
                 now = self.time();
                 took = now.saturating_duration_since(start);
             }
-            self.spin().ended(took, found);
+            self.spin().ended(now, took, found);
             if found {
                 return Ok(());
             }
