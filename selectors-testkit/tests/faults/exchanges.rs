@@ -67,7 +67,7 @@ fn mod_4_what_cannot_be_watched_is_an_error() -> io::Result<()> {
     let for_ever = Fault::new(Call::EpollAdd, Errno::ENOSPC).times(FOR_EVER);
     for modes in exchanges() {
         let (mut selector, token, _peer) = exchange_fails(Epoll::new()?, modes, 2)?;
-        let (events, _) = failing(for_ever, || selector.select(None));
+        let (events, _) = failing(for_ever, || selector.select(LONG));
         let events: Vec<_> = events?.iter().copied().collect();
         assert_eq!(events.len(), 1, "{modes:?}");
         assert_eq!(events[0].token(), token);
