@@ -278,15 +278,16 @@ impl Backend for Kqueue {
             return Ok(());
         }
         if let Err((refused, is_lost)) = self.queue.change(fd, token, Some(old), Some(new)) {
-            if is_lost {
-                // A filter that is left would be reported as well.
-                self.remove_filters(fd, token);
-                self.lost.insert(Registered::new(fd, token, old));
-                return Err(refused.into());
-            }
             // SAFETY: the number is only queried and watched, which kernels refuse if it is not open.
             let source = unsafe { borrow(fd) };
-            self.watch_refused(source, token, new, refused)?;
+            if let Err(error) = self.watch_refused(source, token, new, refused) {
+                if is_lost {
+                    // A filter that is left would be reported as well.
+                    self.remove_filters(fd, token);
+                    self.lost.insert(Registered::new(fd, token, old));
+                }
+                return Err(error);
+            }
             self.tokens.remove(fd);
             // What cannot be removed is gone.
             let _ = self.change(fd, token, Some(old), None);
