@@ -40,6 +40,8 @@ mod modify;
 mod proc;
 #[path = "broken/ready.rs"]
 mod ready;
+#[path = "broken/rebuilding.rs"]
+mod rebuilding;
 #[path = "broken/reg.rs"]
 mod reg;
 #[path = "broken/row.rs"]
@@ -63,6 +65,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         leaks::ROWS,
         modify::ROWS,
         close::ROWS,
+        rebuilding::ROWS,
         ready::ROWS,
         ends::ROWS,
         kinds::ROWS,

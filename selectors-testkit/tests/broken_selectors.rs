@@ -48,8 +48,6 @@ defects! {
         reg_1_the_key_is_as_given
         mod_4_map_and_kernel_agree_after_a_descriptor_went
         mode_3_edge_reports_again_after_modify
-        mod_1_every_change_counts
-        ready_4_every_state_of_a_socket
         reg_2_the_kernel_does_not_watch_what_is_parked;
     an_empty_interest_taken_for_read TakesEmptyInterest:
         reg_2_an_empty_interest_parks
@@ -86,6 +84,8 @@ defects! {
         proc_2_a_list_forgets_its_wake
         wait_9_select_into_replaces
         [RANDOM];
+    a_ghost_that_is_looked_for_again_and_again SpinsWithGhosts:
+        close_4_a_ghost_that_stays_does_not_make_it_spin;
     a_second_waker_that_wakes_nothing WakesByTheFirst:
         proc_1_every_waker_wakes
         proc_4_a_child_goes_on_by_itself

@@ -190,6 +190,9 @@ macro_rules! for_each_case {
                 close_5_another_thread_closes_during_waits
                 close_5_what_is_closed_during_a_wait_is_not_ready
                 close_5_a_reused_number_is_not_ready_for_what_was;
+            rebuilding:
+                close_4_a_new_kernel_object_keeps_the_edges
+                close_4_a_ghost_that_stays_does_not_make_it_spin;
             forks:
                 proc_4_a_child_is_told_that_it_is_one
                 proc_4_a_child_goes_on_by_itself

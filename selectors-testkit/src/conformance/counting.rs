@@ -135,6 +135,8 @@ impl<B: Backend> Backend for Counting<B> {
         if let Some(failures) = self.ghost.filter(|&failures| failures > 0) {
             self.ghost = Some(failures - 1);
             REBUILD_FAILED.set(true);
+            // As if each had been watched before it failed.
+            let _ = sources.count();
             // No memory.
             return Err(io::ErrorKind::OutOfMemory.into());
         }

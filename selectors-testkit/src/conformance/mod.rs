@@ -49,6 +49,7 @@ mod priority;
 mod processor;
 pub mod random;
 mod readiness;
+mod rebuilding;
 mod refusals;
 mod registry;
 mod release;

@@ -18,11 +18,16 @@ pub(super) fn ready_5_a_pending_connection_is_read<B: Backend>(case: &mut Case<'
     let mut selector = case.selector()?;
     case.did("registered a listener with a pending connection for READ");
     let token = selector.register(&listener, Interest::READ, ())?;
-    let event = case.only(&selector.select(case.long())?, token)?;
-    case.expect("its readiness", event.readiness(), Readiness::READ)?;
+    let none =
+        "a connection counts as nothing to read, or listeners are told by an event of their own";
+    let event = case.because(none, case.only(&selector.select(case.long())?, token))?;
+    let more = "what a kernel reports beside READ for a listener is passed on";
+    case.because(more, case.expect("its readiness", event.readiness(), Readiness::READ))?;
     case.did("accepted it");
     let _accepted = listener.accept()?;
-    case.expect_tokens(&selector.select(NOW)?, &[])
+    let stale =
+        "a listener is reported for each connection that came, whether or not it still waits";
+    case.because(stale, case.expect_tokens(&selector.select(NOW)?, &[]))
 }
 
 pub(super) fn ready_5_a_finished_connect_is_write<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -30,8 +35,15 @@ pub(super) fn ready_5_a_finished_connect_is_write<B: Backend>(case: &mut Case<'_
     let mut selector = case.selector()?;
     case.did("registered a connecting socket for READ and WRITE");
     let token = selector.register(&stream, BOTH, ())?;
-    let event = case.only(&selector.select(case.long())?, token)?;
-    case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
+    let none = "only what is connected already is watched for WRITE";
+    let event = case.because(none, case.only(&selector.select(case.long())?, token))?;
+    let seen = event.readiness();
+    let cause = if seen.contains(Readiness::READ) {
+        "the end of a connect is taken for something to read"
+    } else {
+        "what a socket shows before it is connected (a hang-up) is reported, too, or kept"
+    };
+    case.because(cause, case.expect("its readiness", seen, Readiness::WRITE))?;
     let error = stream.take_error()?.map(|error| error.kind());
     case.expect("the socket's error", error, None)
 }
@@ -47,9 +59,17 @@ pub(super) fn ready_5_a_refused_connect_wakes<B: Backend>(case: &mut Case<'_, B>
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("WRITE", event.is_writable(), true)?;
         let has_error = event.readiness().contains(Readiness::ERROR);
-        case.expect("ERROR, by the capability", has_error, selector.capabilities().error)?;
+        let cause = if has_error {
+            "an ERROR is reported by a backend that does not declare `error`"
+        } else {
+            "the error is reported as the directions that it wakes, and ERROR is left out"
+        };
+        let declared = selector.capabilities().error;
+        case.because(cause, case.expect("ERROR, by the capability", has_error, declared))?;
         let error = stream.take_error()?.map(|error| error.kind());
-        case.expect("the error", error, Some(std::io::ErrorKind::ConnectionRefused))?;
+        let taken = "SO_ERROR is read to find out what happened, which takes it away";
+        let refused = Some(std::io::ErrorKind::ConnectionRefused);
+        case.because(taken, case.expect("the error", error, refused))?;
     }
     Ok(())
 }

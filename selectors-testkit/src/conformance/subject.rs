@@ -10,6 +10,7 @@ use selectors::{
     SelectorKeyMut, Token, Waker,
 };
 
+use super::NOW;
 use super::counting::REBUILD_FAILED;
 use crate::fixtures::OwnedSource;
 use crate::scripted::Scripted;
@@ -44,6 +45,8 @@ pub enum SelectorDefect {
     FailsWithTheRebuild,
     /// It drops what came beside a ghost when the backend cannot be rebuilt.
     DropsWithTheRebuild,
+    /// It looks for ghosts again and again.
+    SpinsWithGhosts,
     /// All wakers but the first wake nothing.
     WakesByTheFirst,
     /// It hands back what is not parked.
@@ -175,6 +178,9 @@ impl<F, T, B: Backend> Subject<F, T, B> {
     pub(crate) fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
         let mut events = self.selector.select(timeout)?;
         let rebuild_failed = REBUILD_FAILED.replace(false);
+        if rebuild_failed && self.has(SelectorDefect::SpinsWithGhosts) {
+            (0..100).try_for_each(|_| self.selector.select(NOW).map(drop))?;
+        }
         if rebuild_failed && self.has(SelectorDefect::FailsWithTheRebuild) {
             return Err(Error::Closed);
         }

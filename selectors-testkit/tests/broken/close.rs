@@ -273,12 +273,14 @@ rows! {
         epoll RebuildsWithout(Mode::Edge) =>
             close_4_a_duplicate_keeps_no_ghost
             close_4_a_new_kernel_object_watches_all_as_before
-            close_5_random_programs_that_close;
+            close_5_random_programs_that_close
+            close_4_a_new_kernel_object_keeps_the_edges;
     "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
             close_4_a_duplicate_keeps_no_ghost
             close_5_random_programs_that_close
-            wait_9_a_failed_rebuild_loses_nothing;
+            wait_9_a_failed_rebuild_loses_nothing
+            close_4_a_new_kernel_object_keeps_the_edges;
     "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
         epoll RebuildsInheritable =>
             close_4_a_new_kernel_object_watches_all_as_before;

@@ -174,17 +174,16 @@ impl Beneath {
     pub(crate) fn wait(&mut self, events: &mut Events, timeout: Timeout) -> Answer {
         let left = self.budget.left();
         assert!(!left.is_zero(), "it goes on for ever");
-        let before = events.len();
-        if let Some(timeout) = timeout.filter(|timeout| *timeout <= left) {
-            self.backend.wait(events, Some(timeout))?;
-            if events.len() == before {
-                self.budget.spend(timeout);
-            }
-            return Ok(());
+        let (before, start) = (events.len(), Instant::now());
+        let within = timeout.filter(|timeout| *timeout <= left);
+        let answer = self.backend.wait(events, within.or(Some(left)));
+        if answer.is_err() {
+            self.budget.spend(start.elapsed());
+        } else if events.len() == before {
+            assert!(within.is_some(), "it waits for ever");
+            self.budget.spend(within.unwrap_or_default());
         }
-        self.backend.wait(events, Some(left))?;
-        assert!(events.len() > before, "it waits for ever");
-        Ok(())
+        answer
     }
 
     /// What one wait brings, as a list of its own.

@@ -301,6 +301,7 @@ rows! {
             reg_12_no_wait_leaks
             ready_9_priority_in_every_mode
             mod_1_every_mode_becomes_every_other
+            close_4_a_new_kernel_object_keeps_the_edges
             [FILES];
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
@@ -321,6 +322,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             reg_12_the_process_is_as_it_was
             proc_1_every_waker_wakes
+            close_4_a_new_kernel_object_keeps_the_edges
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>

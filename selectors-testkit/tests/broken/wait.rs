@@ -328,6 +328,7 @@ rows! {
             mod_1_many_changes_between_two_waits
             ready_1_what_came_during_a_long_pause
             proc_6_no_wait_holds_up_another
+            close_4_a_ghost_that_stays_does_not_make_it_spin
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>

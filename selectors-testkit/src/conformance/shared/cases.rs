@@ -47,6 +47,8 @@ macro_rules! for_each_shared_case {
                 shared_6_changes_leak_nothing
                 shared_6_changes_need_no_descriptor
                 shared_6_priority_and_exclusive_wake_up;
+            signals:
+                shared_6_a_signal_ends_a_wait_on_request;
             differential:
                 shared_6_random_programs_as_with_one_thread;
         }

@@ -20,6 +20,7 @@ mod differential;
 mod ghosts;
 mod gone;
 mod many;
+mod signals;
 
 pub(super) use cases::all;
 pub use cases::{SHARED_CASES, check_shared, check_shared_patiently, run_shared};
