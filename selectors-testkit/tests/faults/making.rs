@@ -28,6 +28,7 @@ const FAULTS: &[(Call, &[Errno])] = &[
     (Call::EpollAdd, &[Errno::ENOMEM, Errno::ENOSPC]),
     (Call::Eventfd, &[Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENODEV]),
     (Call::GetStatus, &[Errno::EBADF]),
+    #[cfg(feature = "kqueue")]
     (Call::SetFlags, &[Errno::EBADF]),
     (Call::Duplicate, &[Errno::EMFILE, Errno::EBADF, Errno::EINVAL]),
     (Call::Poll, &[Errno::ENOMEM]),

@@ -69,12 +69,17 @@ pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> bool {
         }
         Err(Errno::EBADF) => false,
         // A sandbox refuses the call.
-        Err(_) => {
-            let mut alone = Sets::default();
-            alone.set(source.as_raw_fd(), Interest::READ);
-            alone.select(Some(Duration::ZERO)) != Err(Errno::EBADF)
-        }
+        Err(_) => is_selectable(source),
     }
+}
+
+/// Returns true if select(2) does not call a descriptor closed.
+#[cold]
+#[inline(never)]
+fn is_selectable(source: BorrowedSource<'_>) -> bool {
+    let mut alone = Sets::default();
+    alone.set(source.as_raw_fd(), Interest::READ);
+    alone.select(Some(Duration::ZERO)) != Err(Errno::EBADF)
 }
 
 /// Returns true if a number is an open descriptor.
