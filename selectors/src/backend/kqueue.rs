@@ -272,12 +272,12 @@ impl Backend for Kqueue {
         if self.queue.is_beacon(fd) {
             return Err(Errno::EBADF.into());
         }
-        if self.lost.contains(token) {
-            self.watch_lost(fd, token, new)?;
-            self.lost.remove(token);
-            return Ok(());
-        }
-        if let Err((refused, is_lost)) = self.queue.change(fd, token, Some(old), Some(new)) {
+        let changed = if self.lost.contains(token) {
+            self.watch_lost(fd, token, new).map_err(|refused| (refused, false))
+        } else {
+            self.queue.change(fd, token, Some(old), Some(new))
+        };
+        if let Err((refused, is_lost)) = changed {
             // SAFETY: the number is only queried and watched, which kernels refuse if it is not open.
             let source = unsafe { borrow(fd) };
             if let Err(error) = self.watch_refused(source, token, new, refused) {
@@ -292,6 +292,7 @@ impl Backend for Kqueue {
             // What cannot be removed is gone.
             let _ = self.change(fd, token, Some(old), None);
         }
+        self.lost.remove(token);
         Ok(())
     }
 
