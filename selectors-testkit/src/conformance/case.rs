@@ -261,13 +261,19 @@ impl<B: Backend> Case<'_, B> {
             names(&seen),
         );
         let events = seen.len();
+        let part = (8..expected.len()).contains(&events)
+            && seen.iter().all(|token| expected.binary_search(token).is_ok());
+        let part = part.then_some(
+            "only so many come at a time: the rest of a batch is left to the next wait, where the \
+             kernel has to be asked for it at once, or a queue of changes was full",
+        );
         seen.dedup();
         let twice = (seen.len() < events).then_some(
             "the kernel is asked again within one wait, which reports level-triggered sources again: \
              call `Events::mark_repeats`; or a list is kept from an earlier wait; or events of two \
              directions are not merged: declare `separate_directions`",
         );
-        Err(Stop::Broken(why, twice))
+        Err(Stop::Broken(why, twice.or(part)))
     }
 
     /// The only event, which must be that of `token`.

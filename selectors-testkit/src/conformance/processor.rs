@@ -217,7 +217,9 @@ pub(super) fn wait_11_nor_who_has_closed_sources<B: Backend>(case: &mut Case<'_,
         selector.select(NOW)?;
         drain(&alive)?;
         case.did(format!("waited for {IDLE:?}"));
-        idle(case, &mut selector)?;
+        let again = "a closed source is reported, or found, by each wait: nothing has disarmed it when it \
+                     was reported first";
+        case.because(again, idle(case, &mut selector))?;
     }
     Ok(())
 }
