@@ -93,6 +93,7 @@ defects! {
     a_parked_source_that_is_not_handed_back KeepsTheParked:
         reg_12_closing_hands_everything_back;
     a_rebuild_that_fails_the_wait FailsWithTheRebuild:
+        close_4_a_ghost_that_stays_does_not_make_it_spin
         wait_9_a_failed_rebuild_loses_nothing;
     a_rebuild_that_drops_the_batch DropsWithTheRebuild:
         wait_9_a_failed_rebuild_loses_nothing;
