@@ -11,7 +11,7 @@ use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::defect::{Answer, Beneath, Defect, Sources, Timeout};
 use super::row::{Row, epoll, poll, rows};
-use super::variants::{FilesBeside, Tells, file, is_closed, kind};
+use super::variants::{FilesBeside, Reports, file, is_closed, kind};
 
 /// Passes the kernel's answer on when it unregisters what was closed.
 struct RefusesToForgetClosed;
@@ -114,13 +114,13 @@ impl Defect for KnowsByNumber {
         Ok(())
     }
 
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let current = |event: Event| {
             let number = self.cookies.get(&event.token());
             let token = number.and_then(|number| self.current.get(number));
             Event::new(*token.unwrap_or(&event.token()), event.readiness())
         };
-        news.into_iter().map(current).collect()
+        found.into_iter().map(current).collect()
     }
 }
 
@@ -139,7 +139,7 @@ fn closed_is_readable(readiness: Readiness, source: Registered) -> Readiness {
 struct ClosedIsReadyOnce(BTreeSet<Token>);
 
 impl Defect for ClosedIsReadyOnce {
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let report = |event: Event| {
             let token = event.token();
             match beneath.source(token).filter(is_closed) {
@@ -149,7 +149,7 @@ impl Defect for ClosedIsReadyOnce {
                 _ => event,
             }
         };
-        news.into_iter().map(report).collect()
+        found.into_iter().map(report).collect()
     }
 }
 
@@ -169,11 +169,11 @@ impl Defect for FailsForOne {
 struct LooksAtClosedAlone;
 
 impl Defect for LooksAtClosedAlone {
-    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         if beneath.sources.values().any(is_closed) {
-            news.retain(|event| beneath.is_closed(event.token()));
+            found.retain(|event| beneath.is_closed(event.token()));
         }
-        news
+        found
     }
 }
 
@@ -181,13 +181,13 @@ impl Defect for LooksAtClosedAlone {
 struct RepeatsClosed;
 
 impl Defect for RepeatsClosed {
-    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         for closed in beneath.sources.values().filter(|source| is_closed(source)) {
-            if news.iter().all(|event| event.token() != closed.token) {
-                news.push(Event::new(closed.token, Readiness::ERROR));
+            if found.iter().all(|event| event.token() != closed.token) {
+                found.push(Event::new(closed.token, Readiness::ERROR));
             }
         }
-        news
+        found
     }
 }
 
@@ -219,11 +219,11 @@ impl Defect for RebuildsArmed {
         new.watch
     }
 
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
-        let tokens = news.iter().map(Event::token);
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
+        let tokens = found.iter().map(Event::token);
         let one_shot = |token: &Token| beneath.watch(*token).is_ok_and(|w| w.mode == Mode::OneShot);
         self.0.extend(tokens.filter(one_shot));
-        news
+        found
     }
 
     fn rebuild(
@@ -292,11 +292,11 @@ rows! {
             close_4_a_new_kernel_object_watches_all_as_before
             wait_9_a_failed_rebuild_loses_nothing;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
-        poll Tells(swallows_closed) =>
+        poll Reports(swallows_closed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
             wait_11_nor_who_has_closed_sources;
-    "CLOSE-5" closed_readable "tells POLLNVAL as READ"
-        poll Tells(closed_is_readable) =>
+    "CLOSE-5" closed_readable "reports POLLNVAL as READ"
+        poll Reports(closed_is_readable) =>
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_another_thread_closes_during_waits

@@ -58,12 +58,12 @@ impl Defect for Skips {
         }
     }
 
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         if self.skips(Call::Wait) {
-            news.clear();
+            found.clear();
         }
-        news.retain(|_| !self.skips(Call::Event));
-        news
+        found.retain(|_| !self.skips(Call::Event));
+        found
     }
 }
 

@@ -85,12 +85,12 @@ impl Defect for IsOneOfFew {
 struct PutsUrgentDataFirst;
 
 impl Defect for PutsUrgentDataFirst {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         let is_urgent = |event: &Event| event.readiness().contains(Readiness::PRIORITY);
-        if news.iter().any(is_urgent) {
-            news.retain(is_urgent);
+        if found.iter().any(is_urgent) {
+            found.retain(is_urgent);
         }
-        news
+        found
     }
 }
 
@@ -103,7 +103,7 @@ impl Defect for FillsTheRoom {
             0 => usize::MAX,
             room => room,
         };
-        events.extend(beneath.news(timeout)?.into_iter().take(room));
+        events.extend(beneath.found(timeout)?.into_iter().take(room));
         Ok(())
     }
 }
@@ -137,10 +137,10 @@ impl Defect for FallsAsleep {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let slept = sleeps().is_ok_and(|sleeps| sleeps > self.1);
         let asleep = slept && self.0.elapsed() > Duration::from_millis(30);
-        let news = beneath.news(timeout)?;
+        let found = beneath.found(timeout)?;
         *self = Self::new();
         if !asleep {
-            events.extend(news);
+            events.extend(found);
         }
         Ok(())
     }
@@ -162,10 +162,10 @@ impl Defect for WaitsAlone {
 struct LosesHigh(fn(Registered) -> bool);
 
 impl Defect for LosesHigh {
-    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         let lost = |source: Registered| (1024..8192).contains(&source.fd) && (self.0)(source);
-        news.retain(|event| !beneath.source(event.token()).is_some_and(lost));
-        news
+        found.retain(|event| !beneath.source(event.token()).is_some_and(lost));
+        found
     }
 }
 

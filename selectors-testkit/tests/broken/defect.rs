@@ -44,17 +44,17 @@ pub(crate) trait Defect: Send {
     }
 
     /// What a wait reports of what is new.
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let _ = beneath;
-        news
+        found
     }
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let before = events.len();
         beneath.wait(events, timeout)?;
-        let news = events[before..].to_vec();
-        let reported = self.report(beneath, news.clone());
-        if reported != news {
+        let found = events[before..].to_vec();
+        let reported = self.report(beneath, found.clone());
+        if reported != found {
             let old = events[..before].to_vec();
             events.clear();
             events.extend(old.into_iter().chain(reported));
@@ -187,7 +187,7 @@ impl Beneath {
     }
 
     /// What one wait brings, as a list of its own.
-    pub(crate) fn news(&mut self, timeout: Timeout) -> io::Result<Vec<Event>> {
+    pub(crate) fn found(&mut self, timeout: Timeout) -> io::Result<Vec<Event>> {
         let mut events = Events::new();
         self.wait(&mut events, timeout)?;
         Ok(events.into_iter().collect())

@@ -8,7 +8,7 @@ use selectors::{Event, Interest, Readiness, Token};
 
 use super::defect::{Beneath, Defect};
 use super::row::{FILES, RANDOM, Row, poll, rows, select};
-use super::variants::{Declares, Tells, kind};
+use super::variants::{Declares, Reports, kind};
 
 /// Takes the end of one direction for that of both.
 fn half_close_is_hang_up(readiness: Readiness, _: Registered) -> Readiness {
@@ -73,15 +73,15 @@ fn ends_of_pipes_are_silent(readiness: Readiness, source: Registered) -> Readine
 struct EndsOnce(BTreeSet<Token>);
 
 impl Defect for EndsOnce {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         let ended = Readiness::HANGUP | Readiness::READ_CLOSED;
-        news.retain(|event| {
+        found.retain(|event| {
             !event.readiness().intersects(ended) || !self.0.contains(&event.token())
         });
         let with_data =
             |event: &&Event| event.readiness().contains(Readiness::READ | Readiness::HANGUP);
-        self.0.extend(news.iter().filter(with_data).map(Event::token));
-        news
+        self.0.extend(found.iter().filter(with_data).map(Event::token));
+        found
     }
 }
 
@@ -93,7 +93,7 @@ fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
 
 rows! {
     "READY-6" no_hang_up "drops HANGUP"
-        poll Tells(|r, _| r - Readiness::HANGUP) =>
+        poll Reports(|r, _| r - Readiness::HANGUP) =>
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
@@ -103,13 +103,13 @@ rows! {
             reg_2_a_hang_up_does_not_reach_what_is_parked
             [RANDOM];
     "READY-6" no_read_closed "drops READ_CLOSED"
-        poll Tells(|r, _| r - Readiness::READ_CLOSED) =>
+        poll Reports(|r, _| r - Readiness::READ_CLOSED) =>
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer;
     "READY-6" no_error "drops ERROR"
-        poll Tells(|r, _| r - Readiness::ERROR) =>
+        poll Reports(|r, _| r - Readiness::ERROR) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
@@ -117,24 +117,24 @@ rows! {
             wait_11_nor_who_has_closed_sources
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
-    "READY-6" half_close_hang_up "tells a half-closed peer as HANGUP"
-        poll Tells(half_close_is_hang_up) =>
+    "READY-6" half_close_hang_up "reports a half-closed peer as HANGUP"
+        poll Reports(half_close_is_hang_up) =>
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
             ready_4_every_state_of_a_socket;
     "READY-6" half_closed_full "reports no WRITE of a half-closed peer"
-        poll Tells(half_closed_is_full) =>
+        poll Reports(half_closed_is_full) =>
             ready_6_a_half_closed_peer
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once;
-    "READY-6" end_is_error "tells an end as ERROR"
-        poll Tells(end_is_error) =>
+    "READY-6" end_is_error "reports an end as ERROR"
+        poll Reports(end_is_error) =>
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_4_every_state_of_a_socket;
-    "READY-6" data_is_end "tells data as READ_CLOSED"
-        poll Tells(data_is_the_end) =>
+    "READY-6" data_is_end "reports data as READ_CLOSED"
+        poll Reports(data_is_the_end) =>
             reg_9_descriptor_zero_stays_when_another_leaves
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts
@@ -147,7 +147,7 @@ rows! {
             wait_8_descriptors_above_1024
             [FILES];
     "READY-6" silent_ends "says nothing of an end-of-file"
-        poll Tells(ends_are_silent) =>
+        poll Reports(ends_are_silent) =>
             reg_2_an_empty_interest_parks
             reg_12_dropping_closes_everything
             ready_4_an_error_wakes_whatever_was_asked_for
@@ -164,7 +164,7 @@ rows! {
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once
             [RANDOM];
-    "READY-6" undeclared_hints "tells hints that it does not declare"
+    "READY-6" undeclared_hints "reports hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
             ready_4_the_backend_tells_errors_as_they_are
             ready_5_a_refused_connect_wakes
@@ -182,13 +182,13 @@ rows! {
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
             ready_7_pipe_writer_gone_wakes_reader;
-    "READY-7" deaf_writers "tells hang-ups to readers alone"
-        poll Tells(writers_hear_no_hang_up) =>
+    "READY-7" deaf_writers "reports hang-ups to readers alone"
+        poll Reports(writers_hear_no_hang_up) =>
             ready_7_pipe_reader_gone_wakes_full_writer
             ready_7_a_hang_up_wakes_who_waits_for_write
             [RANDOM];
     "READY-7" space_alone "says nothing of a pipe without readers"
-        poll Tells(pipes_have_space_or_not) =>
+        poll Reports(pipes_have_space_or_not) =>
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
             mode_2_one_shot_is_silent_about_hang_ups_too
@@ -199,13 +199,13 @@ rows! {
             ready_7_a_hang_up_wakes_who_waits_for_write
             [RANDOM];
     "READY-7" silent_pipes "says nothing of a pipe without writers"
-        poll Tells(ends_of_pipes_are_silent) =>
+        poll Reports(ends_of_pipes_are_silent) =>
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_a_hang_up_wakes_who_waits_for_write
             ready_8_data_before_end_of_file
             reg_2_a_hang_up_does_not_reach_what_is_parked
             [RANDOM];
-    "READY-8" end_once "tells an end only with the data before it"
+    "READY-8" end_once "reports an end only with the data before it"
         poll EndsOnce::default() =>
             ready_8_data_before_end_of_file
             ready_1_random_programs

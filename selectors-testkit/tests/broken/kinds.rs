@@ -11,7 +11,7 @@ use socket2::{Domain, SockRef, Type};
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::proc::is_wake;
 use super::row::{Row, epoll, poll, rows};
-use super::variants::{KeepsBits, KeepsTheRest, Tells};
+use super::variants::{KeepsBits, KeepsTheRest, Reports};
 
 fn is_unix_listener(fd: RawSource) -> bool {
     with_raw(fd, |fd| {
@@ -63,14 +63,14 @@ fn standard_streams_are_none(readiness: Readiness, source: Registered) -> Readin
 struct UrgentOnce(BTreeSet<Token>);
 
 impl Defect for UrgentOnce {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let once = |event: Event| {
             let urgent = event.readiness().contains(Readiness::PRIORITY);
             let again = urgent && !self.0.insert(event.token());
             let left = if again { Readiness::PRIORITY } else { Readiness::empty() };
             Event::new(event.token(), event.readiness() - left)
         };
-        news.into_iter().map(once).filter(|event| !event.readiness().is_empty()).collect()
+        found.into_iter().map(once).filter(|event| !event.readiness().is_empty()).collect()
     }
 }
 
@@ -137,11 +137,11 @@ impl Defect for EndsDisarm {
         beneath.modify(new)
     }
 
-    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        news.retain(|event| !self.0.contains(&event.token()));
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        found.retain(|event| !self.0.contains(&event.token()));
         let waits = |source: &&Registered| {
             source.watch == Watch::new(Interest::WRITE, Mode::OneShot)
-                && news.iter().all(|event| event.token() != source.token)
+                && found.iter().all(|event| event.token() != source.token)
         };
         let ended = beneath.sources.values().filter(waits).filter(|source| {
             let end = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
@@ -151,7 +151,7 @@ impl Defect for EndsDisarm {
             })
         });
         self.0.extend(ended.map(|source| source.token));
-        news
+        found
     }
 }
 
@@ -159,11 +159,11 @@ impl Defect for EndsDisarm {
 struct LosesTheLast;
 
 impl Defect for LosesTheLast {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        if news.len() == 32 {
-            news.pop();
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        if found.len() == 32 {
+            found.pop();
         }
-        news
+        found
     }
 }
 
@@ -180,14 +180,14 @@ impl DropsWakes {
 }
 
 impl Defect for DropsWakes {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        if news.iter().any(is_wake) {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        if found.iter().any(is_wake) {
             self.wakes += 1;
-            if (self.which)(self.wakes, &news) {
-                news.retain(|event| !is_wake(event));
+            if (self.which)(self.wakes, &found) {
+                found.retain(|event| !is_wake(event));
             }
         }
-        news
+        found
     }
 }
 
@@ -207,32 +207,32 @@ impl Defect for WakesOnlyWhoAskedFirst {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         self.waited = true;
         let late = self.late;
-        events.extend(beneath.news(timeout)?.into_iter().filter(|event| !late || !is_wake(event)));
+        events.extend(beneath.found(timeout)?.into_iter().filter(|event| !late || !is_wake(event)));
         Ok(())
     }
 }
 
 rows! {
     "READY-12" unix_listeners "says nothing of listeners that are not of the network"
-        poll Tells(unix_listeners_are_deaf) =>
+        poll Reports(unix_listeners_are_deaf) =>
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-12" datagrams_written "reports no WRITE of datagram sockets"
-        poll Tells(datagrams_cannot_be_sent) =>
+        poll Reports(datagrams_cannot_be_sent) =>
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-4" datagram_errors "says nothing of errors of datagram sockets"
-        poll Tells(datagrams_have_no_errors) =>
+        poll Reports(datagrams_have_no_errors) =>
             ready_4_an_error_of_a_datagram_socket_wakes;
-    "READY-9" urgent_alone "tells PRIORITY alone"
-        poll Tells(urgent_beside_nothing) =>
+    "READY-9" urgent_alone "reports PRIORITY alone"
+        poll Reports(urgent_beside_nothing) =>
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_3_urgent_data_beside_the_rest
             ready_4_every_state_of_a_socket;
-    "READY-9" urgent_level "tells PRIORITY of level-triggered sources alone"
-        epoll Tells(urgent_when_level) =>
+    "READY-9" urgent_level "reports PRIORITY of level-triggered sources alone"
+        epoll Reports(urgent_when_level) =>
             ready_9_priority_in_every_mode
             ready_4_every_state_of_a_socket;
-    "READY-9" urgent_once "tells PRIORITY once"
+    "READY-9" urgent_once "reports PRIORITY once"
         poll UrgentOnce::default() =>
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
@@ -254,11 +254,11 @@ rows! {
         epoll EndsDisarm::default() =>
             mode_2_what_is_masked_does_not_fire;
     "WAIT-8" zero_is_none "takes descriptor 0 for none"
-        poll Tells(zero_is_none) =>
+        poll Reports(zero_is_none) =>
             wait_8_the_lowest_numbers
             reg_9_descriptor_zero_stays_when_another_leaves;
     "WAIT-8" standard_streams "takes descriptors 1 and 2 for the standard streams"
-        poll Tells(standard_streams_are_none) =>
+        poll Reports(standard_streams_are_none) =>
             wait_8_the_lowest_numbers;
     "REG-10" sixteen_bits "keeps sixteen bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_ffff) =>
@@ -273,7 +273,7 @@ rows! {
         poll DropsWakes::when(|wakes, _| wakes % 100 == 0) =>
             proc_2_no_wake_is_lost_beside_anything;
     "PROC-2" beside_a_batch "loses wakes beside more than 64"
-        poll DropsWakes::when(|_, news| news.len() > 65) =>
+        poll DropsWakes::when(|_, found| found.len() > 65) =>
             proc_2_no_wake_is_lost_beside_anything;
     "PROC-2" asked_late "has no waker for who has waited already"
         poll WakesOnlyWhoAskedFirst::default() =>

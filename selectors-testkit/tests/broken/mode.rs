@@ -9,7 +9,7 @@ use selectors::{Event, Interest, Mode, Readiness, Token, Watch};
 
 use super::defect::{Answer, Beneath, Defect};
 use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
-use super::variants::{Declares, Refuses, Tells, Watches};
+use super::variants::{Declares, Refuses, Reports, Watches};
 
 fn takes(new: Registered, mode: Mode, r#for: Mode) -> Watch {
     Watch::new(new.watch.interest, if new.watch.mode == mode { r#for } else { new.watch.mode })
@@ -23,7 +23,7 @@ fn says_nothing_of_exclusive(readiness: Readiness, source: Registered) -> Readin
     if source.watch.mode == Mode::Exclusive { Readiness::empty() } else { readiness }
 }
 
-/// Minds one-shot mode by itself, and silences a source that fired but for some news.
+/// Minds one-shot mode by itself, and silences a source that fired, except for some readiness.
 struct OneShot {
     /// How often a source is reported.
     times: usize,
@@ -47,7 +47,7 @@ impl Defect for OneShot {
         takes(new, Mode::OneShot, Mode::Level)
     }
 
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let left = |event: Event| match self.fired.get_mut(&event.token()) {
             Some(times) if *times >= self.times => {
                 Event::new(event.token(), event.readiness() & self.but)
@@ -58,7 +58,7 @@ impl Defect for OneShot {
             }
             None => event,
         };
-        news.into_iter().map(left).filter(|event| !event.readiness().is_empty()).collect()
+        found.into_iter().map(left).filter(|event| !event.readiness().is_empty()).collect()
     }
 }
 
@@ -79,11 +79,11 @@ impl Defect for ForgetsTheFired {
         beneath.unregister(old)
     }
 
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
-        let tokens = news.iter().map(Event::token);
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
+        let tokens = found.iter().map(Event::token);
         let one_shot = |token: &Token| beneath.watch(*token).is_ok_and(|w| w.mode == Mode::OneShot);
         self.0.extend(tokens.filter(one_shot));
-        news
+        found
     }
 }
 
@@ -103,16 +103,16 @@ impl Defect for ArmsTheOld {
 struct SilencesHalf;
 
 impl Defect for SilencesHalf {
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let both = Watch::new(Interest::READ | Interest::WRITE, Mode::OneShot);
-        for event in news.iter().filter(|event| !event.readiness().contains(Readiness::READ)) {
+        for event in found.iter().filter(|event| !event.readiness().contains(Readiness::READ)) {
             let source = beneath.source(event.token()).filter(|source| source.watch == both);
             if let Some(mut rest) = source {
                 rest.watch.interest = Interest::READ;
                 let _ = beneath.modify(rest);
             }
         }
-        news
+        found
     }
 }
 
@@ -129,12 +129,12 @@ impl Defect for WaitsForTheNextEdge {
         beneath.modify(new)
     }
 
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        news.retain(|event| {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        found.retain(|event| {
             let place = self.0.iter().position(|&token| token == event.token());
             place.map(|place| self.0.swap_remove(place)).is_none()
         });
-        news
+        found
     }
 }
 
@@ -245,7 +245,7 @@ rows! {
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_nor_who_has_closed_sources
             [FILES];
-    "MODE-2" hang_ups_after "tells hang-ups of a fired one-shot"
+    "MODE-2" hang_ups_after "reports hang-ups of a fired one-shot"
         poll OneShot::reported(1, Readiness::HANGUP) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             mode_2_one_shot_is_silent_about_hang_ups_too
@@ -254,7 +254,7 @@ rows! {
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_nor_who_has_closed_sources
             [FILES RANDOM];
-    "MODE-2" errors_after "tells errors of a fired one-shot"
+    "MODE-2" errors_after "reports errors of a fired one-shot"
         poll OneShot::reported(1, Readiness::ERROR) =>
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_5_a_closed_one_shot_is_reported_once
@@ -376,7 +376,7 @@ rows! {
             wait_8_high_descriptors_in_every_mode
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
-        epoll Tells(says_nothing_of_exclusive) =>
+        epoll Reports(says_nothing_of_exclusive) =>
             mod_4_the_backend_goes_on_as_before
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified

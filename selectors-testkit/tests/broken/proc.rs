@@ -126,11 +126,11 @@ pub(crate) fn is_wake(event: &Event) -> bool {
 struct DropsBesideAWake;
 
 impl Defect for DropsBesideAWake {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        if news.iter().any(is_wake) {
-            news.retain(is_wake);
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        if found.iter().any(is_wake) {
+            found.retain(is_wake);
         }
-        news
+        found
     }
 }
 
@@ -140,7 +140,7 @@ struct WakesWhoBlocks;
 impl Defect for WakesWhoBlocks {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let all = timeout != NOW;
-        events.extend(beneath.news(timeout)?.into_iter().filter(|event| all || !is_wake(event)));
+        events.extend(beneath.found(timeout)?.into_iter().filter(|event| all || !is_wake(event)));
         Ok(())
     }
 }
@@ -156,10 +156,10 @@ impl Defect for KnowsItsThread {
         Ok(())
     }
 
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         let here = thread::current().id();
-        news.retain(|event| self.0.get(&event.token()).is_none_or(|home| *home == here));
-        news
+        found.retain(|event| self.0.get(&event.token()).is_none_or(|home| *home == here));
+        found
     }
 }
 

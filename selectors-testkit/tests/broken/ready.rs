@@ -13,7 +13,7 @@ use socket2::{SockRef, Type};
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
-use super::variants::{FilesBeside, KeepsTheRest, Refuses, Tells, Watches, kind};
+use super::variants::{FilesBeside, KeepsTheRest, Refuses, Reports, Watches, kind};
 
 const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
 const ASKABLE: Readiness = BOTH.union(Readiness::PRIORITY);
@@ -27,14 +27,14 @@ impl Defect for Assumes {
             .map(|source| (source.token, (self.0)(*source)))
             .filter(|(_, readiness)| !readiness.is_empty())
             .collect();
-        let mut news = beneath.news(if assumed.is_empty() { timeout } else { NOW })?;
+        let mut found = beneath.found(if assumed.is_empty() { timeout } else { NOW })?;
         for (token, readiness) in assumed {
-            match news.iter_mut().find(|event| event.token() == token) {
+            match found.iter_mut().find(|event| event.token() == token) {
                 Some(event) => *event = Event::new(token, event.readiness() | readiness),
-                None => news.push(Event::new(token, readiness)),
+                None => found.push(Event::new(token, readiness)),
             }
         }
-        events.extend(news);
+        events.extend(found);
         Ok(())
     }
 }
@@ -57,7 +57,7 @@ struct CollectsEarly(Vec<Event>);
 impl Defect for CollectsEarly {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         if beneath.sources.values().all(|source| source.watch.mode == Mode::Level) {
-            self.0 = beneath.news(NOW)?;
+            self.0 = beneath.found(NOW)?;
         }
         beneath.register(new)
     }
@@ -65,9 +65,9 @@ impl Defect for CollectsEarly {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let mut queue = std::mem::take(&mut self.0);
         queue.retain(|event| beneath.sources.contains_key(&event.token()));
-        let news = beneath.news(if queue.is_empty() { timeout } else { NOW })?;
+        let found = beneath.found(if queue.is_empty() { timeout } else { NOW })?;
         let is_new = |event: &Event| !queue.iter().any(|old| old.token() == event.token());
-        events.extend(news.into_iter().filter(is_new));
+        events.extend(found.into_iter().filter(is_new));
         events.extend(queue);
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Defect for CollectsEarly {
 struct SeparatesDirections;
 
 impl Defect for SeparatesDirections {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let separate = |event: Event| {
             let parts = match event.readiness() {
                 both if both.contains(BOTH) => {
@@ -87,7 +87,7 @@ impl Defect for SeparatesDirections {
             };
             parts.into_iter().map(move |part| Event::new(event.token(), part))
         };
-        news.into_iter().flat_map(separate).collect()
+        found.into_iter().flat_map(separate).collect()
     }
 }
 
@@ -290,13 +290,13 @@ rows! {
             wait_8_high_descriptors_in_every_mode
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
-        poll Tells(in_one_set) =>
+        poll Reports(in_one_set) =>
             ready_3_urgent_data_beside_the_rest
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket;
-    "READY-4" error_is_read "tells an error as READ alone"
-        poll Tells(error_is_read) =>
+    "READY-4" error_is_read "reports an error as READ alone"
+        poll Reports(error_is_read) =>
             close_5_a_closed_descriptor_harms_no_other
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_4_an_error_wakes_whatever_was_asked_for
@@ -310,7 +310,7 @@ rows! {
             wait_7_ready_in_every_way_at_once
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
-        poll Tells(a_direction_is_needed) =>
+        poll Reports(a_direction_is_needed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_4_an_error_wakes_whatever_was_asked_for
             ready_7_pipe_writer_gone_wakes_reader
@@ -322,37 +322,37 @@ rows! {
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-5" deaf_listener "says nothing of pending connections"
-        poll Tells(listeners_are_deaf) =>
+        poll Reports(listeners_are_deaf) =>
             ready_5_a_pending_connection_is_read
             ready_5_a_listener_stays_ready_until_all_are_accepted
             ready_12_every_kind_of_file_behaves_as_with_poll;
-    "READY-5" refusal_is_end "tells a refused connect as an end-of-file"
-        poll Tells(refusal_is_the_end) =>
+    "READY-5" refusal_is_end "reports a refused connect as an end-of-file"
+        poll Reports(refusal_is_the_end) =>
             ready_4_an_error_wakes_whatever_was_asked_for
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer;
-    "READY-5" connected_readable "tells a finished connect as READ"
-        poll Tells(connected_is_readable) =>
+    "READY-5" connected_readable "reports a finished connect as READ"
+        poll Reports(connected_is_readable) =>
             ready_5_a_finished_connect_is_write
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
-    "READY-9" urgent_is_read "tells PRIORITY as READ"
-        poll Tells(urgent_is_read) =>
+    "READY-9" urgent_is_read "reports PRIORITY as READ"
+        poll Reports(urgent_is_read) =>
             ready_3_urgent_data_beside_the_rest
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once;
-    "READY-9" read_is_urgent "tells READ as PRIORITY"
-        poll Tells(read_is_urgent) =>
+    "READY-9" read_is_urgent "reports READ as PRIORITY"
+        poll Reports(read_is_urgent) =>
             ready_9_out_of_band_data_is_priority
             ready_4_every_state_of_a_socket;
     "READY-10" empty_datagram "derives READ from the number of bytes"
-        poll Tells(empty_datagrams_are_nothing) =>
+        poll Reports(empty_datagrams_are_nothing) =>
             ready_10_an_empty_datagram_is_read
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-11" no_files "refuses regular files with EPERM"
@@ -384,7 +384,7 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_are_as_they_were;
     "READY-11" files_end "says nothing of a file at its end"
-        poll Tells(files_end) =>
+        poll Reports(files_end) =>
             ready_11_a_regular_file_is_always_ready;
     "READY-12" no_terminals "refuses terminals"
         poll Refuses(no_terminals) =>

@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{FILES, RANDOM, Row, deferred, epoll, poll, rows};
-use super::variants::{Declares, KeepsBits, Takes, Tells, file, kind};
+use super::variants::{Declares, KeepsBits, Reports, Takes, file, kind};
 
 /// Takes sources for the same when they are the same open file.
 struct KnowsFilesByInode;
@@ -120,10 +120,10 @@ impl Defect for LeavesHalf {
         beneath.register(new).inspect_err(|_| self.0.push(new))
     }
 
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         let open = self.0.iter().filter(|left| is_open(left.fd));
-        news.extend(open.map(|left| Event::new(left.token, Readiness::WRITE)));
-        news
+        found.extend(open.map(|left| Event::new(left.token, Readiness::WRITE)));
+        found
     }
 }
 
@@ -175,9 +175,9 @@ impl Defect for HidesTheUnregistered {
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         self.give_up(beneath, |fd| !is_open(fd));
-        let mut news = beneath.news(timeout)?;
-        news.retain(|event| self.0.values().all(|hidden| hidden.token != event.token()));
-        events.extend(news);
+        let mut found = beneath.found(timeout)?;
+        found.retain(|event| self.0.values().all(|hidden| hidden.token != event.token()));
+        events.extend(found);
         Ok(())
     }
 }
@@ -224,22 +224,22 @@ impl Defect for SetsNonblocking {
 
 /// Reports the token with which a descriptor was registered first.
 #[derive(Default)]
-struct TellsOldTokens(BTreeMap<RawSource, Token>);
+struct ReportsOldTokens(BTreeMap<RawSource, Token>);
 
-impl Defect for TellsOldTokens {
+impl Defect for ReportsOldTokens {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         beneath.register(new)?;
         self.0.entry(new.fd).or_insert(new.token);
         Ok(())
     }
 
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let first = |event: Event| {
             let source = beneath.source(event.token());
             let first = source.and_then(|source| self.0.get(&source.fd).copied());
             Event::new(first.unwrap_or(event.token()), event.readiness())
         };
-        news.into_iter().map(first).collect()
+        found.into_iter().map(first).collect()
     }
 }
 
@@ -415,7 +415,7 @@ rows! {
             reg_7_a_refusal_leaves_nothing_behind
             reg_6_what_only_names_a_file_is_refused;
     "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
-        deferred Tells(|r, _| r - Readiness::ERROR) =>
+        deferred Reports(|r, _| r - Readiness::ERROR) =>
             reg_6_a_closed_descriptor_is_refused
             reg_7_file_object_and_data_come_back
             reg_7_a_refusal_leaves_nothing_behind
@@ -467,8 +467,8 @@ rows! {
         poll SetsNonblocking =>
             reg_9_flags_are_as_they_were
             reg_9_files_are_as_they_were;
-    "REG-10" old_token "tells the token that a descriptor had first"
-        poll TellsOldTokens::default() =>
+    "REG-10" old_token "reports the token that a descriptor had first"
+        poll ReportsOldTokens::default() =>
             reg_9_what_came_and_went_between_two_waits
             reg_10_no_token_comes_twice
             close_3_a_reused_number_inherits_no_interest

@@ -4,7 +4,7 @@ use selectors::backend::Registered;
 use selectors::{Interest, Readiness};
 
 use super::row::{Row, epoll, rows};
-use super::variants::Tells;
+use super::variants::Reports;
 
 fn urgent_is_write(readiness: Readiness, source: Registered) -> Readiness {
     let both = source.watch.interest.contains(Interest::WRITE | Interest::PRIORITY);
@@ -30,15 +30,15 @@ fn an_end_is_not_urgent(readiness: Readiness, _: Registered) -> Readiness {
 
 rows! {
     "READY-4" urgent_is_write "reports PRIORITY as WRITE on a full socket"
-        epoll Tells(urgent_is_write) =>
+        epoll Reports(urgent_is_write) =>
             ready_4_every_state_of_a_socket;
     "READY-4" urgent_needs_room "reports no PRIORITY on a full socket"
-        epoll Tells(urgent_needs_room) =>
+        epoll Reports(urgent_needs_room) =>
             ready_4_every_state_of_a_socket;
     "READY-4" an_end_is_write "reports WRITE on a full socket with a half-closed peer"
-        epoll Tells(an_end_is_write) =>
+        epoll Reports(an_end_is_write) =>
             ready_4_every_state_of_a_socket;
     "READY-4" an_end_is_not_urgent "reports no PRIORITY once the peer has half-closed"
-        epoll Tells(an_end_is_not_urgent) =>
+        epoll Reports(an_end_is_not_urgent) =>
             ready_4_every_state_of_a_socket;
 }

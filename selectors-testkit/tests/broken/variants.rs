@@ -12,15 +12,15 @@ use selectors_testkit::fixtures::{is_open, with_raw};
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 
 /// Reports something else than the kernel said of a source. Nothing at all is no event.
-pub(crate) struct Tells(pub(crate) fn(Readiness, Registered) -> Readiness);
+pub(crate) struct Reports(pub(crate) fn(Readiness, Registered) -> Readiness);
 
-impl Defect for Tells {
-    fn report(&mut self, beneath: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+impl Defect for Reports {
+    fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let tell = |event: Event| {
             let Some(source) = beneath.source(event.token()) else { return event };
             Event::new(event.token(), (self.0)(event.readiness(), source))
         };
-        news.into_iter().map(tell).filter(|event| !event.readiness().is_empty()).collect()
+        found.into_iter().map(tell).filter(|event| !event.readiness().is_empty()).collect()
     }
 }
 
@@ -106,7 +106,7 @@ impl KeepsTheRest {
 impl Defect for KeepsTheRest {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         if self.rest.is_empty() {
-            self.rest = beneath.news(timeout)?;
+            self.rest = beneath.found(timeout)?;
         }
         let kept = self.rest.split_off(self.rest.len().min(self.batch));
         events.extend(std::mem::replace(&mut self.rest, kept));
@@ -186,11 +186,11 @@ pub(crate) fn is_closed(source: &Registered) -> bool {
 pub(crate) struct KeepsBits(pub(crate) u64);
 
 impl Defect for KeepsBits {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let cut = |event: Event| {
             let token = Token::from_bits(event.token().to_bits() & self.0);
             Event::new(token, event.readiness())
         };
-        news.into_iter().map(cut).collect()
+        found.into_iter().map(cut).collect()
     }
 }

@@ -115,15 +115,15 @@ struct LosesEventsToSignals {
 
 impl Defect for LosesEventsToSignals {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
-        let news = beneath.news(timeout);
-        let news = news.inspect_err(|error| {
+        let found = beneath.found(timeout);
+        let found = found.inspect_err(|error| {
             self.interrupted |= error.kind() == ErrorKind::Interrupted;
         })?;
-        if self.interrupted && !news.is_empty() {
+        if self.interrupted && !found.is_empty() {
             self.interrupted = false;
-            self.lost.extend(news.iter().map(Event::token));
+            self.lost.extend(found.iter().map(Event::token));
         }
-        events.extend(news.into_iter().filter(|event| !self.lost.contains(&event.token())));
+        events.extend(found.into_iter().filter(|event| !self.lost.contains(&event.token())));
         Ok(())
     }
 }
@@ -132,9 +132,9 @@ impl Defect for LosesEventsToSignals {
 struct StopsAt(usize);
 
 impl Defect for StopsAt {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        news.truncate(self.0);
-        news
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        found.truncate(self.0);
+        found
     }
 }
 
@@ -142,9 +142,9 @@ impl Defect for StopsAt {
 struct RepeatsBatches;
 
 impl Defect for RepeatsBatches {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        news.extend_from_within(news.len().min(64)..);
-        news
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        found.extend_from_within(found.len().min(64)..);
+        found
     }
 }
 
@@ -152,13 +152,13 @@ impl Defect for RepeatsBatches {
 struct LosesTheLastBit;
 
 impl Defect for LosesTheLastBit {
-    fn report(&mut self, beneath: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
         // Those of the fixtures for CLOSE are higher.
         let lost = |fd| fd % 64 == 63 && fd > 512 && fd < 4096;
         let alone = beneath.sources.len() == 1;
         let keep = |source: Registered| !alone || !lost(source.fd);
-        news.retain(|event| beneath.source(event.token()).is_none_or(keep));
-        news
+        found.retain(|event| beneath.source(event.token()).is_none_or(keep));
+        found
     }
 }
 
@@ -191,14 +191,14 @@ impl Defect for ClearsTheListWhenItFails {
 struct KnowsBySlot(Vec<Event>);
 
 impl Defect for KnowsBySlot {
-    fn report(&mut self, _: &mut Beneath, news: Vec<Event>) -> Vec<Event> {
+    fn report(&mut self, _: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let slot = |event: &Event| event.token().to_bits() >> 32;
         let first = |event: &Event| {
             let old = self.0.iter().find(|old| slot(old) == slot(event));
             Event::new(old.unwrap_or(event).token(), event.readiness())
         };
-        let reported = news.iter().map(first).collect();
-        self.0.extend(news);
+        let reported = found.iter().map(first).collect();
+        self.0.extend(found);
         reported
     }
 }
@@ -251,11 +251,11 @@ impl Defect for NeedsADescriptor {
 struct RepeatsFullBatches;
 
 impl Defect for RepeatsFullBatches {
-    fn report(&mut self, _: &mut Beneath, mut news: Vec<Event>) -> Vec<Event> {
-        if news.len() == 64 {
-            news.extend_from_within(..);
+    fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        if found.len() == 64 {
+            found.extend_from_within(..);
         }
-        news
+        found
     }
 }
 
@@ -279,9 +279,9 @@ impl Defect for EndsForWriters {
         let sources = beneath.sources.values().copied();
         let ended = sources.filter(|&source| Self::has_ended(source));
         let mut ended: Vec<_> = ended.map(|source| source.token).collect();
-        let news = beneath.news(if ended.is_empty() { timeout } else { NOW })?;
-        ended.retain(|&token| news.iter().all(|event| event.token() != token));
-        events.extend(news);
+        let found = beneath.found(if ended.is_empty() { timeout } else { NOW })?;
+        ended.retain(|&token| found.iter().all(|event| event.token() != token));
+        events.extend(found);
         events.extend(ended.into_iter().map(|token| Event::new(token, Readiness::READ_CLOSED)));
         Ok(())
     }

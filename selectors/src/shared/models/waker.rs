@@ -17,16 +17,16 @@ fn wake(kernel: &Arc<Kernel>) -> Wake {
     }))
 }
 
-/// Something that the waiter is to see, and is woken for.
-struct News([AtomicBool; 2]);
+/// What the waiter is to see, and is woken for.
+struct Marks([AtomicBool; 2]);
 
-impl News {
+impl Marks {
     fn new() -> Arc<Self> {
         Arc::new(Self([AtomicBool::new(false), AtomicBool::new(false)]))
     }
 
     fn are_seen(&self, count: usize) -> bool {
-        self.0[..count].iter().all(|news| news.load(Ordering::Relaxed))
+        self.0[..count].iter().all(|marks| marks.load(Ordering::Relaxed))
     }
 }
 
@@ -35,12 +35,12 @@ impl News {
 #[test]
 fn no_wake_is_lost() {
     model(3, || {
-        let (kernel, news) = (Arc::new(Kernel::default()), News::new());
+        let (kernel, marks) = (Arc::new(Kernel::default()), Marks::new());
         let mut wake = wake(&kernel);
         let wakers = [0, 1].map(|number| {
-            let (news, waker) = (Arc::clone(&news), wake.waker());
+            let (marks, waker) = (Arc::clone(&marks), wake.waker());
             thread::spawn(move || {
-                news.0[number].store(true, Ordering::Relaxed);
+                marks.0[number].store(true, Ordering::Relaxed);
                 waker.wake().unwrap();
             })
         });
@@ -48,7 +48,7 @@ fn no_wake_is_lost() {
         while !seen {
             assert_eq!(kernel.wait(), None);
             if wake.reset() {
-                seen = news.are_seen(2);
+                seen = marks.are_seen(2);
             }
         }
         for waker in wakers {
@@ -61,7 +61,7 @@ fn no_wake_is_lost() {
 #[test]
 fn a_wake_is_reported_beside_those_of_changes() {
     model(3, || {
-        let (kernel, news) = (Arc::new(Kernel::default()), News::new());
+        let (kernel, marks) = (Arc::new(Kernel::default()), Marks::new());
         let mut inner = wake(&kernel);
         let waker = inner.waker();
         let mut user = Wake::over(Box::new(move || Ok(waker.wake()?)));
@@ -70,9 +70,9 @@ fn a_wake_is_reported_beside_those_of_changes() {
             thread::spawn(move || waker.wake().unwrap())
         };
         let user_thread = {
-            let (news, waker) = (Arc::clone(&news), user.waker());
+            let (marks, waker) = (Arc::clone(&marks), user.waker());
             thread::spawn(move || {
-                news.0[0].store(true, Ordering::Relaxed);
+                marks.0[0].store(true, Ordering::Relaxed);
                 waker.wake().unwrap();
             })
         };
@@ -81,7 +81,7 @@ fn a_wake_is_reported_beside_those_of_changes() {
             assert_eq!(kernel.wait(), None);
             inner.reset();
             if user.reset() {
-                assert!(news.are_seen(1), "it was reported before it was asked for");
+                assert!(marks.are_seen(1), "it was reported before it was asked for");
                 seen = true;
             }
         }
