@@ -54,13 +54,12 @@ pub(super) fn is_full(list: &Vec<Event>) -> bool {
 
 /// Appends the remaining events, and possibly some that the list already contains.
 #[cold]
-pub(super) fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) {
+pub(super) fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) -> nix::Result<()> {
     loop {
         match wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0) {
             Ok(_) if is_full(list) => {}
             Err(Errno::EINTR) => {}
-            // If the call failed, a later wait reports the rest.
-            _ => return,
+            result => return result.map(drop),
         }
     }
 }

@@ -61,7 +61,8 @@ impl Epoll {
         if restored {
             // This wait has not reported the restored sources.
             events.mark_repeats();
-            wait_for_rest(instance, &mut events.list);
+            // If it fails, a later wait does.
+            let _ = wait_for_rest(instance, &mut events.list);
             events.list.retain(|event| event.token() != BEACON);
         }
     }

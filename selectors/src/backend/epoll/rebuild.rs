@@ -48,13 +48,16 @@ impl Epoll {
         }
         if let Some(front) = self.front.get() {
             add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
-            // Closing is not enough where a forked child has a copy.
-            let _ = delete(front, self.instance.as_raw_fd());
         }
-        let old = mem::replace(&mut self.instance, new);
+        let rest = wait_for_rest(&self.instance, &mut events.list);
+        let unused = if rest.is_ok() { mem::replace(&mut self.instance, new) } else { new };
+        if let Some(front) = self.front.get() {
+            // Closing is not enough where a forked child has a copy.
+            let _ = delete(front, unused.as_raw_fd());
+        }
+        rest?;
         self.always.forget_fired();
         self.fine = Sets::default();
-        wait_for_rest(&old, &mut events.list);
         Ok(())
     }
 
