@@ -34,6 +34,9 @@ const LACKING: &[&str] = &[
     "wait_1_zero_does_not_sleep",
     "wait_11_a_wait_sleeps_once",
     "wait_8_the_lowest_numbers",
+    "reg_12_the_process_is_as_it_was",
+    "reg_12_no_thread_is_left_behind",
+    "wait_6_a_blocked_signal_stays_blocked",
     "ready_4_an_error_of_a_datagram_socket_wakes",
     "wait_8_the_last_bit_of_a_word",
     "reg_9_descriptor_zero_stays_when_another_leaves",
@@ -54,6 +57,7 @@ const LACKING: &[&str] = &[
     "wait_6_no_event_is_lost",
     "wait_6_on_request_a_signal_ends_it",
     "wait_8_descriptors_above_1024",
+    "wait_8_high_descriptors_in_every_mode",
     "wait_8_descriptors_above_65536",
     "proc_4_a_forked_copy_changes_nothing",
 ];

@@ -120,6 +120,10 @@ pub(super) fn ready_4_every_state_of_a_socket<B: Backend>(case: &mut Case<'_, B>
         if state.urgent && !(priority && name == TCP) {
             continue;
         }
+        // WSAPoll calls a half-closed peer a hang-up, which nothing else on Windows does.
+        if cfg!(windows) && state.half_closed {
+            continue;
+        }
         // Full soon, and for good.
         ours.set_send_buffer_size(4096)?;
         theirs.set_recv_buffer_size(4096)?;
