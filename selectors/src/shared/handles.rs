@@ -128,7 +128,7 @@ impl<T> Registrar<T> {
     /// # }
     /// ```
     pub fn modify(&self, token: Token, interest: Interest) -> Result<()> {
-        self.core.modify(token, |_| false, false, |watch| Watch::new(interest, watch.mode))
+        self.core.modify(token, None, false, |watch| Watch::new(interest, watch.mode))
     }
 
     /// Changes interest and [`Mode`]; otherwise as [`modify`](Self::modify).
@@ -157,7 +157,7 @@ impl<T> Registrar<T> {
     /// # }
     /// ```
     pub fn modify_with(&self, token: Token, interest: Interest, mode: Mode) -> Result<()> {
-        self.core.modify(token, |_| false, false, |_| Watch::new(interest, mode))
+        self.core.modify(token, None, false, |_| Watch::new(interest, mode))
     }
 
     /// Returns a waker, with which other threads can end a `select`.
@@ -415,8 +415,9 @@ impl<F: AsSource, T> Source<F, T> {
 
     fn change(&self, again: bool, watch: impl FnOnce(Watch) -> Watch) -> Result<()> {
         let Registration { core, token } = &self.registration;
-        let replaced = |fd| backend::raw(backend::source(&self.fileobj)) != fd;
-        core.modify(*token, replaced, again, watch)
+        // Asked before anything is locked: it is the user's code.
+        let now = backend::raw(backend::source(&self.fileobj));
+        core.modify(*token, Some(now), again, watch)
     }
 }
 

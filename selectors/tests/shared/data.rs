@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use selectors::{BackendKind, Error, Interest, SharedSelector};
+use selectors::{BackendKind, Error, Interest, SharedSelector, Source};
 
 use super::{LONG, NOW, during_a_wait, everywhere, tokens};
 
@@ -141,4 +141,37 @@ fn handles_cross_threads() {
     let source = registrar.register(ours, Interest::READ, std::cell::Cell::new(1)).unwrap();
     crosses(&source);
     assert!(source.as_fd().as_raw_fd() >= 0);
+}
+
+/// A file object that uses the selector when it is asked for its descriptor.
+struct Meddling(UnixStream, Arc<std::sync::OnceLock<Source<UnixStream, u32>>>);
+
+impl AsFd for Meddling {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        if let Some(other) = self.1.get() {
+            other.modify(Interest::READ).unwrap();
+            other.park().unwrap();
+        }
+        self.0.as_fd()
+    }
+}
+
+#[test]
+fn a_file_object_may_use_the_selector_when_it_is_asked_for_its_descriptor() {
+    everywhere(|mut selector, kind| {
+        let registrar = selector.registrar();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let other = Arc::new(std::sync::OnceLock::new());
+        let source =
+            registrar.register(Meddling(ours, Arc::clone(&other)), Interest::empty(), 1).unwrap();
+        assert!(other.set(registrar.register(theirs, Interest::empty(), 2).unwrap()).is_ok());
+        let (done, is_done) = std::sync::mpsc::channel();
+        // It would never come back if it was asked while something is locked.
+        std::thread::spawn(move || {
+            source.modify(Interest::WRITE).unwrap();
+            done.send(source).unwrap();
+        });
+        let source = is_done.recv_timeout(LONG.unwrap()).expect("modify returns");
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [source.token()], "{kind}");
+    });
 }

@@ -130,12 +130,12 @@ impl<T> Core<T> {
     }
 
     /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
-    /// the same. Whoever has the file object knows whether its descriptor was `replaced`.
+    /// the same. Whoever has the file object passes what its descriptor is `now`.
     #[inline]
     pub(in crate::shared) fn modify(
         &self,
         token: Token,
-        replaced: impl FnOnce(RawSource) -> bool,
+        now: Option<RawSource>,
         again: bool,
         watch: impl FnOnce(Watch) -> Watch,
     ) -> Result<()> {
@@ -160,7 +160,7 @@ impl<T> Core<T> {
                 return Ok(());
             }
         }
-        self.start_or_stop(&mut changes, token, slot, (old, new), replaced(fd))
+        self.start_or_stop(&mut changes, token, slot, (old, new), now)
     }
 
     /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
@@ -173,7 +173,7 @@ impl<T> Core<T> {
         token: Token,
         slot: &Slot<T>,
         (old, new): (State, Watch),
-        replaced: bool,
+        now: Option<RawSource>,
     ) -> Result<()> {
         let source = changes.source(token)?;
         if source.keeper == Keeper::Kernel && !new.interest.is_empty() {
@@ -181,7 +181,7 @@ impl<T> Core<T> {
             source.keeper = Keeper::Backend;
         }
         let Source { fd, keeper, .. } = *source;
-        let changed = if keeper == Keeper::Nobody && replaced {
+        let changed = if keeper == Keeper::Nobody && now.is_some_and(|now| now != fd) {
             // An odd file object, or another one, whose descriptor is not what was registered.
             Err(backend::bad_source())
         } else if keeper == Keeper::Nobody {
