@@ -148,8 +148,12 @@ impl Changer for FaultyChanger {
     }
 }
 
-/// How many calls pass before how many fail. By itself each call fails in `man_pages`.
+/// How many calls pass before how many fail. By itself each call fails in `man_pages`, and that for
+/// an epoll instance in `rebuilding`.
 const A_FEW: &[(u32, u32)] = &[(1, 1), (0, 3)];
+
+/// Each of the first calls, and three in a row.
+const EACH: &[(u32, u32)] = &[(0, 1), (1, 1), (2, 1), (0, 3)];
 
 /// Runs a suite for each of `faults`, `when` that many calls have passed and for as many as fail.
 /// Every backend that a case makes has its fault. `except` are the cases that may fail: they expect
@@ -296,7 +300,8 @@ fn select_fails() {
     run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
     // Where fcntl(2) says nothing, the kernel's answer stands.
     let unknown = ["close_5_what_is_closed_during_a_wait_is_not_ready"];
-    run(Select::new, &[(Call::GetFlags, Errno::ENOMEM)], &unknown);
+    let suite = |fault| conformance::run(|| faulty(&Select::new, fault));
+    run_each(&[(Call::GetFlags, Errno::ENOMEM)], EACH, &unknown, suite);
 }
 
 #[test]
