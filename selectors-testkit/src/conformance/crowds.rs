@@ -90,9 +90,10 @@ pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B
     Ok(())
 }
 
-/// Registers what is ready in one way, and adds it to what is expected.
+/// A selector, and what it is expected to report.
 type Ready<'a, B> = (&'a mut Subject<OwnedSource, (), B>, &'a mut Vec<(Token, Readiness)>);
 
+/// Registers what is ready in one way, and adds it to what is expected.
 fn add<B: Backend>(
     (selector, expected): Ready<'_, B>,
     source: impl Into<OwnedSource>,

@@ -78,10 +78,10 @@ impl Defect for Reads {
     }
 }
 
-/// Makes a file that is not a socket blocking.
-struct Blocks;
+/// Makes what is not a socket non-blocking, and has it append.
+struct ChangesFlags;
 
-impl Defect for Blocks {
+impl Defect for ChangesFlags {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         if kind(new.fd) != SFlag::S_IFSOCK {
             let flags = with_raw(new.fd, |source| fcntl(source, FcntlArg::F_GETFL))?;
@@ -118,6 +118,6 @@ rows! {
         epoll Reads =>
             reg_9_files_are_as_they_were;
     "REG-9" other_flags "leaves a pipe with other flags"
-        epoll Blocks =>
+        epoll ChangesFlags =>
             reg_9_files_are_as_they_were;
 }

@@ -1,8 +1,8 @@
 //! The errors that the man pages of the library's calls list, in every operation of every backend.
 //!
 //! But for those that say something of a descriptor, which is believed: that a source is closed
-//! (EBADF of epoll_ctl(2) and kevent(2)), never blocks (EPERM), is there already (EEXIST) or would
-//! be watched in a circle (ELOOP).
+//! (EBADF of adding one by epoll_ctl(2) and kevent(2)), never blocks (EPERM), is there already
+//! (EEXIST) or would be watched in a circle (ELOOP).
 
 use std::io;
 
