@@ -300,7 +300,7 @@ fn select_fails() {
     run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
     // Where fcntl(2) says nothing, the kernel's answer stands.
     let unknown = ["close_5_what_is_closed_during_a_wait_is_not_ready"];
-    let suite = |fault| conformance::run(|| faulty(&Select::new, fault));
+    let suite = |fault| conformance::run(|| faulty(Select::new, fault));
     run_each(&[(Call::GetFlags, Errno::ENOMEM)], EACH, &unknown, suite);
 }
 
