@@ -49,7 +49,7 @@ impl<B, C> Desk<B, C> {
     /// Lends the backend for one wait. `None` if the desk is closed.
     pub(super) fn borrow(&self) -> Option<Loan<'_, B, C>> {
         let backend = lock(&self.state).backend.take()?;
-        Some(Loan { desk: self, backend: Some(backend) })
+        Some(Loan { desk: self, backend: Some(backend), unwinding: panicking() })
     }
 
     /// For the waiter, between two waits: runs `act` on the backend. `None` if the desk is closed.
@@ -113,6 +113,8 @@ impl<B, C> Desk<B, C> {
 pub(super) struct Loan<'a, B, C> {
     desk: &'a Desk<B, C>,
     backend: Option<B>,
+    /// Whether the thread was panicking before, and waits in a destructor.
+    unwinding: bool,
 }
 
 impl<B, C> Loan<'_, B, C> {
@@ -132,7 +134,7 @@ impl<B, C> Drop for Loan<'_, B, C> {
         }
         self.desk.answered.notify_all();
         // Otherwise whoever asked makes it.
-        if !panicking() {
+        if self.unwinding || !panicking() {
             if let Change::Asked(asked) = mem::replace(change, Change::None) {
                 *change = Change::Answered((self.desk.make)(backend, asked));
             }

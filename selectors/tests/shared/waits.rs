@@ -184,3 +184,34 @@ fn the_descriptor_is_readable_while_there_is_something_to_report() {
         assert_eq!(outer.select(LONG).unwrap().len(), 1, "{kind}: a wake is something");
     });
 }
+
+/// Waits when it is dropped.
+struct WaitsAtTheEnd(SharedSelector<u32>, mpsc::Sender<Token>);
+
+impl Drop for WaitsAtTheEnd {
+    fn drop(&mut self) {
+        let events = self.0.select(LONG).unwrap();
+        self.1.send(events.iter().next().expect("an event").token()).unwrap();
+    }
+}
+
+#[test]
+fn changes_are_made_for_who_waits_while_it_panics() {
+    everywhere(|selector, _| {
+        let registrar = selector.registrar();
+        let (found, is_found) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            let _guard = WaitsAtTheEnd(selector, found);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        let changer = thread::spawn(move || {
+            // Most of the time it waits by then.
+            thread::sleep(Duration::from_millis(20));
+            let null = std::fs::File::open("/dev/null").unwrap();
+            registrar.register(null, Interest::READ, 1).unwrap()
+        });
+        let token = is_found.recv_timeout(LONG.unwrap() / 2).expect("the wait ends");
+        assert_eq!(changer.join().unwrap().token(), token);
+        assert!(waiter.join().is_err());
+    });
+}
