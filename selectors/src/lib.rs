@@ -52,10 +52,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg = false))]
 #![deny(unsafe_code)]
 
-#[expect(unsafe_code, reason = "system calls")]
-pub mod backend;
-pub mod guide;
-
+mod checks;
 mod error;
 mod event;
 mod ghosts;
@@ -74,6 +71,13 @@ mod timeout;
 mod token;
 mod wait;
 mod waker;
+
+// After `selector`, because rustdoc lists a type's methods in the order of the modules.
+mod lookup;
+
+#[expect(unsafe_code, reason = "system calls")]
+pub mod backend;
+pub mod guide;
 
 pub use backend::aliases::*;
 pub use backend::{Backend, BackendKind, Capabilities};

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Changes, Core, Keeper, Source, Step, watch_raw};
 use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, check_open};
-use crate::selector::{admit, check};
+use crate::checks::{admit, check};
 use crate::shared::slots::{Slot, State};
 use crate::sync::{MutexGuard, lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
