@@ -8,6 +8,18 @@ use crate::backend::RawSource;
 use crate::{Interest, Token};
 
 /// The result of an operation on a selector.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, Interest, Token};
+/// use std::net::TcpStream;
+///
+/// /// Pauses reading.
+/// fn pause(selector: &mut DefaultSelector<TcpStream>, token: Token) -> selectors::Result<()> {
+///     selector.modify(token, Interest::empty())
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation on a selector failed.

@@ -56,6 +56,15 @@ impl Event {
     }
 
     /// The token of the ready source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Readiness, Token};
+    ///
+    /// let token = Token::from_bits(1);
+    /// assert_eq!(Event::new(token, Readiness::READ).token(), token);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn token(&self) -> Token {
@@ -63,6 +72,15 @@ impl Event {
     }
 
     /// What the source is ready for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Readiness, Token};
+    ///
+    /// let event = Event::new(Token::from_bits(1), Readiness::READ | Readiness::READ_CLOSED);
+    /// assert!(event.readiness().contains(Readiness::READ_CLOSED), "the peer will send no more");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn readiness(&self) -> Readiness {
@@ -70,6 +88,15 @@ impl Event {
     }
 
     /// Returns true if the readiness contains READ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Readiness, Token};
+    ///
+    /// let event = Event::new(Token::from_bits(1), Readiness::READ);
+    /// assert!(event.is_readable() && !event.is_writable());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_readable(&self) -> bool {
@@ -77,6 +104,15 @@ impl Event {
     }
 
     /// Returns true if the readiness contains WRITE.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Readiness, Token};
+    ///
+    /// let event = Event::new(Token::from_bits(1), Readiness::WRITE);
+    /// assert!(event.is_writable() && !event.is_readable());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_writable(&self) -> bool {
@@ -162,6 +198,15 @@ impl Events {
     pub(crate) const LEAST_ROOM: usize = 64;
 
     /// Creates an empty list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Events;
+    ///
+    /// let events = Events::new();
+    /// assert_eq!((events.len(), events.capacity()), (0, 0));
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self { list: Vec::new(), flags: Flags::empty() }
@@ -187,18 +232,59 @@ impl Events {
     }
 
     /// The number of events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Event, Events, Readiness, Token};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Event::new(Token::from_bits(1), Readiness::READ));
+    /// assert_eq!(events.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
     /// Returns true if there are no events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Iterates over the events in the order in which the backend reported them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DefaultSelector, Interest};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let mut selector = DefaultSelector::new()?;
+    /// selector.register(ours, Interest::READ, ())?;
+    /// selector.register(theirs, Interest::READ | Interest::WRITE, ())?;
+    /// let events = selector.select(None)?;
+    /// assert_eq!(events.iter().filter(|event| event.is_writable()).count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Event> {
         self.list.iter()
     }
@@ -228,6 +314,23 @@ impl Events {
 
     /// Returns true if a signal ended the wait, which it does only after
     /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DefaultSelector;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: DefaultSelector<TcpStream> = DefaultSelector::new()?;
+    /// selector.set_interruptible(true);
+    /// if selector.select(Some(Duration::from_millis(1)))?.interrupted() {
+    ///     println!("a signal handler has run: look at what it has set");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub const fn interrupted(&self) -> bool {
         self.flags.contains(Flags::INTERRUPTED)

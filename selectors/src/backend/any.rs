@@ -61,6 +61,21 @@ impl<F, T> AnySelector<F, T> {
 }
 
 /// Any backend: one of this system, or one of your own.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{AnyBackend, Backend};
+/// use selectors::BackendKind;
+///
+/// # fn main() -> std::io::Result<()> {
+/// for kind in BackendKind::available() {
+///     let backend = AnyBackend::open(kind)?;
+///     println!("{kind}: {:?}", backend.capabilities());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct AnyBackend {
     kind: Option<BackendKind>,
     backend: Box<dyn Backend + Send + Sync>,

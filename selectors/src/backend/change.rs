@@ -72,24 +72,67 @@ pub struct Change {
 
 impl Change {
     /// The descriptor of the source, which may have been closed meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Change, RawSource};
+    ///
+    /// /// The changes of one descriptor.
+    /// fn of(changes: &[Change], fd: RawSource) -> impl Iterator<Item = &Change> {
+    ///     changes.iter().filter(move |change| change.fd() == fd)
+    /// }
+    /// ```
     #[must_use]
     pub fn fd(&self) -> RawSource {
         self.fd
     }
 
     /// The token of the source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Token;
+    /// use selectors::backend::Change;
+    ///
+    /// fn tokens(changes: &[Change]) -> Vec<Token> {
+    ///     changes.iter().map(Change::token).collect()
+    /// }
+    /// ```
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
     /// What the source is watched for now, or `None` for a registration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::Change;
+    ///
+    /// fn is_registration(change: &Change) -> bool {
+    ///     change.old_watch().is_none()
+    /// }
+    /// ```
     #[must_use]
     pub fn old_watch(&self) -> Option<Watch> {
         self.old
     }
 
     /// What the source is watched for after the change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Mode;
+    /// use selectors::backend::Change;
+    ///
+    /// fn is_one_shot(change: &Change) -> bool {
+    ///     change.new_watch().mode == Mode::OneShot
+    /// }
+    /// ```
     #[must_use]
     pub fn new_watch(&self) -> Watch {
         self.new
@@ -103,6 +146,17 @@ impl Change {
 
     /// Applies this change to the backend by [`register`](Backend::register) or
     /// [`modify`](Backend::modify), and stores the error. Returns true if it was accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Change};
+    ///
+    /// /// For kernels that take one change at a time. Returns how many were refused.
+    /// fn apply<B: Backend>(changes: &mut [Change], backend: &mut B) -> usize {
+    ///     changes.iter_mut().filter_map(|change| (!change.make(backend)).then_some(())).count()
+    /// }
+    /// ```
     pub fn make<B: Backend + ?Sized>(&mut self, backend: &mut B) -> bool {
         let Self { fd, token, .. } = *self;
         let result = match self.old {

@@ -37,6 +37,25 @@ pub trait Changer: Send {
     /// # Errors
     ///
     /// Those of [`Backend::register`](super::Backend::register).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Changer, DefaultBackend};
+    /// use selectors::{Interest, Mode, Token, Watch};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let backend = DefaultBackend::new()?;
+    /// if let Some(mut changer) = backend.changer()? {
+    ///     let (token, watch) = (Token::from_bits(1), Watch::new(Interest::READ, Mode::Level));
+    ///     assert!(changer.register(ours.as_fd(), token, watch)?, "the kernel watches it");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn register(
         &mut self,
         source: BorrowedSource<'_>,
@@ -50,6 +69,27 @@ pub trait Changer: Send {
     /// # Errors
     ///
     /// Those of [`Backend::modify`](super::Backend::modify).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Changer, DefaultBackend};
+    /// use selectors::{Interest, Mode, Token, Watch};
+    /// use std::os::fd::{AsFd, AsRawFd};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let backend = DefaultBackend::new()?;
+    /// if let Some(mut changer) = backend.changer()? {
+    ///     let (token, watch) = (Token::from_bits(1), Watch::new(Interest::READ, Mode::Level));
+    ///     assert!(changer.register(ours.as_fd(), token, watch)?, "the kernel watches it");
+    ///     let new = Watch::new(Interest::WRITE, Mode::Level);
+    ///     changer.modify(ours.as_raw_fd(), token, watch, new)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()>;
 
     /// As [`Backend::unregister`](super::Backend::unregister).
@@ -57,10 +97,42 @@ pub trait Changer: Send {
     /// # Errors
     ///
     /// Those of [`Backend::unregister`](super::Backend::unregister).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Changer, DefaultBackend};
+    /// use selectors::{Interest, Mode, Token, Watch};
+    /// use std::os::fd::{AsFd, AsRawFd};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let backend = DefaultBackend::new()?;
+    /// if let Some(mut changer) = backend.changer()? {
+    ///     let (token, watch) = (Token::from_bits(1), Watch::new(Interest::READ, Mode::Level));
+    ///     assert!(changer.register(ours.as_fd(), token, watch)?, "the kernel watches it");
+    ///     changer.unregister(ours.as_raw_fd(), token, watch)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
 }
 
 /// Any [`Changer`]: that of one of this system's backends, or one of your own.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{AnyChanger, Backend, DefaultBackend};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let changer: Option<AnyChanger> = DefaultBackend::new()?.changer()?;
+/// println!("changes by other threads are {}", if changer.is_some() { "made at once" } else { "queued" });
+/// # Ok(())
+/// # }
+/// ```
 pub struct AnyChanger(BoxedChanger);
 
 impl AnyChanger {

@@ -198,12 +198,43 @@ impl<B> Deferred<B> {
     }
 
     /// The backend whose changes are deferred.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::DeferredSelector;
+    /// use selectors::backend::Backend;
+    /// use std::net::TcpStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: DeferredSelector<TcpStream> = DeferredSelector::new()?;
+    /// let inner = selector.backend().inner();
+    /// assert!(selector.capabilities().deferred && !inner.capabilities().deferred);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn inner(&self) -> &B {
         &self.backend
     }
 
     /// The error with which the kernel refused the last change of a source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{DeferredSelector, Interest};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = DeferredSelector::new()?;
+    /// let token = selector.register(ours, Interest::WRITE, ())?;
+    /// selector.select(None)?;
+    /// assert!(selector.backend().refusal(token).is_none(), "the kernel watches it");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn refusal(&self, token: Token) -> Option<&io::Error> {
         self.refused.get(&token).map(|refused| &refused.error)

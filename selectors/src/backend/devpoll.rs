@@ -21,6 +21,21 @@ mod failing;
 use device::{Device, adding, buffer, removing};
 
 /// A selector over /dev/poll: illumos and Solaris.
+///
+/// # Examples
+///
+/// ```no_run
+/// use selectors::{DevpollSelector, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DevpollSelector::new()?;
+/// selector.register(ours, Interest::WRITE, ())?;
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "devpoll")]
 pub type DevpollSelector<F, T = ()> = Selector<F, T, Devpoll>;
 
@@ -87,6 +102,17 @@ const TICK: Duration = Duration::from_millis(10);
 /// - The device belongs to one process: on illumos the one that used it first, on Solaris the one that
 ///   opened it. After fork(2) all calls of the other process fail with EACCES, and dropping the backend
 ///   there does not affect the owner.
+///
+/// # Examples
+///
+/// ```no_run
+/// use selectors::backend::{Backend, Devpoll};
+///
+/// # fn main() -> std::io::Result<()> {
+/// assert!(!Devpoll::new()?.capabilities().edge, "level-triggered only");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Devpoll {
     device: Device,

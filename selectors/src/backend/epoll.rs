@@ -29,6 +29,21 @@ use changer::EpollChanger;
 pub(super) use changer::EpollOrOther;
 
 /// A selector over epoll(7): Linux and Android.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{EpollSelector, Interest, Mode};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = EpollSelector::new()?;
+/// selector.register_with(ours, Interest::WRITE, (), Mode::Edge)?;
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "epoll")]
 pub type EpollSelector<F, T = ()> = Selector<F, T, Epoll>;
 
@@ -85,6 +100,18 @@ const NO_BEACON: RawSource = -1;
 ///   waits try again, and each pauses for up to a millisecond before.
 /// - [`AsFd`] returns the descriptor of a second instance, created at the first use. It watches the one
 ///   with the sources, so that the latter can be replaced.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{Backend, Epoll};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let capabilities = Epoll::new()?.capabilities();
+/// assert!(capabilities.edge && capabilities.exclusive);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Epoll {
     instance: OwnedFd,

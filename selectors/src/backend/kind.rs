@@ -44,6 +44,17 @@ pub enum BackendKind {
 
 impl BackendKind {
     /// Every kind, available on this system or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::BackendKind;
+    ///
+    /// for kind in BackendKind::ALL {
+    ///     let available = BackendKind::available().contains(&kind);
+    ///     println!("{kind}: {}", if available { "available" } else { "not on this system" });
+    /// }
+    /// ```
     pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
 
     /// The kinds that work on this system, the best first. Each is tried, as Python's module does,

@@ -34,6 +34,21 @@ mod translation;
 mod unwatched;
 
 /// A selector over kqueue(2): the BSDs, macOS, iOS.
+///
+/// # Examples
+///
+/// ```no_run
+/// use selectors::{Interest, KqueueSelector};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = KqueueSelector::new()?;
+/// selector.register(ours, Interest::READ | Interest::WRITE, ())?;
+/// assert_eq!(selector.select(None)?.len(), 1, "two filters, one event");
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "kqueue")]
 pub type KqueueSelector<F, T = ()> = Selector<F, T, Kqueue>;
 
@@ -99,6 +114,17 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 ///   than filters.
 /// - fork(2) does not pass the queue on, and its number is free in the child. There every call returns
 ///   EBADF, and dropping the backend closes nothing.
+///
+/// # Examples
+///
+/// ```no_run
+/// use selectors::backend::{Backend, Kqueue};
+///
+/// # fn main() -> std::io::Result<()> {
+/// assert!(Kqueue::new()?.capabilities().edge);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Kqueue {
     queue: Arc<Queue>,

@@ -4,6 +4,24 @@
 //! backend of your own, implement [`Backend`], pass it to
 //! [`Selector::with_backend`](crate::Selector::with_backend), and run the conformance suite of
 //! `selectors-testkit` against it.
+//!
+//! # Examples
+//!
+//! A selector over a backend that is named in its type:
+//!
+//! ```
+//! use selectors::backend::Poll;
+//! use selectors::{Interest, Selector};
+//! use std::os::unix::net::UnixStream;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let (ours, _theirs) = UnixStream::pair()?;
+//! let mut selector: Selector<UnixStream, (), Poll> = Selector::with_backend(Poll::new()?);
+//! selector.register(ours, Interest::WRITE, ())?;
+//! assert_eq!(selector.select(None)?.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -158,6 +176,23 @@ pub(crate) mod aliases {
 }
 
 /// Makes a backend report the token of its waker. Called by any thread: see [`Backend::waker`].
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Trigger;
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// let woken = Arc::new(AtomicBool::new(false));
+/// let flag = Arc::clone(&woken);
+/// let trigger: Trigger = Box::new(move || {
+///     flag.store(true, Ordering::Release);
+///     Ok(())
+/// });
+/// trigger().unwrap();
+/// assert!(woken.load(Ordering::Acquire));
+/// ```
 pub type Trigger = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// A registered source: see [`Backend::rebuild`].
@@ -273,6 +308,17 @@ impl Registered {
 pub trait Backend {
     /// What this backend supports beyond what every backend must. Never changes: a selector asks when
     /// it is created, and may ask again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert!(!Poll::new()?.capabilities().edge);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn capabilities(&self) -> Capabilities;
 
     /// Starts watching `source`, reporting `token` for it.
@@ -281,6 +327,25 @@ pub trait Backend {
     ///
     /// The error of the kernel; EBADF (WSAENOTSOCK) for a descriptor that is not open, even if the
     /// kernel would accept it. A refused registration must leave no trace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    /// use selectors::{Events, Interest, Mode, Token, Watch};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let (mut backend, mut events) = (Poll::new()?, Events::new());
+    /// let (token, watch) = (Token::from_bits(1), Watch::new(Interest::WRITE, Mode::Level));
+    /// backend.register(ours.as_fd(), token, watch)?;
+    /// backend.wait(&mut events, None)?;
+    /// assert_eq!(events[0].token(), token);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn register(
         &mut self,
         source: BorrowedSource<'_>,
@@ -293,6 +358,27 @@ pub trait Backend {
     /// # Errors
     ///
     /// The error of the kernel. The source must then be watched for `old` as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    /// use selectors::{Events, Interest, Mode, Token, Watch};
+    /// use std::os::fd::{AsFd, AsRawFd};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let (mut backend, mut events) = (Poll::new()?, Events::new());
+    /// let (token, watch) = (Token::from_bits(1), Watch::new(Interest::READ, Mode::Level));
+    /// backend.register(ours.as_fd(), token, watch)?;
+    /// let new = Watch::new(Interest::WRITE, Mode::Level);
+    /// backend.modify(ours.as_raw_fd(), token, watch, new)?;
+    /// backend.wait(&mut events, None)?;
+    /// assert!(events[0].is_writable());
+    /// # Ok(())
+    /// # }
+    /// ```
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()>;
 
     /// Stops watching a descriptor, which may have been closed, and whose number may since refer to
@@ -302,6 +388,27 @@ pub trait Backend {
     ///
     /// The error of the kernel, unless it means that the descriptor was no longer watched.
     /// The source then stays registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    /// use selectors::{Events, Interest, Mode, Token, Watch};
+    /// use std::os::fd::{AsFd, AsRawFd};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let (mut backend, mut events) = (Poll::new()?, Events::new());
+    /// let (token, watch) = (Token::from_bits(1), Watch::new(Interest::WRITE, Mode::Level));
+    /// backend.register(ours.as_fd(), token, watch)?;
+    /// backend.unregister(ours.as_raw_fd(), token, watch)?;
+    /// backend.wait(&mut events, Some(Duration::ZERO))?;
+    /// assert!(events.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()>;
 
     /// Waits until a source is ready, the timeout has expired (`None`: without limit), or a
@@ -317,6 +424,21 @@ pub trait Backend {
     /// The error of the kernel, in particular [`io::ErrorKind::Interrupted`] as soon as a signal
     /// handler has run. `events` must then be as before: once events were found, they are returned,
     /// and what failed afterwards is tried again by the next wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Events;
+    /// use selectors::backend::{Backend, Poll};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (start, timeout) = (Instant::now(), Duration::from_millis(1));
+    /// Poll::new()?.wait(&mut Events::new(), Some(timeout))?;
+    /// assert!(start.elapsed() >= timeout, "also without any source");
+    /// # Ok(())
+    /// # }
+    /// ```
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Applies deferred changes in order, as `register`, `modify` and `unregister` would, and then
@@ -326,6 +448,24 @@ pub trait Backend {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait). The changes are applied nevertheless.
+    ///
+    /// # Examples
+    ///
+    /// See [`Change`] for a backend that implements it. [`Deferred`] calls it with what it has deferred:
+    ///
+    /// ```
+    /// use selectors::backend::{Deferred, Poll};
+    /// use selectors::{Interest, Selector};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut selector = Selector::with_backend(Deferred::new(Poll::new()?));
+    /// selector.register(ours, Interest::WRITE, ())?;
+    /// assert_eq!(selector.select(None)?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn change_and_wait(
         &mut self,
         changes: &mut [Change],
@@ -337,12 +477,39 @@ pub trait Backend {
 
     /// The backend's own descriptor, which is readable when there is something to report. Required
     /// with [`Capabilities::nesting`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, DefaultBackend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # #[cfg(target_os = "linux")]
+    /// assert!(DefaultBackend::new()?.descriptor().is_some());
+    /// assert!(Poll::new()?.descriptor().is_none(), "there is no kernel object behind poll(2)");
+    /// # Ok(())
+    /// # }
+    /// ```
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
         None
     }
 
     /// Returns true if `fd` is the number of a descriptor of this backend, which the selector refuses
     /// to register. By default, that of [`descriptor`](Self::descriptor).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, DefaultBackend};
+    /// use std::os::fd::{AsFd, AsRawFd};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let backend = DefaultBackend::new()?;
+    /// assert!(backend.owns(backend.as_fd().as_raw_fd()));
+    /// assert!(!backend.owns(std::io::stdin().as_raw_fd()));
+    /// # Ok(())
+    /// # }
+    /// ```
     fn owns(&self, fd: RawSource) -> bool {
         self.descriptor().is_some_and(|own| raw(own) == fd)
     }
@@ -354,6 +521,19 @@ pub trait Backend {
     /// # Errors
     ///
     /// The error of the kernel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Token;
+    /// use selectors::backend::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let trigger = Poll::new()?.waker(Token::from_bits(1))?;
+    /// assert!(trigger.is_none(), "the selector watches an eventfd or a socket pair");
+    /// # Ok(())
+    /// # }
+    /// ```
     fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
         let _ = token;
         Ok(None)
@@ -366,12 +546,47 @@ pub trait Backend {
     /// # Errors
     ///
     /// The error of the kernel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Changer, DefaultBackend};
+    /// use selectors::{Events, Interest, Mode, Token, Watch};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut backend = DefaultBackend::new()?;
+    /// if let Some(mut changer) = backend.changer()? {
+    ///     let watch = Watch::new(Interest::WRITE, Mode::Level);
+    ///     changer.register(ours.as_fd(), Token::from_bits(1), watch)?;
+    ///     let mut events = Events::new();
+    ///     backend.wait(&mut events, None)?;
+    ///     assert_eq!(events.len(), 1);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn changer(&self) -> io::Result<Option<AnyChanger>> {
         Ok(None)
     }
 
     /// The time on the clock of this backend's timeouts, which never goes back: the monotonic clock,
     /// except for a virtual one in tests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let backend = Poll::new()?;
+    /// let earlier = backend.now();
+    /// assert!(backend.now() >= earlier);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -391,6 +606,32 @@ pub trait Backend {
     ///
     /// The error of the kernel; everything is then as before. The selector continues, and tries again
     /// in a later wait. [`io::ErrorKind::Unsupported`] by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, DefaultBackend};
+    /// use selectors::{Events, Interest, Mode, Token, Watch};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let (mut backend, mut events) = (DefaultBackend::new()?, Events::new());
+    /// let (token, watch) = (Token::from_bits(1), Watch::new(Interest::WRITE, Mode::Level));
+    /// backend.register(ours.as_fd(), token, watch)?;
+    /// // Without this source, as if a duplicate of a closed descriptor kept it watched.
+    /// match backend.rebuild(&mut std::iter::empty(), &mut Events::new()) {
+    ///     Ok(()) => {
+    ///         backend.wait(&mut events, Some(Duration::ZERO))?;
+    ///         assert!(events.is_empty());
+    ///     }
+    ///     Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Unsupported),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn rebuild(
         &mut self,
         sources: &mut dyn Iterator<Item = Registered>,
@@ -409,6 +650,19 @@ pub trait Backend {
     ///
     /// Those of creating a backend; [`io::ErrorKind::Unsupported`] by default. It can be called
     /// again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::backend::{Backend, DefaultBackend};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut backend = DefaultBackend::new()?;
+    /// // In a forked child, instead of a new backend:
+    /// backend.after_fork()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     fn after_fork(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -41,6 +41,20 @@ pub(super) type BoxedChanger = Box<dyn Changer>;
 pub(crate) const INHERITS_DESCRIPTORS: bool = cfg!(not(kqueue));
 
 /// The best backend of this system: see [`DefaultSelector`].
+///
+/// # Examples
+///
+/// ```
+/// use selectors::Selector;
+/// use selectors::backend::DefaultBackend;
+/// use std::net::TcpStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let selector: Selector<TcpStream> = Selector::with_backend(DefaultBackend::new()?);
+/// assert!(selector.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(epoll)]
 pub type DefaultBackend = Epoll;
 /// The best backend of this system: see [`DefaultSelector`].

@@ -18,6 +18,21 @@ use crate::{Event, Events, Mode, Result, Selector, Token, Watch};
 mod by_select;
 
 /// A selector over poll(2): every Unix.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{Interest, PollSelector};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = PollSelector::new()?;
+/// selector.register(ours, Interest::WRITE, ())?;
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "poll")]
 pub type PollSelector<F, T = ()> = Selector<F, T, Poll>;
 
@@ -65,6 +80,18 @@ impl<F, T> PollSelector<F, T> {
 ///   it is `POLLPRI` and `POLLRDBAND`.
 /// - On macOS poll(2) does not report the end-of-file of a named pipe. While one is registered, waits use
 ///   select(2).
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{Backend, Poll};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let capabilities = Poll::new()?.capabilities();
+/// assert!(!capabilities.constant_wait, "poll(2) looks at every source");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Poll {
     fds: Vec<sys::pollfd>,

@@ -15,6 +15,21 @@ use crate::timeout::seconds_and_micros_rounded_up;
 use crate::{Event, Events, Interest, Mode, Readiness, Result, Selector, Token, Watch};
 
 /// A selector over select(2): every Unix.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{Interest, SelectSelector};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = SelectSelector::new()?;
+/// selector.register(ours, Interest::WRITE, ())?;
+/// assert_eq!(selector.select(None)?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "select")]
 pub type SelectSelector<F, T = ()> = Selector<F, T, Select>;
 
@@ -58,6 +73,18 @@ impl<F, T> SelectSelector<F, T> {
 /// - Linux reports a descriptor that is closed while select(2) waits as ready in every set that it
 ///   is in. To distinguish it from an open one, each descriptor is in the set for PRIORITY as well, where
 ///   an open one is reported for urgent data only; in case of doubt fcntl(2) checks the descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{Backend, Select};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let capabilities = Select::new()?.capabilities();
+/// assert!(!capabilities.hangup, "select(2) reports a hang-up as READ");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Select {
     /// The sets to pass to the kernel: see [`asked`].

@@ -48,6 +48,23 @@ impl<T> Registrar<T> {
     /// A [`RegisterError`], which contains the file object and the data, and one of the errors of
     /// [`Selector::register`](crate::Selector::register), or [`Error::Closed`](crate::Error::Closed) if
     /// the selector was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector = SharedSelector::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let source = selector.registrar().register(ours, Interest::WRITE, "label")?;
+    /// let events = selector.select(None)?;
+    /// assert_eq!(events[0].token(), source.token());
+    /// assert_eq!(selector.get(source.token()), Some(&"label"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn register<F: AsSource>(
         &self,
         fileobj: F,
@@ -243,6 +260,21 @@ impl<T> Drop for Registration<T> {
 
 impl<F, T> Source<F, T> {
     /// The token of the source, which identifies it in events.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector = SharedSelector::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let source = selector.registrar().register(ours, Interest::WRITE, ())?;
+    /// assert_eq!(selector.select(None)?[0].token(), source.token());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn token(&self) -> Token {
         self.registration.token
@@ -325,6 +357,24 @@ impl<F: AsSource, T> Source<F, T> {
     ///
     /// Those of [`Selector::modify`](crate::Selector::modify), after which the source is watched
     /// as before; [`Error::Closed`](crate::Error::Closed) if the selector was dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector = SharedSelector::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let source = selector.registrar().register(ours, Interest::READ, ())?;
+    /// assert!(selector.select(Some(Duration::ZERO))?.is_empty());
+    /// source.modify(Interest::READ | Interest::WRITE)?;
+    /// assert!(selector.select(None)?[0].is_writable());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn modify(&self, interest: Interest) -> Result<()> {
         self.change(false, |watch| Watch::new(interest, watch.mode))
     }

@@ -216,6 +216,24 @@ impl<T> SharedSelector<T> {
 
     /// Returns a registrar, with which other threads register sources: see the example of
     /// [`Registrar`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::thread;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector = SharedSelector::new()?;
+    /// let registrar = selector.registrar();
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let other = thread::spawn(move || registrar.register(ours, Interest::WRITE, ()));
+    /// assert_eq!(selector.select(None)?.len(), 1, "registered while this thread waits");
+    /// # drop(other.join().unwrap()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn registrar(&self) -> Registrar<T> {
         Registrar::new(Arc::clone(&self.core))
@@ -308,6 +326,21 @@ impl<T> SharedSelector<T> {
     /// # Errors
     ///
     /// Those of [`select`](Self::select).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SharedSelector;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: SharedSelector = SharedSelector::new()?;
+    /// let deadline = selector.now() + Duration::from_millis(1);
+    /// assert!(selector.select_until(Some(deadline))?.is_empty());
+    /// assert!(selector.now() >= deadline);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn select_until(&mut self, deadline: Option<Instant>) -> Result<Events> {
         let mut events = Events::with_capacity(Events::LEAST_ROOM);
         self.select_into_until(&mut events, deadline)?;
@@ -487,12 +520,41 @@ impl<T> SharedSelector<T> {
     }
 
     /// The number of registered sources.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, SharedSelector};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector = SharedSelector::new()?;
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let source = selector.registrar().register(ours, Interest::READ, ())?;
+    /// assert_eq!(selector.len(), 1);
+    /// drop(source);
+    /// assert_eq!(selector.len(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len()
     }
 
     /// Returns true if no source is registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SharedSelector;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: SharedSelector = SharedSelector::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -500,12 +562,37 @@ impl<T> SharedSelector<T> {
 
     /// Sets whether a signal ends a wait: see
     /// [`Selector::set_interruptible`](crate::Selector::set_interruptible).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SharedSelector;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut selector: SharedSelector = SharedSelector::new()?;
+    /// selector.set_interruptible(true);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
         self.interruptible = interruptible;
     }
 
     /// The current time on the clock of the backend: see
     /// [`Selector::now`](crate::Selector::now).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::SharedSelector;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: SharedSelector = SharedSelector::new()?;
+    /// let earlier = selector.now();
+    /// assert!(selector.now() >= earlier);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn now(&self) -> Instant {
         self.core.now()
@@ -539,6 +626,18 @@ impl<T> SharedSelector<T> {
     }
 
     /// Returns what the backend supports beyond what every backend must.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{BackendKind, SharedSelector};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let selector: SharedSelector = SharedSelector::of_kind(BackendKind::Select)?;
+    /// assert!(!selector.capabilities().edge);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.core.capabilities
