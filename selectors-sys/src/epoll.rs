@@ -1,8 +1,25 @@
 //! epoll(7), from `<sys/epoll.h>`: Linux and Android.
 //!
-//! The calls that are made often do not go through the C library's wrappers: the waiting ones are
-//! cancellation points there, which costs a branch and a pair of atomics on every wait. They return
-//! what the kernel does: a negative errno where something is wrong.
+//! The frequent calls bypass the C library: its epoll_wait(3) is a cancellation point, which costs a
+//! branch and a pair of atomics on every wait. They return what the kernel returns, on failure a
+//! negative errno.
+//!
+//! # Examples
+//!
+//! ```
+//! use selectors_sys::epoll::{EPOLL_CLOEXEC, epoll_create1, epoll_event, epoll_wait};
+//! use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+//!
+//! // SAFETY: epoll_create1(2) has no pointer arguments.
+//! let fd = unsafe { epoll_create1(EPOLL_CLOEXEC) };
+//! assert!(fd >= 0);
+//! // SAFETY: a new descriptor, owned by nothing else.
+//! let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+//! let mut events = [epoll_event { events: 0, u64: 0 }; 8];
+//! // SAFETY: there is room for 8 events.
+//! let count = unsafe { epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), 8, 0) };
+//! assert_eq!(count, 0, "nothing is registered");
+//! ```
 
 use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
@@ -16,8 +33,8 @@ pub use libc::{
 
 /// epoll_create1(2).
 pub use libc::epoll_create1;
-/// `struct epoll_event` of epoll_event(3type). Packed on x86-64 and nowhere else, so that the
-/// 32-bit and the 64-bit layout agree there.
+/// `struct epoll_event` of epoll_event(3type). Packed on x86-64 only, where the 32-bit and the 64-bit
+/// layout agree.
 pub use libc::epoll_event;
 
 const _: () = {
@@ -28,14 +45,14 @@ const _: () = {
 };
 
 unsafe extern "C" {
-    /// dup3(2), which puts one instance in the place of another; its O_CLOEXEC is
-    /// EPOLL_CLOEXEC. Android has it and `libc` does not declare it there.
+    /// dup3(2), with which one instance replaces another; its O_CLOEXEC equals EPOLL_CLOEXEC. Android
+    /// has it, but `libc` does not declare it there.
     pub fn dup3(oldfd: c_int, newfd: c_int, flags: c_int) -> c_int;
 }
 
 const _: () = assert!(EPOLL_CLOEXEC == libc::O_CLOEXEC);
 
-/// The most events that epoll_wait(2) takes room for (`EP_MAX_EVENTS`): more is EINVAL.
+/// The highest `maxevents` that epoll_wait(2) accepts (`EP_MAX_EVENTS`): more is EINVAL.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "12 or 16")]
 pub const MAX_EVENTS: c_int = c_int::MAX / size_of::<epoll_event>() as c_int;
 
@@ -51,7 +68,7 @@ pub unsafe fn epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_eve
     unsafe { call::enter(libc::SYS_epoll_ctl, arguments) }
 }
 
-/// epoll_wait(2): waits for at most `timeout` milliseconds, for ever when it is negative. Answers
+/// epoll_wait(2): waits for at most `timeout` milliseconds, without limit if it is negative. Returns
 /// the number of events, or a negative errno.
 ///
 /// # Safety

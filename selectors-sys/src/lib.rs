@@ -2,9 +2,9 @@
 //! module per facility, named as its man page.
 //!
 //! Where the [`libc`] crate declares an item, it is re-exported under its own name; only what is
-//! missing there is declared here, with its layout asserted beside it. Nothing in this crate is
-//! safe to call without the promises of the man page that each item cites, and nothing here
-//! adds behaviour: ownership, errors, rounding and retries belong to `selectors`.
+//! missing there is declared here, with its layout asserted beside it. The man page that each item
+//! cites states what a caller must guarantee. Nothing here adds behaviour: ownership, errors, rounding
+//! and retries belong to `selectors`.
 //!
 //! | module | facility | systems |
 //! |---|---|---|
@@ -15,6 +15,21 @@
 //! | `poll` | poll(2) | every Unix |
 //! | `select` | select(2) | every Unix |
 //! | `select` | Winsock's select | Windows |
+//!
+//! # Examples
+//!
+//! Asks poll(2) whether standard input is readable now:
+//!
+//! ```
+//! # #[cfg(unix)] {
+//! use selectors_sys::poll::{POLLIN, poll, pollfd};
+//!
+//! let mut stdin = pollfd { fd: 0, events: POLLIN, revents: 0 };
+//! // SAFETY: one element, writable during the call.
+//! let ready = unsafe { poll(&mut stdin, 1, 0) };
+//! println!("{}", if ready > 0 { "readable" } else { "not readable" });
+//! # }
+//! ```
 //!
 //! [`selectors`]: https://docs.python.org/3/library/selectors.html
 

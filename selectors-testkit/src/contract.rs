@@ -9,6 +9,16 @@ mod rules;
 pub use rules::RULES;
 
 /// One rule of the contract.
+///
+/// # Examples
+///
+/// ```
+/// use selectors_testkit::contract::rule_of;
+///
+/// let rule = rule_of("wait_3");
+/// println!("{}: {} ({})", rule.id, rule.text, rule.reason);
+/// assert_eq!(rule.id, "WAIT-3");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Its name, such as `READY-7`. Cases are named after it.

@@ -86,6 +86,24 @@ use script::{Named, Step};
 const LOOK: Duration = Duration::from_micros(1);
 
 /// A call that was made of a [`Scripted`] backend.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::Selector;
+/// use selectors_testkit::scripted::{Call, Scripted};
+/// use std::fs::File;
+/// use std::time::Duration;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (backend, script) = Scripted::new();
+/// let mut selector: Selector<File, (), Scripted> = Selector::with_backend(backend);
+/// script.timeout();
+/// selector.select(Some(Duration::from_secs(60)))?;
+/// assert_eq!(script.calls(), [Call::Wait { timeout: Some(Duration::from_secs(60)) }]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
@@ -129,6 +147,23 @@ struct State {
 }
 
 /// A backend that plays a [`Script`]: see the [module's documentation](self).
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{Interest, Readiness, Selector};
+/// use selectors_testkit::{fixtures::pair, scripted::Scripted};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = pair()?;
+/// let (backend, script) = Scripted::new();
+/// script.ready(&ours, Readiness::READ);
+/// let mut selector = Selector::with_backend(backend);
+/// selector.register(ours, Interest::READ, ())?;
+/// assert!(selector.select(None)?[0].is_readable(), "because the script says so");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Scripted {
     state: Arc<Mutex<State>>,

@@ -242,6 +242,15 @@ macro_rules! for_each_case {
 macro_rules! list {
     ($($module:ident: $($case:ident)+;)+) => {
         /// The names of all cases, rule by rule.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use selectors_testkit::conformance::CASES;
+        ///
+        /// let of_rule = CASES.iter().filter(|case| case.starts_with("wait_3_"));
+        /// assert!(of_rule.count() > 0);
+        /// ```
         pub const CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
         /// Every case by its name.

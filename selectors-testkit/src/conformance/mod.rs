@@ -197,6 +197,17 @@ pub fn check<B: Backend + Send + 'static>(
 /// # Panics
 ///
 /// As [`check`].
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use selectors_testkit::conformance;
+/// use std::time::Duration;
+///
+/// let patience = Duration::from_secs(20);
+/// conformance::check_patiently("ready_1_idle_sources_are_silent", Poll::new, patience);
+/// ```
 pub fn check_patiently<B: Backend + Send + 'static>(
     name: &'static str,
     new: impl Fn() -> io::Result<B> + Send + 'static,
@@ -253,6 +264,19 @@ fn outcome_of<B: Backend + Send + 'static>(
 }
 
 /// What came of running every case.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use selectors_testkit::conformance::{CASES, Report, run};
+///
+/// let report: Report = run(Poll::new);
+/// assert_eq!(report.passed.len() + report.failed.len() + report.not_run.len(), CASES.len());
+/// for (name, why) in &report.not_run {
+///     println!("{name} could not run: {why}");
+/// }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The cases that passed.

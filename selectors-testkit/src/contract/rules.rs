@@ -5,6 +5,14 @@ use super::Rule;
 macro_rules! rules {
     ($($id:literal $text:literal $reason:literal $pitfall:literal)+) => {
         /// The contract, rule by rule.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use selectors_testkit::contract::RULES;
+        ///
+        /// assert!(RULES.iter().any(|rule| rule.id == "READY-7"));
+        /// ```
         pub const RULES: &[Rule] =
             &[$(Rule { id: $id, text: $text, reason: $reason, pitfall: $pitfall }),+];
     };

@@ -14,6 +14,17 @@ use crate::fixtures::number_of;
 ///
 /// Each wait plays one step, those of [`pass`](Self::pass) aside. When no step is left, a wait
 /// fails with [`io::ErrorKind::UnexpectedEof`] instead of waiting for ever.
+///
+/// # Examples
+///
+/// ```
+/// use selectors_testkit::scripted::{Script, Scripted};
+///
+/// let (_backend, script): (Scripted, Script) = Scripted::new();
+/// script.timeout();
+/// script.fail(std::io::ErrorKind::OutOfMemory.into());
+/// assert_eq!(script.remaining(), 2);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Script {
     pub(super) state: Arc<Mutex<State>>,
@@ -120,6 +131,24 @@ impl Script {
 
     /// Next, the sources that were registered as these are ready, in this order: see
     /// [`ready_nth`](Self::ready_nth).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::{Interest, Readiness, Selector};
+    /// use selectors_testkit::{fixtures::pair, scripted::Scripted};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (ours, theirs) = pair()?;
+    /// let (backend, script) = Scripted::new();
+    /// script.all_ready_nth([(0, Readiness::READ), (1, Readiness::READ)]);
+    /// let mut selector = Selector::with_backend(backend);
+    /// selector.register(ours, Interest::READ, ())?;
+    /// selector.register(theirs, Interest::READ, ())?;
+    /// assert_eq!(selector.select(None)?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn all_ready_nth(&self, sources: impl IntoIterator<Item = (usize, Readiness)>) {
         let sources = sources.into_iter().map(|(nth, readiness)| (Named::Nth(nth), readiness));
         self.push(Step::Ready(sources.collect()));
@@ -267,6 +296,25 @@ impl Script {
     }
 
     /// The script's clock, which advances only by steps of the script.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors::Selector;
+    /// use selectors_testkit::scripted::Scripted;
+    /// use std::fs::File;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (backend, script) = Scripted::new();
+    /// let mut selector: Selector<File, (), Scripted> = Selector::with_backend(backend);
+    /// let before = script.now();
+    /// script.timeout();
+    /// selector.select(Some(Duration::from_secs(3600)))?;
+    /// assert_eq!(script.now() - before, Duration::from_secs(3600));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn now(&self) -> Instant {
         self.lock().now
@@ -298,6 +346,16 @@ impl Script {
     }
 
     /// How many steps are left to be played.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use selectors_testkit::scripted::Scripted;
+    ///
+    /// let (_backend, script) = Scripted::new();
+    /// script.timeout();
+    /// assert_eq!(script.remaining(), 1);
+    /// ```
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.lock().steps.len()

@@ -196,6 +196,18 @@ pub(crate) mod aliases {
 pub type Trigger = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// A registered source: see [`Backend::rebuild`].
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{RawSource, Registered};
+/// use std::collections::BTreeMap;
+///
+/// /// A backend's own table of sources, made again in `rebuild`.
+/// fn table(sources: &mut dyn Iterator<Item = Registered>) -> BTreeMap<RawSource, Registered> {
+///     sources.map(|source| (source.fd, source)).collect()
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Registered {

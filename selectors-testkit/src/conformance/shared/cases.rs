@@ -58,6 +58,14 @@ macro_rules! for_each_shared_case {
 macro_rules! list {
     ($($module:ident: $($case:ident)+;)+) => {
         /// The names of the cases for shared selectors, rule by rule.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use selectors_testkit::conformance::SHARED_CASES;
+        ///
+        /// assert!(SHARED_CASES.contains(&"shared_1_registering_is_effective_in_the_wait"));
+        /// ```
         pub const SHARED_CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
         pub(in crate::conformance) fn all<B: Backend + Send + 'static>() -> Vec<(&'static str, Run<B>)> {
@@ -94,6 +102,17 @@ pub fn check_shared<B: Backend + Send + 'static>(
 /// # Panics
 ///
 /// As [`check_shared`].
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::Poll;
+/// use selectors_testkit::conformance;
+/// use std::time::Duration;
+///
+/// let (case, patience) = ("shared_1_registering_is_effective_in_the_wait", Duration::from_secs(20));
+/// conformance::check_shared_patiently(case, Poll::new, patience);
+/// ```
 pub fn check_shared_patiently<B: Backend + Send + 'static>(
     name: &'static str,
     new: impl Fn() -> io::Result<B> + Send + 'static,
