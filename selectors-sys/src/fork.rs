@@ -1,3 +1,3 @@
-//! Hooks around fork(2): pthread_atfork(3), of POSIX.
+//! pthread_atfork(3): handlers that run around fork(2).
 
 pub use libc::pthread_atfork;

@@ -1,4 +1,4 @@
-//! /dev/poll, from `<sys/devpoll.h>` and `<sys/poll.h>`: what is the same wherever it is.
+//! /dev/poll, from `<sys/devpoll.h>` and `<sys/poll.h>`: what is the same on illumos and Solaris.
 
 use core::ffi::{CStr, c_int, c_short};
 use core::mem::size_of;
@@ -15,7 +15,7 @@ pub use crate::poll::pollfd;
 /// The device. Every open(2) of it makes a new set.
 pub const DEV_POLL: &CStr = c"/dev/poll";
 
-/// ioctl(2): waits, and reports what is ready. Its argument is a `struct dvpoll`.
+/// ioctl(2): waits, and returns the ready descriptors. Its argument is a `struct dvpoll`.
 pub const DP_POLL: c_int = 0xd001;
 /// ioctl(2): whether a descriptor is in the set, and for which events. Its argument is a
 /// `struct pollfd`.
@@ -24,7 +24,7 @@ pub const DP_ISPOLLED: c_int = 0xd002;
 /// As the whole of `pollfd.events`: removes the descriptor from the set.
 pub const POLLREMOVE: c_short = 0x0800;
 
-/// What urgent data is asked for by: illumos's sockets wake with `POLLRDBAND` alone
+/// The flags that request urgent data: illumos's sockets wake with `POLLRDBAND` alone
 /// (`so_notify_oobdata()`), and other files may have `POLLPRI`.
 pub const PRIORITY: c_short = POLLPRI | POLLRDBAND;
 

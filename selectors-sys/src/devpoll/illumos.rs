@@ -6,7 +6,7 @@ pub use libc::close;
 pub use libc::ioctl;
 /// open(2), for the device.
 pub use libc::open;
-/// A set of signals, of which `DP_POLL` takes no notice.
+/// A set of signals, which `DP_POLL` ignores.
 pub use libc::sigset_t;
 /// write(2): changes the set of an open device.
 pub use libc::write;

@@ -9,13 +9,13 @@ use super::{nfds_t, pollfd, sigset_t};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct dvpoll {
-    /// Room for what is ready.
+    /// Room for the ready descriptors.
     pub dp_fds: *mut pollfd,
-    /// For how many there is room. With none the call only sleeps.
+    /// How many there is room for. With 0 the call only sleeps.
     pub dp_nfds: nfds_t,
-    /// Milliseconds; -1 for ever.
+    /// Milliseconds; -1 is without limit.
     pub dp_timeout: c_int,
-    /// The signals to block meanwhile, which is for `DP_PPOLL`.
+    /// The signals to block during the call, used by `DP_PPOLL`.
     pub dp_setp: *mut sigset_t,
 }
 

@@ -1,6 +1,6 @@
 //! /dev/poll on Linux, for tests: the four calls as external symbols, and illumos's layout.
 //!
-//! Whatever is linked provides them, as C functions:
+//! They are C functions:
 //!
 //! ```c
 //! int     devpoll_open(const char *path, int flags);
@@ -9,16 +9,16 @@
 //! int     devpoll_close(int fd);
 //! ```
 //!
-//! They have names of their own since a test process needs the C library's, too. Errors are in
-//! `errno`, with Linux's numbers, as are the flags of open(2) and the events of poll(2), which are
-//! illumos's but for those that the library does not use. The provider is the emulation of
-//! `selectors-testkit`, or what the environment variable `SELECTORS_DEVPOLL_LIB` says when this
-//! crate is built: a shared library with these four, or `libc` for the C library's own open, write,
-//! ioctl and close, which a library that is preloaded can then take over.
+//! They have names of their own because a test process also needs the C library's. Errors in `errno`,
+//! the flags of open(2) and the events of poll(2) have Linux's numbers. Those of the events equal
+//! illumos's, except some that the library does not use. The functions are linked from the emulation in
+//! `selectors-testkit`, or as the environment variable `SELECTORS_DEVPOLL_LIB` says when this crate is
+//! built: from a shared library with these four, or, if it is `libc`, from the C library as open, write,
+//! ioctl and close, which a preloaded library can then replace.
 
 use core::ffi::{c_char, c_int, c_void};
 
-/// A set of signals, of which `DP_POLL` takes no notice.
+/// A set of signals, which `DP_POLL` ignores.
 pub use libc::sigset_t;
 
 mod common;

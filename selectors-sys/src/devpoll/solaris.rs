@@ -15,15 +15,15 @@ pub use libc::write;
 mod common;
 pub use common::*;
 
-/// `struct dvpoll`, the argument of `DP_POLL`. illumos has a field more.
+/// `struct dvpoll`, the argument of `DP_POLL`. illumos has one more field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct dvpoll {
-    /// Room for what is ready.
+    /// Room for the ready descriptors.
     pub dp_fds: *mut pollfd,
-    /// For how many there is room. With none the call only sleeps.
+    /// How many there is room for. With 0 the call only sleeps.
     pub dp_nfds: nfds_t,
-    /// Milliseconds; -1 for ever.
+    /// Milliseconds; -1 is without limit.
     pub dp_timeout: c_int,
 }
 

@@ -1,4 +1,4 @@
-//! kqueue(2), from `<sys/event.h>`: macOS, iOS and their like.
+//! kqueue(2), from `<sys/event.h>`: macOS, iOS and the other Apple systems.
 
 use core::ffi::c_int;
 use core::mem::size_of;
@@ -14,14 +14,14 @@ pub type Filter = i16;
 pub type Flags = u16;
 /// The type of `kevent.data`: `intptr_t`.
 pub type Data = isize;
-/// The type of the two counts that kevent(2) takes: `int`.
+/// The type of kevent(2)'s two counts: `int`.
 pub type Count = c_int;
 
-/// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
+/// Whether `EVFILT_WRITE` on the reading end of a pipe reports that the writing end was closed.
 /// XNU: `filt_pipe_draincommon()`.
 pub const WRITE_SEES_HANGUP: bool = true;
-/// Whether the filters of a pipe that has a name tell that its other end was closed. XNU's ask how
-/// much there is to read or room to write, and nothing else: `filt_vnode_common()`.
+/// Whether the filters of a named pipe report that its other end was closed. XNU's consider only how
+/// much data there is to read or room to write: `filt_vnode_common()`.
 pub const NAMED_PIPES_END: bool = false;
 
 const _: () = assert!(size_of::<kevent>() == 3 * size_of::<usize>() + 8);

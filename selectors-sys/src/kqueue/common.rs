@@ -1,4 +1,4 @@
-//! kqueue(2), from `<sys/event.h>`: what every system that has it spells the same way.
+//! kqueue(2), from `<sys/event.h>`: what is the same on every system.
 
 use core::ffi::c_void;
 use core::mem::{offset_of, size_of};

@@ -14,12 +14,12 @@ pub type Filter = i16;
 pub type Flags = u16;
 /// The type of `kevent.data`: `intptr_t`.
 pub type Data = isize;
-/// The type of the two counts that kevent(2) takes: `int`.
+/// The type of kevent(2)'s two counts: `int`.
 pub type Count = c_int;
 
-/// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
+/// Whether `EVFILT_WRITE` on the reading end of a pipe reports that the writing end was closed.
 pub const WRITE_SEES_HANGUP: bool = true;
-/// Whether the filters of a pipe that has a name tell that its other end was closed.
+/// Whether the filters of a named pipe report that its other end was closed.
 pub const NAMED_PIPES_END: bool = true;
 
 const _: () = assert!(size_of::<kevent>() == 3 * size_of::<usize>() + 8);

@@ -1,4 +1,4 @@
-//! kqueue(2), from `<sys/event.h>`: what the `libc` crate has of it on every system.
+//! kqueue(2), from `<sys/event.h>`: what the `libc` crate declares on every system.
 
 pub use libc::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT,

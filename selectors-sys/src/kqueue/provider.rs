@@ -1,8 +1,8 @@
-//! kqueue(2) on Linux, for tests: the two calls as external symbols, and the layout and the
-//! numbers of libkqueue's `<sys/event.h>`.
+//! kqueue(2) on Linux, for tests: the two calls as external symbols, and the layout and constants of
+//! libkqueue's `<sys/event.h>`.
 //!
-//! Whatever is linked provides them: the emulation of `selectors-testkit`, or a shared library
-//! that the environment variable `SELECTORS_KQUEUE_LIB` names when this crate is built.
+//! They are linked from the emulation in `selectors-testkit`, or from the shared library that the
+//! environment variable `SELECTORS_KQUEUE_LIB` names when this crate is built.
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;
@@ -19,7 +19,7 @@ pub type Filter = i16;
 pub type Flags = u16;
 /// The type of `kevent.data`: `intptr_t`.
 pub type Data = isize;
-/// The type of the two counts that kevent(2) takes: `int`.
+/// The type of kevent(2)'s two counts: `int`.
 pub type Count = c_int;
 
 /// Data to read, or its end.
@@ -31,23 +31,23 @@ pub const EVFILT_TIMER: Filter = -7;
 /// An event that programs trigger.
 pub const EVFILT_USER: Filter = -11;
 
-/// Adds a filter, or changes one that is there.
+/// Adds a filter, or changes an existing one.
 pub const EV_ADD: Flags = 0x1;
 /// Removes a filter.
 pub const EV_DELETE: Flags = 0x2;
-/// Lets a filter report again.
+/// Enables a filter.
 pub const EV_ENABLE: Flags = 0x4;
-/// Keeps a filter from reporting.
+/// Disables a filter.
 pub const EV_DISABLE: Flags = 0x8;
-/// Removes the filter when it has reported.
+/// Removes the filter after its first event.
 pub const EV_ONESHOT: Flags = 0x10;
 /// Edge-triggered: reports changes only.
 pub const EV_CLEAR: Flags = 0x20;
 /// Reports each change as an `EV_ERROR` event whose data is zero where it succeeded.
 pub const EV_RECEIPT: Flags = 0x40;
-/// Disables the filter when it has reported.
+/// Disables the filter after each event.
 pub const EV_DISPATCH: Flags = 0x80;
-/// In events: a change failed, and `data` is the errno.
+/// In events: a change failed; `data` is the errno.
 pub const EV_ERROR: Flags = 0x4000;
 /// In events: end-of-file.
 pub const EV_EOF: Flags = 0x8000;
@@ -55,9 +55,9 @@ pub const EV_EOF: Flags = 0x8000;
 /// Triggers an `EVFILT_USER`.
 pub const NOTE_TRIGGER: u32 = 0x0100_0000;
 
-/// Whether `EVFILT_WRITE` on the reading end of a pipe tells that the writing end was closed.
+/// Whether `EVFILT_WRITE` on the reading end of a pipe reports that the writing end was closed.
 pub const WRITE_SEES_HANGUP: bool = true;
-/// Whether the filters of a pipe that has a name tell that its other end was closed: not if the
+/// Whether the filters of a named pipe report that its other end was closed: not if the
 /// environment variable `SELECTORS_KQUEUE_FLAVOR` was `macos` when this was built.
 pub const NAMED_PIPES_END: bool = !cfg!(kqueue_macos);
 
@@ -71,11 +71,11 @@ pub struct kevent {
     pub filter: Filter,
     /// What to do, and what has happened: `EV_*`.
     pub flags: Flags,
-    /// Of a meaning that depends on the filter; the errno of a socket with `EV_EOF`.
+    /// Depends on the filter; with `EV_EOF` the errno of a socket.
     pub fflags: u32,
-    /// Of a meaning that depends on the filter.
+    /// Depends on the filter.
     pub data: Data,
-    /// Handed back as it was given.
+    /// User data, returned in events.
     pub udata: *mut c_void,
 }
 

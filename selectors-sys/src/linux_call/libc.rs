@@ -1,19 +1,19 @@
-//! System calls on most processors, by the C library.
+//! System calls on other processors, through the C library.
 
 use core::ffi::c_long;
 
-/// select(2). It may write the time that is left to the timeout.
+/// select(2). It may write the remaining time to the timeout.
 pub use libc::select;
 
 /// epoll_pwait(2), which every architecture has, and the seccomp filters of Android allow.
 pub(crate) const EPOLL_WAIT: c_long = libc::SYS_epoll_pwait;
 
-/// Enters the kernel for the call `number`. Answers what the kernel does: a number that is not
-/// negative, or a negative errno.
+/// Enters the kernel for the system call `number`. Returns what the kernel returns: a number that is
+/// not negative, or a negative errno.
 ///
 /// # Safety
 ///
-/// The promises of that call's man page, about arguments that are pointers.
+/// Arguments that are pointers are as that call's man page requires.
 #[inline]
 pub(crate) unsafe fn enter(number: c_long, arguments: [isize; 6]) -> isize {
     let [first, second, third, fourth, fifth, sixth] = arguments;

@@ -1,6 +1,6 @@
-//! System calls on x86-64, by the instruction that enters the kernel: what the C library does
-//! on top shows in calls as short as these, most of all that it returns once more, which is
-//! mispredicted after a system call where the kernel protects itself from speculation.
+//! System calls on x86-64, by the instruction that enters the kernel. In calls as short as these the
+//! C library's overhead shows, above all its additional return, which is mispredicted after a system
+//! call if the kernel has mitigations against speculation.
 
 use core::arch::asm;
 use core::ffi::{c_int, c_long};
@@ -8,15 +8,15 @@ use core::ptr;
 
 use libc::{fd_set, timeval};
 
-/// epoll_wait(2), which is quicker than epoll_pwait(2) where there is no mask.
+/// epoll_wait(2), which is faster than epoll_pwait(2) without a mask.
 pub(crate) const EPOLL_WAIT: c_long = libc::SYS_epoll_wait;
 
-/// Enters the kernel for the call `number`. Answers what the kernel does: a number that is not
-/// negative, or a negative errno.
+/// Enters the kernel for the system call `number`. Returns what the kernel returns: a number that is
+/// not negative, or a negative errno.
 ///
 /// # Safety
 ///
-/// The promises of that call's man page, about arguments that are pointers.
+/// Arguments that are pointers are as that call's man page requires.
 #[inline]
 pub(crate) unsafe fn enter(number: c_long, arguments: [isize; 6]) -> isize {
     let [first, second, third, fourth, fifth, sixth] = arguments;
@@ -43,10 +43,9 @@ pub(crate) unsafe fn enter(number: c_long, arguments: [isize; 6]) -> isize {
     answer
 }
 
-/// select(2). It writes the time that is left to the timeout.
+/// select(2). It writes the remaining time to the timeout.
 ///
-/// Not by the C library's function, which enters pselect6(2): the oldest call is the one that
-/// every seccomp filter allows.
+/// Not through the C library, which calls pselect6(2): every seccomp filter allows the oldest call.
 ///
 /// # Safety
 ///

@@ -5,17 +5,17 @@ use core::ffi::{c_int, c_short};
 mod common;
 pub use common::*;
 
-/// Not a flag of all these systems; no bit, so that code may ask for it and never sees it.
+/// Not a flag of all these systems: zero, so that code may request it and never sees it.
 pub const POLLRDHUP: c_short = 0;
 
-/// What urgent data is asked for by.
+/// The flags that request urgent data.
 pub const PRIORITY: c_short = POLLPRI;
-/// The flags among `POLLERR` and `POLLHUP` that mean what they say. A reset is `POLLHUP` and not
+/// The flags among `POLLERR` and `POLLHUP` that have their documented meaning. A reset is `POLLHUP` and not
 /// `POLLERR`: FreeBSD's `sopoll_generic()`, OpenBSD's `ppollcollect()`.
 pub const HINTS: c_short = POLLHUP;
-/// Whether a half-closed peer is `POLLHUP`, which takes the place of `POLLOUT`.
+/// Whether a half-closed peer is reported as `POLLHUP`, and then without `POLLOUT`.
 pub const HALF_CLOSED_HANGS_UP: bool = false;
-/// Whether the end of a pipe that has a name is seen.
+/// Whether the end-of-file of a named pipe is reported.
 pub const NAMED_PIPES_END: bool = true;
 
 /// A flag of open(2) that these systems do not have.

@@ -1,11 +1,11 @@
-//! What poll(2), from `<poll.h>`, has on every Unix.
+//! poll(2), from `<poll.h>`: what is the same on every Unix.
 
 use core::ffi::c_short;
 use core::mem::{offset_of, size_of};
 
 pub use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 
-/// The count of descriptors that poll(2) takes: 32 or 64 bits wide, by system.
+/// The type of poll(2)'s count of descriptors: 32 or 64 bits wide, depending on the system.
 pub use libc::nfds_t;
 /// poll(2).
 pub use libc::poll;

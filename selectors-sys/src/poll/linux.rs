@@ -1,4 +1,4 @@
-//! poll(2), from `<poll.h>`, as Linux and Android have it.
+//! poll(2), from `<poll.h>`, on Linux and Android.
 
 use core::ffi::{c_int, c_short};
 

@@ -1,4 +1,4 @@
-//! select(2), from `<sys/select.h>`, as macOS and its kin have it: sets of 32-bit masks.
+//! select(2), from `<sys/select.h>`, on macOS, iOS and the other Apple systems: sets of 32-bit masks.
 
 use core::ffi::c_int;
 
@@ -21,7 +21,7 @@ unsafe extern "C" {
 /// One element of a set: `__int32_t` in the header; the sign has no meaning.
 pub type FdMask = u32;
 
-/// The highest descriptor that the kernel takes, where it has a limit of its own.
+/// The highest descriptor that the kernel accepts, if it has a limit of its own.
 pub const MAX_DESCRIPTOR: Option<c_int> = None;
 
 /// Whether a descriptor that is closed during the call is reported as ready in every set that it is in.

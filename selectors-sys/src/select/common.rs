@@ -1,4 +1,4 @@
-//! What every select(2) beneath this crate shares.
+//! select(2), from `<sys/select.h>`: what is the same on every Unix.
 
 use core::mem::size_of;
 

@@ -1,5 +1,5 @@
-//! select(2), from `<sys/select.h>`, as FreeBSD and DragonFly have it: sets
-//! of `long` masks. These kernels take sets longer than `FD_SETSIZE`; only the C library's
+//! select(2), from `<sys/select.h>`, on FreeBSD and DragonFly: sets
+//! of `long` masks. These kernels accept sets longer than `FD_SETSIZE`; only the C library's
 //! macros do not.
 
 use core::ffi::{c_int, c_ulong};
@@ -7,13 +7,13 @@ use core::ffi::{c_int, c_ulong};
 mod common;
 pub use common::*;
 
-/// select(2). It may write the time that is left to the timeout.
+/// select(2). It may write the remaining time to the timeout.
 pub use libc::select;
 
 /// One element of a set: `fd_mask`.
 pub type FdMask = c_ulong;
 
-/// The highest descriptor that the kernel takes, where it has a limit of its own.
+/// The highest descriptor that the kernel accepts, if it has a limit of its own.
 pub const MAX_DESCRIPTOR: Option<c_int> = None;
 
 /// Whether a descriptor that is closed during the call is reported as ready in every set that it is in.

@@ -1,4 +1,4 @@
-//! select(3C), from `<sys/select.h>`, as illumos and Solaris have it: sets of `long` masks,
+//! select(3C), from `<sys/select.h>`, on illumos and Solaris: sets of `long` masks,
 //! and a library function over poll(2) that refuses more than `FD_SETSIZE` descriptors.
 
 use core::ffi::{c_int, c_ulong};
@@ -6,7 +6,7 @@ use core::ffi::{c_int, c_ulong};
 mod common;
 pub use common::*;
 
-/// select(3C). It may write the time that is left to the timeout.
+/// select(3C). It may write the remaining time to the timeout.
 pub use libc::select;
 
 /// One element of a set: `fd_mask`.

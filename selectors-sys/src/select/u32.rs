@@ -1,18 +1,18 @@
-//! select(2), from `<sys/select.h>`, as NetBSD and OpenBSD have it: sets of 32-bit masks.
-//! These kernels take sets longer than `FD_SETSIZE`; only the C library's macros do not.
+//! select(2), from `<sys/select.h>`, on NetBSD and OpenBSD: sets of 32-bit masks.
+//! These kernels accept sets longer than `FD_SETSIZE`; only the C library's macros do not.
 
 use core::ffi::c_int;
 
 mod common;
 pub use common::*;
 
-/// select(2). It may write the time that is left to the timeout.
+/// select(2). It may write the remaining time to the timeout.
 pub use libc::select;
 
 /// One element of a set: `fd_mask`.
 pub type FdMask = u32;
 
-/// The highest descriptor that the kernel takes, where it has a limit of its own.
+/// The highest descriptor that the kernel accepts, if it has a limit of its own.
 pub const MAX_DESCRIPTOR: Option<c_int> = None;
 
 /// Whether a descriptor that is closed during the call is reported as ready in every set that it is in.

@@ -1,6 +1,6 @@
-//! select, from `<winsock2.h>`, as Windows has it: for sockets alone, and with sets that are a
-//! count and that many sockets. `FD_SETSIZE` is the room in the header's `fd_set` and no limit
-//! of the call.
+//! select, from `<winsock2.h>`, on Windows: for sockets only. A set is a count and an array of that
+//! many sockets. `FD_SETSIZE` is the length of the array in the header's `fd_set`, not a limit of the
+//! call.
 
 use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
@@ -15,8 +15,8 @@ pub use libc::timeval;
 /// The sockets that the header's `fd_set` has room for.
 pub const FD_SETSIZE: usize = 64;
 
-/// `struct fd_set`: a count, and that many sockets. The call takes longer ones as well, laid
-/// out the same way.
+/// `struct fd_set`: a count, and that many sockets. The call accepts longer ones as well, with the
+/// same layout.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct fd_set {
@@ -40,15 +40,15 @@ const _: () = assert!(size_of::<timeval>() == 8);
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct WSADATA {
-    /// What [`WSAStartup`] tells of itself.
+    /// The description of the implementation that [`WSAStartup`] returns.
     pub opaque: [u8; 408],
 }
 
 /// What a failed call returns.
 pub const SOCKET_ERROR: c_int = -1;
-/// The number that no socket has.
+/// The handle that no socket has.
 pub const INVALID_SOCKET: SOCKET = !0;
-/// Winsock 2.2, as [`WSAStartup`] takes it.
+/// Winsock 2.2, as an argument of [`WSAStartup`].
 pub const VERSION: u16 = 0x0202;
 
 /// The level of the options that every socket has.
@@ -64,8 +64,8 @@ pub const WSAENOTSOCK: c_int = 10038;
 #[link(name = "ws2_32")]
 unsafe extern "system" {
     /// select: <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-select>.
-    /// Answers how many sockets are left in the sets, or [`SOCKET_ERROR`]. `nfds` means
-    /// nothing.
+    /// Returns the number of sockets left in the sets, or [`SOCKET_ERROR`]. `nfds` is
+    /// ignored.
     ///
     /// # Safety
     ///
@@ -79,10 +79,10 @@ unsafe extern "system" {
         timeout: *const timeval,
     ) -> c_int;
 
-    /// WSAGetLastError: why the last call of this thread failed.
+    /// WSAGetLastError: the error code of this thread's last failed call.
     pub safe fn WSAGetLastError() -> c_int;
 
-    /// WSAStartup: lets the process use Winsock. Answers 0 or what is wrong.
+    /// WSAStartup: initialises Winsock for the process. Returns 0 or an error code.
     ///
     /// # Safety
     ///
