@@ -18,8 +18,29 @@ use crate::{Interest, Selector};
 /// A type that can be watched: one with a file descriptor. On Windows, one with a socket.
 pub use std::os::fd::AsFd as AsSource;
 /// A borrowed file descriptor. On Windows, a borrowed socket.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{AsSource, BorrowedSource};
+///
+/// fn lend<F: AsSource>(fileobj: &F) -> BorrowedSource<'_> {
+///     fileobj.as_fd()
+/// }
+/// ```
 pub use std::os::fd::BorrowedFd as BorrowedSource;
 /// The number of a file descriptor. On Windows, a socket handle.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{BorrowedSource, RawSource};
+/// use std::os::fd::AsRawFd;
+///
+/// fn number(source: BorrowedSource<'_>) -> RawSource {
+///     source.as_raw_fd()
+/// }
+/// ```
 pub use std::os::fd::RawFd as RawSource;
 
 pub(crate) use std::os::fd::OwnedFd as OwnedSource;

@@ -9,8 +9,29 @@ use selectors_sys::select as sys;
 /// A type that can be watched: one with a socket. On Unix, one with a file descriptor.
 pub use std::os::windows::io::AsSocket as AsSource;
 /// A borrowed socket. On Unix, a borrowed file descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{AsSource, BorrowedSource};
+///
+/// fn lend<F: AsSource>(fileobj: &F) -> BorrowedSource<'_> {
+///     fileobj.as_socket()
+/// }
+/// ```
 pub use std::os::windows::io::BorrowedSocket as BorrowedSource;
 /// A socket handle. On Unix, the number of a file descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::backend::{BorrowedSource, RawSource};
+/// use std::os::windows::io::AsRawSocket;
+///
+/// fn number(source: BorrowedSource<'_>) -> RawSource {
+///     source.as_raw_socket()
+/// }
+/// ```
 pub use std::os::windows::io::RawSocket as RawSource;
 
 use std::os::windows::io::AsRawSocket;
