@@ -14,7 +14,7 @@ use selectors::backend::Epoll;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
 use selectors::backend::{Deferred, Poll, Select};
-use selectors::{Backend, Event, Events, Interest, Selector, Token};
+use selectors::{Backend, Event, Events, Interest, Readiness, Selector, Token};
 use selectors_testkit::fixtures::{null_device, unix_pair};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -151,6 +151,33 @@ mod files {
         Ok(())
     }
 
+    /// A parked source whose number the selector has taken meanwhile is not watched instead of it.
+    fn file_before_arming<B: Backend + AsFd>(backend: B) -> io::Result<()> {
+        let mut selector = Selector::with_backend(backend);
+        let (ours, _theirs) = lowest_source()?;
+        let number = ours.as_raw_fd();
+        let parked = selector.register(borrow(number), Interest::empty(), ())?;
+        let file = null_device()?;
+        drop(ours);
+        assert_eq!(lowest()?, number);
+        let file = selector.register(file.as_fd(), Interest::READ, ())?;
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        assert_ne!(lowest()?, number, "the selector has taken it");
+        let _ = selector.modify(parked, Interest::READ);
+        for _ in 0..2 {
+            let events = selector.select(NOW)?;
+            let failed = |event: &&Event| event.readiness().contains(Readiness::ERROR);
+            let ready: Vec<_> = events.iter().filter(|it| !failed(it)).map(Event::token).collect();
+            assert_eq!(ready, [file]);
+            assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+        }
+        selector.unregister(parked)?;
+        selector.unregister(file)?;
+        assert!(selector.select(NOW)?.is_empty());
+        assert!(!is_ready(&selector, Interest::READ, 0)?);
+        Ok(())
+    }
+
     /// A new kernel object takes the sources over, but for one whose number is the selector's own.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn file_before_rebuild<B: Backend>(backend: B) -> io::Result<()> {
@@ -195,12 +222,16 @@ mod files {
             file_after_unregister(Epoll::new()?)?;
             file_after_unregister(Deferred::new(Epoll::new()?))?;
             file_before_unregister(Epoll::new()?)?;
+            file_before_arming(Epoll::new()?)?;
+            file_before_arming(Deferred::new(Epoll::new()?))?;
         }
         #[cfg(feature = "kqueue")]
         {
             file_after_unregister(Kqueue::new()?)?;
             file_after_unregister(Deferred::new(Kqueue::new()?))?;
             file_before_unregister(Kqueue::new()?)?;
+            file_before_arming(Kqueue::new()?)?;
+            file_before_arming(Deferred::new(Kqueue::new()?))?;
         }
         Ok(())
     }

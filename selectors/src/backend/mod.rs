@@ -685,13 +685,17 @@ pub(crate) fn is_lost<B: Backend + ?Sized>(backend: &B, fd: RawSource) -> bool {
     !is_open(fd) || backend.owns(fd)
 }
 
-/// Registers a source of the selector by its number.
+/// Registers a source of the selector by its number. Refuses one of the backend's own, whose source was
+/// closed.
 pub(crate) fn register_raw<B: Backend + ?Sized>(
     backend: &mut B,
     fd: RawSource,
     token: Token,
     watch: Watch,
 ) -> io::Result<()> {
+    if backend.owns(fd) {
+        return Err(bad_source());
+    }
     // SAFETY: the selector owns the file object, which keeps the descriptor open. If it was closed
     // nevertheless, the kernel refuses the number, or watches the file that has it now and does not
     // modify it.
