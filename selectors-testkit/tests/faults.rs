@@ -38,6 +38,8 @@ mod making;
 mod man_pages;
 #[path = "faults/operations.rs"]
 mod operations;
+#[path = "faults/pending.rs"]
+mod pending;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
 #[path = "faults/suite.rs"]

@@ -364,11 +364,16 @@ impl<F, T> Registry<F, T> {
         filtered
     }
 
-    /// Filters the events from `first` on, which were pending in a kernel object that was recreated.
-    /// Only those of edge-triggered sources are kept: the new object reports the others again. Returns
+    /// Filters the events from `first` on, which were pending in a kernel object. If it was `replaced`,
+    /// only those of edge-triggered sources are kept: the new object reports the others again. Returns
     /// true if the waker's is among them.
     #[cold]
-    pub(crate) fn filter_replaced(&mut self, events: &mut Events, first: usize) -> bool {
+    pub(crate) fn filter_pending(
+        &mut self,
+        events: &mut Events,
+        first: usize,
+        replaced: bool,
+    ) -> bool {
         let mut index = 0;
         let mut woken = false;
         events.list.retain_mut(|event| {
@@ -378,7 +383,8 @@ impl<F, T> Registry<F, T> {
             }
             woken |= event.token() == Token::WAKER;
             let Some(entry) = self.get_mut(event.token()) else { return false };
-            if entry.mode != Mode::Edge || entry.state != State::Armed {
+            let reported_again = replaced && entry.mode != Mode::Edge;
+            if reported_again || entry.state != State::Armed {
                 return false;
             }
             *event = Event::new(event.token(), entry.mask(event.readiness()));

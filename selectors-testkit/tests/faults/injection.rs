@@ -128,7 +128,8 @@ pub(crate) fn failing<R>(fault: Fault, act: impl FnOnce() -> R) -> (R, u32) {
     failing_as([Some(fault), None], act)
 }
 
-/// As [`failing`], with faults of two calls.
+/// As [`failing`], with faults of two calls. Of the same call, the second one begins when the first has
+/// ended.
 pub(crate) fn failing_both<R>(faults: [Fault; 2], act: impl FnOnce() -> R) -> (R, u32) {
     failing_as(faults.map(Some), act)
 }
@@ -162,17 +163,16 @@ fn fault(call: Call) -> Option<Errno> {
     }
     CALLS.set(CALLS.get() + 1);
     let mut faults = FAULTS.get();
-    let fault = faults.iter_mut().flatten().find(|fault| fault.call == call)?;
+    let is_due = |fault: &&mut Fault| fault.call == call && (fault.skip > 0 || fault.times > 0);
+    let fault = faults.iter_mut().flatten().find(is_due)?;
     let errno = if fault.skip > 0 {
         fault.skip -= 1;
         None
-    } else if fault.times > 0 {
+    } else {
         fault.times -= u32::from(fault.times != FOR_EVER);
         INJECTED.set(INJECTED.get() + 1);
         LAST.set(Some(fault.errno));
         Some(fault.errno)
-    } else {
-        None
     };
     FAULTS.set(faults);
     errno

@@ -612,7 +612,9 @@ pub trait Backend {
     ///
     /// `sources` are the armed sources. A source whose number is closed or refers to another file is
     /// skipped. No event may be lost: pending events of the old object for edge-triggered sources and
-    /// for the waker are appended to `events`, also on failure. Other appended events are ignored.
+    /// for the waker are appended to `events`. Others that are appended as well are ignored, because the
+    /// new object reports them again. On failure, every event that was taken from the old object is
+    /// appended.
     ///
     /// # Errors
     ///

@@ -128,7 +128,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let mut sources = self.registry.armed().chain(wake).inspect(|_| calls += 1);
         let rebuilt = self.backend.rebuild(&mut sources, events);
         drop(sources);
-        if self.registry.filter_replaced(events, first) {
+        if self.registry.filter_pending(events, first, rebuilt.is_ok()) {
             self.take_wake(events);
         }
         if rebuilt.is_ok() {

@@ -109,10 +109,11 @@ impl<T> SharedSelector<T> {
             return;
         }
         let first = events.len();
-        if let Err(calls) = self.core.rebuild(self.wake.registered(), events) {
+        let rebuilt = self.core.rebuild(self.wake.registered(), events);
+        if let Err(calls) = rebuilt {
             self.ghosts.stay(calls);
         }
-        // Events that were pending in the old kernel object: the new one reports all but the edges.
+        // Events that were pending in the old kernel object: a new one reports all but the edges.
         let rest = events.list.split_off(first);
         for event in rest {
             let token = event.token();
@@ -120,7 +121,7 @@ impl<T> SharedSelector<T> {
                 self.take_wake(events);
             }
             let Some(slot) = self.core.slots.get(token.slot()) else { continue };
-            if slot.state().watch().mode == Mode::Edge {
+            if rebuilt.is_err() || slot.state().watch().mode == Mode::Edge {
                 if let Settled::Ready(ready) = slot.settle(token.generation(), event.readiness()) {
                     events.push(Event::new(token, ready));
                 }
