@@ -111,6 +111,8 @@ fn proc_1_a_waker_in_the_number_of_a_source() -> io::Result<()> {
 mod files {
     use std::os::fd::AsFd;
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use selectors::Mode;
     use selectors_testkit::fixtures::is_ready;
 
     use super::*;
@@ -202,6 +204,29 @@ mod files {
         for _ in 0..3 {
             assert_eq!(tokens(&selector.select(NOW)?), [file]);
         }
+        selector.unregister(closed)?;
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        Ok(())
+    }
+
+    /// What a change to exclusive wake-up makes beforehand may have the number of the source.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn mode_4_a_change_to_exclusive_and_the_number_of_its_source() -> io::Result<()> {
+        let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut selector = Selector::with_backend(Epoll::new()?);
+        assert!(!is_ready(&selector, Interest::READ, 0)?);
+        let (ours, _theirs) = lowest_source()?;
+        let number = ours.as_raw_fd();
+        let closed = selector.register(borrow(number), Interest::READ, ())?;
+        drop(ours);
+        assert_eq!(lowest()?, number);
+        assert!(selector.modify_with(closed, Interest::READ, Mode::Exclusive).is_err());
+        assert!(selector.select(NOW)?.is_empty());
+        let file = null_device()?;
+        let file = selector.register(file.as_fd(), Interest::READ, ())?;
+        assert_eq!(tokens(&selector.select(NOW)?), [file]);
+        assert!(is_ready(&selector, Interest::READ, 0)?);
         selector.unregister(closed)?;
         assert_eq!(tokens(&selector.select(NOW)?), [file]);
         Ok(())

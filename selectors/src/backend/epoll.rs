@@ -126,8 +126,8 @@ pub struct Epoll {
     lost: Lost,
     /// An eventfd that is always readable. It is watched for READ while a source that the kernel does not
     /// watch is to be reported, so that waits end at once, including those of another epoll
-    /// instance that watches this one. It is created before it is needed, and watched for nothing until
-    /// then, because EPOLL_CTL_MOD needs no memory.
+    /// instance that watches this one. If there is one, it is created before a source can be lost, and
+    /// watched for nothing until it is needed, because EPOLL_CTL_MOD needs no memory.
     beacon: Option<EventFd>,
     /// The descriptor of the beacon, or [`NO_BEACON`], for the changer. Created with the changer.
     beacon_number: OnceLock<Arc<AtomicI32>>,

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 
 use super::calls::{add, delete_raw, wait_for_rest};
 use super::{BEACON, Epoll, NEVER};
-use crate::backend::{RawSource, Registered};
+use crate::backend::{Backend, RawSource, Registered};
 use crate::{Events, Interest, Mode, Token, Watch};
 
 impl Epoll {
@@ -29,14 +29,14 @@ impl Epoll {
             let _ = self.keep_beacon();
             return Ok(());
         }
-        // A lost source needs the beacon, which may be impossible to create by then. Without a free
-        // descriptor, a lost source does not end waits, but is reported by the next one that ends.
-        match self.beacon {
-            Some(_) => {}
-            None => self.make_beacon(NEVER).or_else(|error| match error {
-                Errno::EMFILE | Errno::ENFILE => Ok(()),
-                error => Err(error),
-            })?,
+        if self.front.get().is_some() && self.beacon.is_none() {
+            // Another selector would not notice a lost source without the beacon, which may be impossible
+            // to create by then. If it is now, the next wait reports the source.
+            let _ = self.make_beacon(NEVER);
+            if self.owns(fd) {
+                // The source was closed, and its number is now the beacon's.
+                return Err(Errno::EBADF);
+            }
         }
         delete_raw(&self.instance, fd)?;
         add(&self.instance, fd, token, new).inspect_err(|_| {

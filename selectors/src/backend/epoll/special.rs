@@ -51,8 +51,10 @@ impl Epoll {
 
     pub(super) fn make_beacon(&mut self, watch: Watch) -> nix::Result<()> {
         let beacon = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC)?;
-        add(&self.instance, beacon.as_raw_fd(), BEACON, watch)?;
+        let number = beacon.as_raw_fd();
+        // Before it is watched: from then on no change may name it.
         self.set_beacon(Some(beacon));
+        add(&self.instance, number, BEACON, watch).inspect_err(|_| self.set_beacon(None))?;
         self.has_special = true;
         Ok(())
     }
