@@ -315,8 +315,7 @@ impl Backend for Kqueue {
                 return Err(error);
             }
             self.tokens.remove(fd);
-            // What cannot be removed is gone.
-            let _ = self.change(fd, token, Some(old), None);
+            self.remove_filters(fd, token);
         }
         self.lost.remove(token);
         Ok(())
