@@ -34,23 +34,25 @@ impl Kqueue {
         self.lost = lost;
     }
 
-    /// Watches the beacon if an always-ready source is armed, and stops watching it otherwise. If that
-    /// fails, the next wait tries again, and does not block.
+    /// Watches the beacon if an always-ready source is armed, and stops watching it otherwise. If it
+    /// cannot be watched, the next wait tries again, and does not block.
     pub(super) fn keep_beacon(&mut self) -> io::Result<()> {
-        let watch = Watch::new(Interest::READ, Mode::Level);
         if self.always.is_armed() && self.beacon.is_none() {
             let beacon = Channel::new()?;
             beacon.notify()?;
             let fd = beacon.source().as_raw_fd();
-            self.change(fd, BEACON, None, Some(watch))?;
-            self.tokens.insert(fd, BEACON);
+            let watch = Watch::new(Interest::READ, Mode::Level);
+            // Before it is watched: from then on no change may name it.
             self.queue.set_beacon(Some(fd));
+            let watched = self.change(fd, BEACON, None, Some(watch));
+            watched.inspect_err(|_| self.queue.set_beacon(None))?;
+            self.tokens.insert(fd, BEACON);
             self.beacon = Some(beacon);
         } else if let Some(beacon) = self.beacon.take_if(|_| !self.always.is_armed()) {
             let fd = beacon.source().as_raw_fd();
             self.tokens.remove(fd);
+            self.remove_filters(fd, BEACON);
             self.queue.set_beacon(None);
-            self.change(fd, BEACON, Some(watch), None)?;
         }
         Ok(())
     }
