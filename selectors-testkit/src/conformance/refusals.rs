@@ -207,7 +207,7 @@ pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
     case.alone()?;
     let file = if_any(regular_file())?;
     let (ours, theirs) = pair()?;
-    let before = open_numbers();
+    let before = open_numbers()?;
     let mut selector = case.selector()?;
     let waker = selector.waker().ok();
     let mut tokens = vec![selector.register(borrow(&ours), Interest::READ, ())?];
@@ -216,7 +216,7 @@ pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
         tokens.push(selector.register(borrow(file), Interest::READ, ())?);
     }
     selector.select(NOW)?;
-    let mut own = open_numbers();
+    let mut own = open_numbers()?;
     own.retain(|number| !before.contains(number));
     case.did(format!("registered descriptors {own:?}, which it had opened, and unregistered them"));
     for number in own {
