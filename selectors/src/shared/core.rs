@@ -182,7 +182,7 @@ impl<T> Core<T> {
         let order = Order { overdue: mem::take(overdue), fd, token, step };
         self.desk.make(order, || Ok(waker.wake()?)).unwrap_or_else(|(error, order)| {
             *overdue = order.overdue;
-            Err(error.unwrap_or_else(|| Error::Closed.into()))
+            Err(error)
         })
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::thread::panicking;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, lock};
+use crate::sync::{Condvar, Mutex, PoisonError, lock};
 
 /// Lends the backend `B` to the waiter. A change `C` that a thread makes meanwhile is left here, and
 /// the waiter, which that thread wakes, makes it when its system call has ended.
@@ -18,10 +18,9 @@ pub(super) struct Desk<B, C> {
 
 #[derive(Debug)]
 struct State<B, C> {
-    /// `None` while the waiter has it.
+    /// `None` while the waiter has it, and once it was taken for good.
     backend: Option<B>,
     change: Change<C>,
-    closed: bool,
 }
 
 /// The change of the only thread that makes one.
@@ -32,79 +31,63 @@ enum Change<C> {
     Answered(io::Result<()>),
 }
 
-impl<B, C> State<B, C> {
-    /// Whether the change is still to be made, and by the waiter.
-    fn is_left_to_waiter(&self) -> bool {
-        matches!(self.change, Change::Asked(_)) && self.backend.is_none() && !self.closed
-    }
-}
-
 impl<B, C> Desk<B, C> {
     /// A desk with a backend, in which `make` makes changes.
     pub(super) fn new(backend: B, make: fn(&mut B, C) -> io::Result<()>) -> Self {
-        let state = State { backend: Some(backend), change: Change::None, closed: false };
+        let state = State { backend: Some(backend), change: Change::None };
         Self { state: Mutex::new(state), answered: Condvar::new(), make }
     }
 
-    /// Lends the backend for one wait. `None` if the desk is closed.
+    /// Lends the backend for one wait. `None` if it was taken.
     pub(super) fn borrow(&self) -> Option<Loan<'_, B, C>> {
-        let backend = lock(&self.state).backend.take()?;
+        let backend = self.take()?;
         Some(Loan { desk: self, backend: Some(backend), unwinding: panicking() })
     }
 
-    /// For the waiter, between two waits: runs `act` on the backend. `None` if the desk is closed.
+    /// For the waiter, between two waits: runs `act` on the backend. `None` if it was taken.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut B) -> R) -> Option<R> {
         lock(&self.state).backend.as_mut().map(act)
     }
 
+    /// For the waiter, between two waits: takes the backend. Changes must not be made after that.
+    pub(super) fn take(&self) -> Option<B> {
+        lock(&self.state).backend.take()
+    }
+
     /// Makes a change, at once or through the waiter, whose wait `wake` ends. One thread at a time.
     ///
-    /// Returns the change if it was not made: the waiter could not be woken, or the desk is closed,
-    /// for which there is no error.
+    /// Returns the change if it was not made, because the waiter could not be woken.
     pub(super) fn make(
         &self,
         change: C,
         wake: impl FnOnce() -> io::Result<()>,
-    ) -> Result<io::Result<()>, (Option<io::Error>, C)> {
+    ) -> Result<io::Result<()>, (io::Error, C)> {
         let mut state = lock(&self.state);
-        let mut change = change;
-        if state.backend.is_none() && !state.closed {
-            state.change = Change::Asked(change);
-            drop(state);
-            let woken = wake();
-            state = if woken.is_ok() { self.answered() } else { lock(&self.state) };
-            change = match mem::replace(&mut state.change, Change::None) {
+        if let Some(backend) = &mut state.backend {
+            return Ok((self.make)(backend, change));
+        }
+        state.change = Change::Asked(change);
+        drop(state);
+        let failure = wake().err();
+        let mut state = lock(&self.state);
+        loop {
+            let State { backend, change } = &mut *state;
+            let asked = match mem::replace(change, Change::None) {
+                Change::Asked(asked) => asked,
                 Change::Answered(made) => return Ok(made),
-                Change::Asked(change) if woken.is_err() && state.backend.is_none() => {
-                    return Err((woken.err(), change));
-                }
-                Change::Asked(change) => change,
                 Change::None => {
                     return Ok(Err(io::Error::other("the waiting thread has panicked")));
                 }
             };
-        }
-        match &mut state.backend {
-            Some(backend) => Ok((self.make)(backend, change)),
-            None => Err((None, change)),
-        }
-    }
-
-    /// Waits until the waiter has made the change, or returned the backend for good.
-    fn answered(&self) -> MutexGuard<'_, State<B, C>> {
-        let mut state = lock(&self.state);
-        while state.is_left_to_waiter() {
+            if let Some(backend) = backend {
+                return Ok((self.make)(backend, asked));
+            }
+            if let Some(error) = failure {
+                return Err((error, asked));
+            }
+            *change = Change::Asked(asked);
             state = self.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state
-    }
-
-    /// Closes the desk and returns the backend.
-    pub(super) fn close(&self) -> Option<B> {
-        let mut state = lock(&self.state);
-        state.closed = true;
-        self.answered.notify_all();
-        state.backend.take()
     }
 }
 
@@ -125,19 +108,32 @@ impl<B, C> Loan<'_, B, C> {
 
 impl<B, C> Drop for Loan<'_, B, C> {
     fn drop(&mut self) {
+        // Dropped, and notified, after the lock is released.
+        let mut notice = Notice { answered: &self.desk.answered, due: false };
         let mut state = lock(&self.desk.state);
         // Returned before the change is made, which may panic.
         state.backend = self.backend.take();
         let State { backend: Some(backend), change, .. } = &mut *state else { return };
-        if !matches!(change, Change::Asked(_)) {
-            return;
-        }
-        self.desk.answered.notify_all();
+        notice.due = matches!(change, Change::Asked(_));
         // Otherwise whoever asked makes it.
-        if self.unwinding || !panicking() {
+        if notice.due && (self.unwinding || !panicking()) {
             if let Change::Asked(asked) = mem::replace(change, Change::None) {
                 *change = Change::Answered((self.desk.make)(backend, asked));
             }
+        }
+    }
+}
+
+/// Wakes whoever waits for an answer when it is dropped, also by a panic.
+struct Notice<'a> {
+    answered: &'a Condvar,
+    due: bool,
+}
+
+impl Drop for Notice<'_> {
+    fn drop(&mut self) {
+        if self.due {
+            self.answered.notify_all();
         }
     }
 }

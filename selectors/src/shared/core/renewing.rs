@@ -111,7 +111,7 @@ impl<T> Core<T> {
         let mut changes = lock(&self.changes);
         changes.closed = true;
         changes.changer = None;
-        drop(self.desk.close());
+        drop(self.desk.take());
         drop(changes);
         // The data may hold handles, and these the core.
         self.slots.iter().for_each(|slot| drop(slot.take()));
