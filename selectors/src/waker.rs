@@ -245,18 +245,12 @@ impl Wake {
     }
 
     /// Called after the backend has reported the waker. Returns true if a wake was not reported yet.
-    /// Replaces a broken channel.
-    pub(crate) fn take<B: Backend>(
-        &mut self,
-        backend: &mut B,
-        taken: impl Fn(RawSource) -> bool,
-    ) -> bool {
+    /// The channel [is broken](Self::is_broken) if it cannot be emptied.
+    pub(crate) fn take(&mut self) -> bool {
         if let Some((link, Watch { mode: Mode::Level, .. })) = self.channel() {
             // Before the state is reset, or it would remove a later wake from the channel.
             if link.channel.drain().is_err() {
                 self.waker.0.broken.store(true, Ordering::Relaxed);
-                // Wakes fail until this succeeds.
-                let _ = self.mend(backend, taken);
             }
         }
         self.reset()

@@ -20,9 +20,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub(super) fn take_note(&mut self) -> Result<()> {
         self.check_fork()?;
         self.generation = fork::generation();
-        if self.wake.as_ref().is_some_and(Wake::is_broken) {
-            self.mend_wake();
-        }
+        self.mend_wake();
         Ok(())
     }
 
@@ -88,32 +86,23 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     fn take_wake(&mut self, events: &mut Events) {
-        let Self { wake, backend, registry, .. } = self;
-        let taken = |fd| registry.token_of(fd).is_some();
-        if wake.as_mut().is_some_and(|wake| wake.take(backend, taken)) {
+        if self.wake.as_mut().is_some_and(Wake::take) {
             events.flags |= Flags::WOKEN;
         }
-        self.note_mended_wake();
+        self.mend_wake();
     }
 
-    /// Takes note of a channel that was replaced, and makes the next wait replace a broken one.
-    fn note_mended_wake(&mut self) {
-        let Some(wake) = &self.wake else { return };
-        self.registry.reserve(wake.number());
-        if wake.is_broken() {
-            self.generation = generation::other(fork::generation());
-        }
-    }
-
+    /// Replaces a broken channel of the waker. If that fails, calls of `wake` keep failing, and the
+    /// next wait tries again.
     #[cold]
     fn mend_wake(&mut self) {
         let Self { wake, backend, registry, .. } = self;
+        let Some(wake) = wake.as_mut().filter(|wake| wake.is_broken()) else { return };
         let taken = |fd| registry.token_of(fd).is_some();
-        if let Some(wake) = wake {
-            // If it fails, calls of `wake` keep failing, and the next wait tries again.
-            let _ = wake.mend(backend, taken);
+        if wake.mend(backend, taken).is_err() {
+            self.generation = generation::other(fork::generation());
         }
-        self.note_mended_wake();
+        registry.reserve(wake.number());
     }
 
     /// Recreates the kernel object, which then watches the registered sources only.

@@ -17,7 +17,7 @@ use crate::backend::{
     register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
-use crate::sync::{AtomicU32, Mutex, Ordering, lock, try_lock};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock};
 use crate::{Error, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
@@ -212,13 +212,6 @@ impl<T> Core<T> {
             self.vacant.push(index, slot);
         }
         data
-    }
-
-    /// Returns true if a number is that of a source, which the waker's channel must not have.
-    pub(super) fn is_taken(&self, fd: RawSource) -> bool {
-        // Does not block: a thread that has the lock may be waiting for the desk, which this thread
-        // has.
-        try_lock(&self.changes).is_some_and(|changes| changes.by_descriptor.get(fd).is_some())
     }
 
     /// A duplicate of the backend's descriptor, for the user.

@@ -5,14 +5,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::SharedSelector;
-use super::core::DynBackend;
 use super::slots::Settled;
-use crate::backend::{Backend, RawSource};
+use crate::backend::Backend;
 use crate::event::Flags;
 use crate::ghosts::Ghosts;
 use crate::spin::Spin;
 use crate::wait::{NOW, Wait};
-use crate::waker::Wake;
 use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
 
 /// After this many consecutive calls that end early without an event, the kernel is assumed to watch a
@@ -86,19 +84,19 @@ impl<T> SharedSelector<T> {
 
     #[cold]
     fn take_wake(&mut self, events: &mut Events) {
-        self.with_wake(|wake, backend, taken| wake.take(backend, taken));
+        self.wake.take();
+        self.mend_wake();
         // Not every wake is a user's.
         let woken = events.woken() | self.user.reset();
         events.flags.set(Flags::WOKEN, woken);
     }
 
-    fn with_wake<R>(
-        &mut self,
-        act: impl FnOnce(&mut Wake, &mut DynBackend, &dyn Fn(RawSource) -> bool) -> R,
-    ) -> Option<R> {
-        let Self { core, wake, .. } = self;
-        let taken = |fd| core.is_taken(fd);
-        core.desk.with(|backend| act(wake, backend, &taken))
+    /// Replaces a broken channel of the waker. If that fails, calls of `wake` keep failing, and the
+    /// next wait tries again.
+    fn mend_wake(&mut self) {
+        if self.wake.is_broken() {
+            self.core.mend(&mut self.wake);
+        }
     }
 
     /// Recreates the kernel object, which then watches the registered sources only: see
@@ -139,10 +137,7 @@ impl<T> SharedSelector<T> {
 impl<T> Wait for SharedSelector<T> {
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         self.reclaim();
-        if self.wake.is_broken() {
-            // If it fails, calls of `wake` keep failing, and the next wait tries again.
-            let _ = self.with_wake(|wake, backend, taken| wake.mend(backend, taken));
-        }
+        self.mend_wake();
         let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
         let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
         drop(loan);

@@ -3,9 +3,14 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use selectors::{BackendKind, Interest, Mode, SharedSelector};
 
+use super::hooked::{Call, Hooked};
 use super::{LONG, NOW, tokens};
 
 fn open_numbers() -> Vec<RawFd> {
@@ -17,16 +22,25 @@ fn open_numbers() -> Vec<RawFd> {
     (0..256).filter(open).collect()
 }
 
+/// Runs a test of this file in a process of its own, since other tests open descriptors, too. Returns
+/// true in that process.
+fn is_alone(name: &str) -> bool {
+    if std::env::var_os("SELECTORS_ALONE").is_some() {
+        return true;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let command = command.args(["--exact", name]).env("SELECTORS_ALONE", "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+    assert!(ran, "no test has this name: {name}");
+    false
+}
+
 /// Whoever registers numbers that are not theirs is refused, and does no harm.
 #[test]
 fn descriptors_that_it_keeps_to_itself_are_refused() {
-    // In a process of its own: other tests open descriptors, too.
-    let name = "hidden::descriptors_that_it_keeps_to_itself_are_refused";
-    if std::env::var_os("SELECTORS_ALONE").is_none() {
-        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        let command = command.args(["--exact", name]).env("SELECTORS_ALONE", "1");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+    if !is_alone("hidden::descriptors_that_it_keeps_to_itself_are_refused") {
         return;
     }
     for kind in BackendKind::available() {
@@ -82,4 +96,57 @@ fn descriptors_that_it_keeps_to_itself_are_refused() {
         file.park().unwrap();
         assert!(selector.select(NOW).unwrap().is_empty(), "{kind}");
     }
+}
+
+/// The number of a source that was closed while registered is not used for the waker, whatever other
+/// threads do meanwhile.
+#[test]
+fn a_new_channel_of_the_waker_does_not_get_the_number_of_a_source() {
+    if !is_alone("hidden::a_new_channel_of_the_waker_does_not_get_the_number_of_a_source") {
+        return;
+    }
+    let registered = Arc::new(Mutex::new(Vec::new()));
+    let hold: Arc<Mutex<Option<Sender<()>>>> = Arc::default();
+    let backend = {
+        let (registered, hold) = (Arc::clone(&registered), Arc::clone(&hold));
+        Hooked::new(move |call| match call {
+            Call::Register(fd) => registered.lock().unwrap().push(fd),
+            Call::Offer => {
+                let held = hold.lock().unwrap().take();
+                if let Some(held) = held {
+                    held.send(()).unwrap();
+                    // So that the waiter gets as far as it can meanwhile.
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+            _ => {}
+        })
+    };
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (other, _peer) = UnixStream::pair().unwrap();
+    let mut selector = SharedSelector::with_backend(backend).unwrap();
+    let (registrar, waker) = (selector.registrar(), selector.waker());
+    let channel = registered.lock().unwrap()[0];
+    let null = File::open("/dev/null").unwrap();
+    // SAFETY: of the selector's own descriptors nothing is expected but that they are looked after.
+    assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), channel) }, channel);
+    let number = ours.as_raw_fd();
+    // SAFETY: it is closed below, and not used by this name afterwards.
+    let closed = unsafe { BorrowedFd::borrow_raw(number) };
+    let closed = registrar.register(closed, Interest::READ, 1).unwrap();
+    drop(ours);
+    waker.wake().expect_err("the channel is broken");
+    let (held, is_held) = mpsc::channel();
+    *hold.lock().unwrap() = Some(held);
+    let changer = thread::spawn(move || registrar.register(other, Interest::READ, 2).unwrap());
+    is_held.recv().unwrap();
+    assert!(selector.select(NOW).unwrap().woken());
+    let other = changer.join().unwrap();
+    let numbers = registered.lock().unwrap().clone();
+    assert_eq!(numbers.iter().filter(|&&fd| fd == number).count(), 1, "{numbers:?} of {number}");
+    assert_eq!(numbers.len(), 4, "two channels and two sources: {numbers:?}");
+    drop(closed);
+    waker.wake().unwrap();
+    assert!(selector.select(LONG).unwrap().woken());
+    drop(other);
 }

@@ -10,6 +10,7 @@ mod changes;
 mod data;
 #[cfg(target_os = "linux")]
 mod hidden;
+mod hooked;
 mod modes;
 mod own;
 mod stress;

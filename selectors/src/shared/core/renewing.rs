@@ -6,6 +6,7 @@ use super::{Changes, Core, DynBackend, Keeper, Source, unregister_overdue, watch
 use crate::backend::{Backend, RawSource, Registered, fork, is_lost, register_raw};
 use crate::shared::slots::{Chunks, Slot};
 use crate::sync::{Ordering, lock, try_lock};
+use crate::waker::Wake;
 use crate::{Error, Events, Result, Waker};
 
 impl<T> Core<T> {
@@ -46,6 +47,16 @@ impl<T> Core<T> {
             Some(Ok(None)) => Ok(()),
             _ => Err(calls),
         }
+    }
+
+    /// For the waiter, between two waits: replaces the broken channel of its waker.
+    #[cold]
+    pub(in crate::shared) fn mend(&self, wake: &mut Wake) {
+        // Before the desk, as by who makes a change.
+        let changes = lock(&self.changes);
+        let taken = |fd| changes.by_descriptor.get(fd).is_some();
+        // If it fails, `wake` stays broken.
+        let _ = self.desk.with(|backend| wake.mend(backend, taken));
     }
 
     /// As if it had been inherited by this process.
