@@ -92,11 +92,10 @@ impl Changes {
     }
 
     #[inline]
-    fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) -> Token {
+    fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) {
         let index = token.slot() as usize;
         self.sources[index] = Some(Source { token, fd, keeper });
         self.by_descriptor.insert(fd, index);
-        token
     }
 
     #[inline]
@@ -162,12 +161,6 @@ impl<T> Core<T> {
     fn add_to_len(&self, difference: u32) {
         let len = self.len.load(Ordering::Relaxed);
         self.len.store(len.wrapping_add(difference), Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn insert(&self, changes: &mut Changes, token: Token, fd: RawSource, keeper: Keeper) -> Token {
-        self.add_to_len(1);
-        changes.insert(token, fd, keeper)
     }
 
     /// Has the backend make a change, between two system calls of the waiter.

@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use selectors::{BackendKind, Error, Interest, SharedSelector, Source};
 
+use super::hooked::{Call, Hooked};
 use super::{LONG, NOW, during_a_wait, everywhere, tokens};
 
 #[test]
@@ -174,4 +175,48 @@ fn a_file_object_may_use_the_selector_when_it_is_asked_for_its_descriptor() {
         let source = is_done.recv_timeout(LONG.unwrap()).expect("modify returns");
         assert_eq!(tokens(&selector.select(LONG).unwrap()), [source.token()], "{kind}");
     });
+}
+
+/// What was registered, or is unregistered, when a backend panics leaves nothing behind, and what was
+/// modified is as before.
+#[test]
+fn a_panic_in_a_backend_leaves_the_selector_usable() {
+    type When = fn(Call) -> bool;
+    let panics: Arc<Mutex<Option<When>>> = Arc::default();
+    let modified = Arc::new(AtomicUsize::new(0));
+    let backend = {
+        let (panics, modified) = (Arc::clone(&panics), Arc::clone(&modified));
+        Hooked::new(move |call| {
+            modified.fetch_add(usize::from(call == Call::Modify), Ordering::Relaxed);
+            if panics.lock().unwrap().take_if(|panics| panics(call)).is_some() {
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+        })
+    };
+    let panicking = |when, act: &mut dyn FnMut()| {
+        *panics.lock().unwrap() = Some(when);
+        catch_unwind(AssertUnwindSafe(act)).unwrap_err();
+    };
+    let mut selector = SharedSelector::with_backend(backend).unwrap();
+    let registrar = selector.registrar();
+    let data = Arc::new(());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let offered: When = |call| call == Call::Offer;
+    for when in [offered, |call| matches!(call, Call::Register(_))] {
+        panicking(when, &mut || {
+            drop(registrar.register(&ours, Interest::READ, Arc::clone(&data)));
+        });
+        selector.select(NOW).unwrap();
+        assert_eq!((Arc::strong_count(&data), selector.len()), (1, 0));
+    }
+    let source = registrar.register(&theirs, Interest::READ, Arc::clone(&data)).unwrap();
+    panicking(|call| call == Call::Modify, &mut || source.modify(Interest::WRITE).unwrap());
+    source.modify(Interest::WRITE).unwrap();
+    assert_eq!(modified.load(Ordering::Relaxed), 2, "it was watched as before");
+    assert_eq!(tokens(&selector.select(LONG).unwrap()), [source.token()]);
+    let (token, mut source) = (source.token(), Some(source));
+    panicking(|call| call == Call::Unregister, &mut || drop(source.take()));
+    assert!(selector.get(token).is_none());
+    assert!(selector.select(NOW).unwrap().is_empty());
+    assert_eq!((Arc::strong_count(&data), selector.len()), (1, 0));
 }

@@ -1,6 +1,7 @@
 //! Registering, modifying and unregistering, by any thread.
 
 use std::io;
+use std::mem;
 
 use super::{Changes, Core, Keeper, Source, Step, watch_raw};
 use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, check_open};
@@ -9,11 +10,62 @@ use crate::shared::slots::{Slot, State};
 use crate::sync::{MutexGuard, lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
-/// A source that is published, and not watched yet.
-struct Prepared<'a, T> {
+/// A source that is being registered or unregistered. Unless it stays, its slot is retired in the
+/// end, also if a backend panics.
+struct Transition<'a, T> {
+    core: &'a Core<T>,
     changes: MutexGuard<'a, Changes>,
-    slot: &'a Slot<T>,
     token: Token,
+    slot: &'a Slot<T>,
+    stays: bool,
+}
+
+impl<T> Drop for Transition<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.stays {
+            self.core.retire(&mut self.changes, self.token.slot(), self.slot);
+        }
+    }
+}
+
+/// A source that is being modified. It is watched as before if a backend panics.
+struct Arming<'a, T> {
+    slot: &'a Slot<T>,
+    old: State,
+}
+
+impl<T> Arming<'_, T> {
+    fn ended(self) {
+        mem::forget(self);
+    }
+}
+
+impl<T> Drop for Arming<'_, T> {
+    fn drop(&mut self) {
+        self.slot.restore(self.old);
+    }
+}
+
+impl<T> Transition<'_, T> {
+    #[inline]
+    fn insert(mut self, fd: RawSource, keeper: Keeper) -> Token {
+        self.stays = true;
+        self.core.add_to_len(1);
+        self.changes.insert(self.token, fd, keeper);
+        self.token
+    }
+
+    /// Takes back a registration that was refused, and returns the error.
+    #[cold]
+    fn refused(self, fd: RawSource, watch: Watch, error: io::Error) -> Result<Token, (Error, T)> {
+        let Some(data) = self.slot.take() else {
+            // A changer has reported what it then refused, and the waiter has the data.
+            self.slot.arm(Watch::new(Interest::empty(), watch.mode));
+            return Ok(self.insert(fd, Keeper::Nobody));
+        };
+        Err((Error::os_or_own("register", fd, error), data))
+    }
 }
 
 impl<T> Core<T> {
@@ -27,13 +79,13 @@ impl<T> Core<T> {
         data: T,
     ) -> Result<Token, (Error, T)> {
         let fd = backend::raw(source);
-        let Prepared { mut changes, slot, token } = self.prepare(source, watch, data)?;
-        match self.start(&mut changes, fd, token, watch) {
+        let mut new = self.prepare(source, watch, data)?;
+        match self.start(&mut new.changes, fd, new.token, watch) {
             Ok(keeper) => {
-                slot.accept();
-                Ok(self.insert(&mut changes, token, fd, keeper))
+                new.slot.accept();
+                Ok(new.insert(fd, keeper))
             }
-            Err(error) => self.refused(changes, fd, token, slot, (watch, error)),
+            Err(error) => new.refused(fd, watch, error),
         }
     }
 
@@ -44,7 +96,7 @@ impl<T> Core<T> {
         source: BorrowedSource<'_>,
         watch: Watch,
         data: T,
-    ) -> Result<Prepared<'_, T>, (Error, T)> {
+    ) -> Result<Transition<'_, T>, (Error, T)> {
         if let Err(error) = self.check_fork() {
             return Err((error, data));
         }
@@ -58,26 +110,7 @@ impl<T> Core<T> {
         };
         // The waiter must find it as soon as the kernel has heard of it.
         let token = Token::new(index, slot.publish(watch, data));
-        Ok(Prepared { changes, slot, token })
-    }
-
-    /// Takes back a registration that was refused, and returns the error.
-    #[cold]
-    fn refused(
-        &self,
-        mut changes: MutexGuard<'_, Changes>,
-        fd: RawSource,
-        token: Token,
-        slot: &Slot<T>,
-        (watch, error): (Watch, io::Error),
-    ) -> Result<Token, (Error, T)> {
-        let Some(data) = slot.take() else {
-            // A changer has reported what it then refused, and the waiter has the data.
-            slot.arm(Watch::new(Interest::empty(), watch.mode));
-            return Ok(self.insert(&mut changes, token, fd, Keeper::Nobody));
-        };
-        self.retire(&mut changes, token.slot(), slot);
-        Err((Error::os_or_own("register", fd, error), data))
+        Ok(Transition { core: self, changes, token, slot, stays: false })
     }
 
     /// Refuses what the backend is not to hear of.
@@ -154,13 +187,14 @@ impl<T> Core<T> {
             && !new.interest.is_empty()
             && !modes.contains(&Mode::Exclusive);
         // Armed before the kernel is, or an event that comes at once would be dropped.
-        let old = slot.arm(new);
-        if let Some(changer) = changes.changer.as_mut().filter(|_| by_kernel) {
-            if changer.modify(fd, token, old.watch(), new).is_ok() {
-                return Ok(());
-            }
-        }
-        self.start_or_stop(&mut changes, token, slot, (old, new), now)
+        let arming = Arming { slot, old: slot.arm(new) };
+        let changer = changes.changer.as_mut().filter(|_| by_kernel);
+        let changed = match changer.map(|by| by.modify(fd, token, arming.old.watch(), new)) {
+            Some(Ok(())) => Ok(()),
+            _ => self.start_or_stop(&mut changes, token, slot, (arming.old, new), now),
+        };
+        arming.ended();
+        changed
     }
 
     /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
@@ -235,14 +269,15 @@ impl<T> Core<T> {
         let watch = slot.state().watch();
         // Before the system call, which leaves less of this in the caches.
         self.remove(&mut changes, token, fd);
+        // What the kernel still watches after that is a ghost, which the waiter gets rid of.
+        let mut old = Transition { core: self, changes, token, slot, stays: false };
+        let changes = &mut *old.changes;
         if keeper != Keeper::Nobody
-            && self.stop(&mut changes, fd, keeper, token, watch).is_err()
+            && self.stop(changes, fd, keeper, token, watch).is_err()
             && keeper == Keeper::Backend
         {
             changes.access.overdue.push(Registered { fd, token, watch });
         }
-        // What the kernel still watches is a ghost, which the waiter gets rid of.
-        self.retire(&mut changes, token.slot(), slot);
     }
 
     /// In a forked child: removes a source. Only the parent's kernel object watches it.
@@ -253,7 +288,7 @@ impl<T> Core<T> {
         let Ok(&mut Source { fd, .. }) = changes.source(token) else { return };
         let Some(slot) = self.slots.get(token.slot()) else { return };
         self.remove(&mut changes, token, fd);
-        self.retire(&mut changes, token.slot(), slot);
+        drop(Transition { core: self, changes, token, slot, stays: false });
     }
 
     #[inline]
