@@ -9,6 +9,7 @@ use super::contenders::{Contender, Mode, Wakes, Want, everyone, wrong};
 use super::sources::{Counters, Silent};
 use super::workloads::changes::{CHANGING, Change};
 use super::workloads::dispatch::look;
+use super::workloads::start_up::start_often;
 use super::workloads::wake::wake_often;
 
 /// What a contender is to do, and its name.
@@ -51,6 +52,7 @@ fn job<'a, C: Contender<'a> + 'a>(
 ) -> Job<'a> {
     let job = move || match operation.strip_prefix("ready-") {
         Some(ready) => wait::<C>(counters, ready.parse().map_err(io::Error::other)?, times),
+        None if operation == "start-up" => start_up::<C>(counters, times),
         None => change::<C>(silent, operation, times),
     };
     (C::NAME, Box::new(job))
@@ -73,6 +75,13 @@ fn wait<'a, C: Contender<'a>>(counters: &'a Counters, ready: usize, times: u64) 
     }
     black_box(sum);
     Ok(())
+}
+
+/// Makes a contender that often, and waits for one source with it.
+fn start_up<'a, C: Contender<'a>>(counters: &'a Counters, times: u64) -> io::Result<()> {
+    counters.make_ready(1)?;
+    let source = counters.iter().next().ok_or_else(|| wrong("there is no source"))?;
+    start_often::<C>(source, 2 + times)
 }
 
 /// Changes [`CHANGING`] sources that often.

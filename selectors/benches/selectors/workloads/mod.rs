@@ -11,7 +11,7 @@ mod ping_pong;
 mod proxy;
 mod requests;
 mod shared;
-mod start_up;
+pub(crate) mod start_up;
 mod timeouts;
 pub(crate) mod wake;
 mod workers;
