@@ -1,6 +1,7 @@
 //! A map from descriptors to places in a table, or to tokens.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use crate::Token;
 use crate::backend::RawSource;
@@ -58,11 +59,17 @@ impl Value for Token {
     }
 }
 
+/// How many descriptors are kept in the map itself, before there is an array or a tree.
+const FEW: usize = 4;
+
 /// A map from descriptors, in constant time and without hashing in the usual case.
 #[derive(Debug)]
 pub(crate) struct DescriptorMap<V: Value> {
     dense: Vec<V::Cell>,
     sparse: BTreeMap<RawSource, V::Cell>,
+    /// The first descriptors, while the two others are empty and none has been removed: a selector
+    /// for a few sources allocates nothing for them, and one whose sources change looks at an array.
+    few: [(RawSource, V::Cell); FEW],
 }
 
 /// A map from descriptors to places.
@@ -70,91 +77,161 @@ pub(crate) type DescriptorIndex = DescriptorMap<usize>;
 
 impl<V: Value> Default for DescriptorMap<V> {
     fn default() -> Self {
-        Self { dense: Vec::new(), sparse: BTreeMap::new() }
+        Self { dense: Vec::new(), sparse: BTreeMap::new(), few: [(0, V::NOTHING); FEW] }
     }
 }
 
 impl<V: Value> DescriptorMap<V> {
     #[inline]
     pub(crate) fn get(&self, fd: RawSource) -> Option<V> {
-        let cell = match dense(fd) {
-            Some(at) => *self.dense.get(at)?,
-            None => self.get_sparse(fd)?,
+        let cell = match self.dense.get(position(fd)) {
+            Some(cell) => *cell,
+            None => self.get_other(fd)?,
         };
         (cell != V::NOTHING).then(|| V::of(cell))
     }
 
     #[cold]
-    fn get_sparse(&self, fd: RawSource) -> Option<V::Cell> {
-        self.sparse.get(&fd).copied()
+    fn get_other(&self, fd: RawSource) -> Option<V::Cell> {
+        let few = self.few.iter().find(|(other, _)| *other == fd).map(|(_, cell)| *cell);
+        few.or_else(|| self.sparse.get(&fd).copied())
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, fd: RawSource, value: V) {
         let cell = value.cell();
-        match dense(fd) {
-            Some(at) => match self.dense.get_mut(at) {
-                Some(entry) => *entry = cell,
-                None => self.grow(at, cell),
-            },
-            None => self.insert_sparse(fd, cell),
+        match self.dense.get_mut(position(fd)) {
+            Some(entry) => *entry = cell,
+            None => self.insert_other(fd, cell),
         }
     }
 
     #[cold]
-    fn grow(&mut self, at: usize, cell: V::Cell) {
-        let more = at + 1 - self.dense.len();
-        if more > self.dense.capacity() - self.dense.len() {
-            growth::grow(&mut self.dense, more);
+    fn insert_other(&mut self, fd: RawSource, cell: V::Cell) {
+        if self.dense.is_empty() && self.sparse.is_empty() {
+            let fits = |&(other, held): &(_, _)| other == fd || held == V::NOTHING;
+            // Nothing is removed from them, so the free ones are the last.
+            if let Some(place) = self.few.iter_mut().find(|place| fits(place)) {
+                *place = (fd, cell);
+                return;
+            }
+            self.move_few();
         }
-        self.dense.resize(at, V::NOTHING);
-        self.dense.push(cell);
+        self.insert_many(fd, cell);
     }
 
-    #[cold]
-    fn insert_sparse(&mut self, fd: RawSource, cell: V::Cell) {
-        self.sparse.insert(fd, cell);
+    /// Moves the few to where there is room for many.
+    fn move_few(&mut self) {
+        let few = mem::replace(&mut self.few, [(0, V::NOTHING); FEW]);
+        for (fd, cell) in few.into_iter().filter(|(_, cell)| *cell != V::NOTHING) {
+            self.insert_many(fd, cell);
+        }
+    }
+
+    /// Inserts a descriptor where there is room for many.
+    fn insert_many(&mut self, fd: RawSource, cell: V::Cell) {
+        let at = position(fd);
+        if at >= DENSE {
+            self.sparse.insert(fd, cell);
+        } else if let Some(entry) = self.dense.get_mut(at) {
+            *entry = cell;
+        } else {
+            let more = at + 1 - self.dense.len();
+            if more > self.dense.capacity() - self.dense.len() {
+                growth::grow(&mut self.dense, more);
+            }
+            self.dense.resize(at, V::NOTHING);
+            self.dense.push(cell);
+        }
     }
 
     #[inline]
     pub(crate) fn remove(&mut self, fd: RawSource) -> Option<V> {
-        let cell = match dense(fd) {
-            Some(at) => std::mem::replace(self.dense.get_mut(at)?, V::NOTHING),
-            None => self.remove_sparse(fd)?,
+        let cell = match self.dense.get_mut(position(fd)) {
+            Some(entry) => mem::replace(entry, V::NOTHING),
+            None => self.remove_other(fd)?,
         };
         (cell != V::NOTHING).then(|| V::of(cell))
     }
 
     #[cold]
-    fn remove_sparse(&mut self, fd: RawSource) -> Option<V::Cell> {
-        self.sparse.remove(&fd)
+    fn remove_other(&mut self, fd: RawSource) -> Option<V::Cell> {
+        self.move_few();
+        match self.dense.get_mut(position(fd)) {
+            Some(entry) => Some(mem::replace(entry, V::NOTHING)),
+            None => self.sparse.remove(&fd),
+        }
     }
 }
 
-/// Where in the array `fd` has its place, if it has one there.
+/// Where in the array `fd` has its place, if that is below [`DENSE`]: a negative number has none.
 #[inline]
-fn dense(fd: RawSource) -> Option<usize> {
-    usize::try_from(fd).ok().filter(|&at| at < DENSE)
+#[allow(clippy::cast_sign_loss, reason = "on Windows it has no sign")]
+fn position(fd: RawSource) -> usize {
+    fd as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NUMBERS: [RawSource; 8] =
+        [0, 1, 1023, 1024, 65_536, (1 << 20) - 1, 1 << 20, RawSource::MAX];
+
     #[test]
     fn numbers_low_high_and_odd_all_have_a_place() {
+        // From either end, as many as stay few, and more.
+        for numbers in [&NUMBERS[..FEW], &NUMBERS[4..], &NUMBERS[3..], &NUMBERS] {
+            let mut index = DescriptorIndex::default();
+            for round in 0..3 {
+                for (place, &fd) in (0..).zip(numbers) {
+                    assert_eq!(index.get(fd), None);
+                    index.insert(fd, place);
+                    assert_eq!(index.get(fd), Some(place));
+                    index.insert(fd, place + round);
+                }
+                for (place, &fd) in (0..).zip(numbers) {
+                    assert_eq!(index.get(fd), Some(place + round));
+                    assert_eq!(index.remove(fd), Some(place + round));
+                    assert_eq!(index.remove(fd), None);
+                    assert_eq!(index.get(fd), None);
+                }
+            }
+            assert_eq!(index.remove(77), None);
+        }
+    }
+
+    #[test]
+    fn few_numbers_allocate_nothing_and_do_not_get_in_the_way_of_many() {
         let mut index = DescriptorIndex::default();
-        let numbers = [0, 1, 1023, 1024, 65_536, (1 << 20) - 1, 1 << 20, RawSource::MAX];
-        for (place, &fd) in (0..).zip(&numbers) {
-            assert_eq!(index.get(fd), None);
-            index.insert(fd, place);
+        for value in 0..3 {
+            (0..4).for_each(|fd| index.insert(fd, value));
+            (0..4).for_each(|fd| assert_eq!(index.get(fd), Some(value)));
+            assert_eq!(index.get(4), None);
+            assert_eq!(index.dense.capacity(), 0);
         }
-        for (place, &fd) in (0..).zip(&numbers) {
-            assert_eq!(index.get(fd), Some(place));
-            assert_eq!(index.remove(fd), Some(place));
-            assert_eq!(index.remove(fd), None);
-            assert_eq!(index.get(fd), None);
+        index.insert(RawSource::MAX, 3);
+        (0..4).for_each(|fd| index.insert(fd, 4));
+        (0..4).for_each(|fd| assert_eq!(index.remove(fd), Some(4)));
+        assert!(
+            (0..4).all(|fd| index.get(fd).is_none()),
+            "an old place of a number that was moved"
+        );
+        assert_eq!(index.get(RawSource::MAX), Some(3));
+    }
+
+    #[test]
+    fn a_number_of_few_is_removed_alone() {
+        const FDS: [RawSource; 3] = [0, 1, RawSource::MAX];
+        for removed in FDS {
+            let mut index = DescriptorIndex::default();
+            for fd in FDS {
+                index.insert(fd, 5);
+            }
+            assert_eq!((index.remove(removed), index.remove(removed)), (Some(5), None));
+            for fd in FDS {
+                assert_eq!(index.get(fd), (fd != removed).then_some(5));
+            }
         }
-        assert_eq!(index.remove(77), None);
     }
 }
