@@ -15,7 +15,13 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
 #[cold]
 #[inline(never)]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    list.reserve_exact(more.max(step(list.len())));
+    let more = more.max(step(list.len()));
+    if list.capacity() == 0 {
+        // Takes fewer instructions than to grow from nothing.
+        *list = Vec::with_capacity(more);
+    } else {
+        list.reserve_exact(more);
+    }
 }
 
 /// By how much a list of this length grows.

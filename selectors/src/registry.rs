@@ -173,8 +173,12 @@ impl<F, T> Registry<F, T> {
     #[cold]
     fn grow(&mut self) {
         let more = growth::step(self.slots.len());
-        self.slots.reserve_exact(more);
-        self.usual.reserve_exact(more);
+        if self.slots.capacity() == 0 {
+            self.slots = Slab::with_capacity(more);
+        } else {
+            self.slots.reserve_exact(more);
+        }
+        growth::grow(&mut self.usual, more);
     }
 
     /// A source, which must be registered, and its usual event, to be updated with its interest.
