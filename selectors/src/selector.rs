@@ -137,6 +137,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     #[must_use]
     pub fn with_backend(backend: B) -> Self {
         let capabilities = backend.capabilities();
@@ -155,6 +156,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
     }
 
+    #[inline]
     pub(crate) fn open(new: impl FnOnce() -> io::Result<B>) -> Result<Self> {
         let backend = new().map_err(|error| Error::os("make a selector", None, error))?;
         Ok(Self::with_backend(backend))

@@ -41,7 +41,8 @@ fn identity(fd: BorrowedFd<'_>) -> nix::Result<Identity> {
 #[derive(Debug, Default)]
 pub(super) struct AlwaysReady {
     sources: Vec<Source>,
-    index: DescriptorIndex,
+    /// The position in `sources` of each descriptor, once there is one.
+    index: Option<Box<DescriptorIndex>>,
     /// How many sources are armed.
     armed: usize,
 }
@@ -87,7 +88,7 @@ impl AlwaysReady {
 
     fn insert_as(&mut self, identity: Option<Identity>, fd: RawSource, token: Token, watch: Watch) {
         let place = self.sources.len();
-        self.index.insert(fd, place);
+        self.index.get_or_insert_default().insert(fd, place);
         self.sources.push(Source { fd, token, watch, armed: false, identity });
         self.arm(place, watch);
     }
@@ -104,10 +105,11 @@ impl AlwaysReady {
     #[inline]
     pub(super) fn remove(&mut self, fd: RawSource, token: Token) -> bool {
         let Some(place) = self.place(fd, token) else { return false };
-        self.index.remove(fd);
+        let index = self.index.get_or_insert_default();
+        index.remove(fd);
         self.armed -= usize::from(self.sources.swap_remove(place).armed);
         if let Some(moved) = self.sources.get(place) {
-            self.index.insert(moved.fd, place);
+            index.insert(moved.fd, place);
         }
         true
     }
@@ -144,14 +146,14 @@ impl AlwaysReady {
 
     #[cold]
     fn find(&self, fd: RawSource, token: Token) -> Option<usize> {
-        let place = self.index.get(fd)?;
+        let place = self.index.as_ref()?.get(fd)?;
         (self.sources[place].token == token).then_some(place)
     }
 
     /// Removes the one-shot sources that have fired: a recreated kernel object does not have them.
     #[cfg_attr(not(epoll), allow(dead_code, reason = "kqueue is never rebuilt"))]
     pub(super) fn forget_fired(&mut self) {
-        let index = &mut self.index;
+        let index = self.index.get_or_insert_default();
         self.sources.retain(|source| {
             let one_shot = source.watch.mode == Mode::OneShot && can_be_ready(source.watch);
             let fired = one_shot && !source.armed;
@@ -161,7 +163,7 @@ impl AlwaysReady {
             !fired
         });
         for (place, source) in self.sources.iter().enumerate() {
-            self.index.insert(source.fd, place);
+            index.insert(source.fd, place);
         }
     }
 

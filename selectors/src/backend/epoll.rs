@@ -138,8 +138,8 @@ pub struct Epoll {
     has_special: bool,
     /// Whether a wait has to update the beacon or to report special sources.
     checks_special: bool,
-    /// The sets for waits with fine timeouts.
-    fine: Sets,
+    /// The sets for waits with fine timeouts, made by the first one.
+    fine: Option<Box<Sets>>,
 }
 
 impl Epoll {
@@ -159,6 +159,7 @@ impl Epoll {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             instance: create()?,
@@ -171,7 +172,7 @@ impl Epoll {
             beaconing: false,
             has_special: false,
             checks_special: false,
-            fine: Sets::default(),
+            fine: None,
         })
     }
 
@@ -213,8 +214,9 @@ impl Epoll {
     #[cold]
     fn wait_fine(&mut self, list: &mut Vec<Event>, timeout: Duration) -> nix::Result<usize> {
         let number = self.instance.as_raw_fd();
-        self.fine.set(number, Interest::READ);
-        match self.fine.select(Some(timeout)) {
+        let fine = self.fine.get_or_insert_default();
+        fine.set(number, Interest::READ);
+        match fine.select(Some(timeout)) {
             Ok(0) => Ok(0),
             Ok(_) => wait(&self.instance, list, self.room, 0),
             Err(Errno::EINTR) => Err(Errno::EINTR),

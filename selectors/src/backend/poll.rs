@@ -105,8 +105,8 @@ pub struct Poll {
     index: DescriptorIndex,
     /// The named pipes, if poll(2) does not report their end-of-file.
     named_pipes: Vec<RawSource>,
-    /// The sets of an additional select(2), if one is needed.
-    sets: Sets,
+    /// The sets of an additional select(2), made when one is needed.
+    sets: Option<Box<Sets>>,
 }
 
 impl Poll {
@@ -126,6 +126,7 @@ impl Poll {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn new() -> io::Result<Self> {
         Ok(Self::default())
     }

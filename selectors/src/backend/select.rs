@@ -115,6 +115,7 @@ impl Select {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn new() -> io::Result<Self> {
         Ok(Self::default())
     }

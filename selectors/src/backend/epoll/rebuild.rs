@@ -9,7 +9,6 @@ use selectors_sys::epoll as sys;
 
 use super::calls::{add, control_raw, create, delete, wait, wait_for_rest};
 use super::{ALWAYS, BEACON, Epoll, NEVER};
-use crate::backend::select::Sets;
 use crate::backend::{Backend, Registered};
 use crate::{Events, Mode};
 
@@ -57,7 +56,7 @@ impl Epoll {
         }
         rest?;
         self.always.forget_fired();
-        self.fine = Sets::default();
+        self.fine = None;
         Ok(())
     }
 

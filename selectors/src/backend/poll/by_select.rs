@@ -21,11 +21,12 @@ impl Poll {
         if ready > 0 {
             return Ok(ready);
         }
-        self.sets.clear();
+        let sets = self.sets.get_or_insert_default();
+        sets.clear();
         for pollfd in self.fds.iter().filter(|pollfd| pollfd.fd >= 0) {
-            self.sets.set(pollfd.fd, FLAGS.interest(pollfd.events));
+            sets.set(pollfd.fd, FLAGS.interest(pollfd.events));
         }
-        match self.sets.select(Some(rest)) {
+        match sets.select(Some(rest)) {
             Ok(_) => poll(&mut self.fds, Some(Duration::ZERO)),
             Err(Errno::EINTR) => Err(Errno::EINTR),
             // A closed descriptor, which poll(2) reports, or one above the limit of select(2), no memory
@@ -38,10 +39,11 @@ impl Poll {
     /// has select(2) check the sources that are watched for WRITE.
     #[cold]
     pub(super) fn check_writable(&mut self) {
+        let sets = self.sets.get_or_insert_default();
         let hung_up = |pollfd: &&mut sys::pollfd| pollfd.revents & sys::POLLHUP != 0;
         for pollfd in self.fds.iter_mut().filter(hung_up) {
             pollfd.revents |= pollfd.events & sys::POLLIN;
-            if pollfd.events & sys::POLLOUT != 0 && is_writable(pollfd.fd, &mut self.sets) {
+            if pollfd.events & sys::POLLOUT != 0 && is_writable(pollfd.fd, sets) {
                 pollfd.revents |= sys::POLLOUT;
             }
             if pollfd.revents != sys::POLLHUP {
