@@ -1,5 +1,6 @@
 //! WAIT: backends that take a time for another, or sleep where they must not.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, ppoll};
@@ -79,7 +80,29 @@ impl Defect for WaitsInSlices {
     }
 }
 
+/// Sleeps for a millisecond in each so-many-th wait of no time.
+struct YieldsEach {
+    each: u32,
+    count: u32,
+}
+
+impl Defect for YieldsEach {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.count += u32::from(timeout == NOW);
+        if timeout == NOW && self.count % self.each == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
 rows! {
+    "WAIT-1" every_50th "sleeps for a millisecond in every 50th wait of no time"
+        poll YieldsEach { each: 50, count: 0 } =>
+            wait_1_zero_does_not_sleep;
+    "WAIT-1" every_1000th "sleeps for a millisecond in every 1,000th wait of no time"
+        epoll YieldsEach { each: 1_000, count: 0 } =>
+            wait_1_zero_does_not_sleep;
     "WAIT-1" never_nothing "waits for a moment when it is not to wait"
         epoll Times(never_nothing) =>
             wait_1_zero_does_not_sleep;
