@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use selectors::backend::{
     AnyChanger, Backend, BorrowedSource, Capabilities, Changer, Epoll, RawSource, Registered,
+    Trigger,
 };
 use selectors::{Events, Interest, Mode, Token, Watch};
 use selectors_testkit::conformance::{check_shared_patiently, run_shared};
@@ -66,6 +67,8 @@ enum Defect {
     FillsUp,
     /// Its backend waits on after a signal.
     WaitsOn,
+    /// Its backend's waker does nothing.
+    DoesNotWake,
     /// Its backend cannot be rebuilt.
     FailsToRebuild,
     /// Its backend watches the first half of all sources once it was rebuilt.
@@ -133,6 +136,13 @@ impl Backend for Broken {
         }
         self.shared.waiting.store(false, Ordering::Release);
         waited
+    }
+
+    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+        match self.defect {
+            Defect::DoesNotWake => Ok(Some(Box::new(|| Ok(())))),
+            _ => self.epoll.waker(token),
+        }
     }
 
     fn changer(&self) -> io::Result<Option<AnyChanger>> {
@@ -303,6 +313,7 @@ fn every_broken_changer_is_caught() {
         (Defect::ForgetsInterest, "shared_1_registering_is_effective_in_the_wait"),
         (Defect::DoesNotModify, "shared_1_modifying_is_effective_in_the_wait"),
         (Defect::DoesNotUnregister, "shared_2_what_was_unregistered_does_not_end_waits"),
+        (Defect::DoesNotWake, "shared_3_data_does_not_gather_while_the_waiter_sleeps"),
         (Defect::DoesNotModify, "shared_4_no_arming_is_lost"),
         (Defect::DoesNotRearm, "shared_4_a_one_shot_is_reported_once_for_each_arming"),
         (Defect::ModifiesLater, "shared_1_modifying_is_effective_in_the_wait"),

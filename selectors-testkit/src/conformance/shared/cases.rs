@@ -29,6 +29,7 @@ macro_rules! for_each_shared_case {
                 shared_2_what_was_unregistered_does_not_end_waits
                 shared_2_the_file_is_closed_at_once
                 shared_3_a_token_finds_its_own_data_or_none
+                shared_3_data_does_not_gather_while_the_waiter_sleeps
                 shared_3_data_goes_in_the_next_wait;
             arming:
                 shared_4_no_arming_is_lost

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use selectors::{Backend, Events, Interest, Mode};
 
@@ -100,6 +101,43 @@ pub(super) fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 's
         let alive = tokens.iter().filter(|&&token| selector.get(token).is_some()).count();
         case.expect("the number of tokens that still find something", alive, 0)
     })
+}
+
+/// How many sources come and go at least, and at most, before the data of most of them has to go.
+const GONE: (usize, usize) = (100, 50_000);
+
+pub(super) fn shared_3_data_does_not_gather_while_the_waiter_sleeps<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let Some(mut selector) = selector::<B, Arc<()>>(case)? else { return Ok(()) };
+    let (registrar, waker) = (selector.registrar(), selector.waker());
+    let data = Arc::new(());
+    let patience = case.long().unwrap_or(Duration::MAX);
+    case.did("registered and dropped idle sources in another thread, during a single wait");
+    let ((made, kept), events) = during_a_wait(case, &mut selector, || {
+        let (ours, _theirs) = idle()?;
+        let ours = Arc::new(ours);
+        let (mut made, mut last) = (0, Instant::now());
+        loop {
+            if made < GONE.1 {
+                drop(registrar.register(Arc::clone(&ours), Interest::READ, Arc::clone(&data))?);
+                (made, last) = (made + 1, Instant::now());
+            } else {
+                thread::yield_now();
+            }
+            let kept = Arc::strong_count(&data) - 1;
+            let gone = made >= GONE.0 && kept < made / 2;
+            if gone || last.elapsed() > patience / 2 {
+                waker.wake()?;
+                return Ok((made, kept));
+            }
+        }
+    })?;
+    let cause = "what was unregistered is cleared away when a wait ends, and the waiting thread is \
+                 never woken for that";
+    let what = format!("the data of less than half of {made} sources that are gone");
+    case.expect_or(cause, kept < made / 2, &what, kept)?;
+    case.expect_tokens(&events, &[])
 }
 
 pub(super) fn shared_3_data_goes_in_the_next_wait<B: Backend + Send + 'static>(
