@@ -2,12 +2,9 @@
 
 use selectors::{Backend, Interest, Mode, Readiness};
 
-use super::streams::{all_pairs, byte_pairs};
+use super::streams::{PATIENTLY, all_pairs, byte_pairs};
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{drain, fill, is_ready, pair, send};
-
-/// How long a network may take, in milliseconds.
-const PATIENTLY: u16 = 10_000;
 
 const STALE: &str = "readiness is collected when it arises, and reported by a later wait without \
                      asking whether it is still true";

@@ -5,26 +5,22 @@ use selectors::backend::BorrowedSource;
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token};
 
 use super::as_of_now::modes;
-use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
+use super::streams::{PATIENTLY, at_most};
+use super::{BOTH, Case, NOW, Outcome, Subject};
 use crate::fixtures::{
-    OwnedSource, borrow, descriptor_limit, drain, duplicate, fill, half_closed, if_any, is_ready,
-    out_of_band, pair, pipe, regular_file, send, tcp_pair,
+    OwnedSource, borrow, drain, duplicate, fill, half_closed, if_any, is_ready, out_of_band, pair,
+    pipe, regular_file, send, tcp_pair,
 };
 
 /// More than what a queue of a common size, 256, has room for.
 const MANY: usize = 300;
 
-/// How many duplicates there can be.
-fn many() -> Result<usize, Stop> {
-    let limit = descriptor_limit()? / 4;
-    Ok(usize::try_from(limit).map_or(MANY, |limit| limit.min(MANY)))
-}
-
 const FULL: &str = "changes wait in a queue for the next wait, and are dropped when it is full";
 
 pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
-    let twins: Vec<_> = (0..many()?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    let twins: Vec<_> =
+        (0..at_most(MANY, 4)?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
     let mut selector = case.selector()?;
     let register = |twin| selector.register(borrow(twin), Interest::READ, ());
     let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
@@ -41,7 +37,8 @@ pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'
 pub(super) fn reg_9_many_leave_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
-    let twins: Vec<_> = (0..many()?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    let twins: Vec<_> =
+        (0..at_most(MANY, 4)?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
     let mut selector = case.counting()?;
     for round in 0..2 {
         case.did(format!("registered {} ready sources, and waited", twins.len()));
@@ -65,7 +62,7 @@ const SELECTORS: usize = 100;
 
 pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
-    let few = usize::try_from(descriptor_limit()? / 8).map_or(SELECTORS, |few| few.min(SELECTORS));
+    let few = at_most(SELECTORS, 8)?;
     case.did(format!("registered a socket with {few} selectors"));
     let mut selectors = Vec::new();
     for _ in 0..few {
@@ -121,7 +118,7 @@ pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, 
         add((&mut selector, &mut expected), ours, Interest::READ, mode)?;
     }
     let (ours, theirs) = half_closed()?;
-    is_ready(&ours, Interest::READ, 10_000)?;
+    is_ready(&ours, Interest::READ, PATIENTLY)?;
     peers.push(theirs.into());
     add((&mut selector, &mut expected), ours, BOTH, Mode::Level)?;
     if let Some((_, writer)) = if_any(pipe())? {
@@ -134,7 +131,7 @@ pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, 
         case.did("… and one with urgent data");
         let (ours, theirs) = tcp_pair()?;
         out_of_band(&theirs)?;
-        is_ready(&ours, Interest::PRIORITY, 10_000)?;
+        is_ready(&ours, Interest::PRIORITY, PATIENTLY)?;
         peers.push(theirs.into());
         add((&mut selector, &mut expected), ours, Interest::PRIORITY, Mode::Level)?;
     }

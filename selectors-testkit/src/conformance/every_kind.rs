@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use selectors::{Backend, Interest, Mode, Readiness};
 
+use super::streams::{REQUESTABLE, truth};
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{Kind, borrow, every_kind, is_ready};
 
@@ -38,21 +39,15 @@ pub(super) fn ready_12_every_kind_of_file_behaves_as_with_poll<B: Backend>(
 ) -> Outcome {
     for Kind { name, source, .. } in every_kind()? {
         for interest in [Interest::READ, Interest::WRITE, Interest::READ | Interest::WRITE] {
-            let mut truth = Readiness::empty();
-            for one in [Interest::READ, Interest::WRITE] {
-                if interest.contains(one) && is_ready(&source, one, 0)? {
-                    truth |= Readiness::from(one);
-                }
-            }
+            let truth = truth(interest, |one| is_ready(&source, one, 0))?;
             case.did(format!("registered {name} for {interest:?}; poll(2) says {truth:?}"));
             let mut selector = case.selector()?;
             for mode in [Mode::Level, Mode::OneShot] {
                 let token = selector.register_with(borrow(&source), interest, (), mode)?;
                 let timeout = if truth.is_empty() { Some(Duration::from_micros(50)) } else { NOW };
                 let events = selector.select(timeout)?;
-                let asked = Readiness::READ | Readiness::WRITE;
                 let seen = events.iter().fold(Readiness::empty(), |all, e| all | e.readiness());
-                case.expect(&format!("the readiness of {name}"), seen & asked, truth)?;
+                case.expect(&format!("the readiness of {name}"), seen & REQUESTABLE, truth)?;
                 selector.unregister(token)?;
             }
         }

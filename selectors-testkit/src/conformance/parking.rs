@@ -6,7 +6,7 @@ use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Interest, Mode, Readiness, Token};
 
 use super::as_of_now::modes;
-use super::streams::all_pairs;
+use super::streams::{all_pairs, at_most};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     borrow, closed_number, drain, if_any, pair, path_only, regular_file, send, with_raw,
@@ -215,12 +215,11 @@ pub(super) fn mode_6_both_directions_of_a_one_shot_wait_for_arming<B: Backend>(
 }
 
 pub(super) fn wait_7_one_select_reports_all<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let limit = crate::fixtures::descriptor_limit()? / 4;
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     for mode in modes(case)? {
         for many in [63, 64, 65, 128, 500] {
-            let many = usize::try_from(limit).map_or(many, |limit| limit.min(many));
+            let many = at_most(many, 4)?;
             let mut selector = case.selector()?;
             case.did(format!(
                 "registered {many} sources that are ready, {mode:?}, and waited once"

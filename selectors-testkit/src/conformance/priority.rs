@@ -5,11 +5,9 @@ use std::net::TcpStream;
 use selectors::{Backend, Interest, Mode, Readiness};
 
 use super::as_of_now::modes;
+use super::streams::PATIENTLY;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{is_ready, out_of_band, send, tcp_pair};
-
-/// How long a network may take, in milliseconds.
-const PATIENTLY: u16 = 10_000;
 
 const ALL: Interest = Interest::READ.union(Interest::WRITE).union(Interest::PRIORITY);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::streams::{all_pairs, byte_pairs, stream_pairs};
+use super::streams::{PATIENTLY, all_pairs, byte_pairs, stream_pairs};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     OwnedSource, borrow, connecting, drain, duplicate, fifo, fill, if_any, is_ready, number_of,
@@ -106,11 +106,8 @@ pub(super) fn ready_3_both_directions_are_one_event<B: Backend>(case: &mut Case<
     for _ in 0..3 {
         for (_, ours, theirs) in stream_pairs()? {
             (&theirs).write_all(b"x")?;
-            case.expect(
-                "whether the byte arrived",
-                is_ready(&ours, Interest::READ, 10_000)?,
-                true,
-            )?;
+            let arrived = is_ready(&ours, Interest::READ, PATIENTLY)?;
+            case.expect("whether the byte arrived", arrived, true)?;
             peers.push(theirs);
             expected.push(selector.register(ours, BOTH, ())?);
         }
@@ -151,7 +148,11 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
         let (ours, theirs) = tcp_pair()?;
         reset(theirs)?;
         // WRITE alone is true before the reset has arrived.
-        case.expect("whether the reset arrived", is_ready(&ours, Interest::READ, 10_000)?, true)?;
+        case.expect(
+            "whether the reset arrived",
+            is_ready(&ours, Interest::READ, PATIENTLY)?,
+            true,
+        )?;
         let mut selector = case.selector()?;
         case.did(format!("registered a TCP socket that was reset for {interest:?}"));
         let token = selector.register(ours, interest, ())?;

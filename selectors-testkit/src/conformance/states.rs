@@ -6,12 +6,9 @@ use std::net::Shutdown;
 use selectors::{Backend, Interest, Mode, Readiness, Token};
 
 use super::as_of_now::modes;
-use super::streams::{Stream, TCP, stream_pairs};
+use super::streams::{PATIENTLY, REQUESTABLE, Stream, TCP, stream_pairs, truth};
 use super::{Case, NOW, Outcome, Subject};
 use crate::fixtures::{OwnedSource, duplicate, fill, is_ready, send};
-
-/// How long a network may take, in milliseconds.
-const PATIENTLY: u16 = 10_000;
 
 /// How often what a network changes meanwhile is looked at.
 const TRIES: usize = 200;
@@ -72,17 +69,6 @@ impl State {
     }
 }
 
-/// What is true of a socket, of what it is watched for.
-fn truth(ours: &Stream, interest: Interest) -> io::Result<Readiness> {
-    let mut truth = Readiness::empty();
-    for one in interest.iter() {
-        if is_ready(ours, one, 0)? {
-            truth |= Readiness::from(one);
-        }
-    }
-    Ok(truth)
-}
-
 const MIXED: &str = "one bit is made of another, or hides it: each of READ, WRITE and PRIORITY has to be \
                      asked for, and reported, by itself";
 
@@ -93,13 +79,14 @@ fn check<B: Backend>(
     token: Token,
     (ours, interest): (&Stream, Interest),
 ) -> Outcome {
+    let now = |one| is_ready(ours, one, 0);
     for _ in 0..TRIES {
-        let before = truth(ours, interest)?;
+        let before = truth(interest, now)?;
         let events = selector.select(NOW)?;
         let reported = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness());
         // What was filled may have room again, when the network has moved it on.
-        if truth(ours, interest)? == before {
-            let seen = reported & Readiness::from(Interest::all());
+        if truth(interest, now)? == before {
+            let seen = reported & REQUESTABLE;
             case.because(MIXED, case.expect("its readiness", seen, before))?;
             let expected = if before.is_empty() { &[][..] } else { &[token] };
             return case.expect_tokens(&events, expected);
@@ -111,37 +98,41 @@ fn check<B: Backend>(
 
 pub(super) fn ready_4_every_state_of_a_socket<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let priority = case.backend()?.capabilities().priority;
+    for state in State::all() {
+        for (name, ours, theirs) in stream_pairs()? {
+            // WSAPoll calls a half-closed peer a hang-up, which nothing else on Windows does.
+            let differs = cfg!(windows) && state.half_closed;
+            if differs || state.urgent && !(priority && name == TCP) {
+                continue;
+            }
+            // Full soon, and for good.
+            ours.set_send_buffer_size(4096)?;
+            theirs.set_recv_buffer_size(4096)?;
+            state.make(&ours, &theirs)?;
+            watch_for_everything(case, &state.describe(name), &ours)?;
+        }
+    }
+    Ok(())
+}
+
+/// Watches a socket for everything, in every mode, newly registered and modified.
+fn watch_for_everything<B: Backend>(case: &Case<'_, B>, what: &str, ours: &Stream) -> Outcome {
+    let priority = case.backend()?.capabilities().priority;
     let interests = (1..=Interest::all().bits()).filter_map(Interest::from_bits);
     let interests: Vec<_> =
         interests.filter(|interest| priority || !interest.contains(Interest::PRIORITY)).collect();
-    let modes = modes(case)?;
-    for (state, at) in State::all().flat_map(|state| [(state, 0), (state, 1)]) {
-        let Some((name, ours, theirs)) = stream_pairs()?.into_iter().nth(at) else { continue };
-        if state.urgent && !(priority && name == TCP) {
-            continue;
-        }
-        // WSAPoll calls a half-closed peer a hang-up, which nothing else on Windows does.
-        if cfg!(windows) && state.half_closed {
-            continue;
-        }
-        // Full soon, and for good.
-        ours.set_send_buffer_size(4096)?;
-        theirs.set_recv_buffer_size(4096)?;
-        state.make(&ours, &theirs)?;
-        let what = state.describe(name);
-        // With exclusive wake-up not everything can be asked for.
-        for &mode in modes.iter().filter(|mode| **mode != Mode::Exclusive) {
-            let (mut selector, mut other) = (case.selector()?, case.selector()?);
-            let changed = other.register_with(duplicate(&ours)?, Interest::READ, (), mode)?;
-            for &interest in &interests {
-                let step = format!("registered {what} for {interest:?}, {mode:?}");
-                let token = selector.register_with(duplicate(&ours)?, interest, (), mode)?;
-                described(case, step, check(case, &mut selector, token, (&ours, interest)))?;
-                selector.unregister(token)?;
-                let step = format!("modified {what} to {interest:?}, {mode:?}");
-                other.modify(changed, interest)?;
-                described(case, step, check(case, &mut other, changed, (&ours, interest)))?;
-            }
+    // With exclusive wake-up not everything can be asked for.
+    for mode in modes(case)?.into_iter().filter(|mode| *mode != Mode::Exclusive) {
+        let (mut selector, mut other) = (case.selector()?, case.selector()?);
+        let changed = other.register_with(duplicate(ours)?, Interest::READ, (), mode)?;
+        for &interest in &interests {
+            let step = format!("registered {what} for {interest:?}, {mode:?}");
+            let token = selector.register_with(duplicate(ours)?, interest, (), mode)?;
+            described(case, step, check(case, &mut selector, token, (ours, interest)))?;
+            selector.unregister(token)?;
+            let step = format!("modified {what} to {interest:?}, {mode:?}");
+            other.modify(changed, interest)?;
+            described(case, step, check(case, &mut other, changed, (ours, interest)))?;
         }
     }
     Ok(())

@@ -1,13 +1,42 @@
-//! The sources that many cases try in turn.
+//! The sources that many cases try in turn, and what poll(2) says of them.
 
 use std::io;
+
+use selectors::{Interest, Readiness};
 
 /// A stream socket of any family.
 pub(crate) use socket2::Socket as Stream;
 
 use crate::fixtures::{
-    OwnedSource, if_any, pipe, tcp_pair, udp_pair, unix_datagram_pair, unix_pair,
+    OwnedSource, descriptor_limit, if_any, pipe, tcp_pair, udp_pair, unix_datagram_pair, unix_pair,
 };
+
+/// How long a network may take, in milliseconds.
+pub(crate) const PATIENTLY: u16 = 10_000;
+
+/// What can be asked for, without the hints that come with it.
+pub(crate) const REQUESTABLE: Readiness =
+    Readiness::READ.union(Readiness::WRITE).union(Readiness::PRIORITY);
+
+/// What is true of a source, of what it is watched for: `is_ready` says so of a single interest.
+pub(crate) fn truth(
+    interest: Interest,
+    is_ready: impl Fn(Interest) -> io::Result<bool>,
+) -> io::Result<Readiness> {
+    let mut truth = Readiness::empty();
+    for one in interest.iter() {
+        if is_ready(one)? {
+            truth |= Readiness::from(one);
+        }
+    }
+    Ok(truth)
+}
+
+/// So many descriptors, or fewer where that would be more than a share of what the process may have:
+/// cases run side by side.
+pub(crate) fn at_most(many: usize, share: u64) -> io::Result<usize> {
+    Ok(usize::try_from(descriptor_limit()? / share).map_or(many, |limit| limit.min(many)))
+}
 
 /// The two ends of something, with its name: from the second, what is written arrives at the
 /// first.

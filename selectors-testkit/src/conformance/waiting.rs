@@ -8,10 +8,9 @@ use selectors::backend::RawSource;
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::as_of_now::modes;
+use super::streams::at_most;
 use super::{BOTH, Case, NOW, Outcome};
-use crate::fixtures::{
-    above, borrow, descriptor_limit, drain, if_any, number_of, pair, send, signal_storm,
-};
+use crate::fixtures::{above, borrow, drain, if_any, number_of, pair, send, signal_storm};
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
 
@@ -268,7 +267,7 @@ pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     // More than the batches of a thousand that are common.
-    let sources = usize::try_from(descriptor_limit()? / 4).map_or(1100, |limit| limit.min(1100));
+    let sources = at_most(1100, 4)?;
     let mut selector = case.selector()?;
     let mut waiting = Vec::new();
     case.did(format!("registered {sources} sources that stay ready"));

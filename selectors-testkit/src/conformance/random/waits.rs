@@ -3,13 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use selectors::{Backend, Event, Events, Interest, Mode, Readiness};
+use selectors::{Backend, Event, Events, Mode, Readiness};
 
+use super::super::streams::{REQUESTABLE, truth};
 use super::super::{NOW, Outcome, Stop};
 use super::world::{Source, World};
 use crate::fixtures::{if_any, signal_storm};
-
-const REQUESTABLE: Readiness = Readiness::READ.union(Readiness::WRITE).union(Readiness::PRIORITY);
 
 /// The readiness that must be reported of a source, and the readiness that may be. `None` if unknown.
 type Bounds = Option<(Readiness, Readiness)>;
@@ -30,14 +29,7 @@ enum End {
 impl<B: Backend> World<'_, '_, B> {
     /// The readiness of a source within its interest, according to poll(2).
     fn actual(&self, source: &Source) -> Result<Readiness, Stop> {
-        let mut actual = Readiness::empty();
-        for interest in [Interest::READ, Interest::WRITE] {
-            let asked = source.interest.contains(interest);
-            if asked && self.files[source.file].is_ready(interest)? {
-                actual |= Readiness::from(interest);
-            }
-        }
-        Ok(actual)
+        Ok(truth(source.interest, |one| self.files[source.file].is_ready(one))?)
     }
 
     fn bounds(&self, source: &Source) -> Result<Bounds, Stop> {

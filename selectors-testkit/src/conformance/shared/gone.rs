@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use selectors::{Backend, Events, Interest, Mode};
 
 use super::{SHORT, counted, during_a_wait, idle, ready, selector};
+use crate::conformance::streams::PATIENTLY;
 use crate::conformance::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{drain, is_ready};
 
@@ -55,7 +56,7 @@ pub(super) fn shared_2_the_file_is_closed_at_once<B: Backend + Send + 'static>(
     let source = registrar.register(ours, Interest::READ, 1)?;
     let (end, _) = during_a_wait(case, &mut selector, move || {
         drop(source);
-        let end = is_ready(&theirs, Interest::READ, 10_000)?;
+        let end = is_ready(&theirs, Interest::READ, PATIENTLY)?;
         waker.wake()?;
         Ok(end)
     })?;

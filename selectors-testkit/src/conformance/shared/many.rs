@@ -5,10 +5,9 @@ use std::sync::Arc;
 use selectors::{Backend, Error, Interest, Mode, Readiness, Source};
 
 use super::{ready, selector};
+use crate::conformance::streams::at_most;
 use crate::conformance::{Case, EMULATED, NOW, Outcome};
-use crate::fixtures::{
-    descriptor_limit, duplicate, limit_descriptors, open_descriptors, out_of_band, tcp_pair,
-};
+use crate::fixtures::{duplicate, limit_descriptors, open_descriptors, out_of_band, tcp_pair};
 
 /// More often than a byte can count, also where a few slots take turns, and than a table of a common
 /// size has room for.
@@ -20,7 +19,7 @@ const MANY: usize = 300;
 pub(super) fn shared_6_one_select_reports_all<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let many = usize::try_from(descriptor_limit()? / 4).map_or(MANY, |limit| limit.min(MANY));
+    let many = at_most(MANY, 4)?;
     let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
     let (ours, _theirs) = ready()?;
