@@ -99,7 +99,7 @@ fn wait_9_a_rebuild_of_a_shared_selector_loses_nothing() -> io::Result<()> {
         for file in &files {
             sources.push(registrar.register_with(borrow(file), Interest::READ, (), mode)?);
         }
-        let tokens = sources.iter().map(|source| source.token());
+        let tokens = sources.iter().map(selectors::Source::token);
         // That of the waker is one.
         all_are_reported((mode, true), tokens, || Ok(selector.select(NOW)?))?;
     }
