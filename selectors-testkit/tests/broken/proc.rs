@@ -226,6 +226,7 @@ rows! {
             proc_2_no_wake_is_lost
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_wait_of_no_time_sees_a_wake
+            wait_1_zero_does_not_sleep
             proc_2_a_wake_hides_no_event
             proc_2_a_list_forgets_its_wake
             proc_4_a_child_is_told_that_it_is_one
