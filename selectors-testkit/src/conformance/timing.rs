@@ -17,8 +17,8 @@ const READING: Watch = Watch::new(Interest::READ, Mode::Level);
 const TRIES: usize = 40;
 
 const ZERO: &str = "zero is rounded up to the kernel's unit, or taken for a short time, or a wait \
-                    that need not block begins with one that does; or each so-many-th wait gives \
-                    the processor to others";
+                    that need not block begins with one that does; or every so often a wait yields \
+                    the processor";
 
 /// More often than a thousandth could hide in.
 const OFTEN: usize = 2_203;
