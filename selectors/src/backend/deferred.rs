@@ -266,12 +266,11 @@ impl<B> Deferred<B> {
         self.index.get(fd).filter(|&place| self.changes.get(place).is_some_and(|it| it.fd == fd))
     }
 
-    fn forget(&mut self, place: usize) -> Change {
-        let change = self.changes.swap_remove(place);
+    fn forget(&mut self, place: usize) {
+        self.changes.swap_remove(place);
         if let Some(moved) = self.changes.get(place) {
             self.index.insert(moved.fd, place);
         }
-        change
     }
 
     /// Appends an ERROR for every armed refused source. Its other events from `first` on are replaced
@@ -379,21 +378,20 @@ impl<B: Backend> Backend for Deferred<B> {
 
     #[inline]
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        let change = self.place(fd).map(|place| self.forget(place));
-        let old = match &change {
-            Some(change) => change.old,
+        let place = self.place(fd);
+        let old = match place {
+            Some(place) => self.changes[place].old,
             None if self.refused.contains_key(&token) => None,
             None => Some(watch),
         };
         // Not deferred: the file object may be closed next, which the kernel would not notice if
         // it has a duplicate.
         if let Some(old) = old {
-            self.backend.unregister(fd, token, old).inspect_err(|_| {
-                if let Some(change) = change {
-                    self.index.insert(fd, self.changes.len());
-                    self.changes.push(change);
-                }
-            })?;
+            self.backend.unregister(fd, token, old)?;
+        }
+        // Not before: if the backend fails or panics, the source stays registered.
+        if let Some(place) = place {
+            self.forget(place);
         }
         if !self.refused.is_empty() {
             self.refused.remove(&token);
@@ -450,10 +448,15 @@ impl<B: Backend> Backend for Deferred<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::Interest;
 
-    struct Deaf;
+    #[derive(Default)]
+    struct Deaf {
+        panics: bool,
+    }
 
     impl Backend for Deaf {
         fn capabilities(&self) -> Capabilities {
@@ -469,6 +472,7 @@ mod tests {
         }
 
         fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+            assert!(!self.panics, "as it was made to");
             Ok(())
         }
 
@@ -478,9 +482,24 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_kept_if_unregistering_panics() {
+        let [read, write] =
+            [Interest::READ, Interest::WRITE].map(|interest| Watch::new(interest, Mode::Level));
+        let mut deferred = Deferred::new(Deaf { panics: true });
+        let token = Token::from_bits(7);
+        deferred.modify(7, token, read, write).unwrap();
+        let unregister = AssertUnwindSafe(|| deferred.unregister(7, token, write));
+        assert!(catch_unwind(unregister).is_err());
+        assert_eq!(deferred.changes.len(), 1);
+        deferred.backend.panics = false;
+        deferred.unregister(7, token, write).unwrap();
+        assert!(deferred.changes.is_empty());
+    }
+
+    #[test]
     fn capacity_is_kept_while_it_is_needed() {
         let watch = Watch::new(Interest::READ, Mode::Level);
-        let mut deferred = Deferred::new(Deaf);
+        let mut deferred = Deferred::new(Deaf::default());
         let mut capacity_after = |count| {
             for fd in 0..count {
                 deferred.defer(fd, Token::from_bits(7), None, watch);
