@@ -28,7 +28,8 @@ pub(crate) enum State {
     /// A one-shot source that was reported: registered with the backend, but disarmed.
     Fired,
     /// Not registered with the backend: the source is parked, or had fired when the kernel object was
-    /// recreated.
+    /// recreated or a change to exclusive wake-up failed, or was closed before
+    /// [`after_fork`](crate::Selector::after_fork).
     Unwatched,
 }
 

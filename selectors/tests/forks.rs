@@ -17,8 +17,11 @@ use selectors::{
     Selector, SharedSelector, Token, Watch,
 };
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
 mod support;
 
+use descriptors::open_numbers;
 use support::Idle;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -209,15 +212,6 @@ fn proc_4_what_the_child_opens_may_have_the_numbers_of_closed_sources() {
     }
 }
 
-fn open_descriptors() -> usize {
-    let open = |number: &RawFd| {
-        // SAFETY: nothing is done with it but to ask whether it is open.
-        let number = unsafe { BorrowedFd::borrow_raw(*number) };
-        nix::fcntl::fcntl(number, nix::fcntl::FcntlArg::F_GETFD).is_ok()
-    };
-    (0..256).filter(open).count()
-}
-
 #[test]
 fn reg_12_a_child_keeps_no_descriptor_of_its_parent() {
     for kind in BackendKind::available() {
@@ -227,11 +221,11 @@ fn reg_12_a_child_keeps_no_descriptor_of_its_parent() {
             // A queue is not inherited: the first child has less than its parent.
             selector.after_fork().unwrap();
             assert_eq!(selector.descriptor().is_some(), shown);
-            let before = open_descriptors();
+            let before = open_numbers().len();
             let fine = in_child(|| {
                 selector.after_fork().unwrap();
                 assert_eq!(selector.descriptor().is_some(), shown);
-                assert!(open_descriptors() <= before, "{kind}: {before} in the parent");
+                assert!(open_numbers().len() <= before, "{kind}: {before} in the parent");
             });
             assert!(fine, "{kind}");
         });

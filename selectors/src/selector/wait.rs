@@ -1,5 +1,6 @@
-//! How a selector waits: it polls without blocking, spins, blocks, filters raw events, and recreates the
-//! kernel object to get rid of ghosts.
+//! How a selector waits: it polls first without blocking where that is cheap, filters raw events, takes
+//! wakes, and recreates the kernel object to get rid of ghosts. How it spins and blocks is in
+//! `crate::wait`.
 
 use std::io;
 use std::time::{Duration, Instant};

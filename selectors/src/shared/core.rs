@@ -78,7 +78,8 @@ struct Source {
 /// What watches a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeper {
-    /// Nothing: it is parked, or had fired when the kernel object was recreated.
+    /// Nothing: it is parked, or had fired when the kernel object was recreated, or was closed before
+    /// `after_fork`.
     Nobody,
     /// The kernel.
     Kernel,

@@ -1,7 +1,7 @@
 //! Descriptors that a selector keeps to itself.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -10,17 +10,9 @@ use std::time::Duration;
 
 use selectors::{BackendKind, Interest, Mode, SharedSelector};
 
+use super::descriptors::open_numbers;
 use super::hooked::{Call, Hooked};
 use super::{LONG, NOW, tokens};
-
-fn open_numbers() -> Vec<RawFd> {
-    let open = |number: &RawFd| {
-        // SAFETY: nothing is done with it but to ask whether it is open.
-        let number = unsafe { BorrowedFd::borrow_raw(*number) };
-        nix::fcntl::fcntl(number, nix::fcntl::FcntlArg::F_GETFD).is_ok()
-    };
-    (0..256).filter(open).collect()
-}
 
 /// Runs a test of this file in a process of its own, since other tests open descriptors, too. Returns
 /// true in that process.

@@ -9,6 +9,9 @@ use selectors::{BackendKind, Events, SharedSelector, Token};
 mod changes;
 mod data;
 #[cfg(target_os = "linux")]
+#[path = "../support/descriptors.rs"]
+mod descriptors;
+#[cfg(target_os = "linux")]
 mod hidden;
 mod hooked;
 mod modes;

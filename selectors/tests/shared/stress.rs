@@ -10,6 +10,7 @@ use selectors::{BackendKind, Events, Interest, Mode, Registrar, SharedSelector};
 
 use super::LONG;
 
+/// How many registrations the stress test makes with epoll. `.ci/stress` asks for more.
 fn registrations() -> u64 {
     let asked = std::env::var("SELECTORS_STRESS").ok().and_then(|number| number.parse().ok());
     asked.unwrap_or(100_000)
