@@ -1,13 +1,14 @@
 //! Changes to and from exclusive wake-up that fail, and so does their undoing.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::Epoll;
-use selectors::{Backend, Event, Interest, Mode, Readiness, SharedSelector, Token};
-use selectors_testkit::fixtures::{OwnedSource, is_ready, unix_pair};
+use selectors::{Backend, Event, Interest, Mode, Readiness, Selector, SharedSelector, Token};
+use selectors_testkit::fixtures::{LooseDescriptor, OwnedSource, is_ready, unix_pair};
 
 use super::changes::{LONG, NONE, NOW, Subject, assert_failed, tokens, with_source};
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
@@ -139,6 +140,36 @@ fn wait_12_a_change_to_exclusive_needs_no_descriptor() -> io::Result<()> {
     changed?;
     assert_eq!(injected, 1);
     assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    Ok(())
+}
+
+/// A one-shot source that was lost and reported is registered anew after a rebuild, as any other.
+#[test]
+fn mod_4_a_lost_one_shot_is_not_lost_after_a_rebuild() -> io::Result<()> {
+    let (ours, mut peer) = unix_pair()?;
+    let mut selector = Selector::with_backend(Epoll::new()?);
+    let token = selector.register_with(ours.as_fd(), Interest::READ, (), Mode::OneShot)?;
+    let lost = Fault::new(Call::EpollAdd, Errno::ENOMEM).times(FOR_EVER);
+    let lose = || selector.modify_with(token, Interest::READ, Mode::Exclusive);
+    assert_failed(failing(lost, lose).0, Errno::ENOMEM);
+    let (events, _) = failing(lost, || selector.select(NOW));
+    assert_eq!(tokens(&events?), [token]);
+    let (alive, mut alive_peer) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let ghost = selector.register(loose.borrow(), Interest::READ, ())?;
+    loose.close()?;
+    selector.unregister(ghost)?;
+    alive_peer.write_all(b"x")?;
+    assert!(selector.select(NOW)?.is_empty());
+    selector.rearm(token)?;
+    selector.modify(token, Interest::READ | Interest::WRITE)?;
+    peer.write_all(b"x")?;
+    let events: Vec<_> = selector.select(NOW)?.iter().map(Event::readiness).collect();
+    assert_eq!(events, [Readiness::READ | Readiness::WRITE]);
+    selector.modify(token, Interest::WRITE)?;
+    // The kernel must not go on watching what was unregistered.
+    selector.unregister(token)?;
+    assert!(!is_ready(&selector, Interest::READ, 0)?);
     Ok(())
 }
 

@@ -40,6 +40,12 @@ impl Lost {
         self.0.len() < before
     }
 
+    /// Removes the one-shot sources that were reported: a recreated kernel object does not have them.
+    #[cfg_attr(not(epoll), allow(dead_code, reason = "kqueue is never rebuilt"))]
+    pub(super) fn forget_fired(&mut self) {
+        self.0.retain(|&(source, armed)| armed || source.watch.mode != Mode::OneShot);
+    }
+
     /// Appends an ERROR for every armed source, and disarms it if it is one-shot or edge-triggered.
     pub(super) fn report(&mut self, events: &mut Events) {
         for (source, armed) in self.0.iter_mut().filter(|(_, armed)| *armed) {
@@ -75,6 +81,8 @@ mod tests {
         }
         assert_eq!(reported(&mut lost), [1, 2, 3]);
         assert_eq!(reported(&mut lost), [1]);
+        lost.forget_fired();
+        assert!(!lost.contains(token(2)) && lost.contains(token(3)));
         let mut tried = Vec::new();
         let refused = |source: &Registered| {
             tried.push(source.token.to_bits());

@@ -56,6 +56,7 @@ impl Epoll {
         }
         rest?;
         self.always.forget_fired();
+        self.lost.forget_fired();
         self.fine = None;
         Ok(())
     }
