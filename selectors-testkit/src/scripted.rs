@@ -363,7 +363,7 @@ impl Backend for Scripted {
         state.play(events, timeout)
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         lock(&self.state).waker = Some(token);
         let state = Arc::clone(&self.state);
         Ok(Some(Box::new(move || {

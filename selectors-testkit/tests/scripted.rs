@@ -145,7 +145,7 @@ fn wakers_work_without_a_kernel() -> io::Result<()> {
 
 #[test]
 fn the_waker_of_another_selector_is_an_error() -> io::Result<()> {
-    let ((mut selector, script), (mut other, _)) = (scripted(), scripted());
+    let ((mut selector, script), (other, _)) = (scripted(), scripted());
     script.wake(&other.waker()?);
     assert_eq!(kind(selector.select(Some(SECOND))), Some(ErrorKind::NotFound));
     script.wake(&selector.waker()?);

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::mem;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod wait;
 
 use crate::backend::{
-    self, AsSource, Backend, BorrowedSource, Capabilities, DefaultBackend, RawSource, Registered,
-    check_open, fork, is_lost, register_raw,
+    self, AsSource, Backend, BorrowedSource, Capabilities, Changer, DefaultBackend, RawSource,
+    Registered, check_open, fork, generation, is_lost, register_raw,
 };
 use crate::checks::{EVERYWHERE, admit, check};
 use crate::ghosts::Ghosts;
@@ -109,7 +110,7 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     pub(crate) registry: Registry<F, T>,
     /// The list of the last `select` that found nothing, for the next one.
     room: Vec<Event>,
-    wake: Option<Wake>,
+    wake: Mutex<Option<Wake>>,
     interruptible: bool,
     spin: Spin,
     /// Whether a wait without a timeout polls first without blocking.
@@ -148,7 +149,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             backend,
             registry: Registry::new(),
             room: Vec::new(),
-            wake: None,
+            wake: Mutex::new(None),
             interruptible: false,
             spin: Spin::default(),
             generation: fork::watch(),
@@ -264,7 +265,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         token: Token,
         watch: Watch,
     ) -> Result<()> {
-        self.check_fork()?;
+        if self.generation != fork::generation() {
+            self.check_fork()?;
+            self.reserve_wake();
+        }
         let taken = |fd| self.registry.taken(fd);
         admit(&self.capabilities, fd, watch, taken, |fd| self.backend.owns(fd))?;
         let failed = |error| Error::os("register", fd, error);
@@ -639,7 +643,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         // Before anything is opened, which may get the numbers of closed sources.
         self.registry.forget_lost(|fd| is_lost(&self.backend, fd));
         self.backend.after_fork().map_err(Error::after_fork)?;
-        self.wake = None;
+        self.wake = Mutex::new(None);
         self.registry.reserve(None);
         self.ghosts = Ghosts::default();
         self.registry.forget_fired();
@@ -656,8 +660,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the backend cannot be woken; [`Error::Os`] if there are too many open
-    /// files; [`Error::Forked`].
+    /// [`Error::Unsupported`] if the backend cannot be woken; [`Error::Os`] or
+    /// [`Error::DescriptorOutOfRange`] if there are too many open files; [`Error::Forked`].
     ///
     /// # Examples
     ///
@@ -674,15 +678,23 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn waker(&mut self) -> Result<Waker> {
+    pub fn waker(&self) -> Result<Waker> {
         self.check_fork()?;
-        if let Some(wake) = &self.wake {
+        let mut known = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wake) = &*known {
             return Ok(wake.waker());
         }
         let taken = |fd| self.registry.token_of(fd).is_some();
-        let wake = Wake::new(&mut self.backend, self.capabilities, taken)?;
-        self.registry.reserve(wake.number());
-        Ok(self.wake.insert(wake).waker())
+        let mut wake = Wake::new(&self.backend, self.capabilities, taken)?;
+        // At once if possible: the selector may be registered with another.
+        wake.attach(|channel, watch| match self.backend.changer()? {
+            Some(mut changer) => changer.register(channel, Token::WAKER, watch),
+            None => Ok(false),
+        })?;
+        if wake.number().is_some() {
+            generation::look_after_wakers();
+        }
+        Ok(known.insert(wake).waker())
     }
 
     /// Sets whether a signal ends a wait. Disabled by default: a wait resumes with the remaining time.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{
-    Backend, Capabilities, Channel, RawSource, Registered, Trigger, fork, generation,
-    preserve_errno, raw,
+    Backend, BorrowedSource, Capabilities, Channel, RawSource, Registered, Trigger, fork,
+    generation, preserve_errno, raw,
 };
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
@@ -160,7 +161,7 @@ impl Shared {
         }
         if let Err(error) = preserve_errno(|| self.sender.send()) {
             if !self.broken.swap(true, Ordering::Relaxed) {
-                generation::waker_failed();
+                generation::look_after_wakers();
             }
             return Err(Error::os("wake", None, error));
         }
@@ -196,19 +197,21 @@ pub(crate) struct Wake {
     watch: Option<Watch>,
     /// The state between two wakes.
     idle: u64,
+    /// Whether the backend does not know the channel yet.
+    is_new: bool,
 }
 
 impl Wake {
-    /// Sets up waking for `backend`, by a descriptor whose number is not `taken`.
+    /// Sets up waking for `backend`, perhaps by a channel, whose number is not `taken`, and which is to
+    /// be [attached](Self::attach).
     pub(crate) fn new<B: Backend>(
-        backend: &mut B,
+        backend: &B,
         capabilities: Capabilities,
         taken: impl Fn(RawSource) -> bool,
     ) -> Result<Self> {
         if !capabilities.waker {
             return Err(Error::Unsupported { feature: "waking", fd: None });
         }
-        let failed = |error| Error::os("make a waker", None, error);
         let (sender, watch) = if let Some(trigger) = backend.waker(Token::WAKER).map_err(failed)? {
             (Sender::Trigger(trigger), None)
         } else {
@@ -216,15 +219,31 @@ impl Wake {
             let edge = capabilities.edge && !Channel::FILLS;
             let mode = if edge { Mode::Edge } else { Mode::Level };
             let watch = Watch::new(Interest::READ, mode);
-            let channel = watched_channel(backend, watch, taken).map_err(failed)?;
+            let channel = new_channel(taken).map_err(failed)?;
+            let fd = raw(channel.source());
+            if let Some(limit) = capabilities.max_descriptor.filter(|&limit| fd > limit) {
+                return Err(Error::DescriptorOutOfRange { fd, limit });
+            }
             (Sender::Channel(Arc::new(Link::new(channel))), Some(watch))
         };
-        Ok(Self { waker: Waker::new(sender), watch, idle: 0 })
+        Ok(Self { waker: Waker::new(sender), watch, idle: 0, is_new: watch.is_some() })
+    }
+
+    /// Has the channel, if there is one, registered. If `register` returns false, the next wait
+    /// [mends](Self::mend) this; wakes before are not lost.
+    pub(crate) fn attach(
+        &mut self,
+        register: impl FnOnce(BorrowedSource<'_>, Watch) -> io::Result<bool>,
+    ) -> Result<()> {
+        let Some((link, watch)) = self.channel() else { return Ok(()) };
+        self.is_new = !register(link.channel.source(), watch).map_err(failed)?;
+        Ok(())
     }
 
     /// Wakers that call a trigger.
     pub(crate) fn over(trigger: Trigger) -> Self {
-        Self { waker: Waker::new(Sender::Trigger(trigger)), watch: None, idle: 0 }
+        let sender = Sender::Trigger(trigger);
+        Self { waker: Waker::new(sender), watch: None, idle: 0, is_new: false }
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -245,7 +264,7 @@ impl Wake {
     }
 
     /// Called after the backend has reported the waker. Returns true if a wake was not reported yet.
-    /// The channel [is broken](Self::is_broken) if it cannot be emptied.
+    /// The channel [needs mending](Self::needs_mending) if it cannot be emptied.
     pub(crate) fn take(&mut self) -> bool {
         if let Some((link, Watch { mode: Mode::Level, .. })) = self.channel() {
             // Before the state is reset, or it would remove a later wake from the channel.
@@ -262,7 +281,7 @@ impl Wake {
         self.waker.0.state.swap(self.idle, Ordering::AcqRel) & ASKED != 0
     }
 
-    /// Replaces a broken channel, and sends a requested wake again.
+    /// Attaches a new channel, or replaces a broken one, and sends a requested wake again.
     #[cold]
     pub(crate) fn mend<B: Backend>(
         &mut self,
@@ -270,6 +289,7 @@ impl Wake {
         taken: impl Fn(RawSource) -> bool,
     ) -> io::Result<()> {
         self.replace(backend, taken).inspect_err(|_| {
+            self.waker.0.broken.store(true, Ordering::Relaxed);
             self.idle |= UNWATCHED;
             let unwatched = |state| Some((state | UNWATCHED) & !SENT);
             let state = &self.waker.0.state;
@@ -287,25 +307,37 @@ impl Wake {
         Ok(())
     }
 
-    /// Stops watching the channel, and creates another. Does nothing if the backend has its own trigger.
+    /// Stops watching the channel, and creates another, unless it is new. Does nothing if the backend
+    /// has its own trigger.
     fn replace<B: Backend>(
-        &self,
+        &mut self,
         backend: &mut B,
         taken: impl Fn(RawSource) -> bool,
     ) -> io::Result<()> {
+        let is_new = mem::take(&mut self.is_new);
         let Some((link, watch)) = self.channel() else { return Ok(()) };
-        let fd = raw(link.channel.source());
-        if !taken(fd) {
+        let (channel, fd) = (link.channel.source(), raw(link.channel.source()));
+        if is_new {
+            if !self.is_broken() && backend.register(channel, Token::WAKER, watch).is_ok() {
+                return Ok(());
+            }
+        } else if !taken(fd) {
             // Otherwise it would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
-        let next = Link::new(watched_channel(backend, watch, taken)?);
+        let channel = new_channel(taken)?;
+        backend.register(channel.source(), Token::WAKER, watch)?;
         // Only this method replaces it.
-        let _ = link.next.set(Arc::new(next));
+        let _ = link.next.set(Arc::new(Link::new(channel)));
         Ok(())
     }
 
-    pub(crate) fn is_broken(&self) -> bool {
+    /// Returns true if the channel is to be [attached or replaced](Self::mend).
+    pub(crate) fn needs_mending(&self) -> bool {
+        self.is_new || self.is_broken()
+    }
+
+    fn is_broken(&self) -> bool {
         self.waker.0.broken.load(Ordering::Relaxed)
     }
 
@@ -316,21 +348,19 @@ impl Wake {
     }
 }
 
-/// Creates a channel that `backend` watches, whose number is not `taken`: the number of a source that
-/// was closed while registered is free, but the backend could not distinguish the two.
-fn watched_channel<B: Backend>(
-    backend: &mut B,
-    watch: Watch,
-    taken: impl Fn(RawSource) -> bool,
-) -> io::Result<Channel> {
+fn failed(error: io::Error) -> Error {
+    Error::os("make a waker", None, error)
+}
+
+/// Creates a channel whose number is not `taken`: that of a source that was closed while registered is
+/// free, but a backend could not distinguish the two.
+fn new_channel(taken: impl Fn(RawSource) -> bool) -> io::Result<Channel> {
     let mut unfit = Vec::new();
-    let channel = loop {
+    loop {
         let channel = Channel::new()?;
         if !taken(raw(channel.source())) {
-            break channel;
+            return Ok(channel);
         }
         unfit.push(channel);
-    };
-    backend.register(channel.source(), Token::WAKER, watch)?;
-    Ok(channel)
+    }
 }

@@ -162,7 +162,7 @@ fn a_refusal_is_an_error_that_asks_nothing_of_its_contents() {
 fn proc_3_a_selector_goes_where_its_contents_may_go() -> io::Result<()> {
     fn is_send<S: Send>(_: &S) {}
     fn is_sync<S: Sync>(_: &S) {}
-    let mut selector: DefaultSelector<TcpStream, Vec<u8>> = DefaultSelector::new()?;
+    let selector: DefaultSelector<TcpStream, Vec<u8>> = DefaultSelector::new()?;
     is_send(&selector);
     is_send(&selectors::Events::new());
     let waker = selector.waker()?;
@@ -192,4 +192,45 @@ fn the_descriptor_is_there_through_a_box_too() -> io::Result<()> {
         assert_eq!(selector.backend().descriptor().is_some(), declared, "{kind}");
     }
     Ok(())
+}
+
+/// Who has but a shared reference gets the waker, which is one for all.
+#[test]
+fn proc_1_threads_that_share_a_selector_get_its_waker() -> io::Result<()> {
+    for kind in selectors::BackendKind::available() {
+        let selector: selectors::AnySelector<TcpStream> = selectors::AnySelector::new(kind)?;
+        let wakers = std::thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(|| selector.waker()));
+            threads.map(|thread| thread.join().expect("it has not panicked"))
+        });
+        let mut selector = selector;
+        for waker in wakers {
+            // The first one before any wait.
+            waker?.wake()?;
+            assert!(selector.select(None)?.woken(), "{kind}");
+            assert!(!selector.select(Some(Duration::ZERO))?.woken(), "{kind}");
+        }
+    }
+    Ok(())
+}
+
+/// A selector that watches another one by its descriptor is not to wait for that one's first wait.
+#[test]
+#[cfg(target_os = "linux")]
+fn ready_13_a_wake_before_the_first_wait_shows_outside() -> io::Result<()> {
+    use selectors::backend::{Backend, Deferred, Epoll};
+
+    fn shows(backend: impl Backend) -> io::Result<()> {
+        let mut inner: selectors::Selector<TcpStream, (), _> =
+            selectors::Selector::with_backend(backend);
+        let mut outer = DefaultSelector::new()?;
+        let own = inner.backend().descriptor().expect("epoll has one").try_clone_to_owned()?;
+        outer.register(own, Interest::READ, ())?;
+        inner.waker()?.wake()?;
+        assert_eq!(outer.select(Some(Duration::ZERO))?.len(), 1);
+        assert!(inner.select(None)?.woken());
+        Ok(())
+    }
+    shows(Epoll::new()?)?;
+    shows(Deferred::new(Epoll::new()?))
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource, Registered};
-use selectors::{Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
+use selectors::{Error, Event, Events, Interest, Mode, Readiness, Selector, Token, Watch};
 
 #[cfg(unix)]
 mod support;
@@ -32,6 +32,7 @@ struct Script {
     /// What the old kernel object has still to report when there is a new one.
     left: Vec<Event>,
     registered: Vec<Token>,
+    limit: Option<RawSource>,
     rebuilt: usize,
 }
 
@@ -54,6 +55,7 @@ impl Backend for Told {
         let mut capabilities = Capabilities::default();
         capabilities.edge = true;
         capabilities.separate_directions = self.0.borrow().separate_directions;
+        capabilities.max_descriptor = self.0.borrow().limit;
         capabilities
     }
 
@@ -132,6 +134,8 @@ fn close_4_what_is_not_registered_is_not_reported_and_has_the_backend_rebuilt() 
 fn wait_9_what_the_old_kernel_object_had_to_report_is_not_lost() {
     let (mut selector, backend) = selector();
     let waker = selector.waker().unwrap();
+    // The backend has no changer.
+    selector.select(NOW).unwrap();
     let wake = backend.0.borrow().registered[0];
     let mut register =
         |interest, mode| selector.register_with(source(), interest, (), mode).unwrap();
@@ -225,4 +229,13 @@ mod by_default {
         assert!(backend.changer().unwrap().is_none());
         assert!(backend.waker(UNKNOWN).unwrap().is_none());
     }
+}
+
+#[test]
+fn wait_8_a_waker_beyond_the_limit_is_refused() {
+    let backend = Told::default();
+    backend.0.borrow_mut().limit = Some(0);
+    let selector: Selector<UdpSocket, (), _> = Selector::with_backend(backend);
+    let refused = selector.waker().map(drop);
+    assert!(matches!(refused, Err(Error::DescriptorOutOfRange { limit: 0, .. })), "{refused:?}");
 }

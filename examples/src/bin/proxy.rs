@@ -38,7 +38,7 @@ struct Options {
 
 fn main() -> ExitCode {
     cli::run("proxy", HELP, options, |options| {
-        let mut selector = DefaultSelector::new()?;
+        let selector = DefaultSelector::new()?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         Proxy::new(selector, stop, options)?.run()
     })

@@ -82,7 +82,7 @@ mod session {
         let shown = options.to.display();
         let log = File::create(&options.to).map_err(|error| format!("{shown}: {error}"))?;
 
-        let mut selector = DefaultSelector::new()?;
+        let selector = DefaultSelector::new()?;
         // Before the terminal is in raw mode, so that no signal can leave it there.
         let stop = Stop::on_interrupt(selector.waker()?)?;
         let (signals, theirs) = UnixStream::pair()?;

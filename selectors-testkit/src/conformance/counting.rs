@@ -110,7 +110,7 @@ impl<B: Backend> Backend for Counting<B> {
         self.backend.descriptor()
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         self.backend.waker(token)
     }
 

@@ -233,6 +233,10 @@ pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_,
     case.expect_tokens(&outer.select(NOW)?, &[])?;
     if inner.capabilities().waker {
         let waker = inner.waker()?;
+        if inner.backend().changer()?.is_none() {
+            // Its channel is watched from the next wait on.
+            inner.select(NOW)?;
+        }
         case.expect_tokens(&outer.select(NOW)?, &[])?;
         case.did("woke the inner one");
         waker.wake()?;

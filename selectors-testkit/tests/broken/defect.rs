@@ -70,7 +70,7 @@ pub(crate) trait Defect: Send {
         beneath.backend.owns(fd)
     }
 
-    fn waker(&mut self, beneath: &mut Beneath, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, beneath: &Beneath, token: Token) -> io::Result<Option<Trigger>> {
         beneath.backend.waker(token)
     }
 
@@ -251,8 +251,8 @@ impl Backend for Broken {
         self.defect.descriptor(&self.beneath)
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
-        self.defect.waker(&mut self.beneath, token)
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
+        self.defect.waker(&self.beneath, token)
     }
 
     fn now(&self) -> Instant {

@@ -1,5 +1,6 @@
 //! READY, MODE and others: backends that are wrong in what few sources, modes and numbers have.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -195,18 +196,18 @@ impl Defect for DropsWakes {
 #[derive(Default)]
 struct WakesOnlyWhoAskedFirst {
     waited: bool,
-    late: bool,
+    late: Cell<bool>,
 }
 
 impl Defect for WakesOnlyWhoAskedFirst {
-    fn waker(&mut self, beneath: &mut Beneath, token: Token) -> std::io::Result<Option<Trigger>> {
-        self.late = self.waited;
+    fn waker(&self, beneath: &Beneath, token: Token) -> std::io::Result<Option<Trigger>> {
+        self.late.set(self.waited);
         beneath.backend.waker(token)
     }
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         self.waited = true;
-        let late = self.late;
+        let late = self.late.get();
         events.extend(beneath.found(timeout)?.into_iter().filter(|event| !late || !is_wake(event)));
         Ok(())
     }

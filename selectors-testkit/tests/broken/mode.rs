@@ -407,6 +407,8 @@ rows! {
             reg_12_no_wait_leaks
             proc_2_a_wake_hides_no_event
             reg_9_no_registration_is_the_last
+            reg_8_what_it_opened_for_itself_stays_its_own
+            wait_12_without_descriptors_what_is_there_is_served
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>

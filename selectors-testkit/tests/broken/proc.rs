@@ -1,5 +1,6 @@
 //! PROC: backends that are wrong where there is another thread, a signal handler or a child.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -32,9 +33,15 @@ enum Wakes {
     Disowned,
 }
 
+struct Channel {
+    reader: UnixStream,
+    token: Token,
+    is_watched: bool,
+}
+
 struct HasAWaker {
     defect: Wakes,
-    channel: Option<(UnixStream, Token)>,
+    channel: RefCell<Option<Channel>>,
     /// The thread that waits, while it does: no lock, which a handler could find taken.
     waits: Arc<AtomicU64>,
 }
@@ -52,32 +59,30 @@ fn this_thread() -> u64 {
 
 impl HasAWaker {
     fn new(defect: Wakes) -> Self {
-        Self { defect, channel: None, waits: Arc::default() }
+        Self { defect, channel: RefCell::default(), waits: Arc::default() }
     }
 
-    fn empty(&self) {
-        let Some((reader, _)) = &self.channel else { return };
+    fn empty(channel: &Channel) {
         let mut bytes = [0; 64];
-        while matches!((&*reader).read(&mut bytes), Ok(count) if count > 0) {}
+        while matches!((&channel.reader).read(&mut bytes), Ok(count) if count > 0) {}
     }
 }
 
 impl Defect for HasAWaker {
     fn owns(&self, beneath: &Beneath, fd: RawSource) -> bool {
-        let channel = self.channel.as_ref().filter(|_| !matches!(self.defect, Wakes::Disowned));
-        channel.is_some_and(|(reader, _)| reader.as_raw_fd() == fd) || beneath.backend.owns(fd)
+        let channel = self.channel.borrow();
+        let channel = channel.as_ref().filter(|_| !matches!(self.defect, Wakes::Disowned));
+        channel.is_some_and(|channel| channel.reader.as_raw_fd() == fd) || beneath.backend.owns(fd)
     }
 
-    fn waker(&mut self, beneath: &mut Beneath, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, _: &Beneath, token: Token) -> io::Result<Option<Trigger>> {
         let (reader, writer) = unix_pair()?;
-        let watch = Watch::new(Interest::READ, Mode::Level);
-        beneath.register(Registered::new(reader.as_raw_fd(), token, watch))?;
         // What keeps the reading end open makes waking harmless when the selector is gone.
         let alive = match self.defect {
             Wakes::WhileItLives => None,
             _ => Some(reader.try_clone()?),
         };
-        self.channel = Some((reader, token));
+        *self.channel.borrow_mut() = Some(Channel { reader, token, is_watched: false });
         let (home, defect) = (thread::current().id(), self.defect);
         let wakes = AtomicUsize::new(0);
         let waits = Arc::clone(&self.waits);
@@ -103,15 +108,21 @@ impl Defect for HasAWaker {
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
         let before = events.len();
+        if let Some(channel) = self.channel.get_mut().as_mut().filter(|new| !new.is_watched) {
+            let watch = Watch::new(Interest::READ, Mode::Level);
+            let fd = channel.reader.as_raw_fd();
+            beneath.register(Registered::new(fd, channel.token, watch))?;
+            channel.is_watched = true;
+        }
         self.waits.store(this_thread(), Ordering::Relaxed);
         let answer = beneath.wait(events, timeout);
         self.waits.store(0, Ordering::Relaxed);
         answer?;
-        let woken = self.channel.as_ref().is_some_and(|(_, token)| {
-            events.iter().skip(before).any(|event| event.token() == *token)
-        });
-        if woken {
-            self.empty();
+        let is_wake = |channel: &&mut Channel| {
+            events.iter().skip(before).any(|event| event.token() == channel.token)
+        };
+        if let Some(channel) = self.channel.get_mut().as_mut().filter(is_wake) {
+            Self::empty(channel);
         }
         Ok(())
     }

@@ -93,8 +93,8 @@ impl<B: Backend> Backend for Faulty<B> {
         self.0.owns(fd)
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
-        self.again(|backend| backend.waker(token))
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
+        repeat(|| self.0.waker(token))
     }
 
     fn now(&self) -> Instant {

@@ -192,7 +192,7 @@ impl Backend for AnyBackend {
         self.backend.descriptor()
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         self.backend.waker(token)
     }
 

@@ -47,7 +47,7 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).descriptor()
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         (**self).waker(token)
     }
 

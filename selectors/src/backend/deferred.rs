@@ -6,7 +6,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::{
-    Backend, BorrowedSource, Capabilities, Change, DefaultBackend, RawSource, Registered, Trigger,
+    AnyChanger, Backend, BorrowedSource, Capabilities, Change, DefaultBackend, RawSource,
+    Registered, Trigger,
 };
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Mode, Readiness, Result, Selector, Token, Watch};
@@ -362,7 +363,7 @@ impl<B: Backend> Backend for Deferred<B> {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // Not deferred: `Selector::waker` returns the error.
+        // Not deferred: it would be reported under a token of no source.
         if token == Token::WAKER {
             return self.backend.register(source, token, watch);
         }
@@ -412,8 +413,12 @@ impl<B: Backend> Backend for Deferred<B> {
         self.backend.descriptor()
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         self.backend.waker(token)
+    }
+
+    fn changer(&self) -> io::Result<Option<AnyChanger>> {
+        self.backend.changer()
     }
 
     fn now(&self) -> Instant {

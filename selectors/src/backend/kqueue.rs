@@ -380,7 +380,7 @@ impl Backend for Kqueue {
         self.queue.as_fd().as_raw_fd() == fd || self.queue.is_beacon(fd)
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         // A kernel without the filter returns EINVAL: NetBSD before 10.0, older OpenBSDs.
         if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
             return Ok(None);

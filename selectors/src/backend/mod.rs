@@ -528,7 +528,11 @@ pub trait Backend {
 
     /// The backend's own means to be woken: calling the trigger makes the current wait, or the next
     /// one, report `token` once. With `None`, the default, the selector watches a channel of its own
-    /// like a source.
+    /// like a source: at once through the [`changer`](Self::changer) if there is one, and otherwise
+    /// from its next wait on.
+    ///
+    /// Called once for each selector, in a forked child once more after
+    /// [`after_fork`](Self::after_fork), and not during a wait.
     ///
     /// # Errors
     ///
@@ -546,14 +550,15 @@ pub trait Backend {
     /// # Ok(())
     /// # }
     /// ```
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         let _ = token;
         Ok(None)
     }
 
     /// A [`Changer`], with which other threads change this backend while one waits, if the kernel
     /// supports that. [`SharedSelector`](crate::SharedSelector) calls this when it is created, after
-    /// [`rebuild`](Self::rebuild), and after [`after_fork`](Self::after_fork).
+    /// [`rebuild`](Self::rebuild), and after [`after_fork`](Self::after_fork);
+    /// [`Selector::waker`](crate::Selector::waker) when it creates a channel.
     ///
     /// # Errors
     ///

@@ -3,6 +3,7 @@
 //! `crate::wait`.
 
 use std::io;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Selector;
@@ -15,8 +16,7 @@ use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
 impl<F, T, B: Backend> Selector<F, T, B> {
-    /// Called when the generation differs: fails in a forked child, and otherwise replaces a broken
-    /// waker channel.
+    /// Called when the generation differs: fails in a forked child, and otherwise looks after the waker.
     #[cold]
     pub(super) fn take_note(&mut self) -> Result<()> {
         self.check_fork()?;
@@ -87,23 +87,34 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     fn take_wake(&mut self, events: &mut Events) {
-        if self.wake.as_mut().is_some_and(Wake::take) {
+        if self.wake().is_some_and(Wake::take) {
             events.flags |= Flags::WOKEN;
         }
         self.mend_wake();
     }
 
-    /// Replaces a broken channel of the waker. If that fails, calls of `wake` keep failing, and the
-    /// next wait tries again.
+    fn wake(&mut self) -> Option<&mut Wake> {
+        self.wake.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    }
+
+    /// Attaches a new channel of the waker, or replaces a broken one. If that fails, calls of `wake`
+    /// keep failing, and the next wait tries again.
     #[cold]
     fn mend_wake(&mut self) {
         let Self { wake, backend, registry, .. } = self;
-        let Some(wake) = wake.as_mut().filter(|wake| wake.is_broken()) else { return };
+        let Some(wake) = wake.get_mut().unwrap_or_else(PoisonError::into_inner) else { return };
         let taken = |fd| registry.token_of(fd).is_some();
-        if wake.mend(backend, taken).is_err() {
+        if wake.needs_mending() && wake.mend(backend, taken).is_err() {
             self.generation = generation::other(fork::generation());
         }
         registry.reserve(wake.number());
+    }
+
+    /// Keeps the channel of the waker from being registered.
+    #[cold]
+    pub(super) fn reserve_wake(&mut self) {
+        let number = self.wake().and_then(|wake| wake.number());
+        self.registry.reserve(number);
     }
 
     /// Recreates the kernel object, which then watches the registered sources only.
@@ -114,7 +125,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
         let first = events.len();
         let mut calls = 0;
-        let wake = self.wake.as_ref().and_then(Wake::registered);
+        let wake = self.wake().and_then(|wake| wake.registered());
         let mut sources = self.registry.armed().chain(wake).inspect(|_| calls += 1);
         let rebuilt = self.backend.rebuild(&mut sources, events);
         drop(sources);

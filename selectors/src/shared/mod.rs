@@ -120,7 +120,11 @@ pub struct SharedSelector<T = ()> {
 /// The waker of changes, and the waker of users, which calls it.
 fn wakes(backend: &mut DynBackend, taken: impl Fn(RawSource) -> bool) -> Result<(Wake, Wake)> {
     let capabilities = backend.capabilities();
-    let wake = Wake::new(backend, capabilities, taken)?;
+    let mut wake = Wake::new(backend, capabilities, taken)?;
+    wake.attach(|channel, watch| {
+        backend.register(channel, Token::WAKER, watch)?;
+        Ok(true)
+    })?;
     let waker = wake.waker();
     let user = Wake::over(Box::new(move || Ok(waker.wake()?)));
     Ok((wake, user))

@@ -94,7 +94,7 @@ impl<T> SharedSelector<T> {
     /// Replaces a broken channel of the waker. If that fails, calls of `wake` keep failing, and the
     /// next wait tries again.
     fn mend_wake(&mut self) {
-        if self.wake.is_broken() {
+        if self.wake.needs_mending() {
             self.core.mend(&mut self.wake);
         }
     }

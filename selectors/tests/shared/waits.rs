@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ fn a_ghost_is_not_taken_for_another_source() {
 /// poll(2), which can be made deaf to wakes, and whose waits are counted.
 struct Deaf {
     poll: Poll,
+    /// What is not watched yet.
+    channel: Mutex<Option<(Arc<UnixStream>, Token)>>,
     ignores_wakes: Arc<AtomicBool>,
     waits: Arc<AtomicUsize>,
 }
@@ -90,13 +92,17 @@ impl Backend for Deaf {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.waits.fetch_add(1, Ordering::SeqCst);
+        if let Some((channel, token)) = self.channel.get_mut().unwrap().take() {
+            let watch = Watch::new(Interest::READ, Mode::OneShot);
+            self.poll.register(channel.as_fd(), token, watch)?;
+        }
         self.poll.wait(events, timeout)
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         let (ours, theirs) = UnixStream::pair()?;
-        let watch = Watch::new(Interest::READ, Mode::OneShot);
-        self.poll.register(ours.as_fd(), token, watch)?;
+        let ours = Arc::new(ours);
+        *self.channel.lock().unwrap() = Some((Arc::clone(&ours), token));
         let deaf = Arc::clone(&self.ignores_wakes);
         Ok(Some(Box::new(move || {
             let _kept_open = &ours;
@@ -111,6 +117,7 @@ fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
     let (deaf, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let backend = Deaf {
         poll: Poll::new().unwrap(),
+        channel: Mutex::default(),
         ignores_wakes: Arc::clone(&deaf),
         waits: Arc::clone(&waits),
     };
@@ -148,6 +155,7 @@ fn a_wait_spins_before_it_blocks() {
     let waits = Arc::new(AtomicUsize::new(0));
     let backend = Deaf {
         poll: Poll::new().unwrap(),
+        channel: Mutex::default(),
         ignores_wakes: Arc::default(),
         waits: Arc::clone(&waits),
     };

@@ -124,7 +124,7 @@ impl Backend for Object {
         Ok(())
     }
 
-    fn waker(&mut self, _: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, _: Token) -> io::Result<Option<Trigger>> {
         let kernel = Arc::clone(&self.kernel);
         Ok(Some(Box::new(move || {
             lock(&kernel.known).woken = true;
