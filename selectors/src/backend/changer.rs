@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::platform::BoxedChanger;
+use super::platform::NativeChanger;
 use super::{BorrowedSource, RawSource};
 use crate::{Token, Watch};
 
@@ -133,7 +133,13 @@ pub trait Changer: Send {
 /// # Ok(())
 /// # }
 /// ```
-pub struct AnyChanger(BoxedChanger);
+pub struct AnyChanger(Any);
+
+enum Any {
+    /// One that is called often.
+    Native(NativeChanger),
+    Other(Box<dyn Changer>),
+}
 
 impl AnyChanger {
     /// Boxes a changer.
@@ -183,12 +189,12 @@ impl AnyChanger {
     /// ```
     #[must_use]
     pub fn new(changer: impl Changer + 'static) -> Self {
-        let boxed: Box<dyn Changer> = Box::new(changer);
-        Self::of(boxed)
+        Self(Any::Other(Box::new(changer)))
     }
 
-    pub(super) fn of(changer: impl Into<BoxedChanger>) -> Self {
-        Self(changer.into())
+    #[cfg_attr(not(epoll), expect(dead_code, reason = "there is none"))]
+    pub(super) fn native(changer: NativeChanger) -> Self {
+        Self(Any::Native(changer))
     }
 }
 
@@ -201,17 +207,26 @@ impl Changer for AnyChanger {
         token: Token,
         watch: Watch,
     ) -> io::Result<bool> {
-        self.0.register(source, token, watch)
+        match &mut self.0 {
+            Any::Native(native) => native.register(source, token, watch),
+            Any::Other(other) => other.register(source, token, watch),
+        }
     }
 
     #[inline(always)]
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        self.0.modify(fd, token, old, new)
+        match &mut self.0 {
+            Any::Native(native) => native.modify(fd, token, old, new),
+            Any::Other(other) => other.modify(fd, token, old, new),
+        }
     }
 
     #[inline(always)]
     fn unregister(&mut self, fd: RawSource, token: Token, watch: Watch) -> io::Result<()> {
-        self.0.unregister(fd, token, watch)
+        match &mut self.0 {
+            Any::Native(native) => native.unregister(fd, token, watch),
+            Any::Other(other) => other.unregister(fd, token, watch),
+        }
     }
 }
 

@@ -25,8 +25,7 @@ mod rebuild;
 mod special;
 
 use calls::{add, control, create, delete, is_full, wait, wait_for_rest};
-use changer::EpollChanger;
-pub(super) use changer::EpollOrOther;
+pub(super) use changer::EpollChanger;
 
 /// A selector over epoll(7): Linux and Android.
 ///
@@ -301,7 +300,7 @@ impl Backend for Epoll {
         let number = self.beacon.as_ref().map_or(NO_BEACON, EventFd::as_raw_fd);
         let beacon = self.beacon_number.get_or_init(|| Arc::new(AtomicI32::new(number)));
         let changer = EpollChanger { instance, beacon: Arc::clone(beacon) };
-        Ok(Some(AnyChanger::of(EpollOrOther::Epoll(changer))))
+        Ok(Some(AnyChanger::native(changer)))
     }
 
     fn rebuild(

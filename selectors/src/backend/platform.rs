@@ -30,12 +30,12 @@ pub(super) const BACKENDS: &[(BackendKind, Open)] = &[
     (BackendKind::Select, || Ok(Box::new(Select::new()?))),
 ];
 
-/// A changer, boxed unless it is one that is called often.
+/// A changer that is not boxed.
 #[cfg(epoll)]
-pub(super) use super::epoll::EpollOrOther as BoxedChanger;
-/// A changer.
+pub(super) use super::epoll::EpollChanger as NativeChanger;
+/// There is none.
 #[cfg(not(epoll))]
-pub(super) type BoxedChanger = Box<dyn Changer>;
+pub(super) type NativeChanger = Box<dyn Changer>;
 
 /// Whether a forked child has the descriptors of its parent's backends. It does not have a kqueue.
 pub(crate) const INHERITS_DESCRIPTORS: bool = cfg!(not(kqueue));
