@@ -33,6 +33,7 @@ const LACKING: &[&str] = &[
     "wait_11_a_long_wait_is_one",
     "wait_11_nor_who_has_closed_sources",
     "wait_1_zero_does_not_sleep",
+    "wait_1_who_has_something_to_report_does_not_sleep",
     "wait_11_a_wait_sleeps_once",
     "wait_8_the_lowest_numbers",
     "reg_12_the_process_is_as_it_was",

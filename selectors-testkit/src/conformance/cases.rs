@@ -29,6 +29,7 @@ macro_rules! for_each_case {
                 reg_6_a_negative_descriptor_stays_away_from_the_backend
                 reg_7_file_object_and_data_come_back
                 reg_7_a_refusal_leaves_nothing_behind
+                reg_7_a_refusal_undoes_no_other_change
                 reg_8_a_selector_does_not_watch_itself
                 reg_8_what_it_opened_for_itself_stays_its_own;
             modify:
@@ -60,6 +61,7 @@ macro_rules! for_each_case {
             readiness:
                 ready_1_idle_sources_are_silent
                 ready_2_unread_data_is_read
+                ready_2_however_much_is_unread
                 ready_2_space_is_write_and_none_is_not
                 ready_3_both_directions_are_one_event
                 ready_4_only_what_was_asked_for
@@ -129,6 +131,8 @@ macro_rules! for_each_case {
                 wait_11_nor_who_has_closed_sources;
             timing:
                 wait_1_zero_does_not_sleep
+                wait_1_who_has_something_to_report_does_not_sleep
+                wait_1_what_comes_ends_the_wait_soon
                 wait_3_no_length_is_taken_for_another
                 wait_4_no_longer_than_was_asked
                 wait_11_a_wait_sleeps_once;
@@ -140,7 +144,10 @@ macro_rules! for_each_case {
                 ready_9_priority_comes_and_goes;
             counts:
                 reg_9_no_registration_is_the_last
-                mod_1_every_change_counts;
+                mod_1_every_change_counts
+                mode_6_no_arming_is_the_last
+                wait_7_no_event_is_the_last
+                reg_9_no_number_is_used_up;
             states:
                 ready_4_every_state_of_a_socket;
             crowds:
@@ -192,6 +199,7 @@ macro_rules! for_each_case {
                 close_5_a_reused_number_is_not_ready_for_what_was;
             rebuilding:
                 close_4_a_new_kernel_object_keeps_the_edges
+                close_4_a_new_kernel_object_watches_every_source
                 close_4_a_ghost_that_stays_does_not_make_it_spin;
             forks:
                 proc_4_a_child_is_told_that_it_is_one

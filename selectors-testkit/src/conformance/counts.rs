@@ -1,9 +1,11 @@
 //! REG-9, MOD-1, MODE-6: no call is the last one that works, and none of many is lost.
 
-use selectors::{Backend, Interest, Mode, Readiness};
+use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::{BOTH, Case, NOW, Outcome};
-use crate::fixtures::{borrow, duplicate, pair, send};
+use super::{BOTH, Case, NOW, Outcome, Stop};
+use crate::fixtures::{borrow, duplicate, number_of, pair, send};
+
+const READ: Interest = Interest::READ;
 
 /// So many are registered at a time, and so many times: more than a table of a common size has room
 /// for.
@@ -11,7 +13,7 @@ const SOURCES: usize = 16;
 const ROUNDS: usize = 264;
 
 /// More than twice what every hundredth, or every thousandth, could hide in.
-const OFTEN: usize = 2_203;
+pub(super) const OFTEN: usize = 2_203;
 
 const FULL: &str = "something is taken for each registration, and not given back when its source is \
                     unregistered: a slot of a table, a number, a queue's entry";
@@ -72,4 +74,78 @@ pub(super) fn mod_1_every_change_counts<B: Backend>(case: &mut Case<'_, B>) -> O
         )?;
     }
     Ok(())
+}
+
+pub(super) fn mode_6_no_arming_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let mut selector = case.selector()?;
+    let twin = duplicate(&ours)?;
+    let once = selector.register_with(borrow(&ours), Interest::READ, (), Mode::OneShot)?;
+    let edges = if selector.capabilities().edge { Mode::Edge } else { Mode::OneShot };
+    let edge = selector.register_with(borrow(&twin), Interest::READ, (), edges)?;
+    let (mut events, mut armed) = (Events::new(), vec![once, edge]);
+    case.did(format!("armed a one-shot and an edge-triggered source {OFTEN} times"));
+    for number in 0..OFTEN {
+        selector.select_into(&mut events, NOW)?;
+        case.because(LOST, case.expect_tokens(&events, &armed))?;
+        // Each by itself now and then, and in both ways.
+        armed = match number % 5 {
+            0 => vec![once],
+            1 => vec![edge],
+            _ => vec![once, edge],
+        };
+        for &token in &armed {
+            match number % 3 {
+                0 => selector.modify(token, BOTH).and_then(|()| selector.modify(token, READ))?,
+                _ => selector.rearm(token)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// More often than sixteen bits can count.
+const BEYOND_16_BITS: usize = (1 << 16) + 2;
+
+const WRAPS: &str = "a count has sixteen bits and begins anew; or what the kernel holds ends after a while, and \
+                     is not renewed";
+
+pub(super) fn reg_9_no_number_is_used_up<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let (mut backend, fd) = (case.backend()?, number_of(&ours));
+    case.did(format!("had the backend register and unregister a source {BEYOND_16_BITS} times"));
+    let (watch, mut events) = (Watch::new(READ, Mode::Level), Events::new());
+    for number in 1..=BEYOND_16_BITS {
+        let token = Token::from_bits(number as u64);
+        case.because(WRAPS, backend.register(borrow(&ours), token, watch).map_err(Stop::from))?;
+        if number % 4_096 < 2 || number == BEYOND_16_BITS {
+            events.clear();
+            backend.wait(&mut events, NOW)?;
+            case.because(WRAPS, case.only(&events, token).map(drop))?;
+        }
+        case.because(WRAPS, backend.unregister(fd, token, watch).map_err(Stop::from))?;
+    }
+    events.clear();
+    backend.wait(&mut events, NOW)?;
+    case.expect_tokens(&events, &[])
+}
+
+pub(super) fn wait_7_no_event_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let mut backend = case.backend()?;
+    let token = Token::from_bits(1);
+    backend.register(borrow(&ours), token, Watch::new(READ, Mode::Level))?;
+    case.did(format!("had the backend report a source {BEYOND_16_BITS} times"));
+    let mut events = Events::new();
+    for _ in 0..BEYOND_16_BITS {
+        events.clear();
+        backend.wait(&mut events, NOW)?;
+        if events.len() != 1 {
+            break;
+        }
+    }
+    case.because(WRAPS, case.only(&events, token).map(drop))
 }

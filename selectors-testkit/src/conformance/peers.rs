@@ -160,6 +160,10 @@ pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
         ours.shutdown(Shutdown::Write)?;
         selector.modify(token, Interest::READ)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
+        case.did("modified it to READ and WRITE");
+        selector.modify(token, BOTH)?;
+        let event = case.only(&selector.select(case.long())?, token)?;
+        case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
     }
     Ok(())
 }

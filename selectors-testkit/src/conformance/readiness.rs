@@ -70,6 +70,35 @@ pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
     Ok(())
 }
 
+/// How much there may be to read: more than 8, 15 and 16 bits can count, where that fits.
+const AMOUNTS: [usize; 8] = [1, 127, 256, 4_096, 32_768, 65_535, 65_536, 100_000];
+
+pub(super) fn ready_2_however_much_is_unread<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for (name, reader, writer) in byte_pairs()? {
+        let mut selector = case.selector()?;
+        let token = selector.register(&reader, Interest::READ, ())?;
+        for amount in AMOUNTS {
+            let (bytes, mut sent) = (vec![b'x'; amount], 0);
+            // As much as there is room for.
+            while sent < amount && is_ready(&writer, Interest::WRITE, 0)? {
+                sent += send(&writer, &bytes[sent..])?;
+            }
+            case.did(format!("sent {sent} bytes to a {name}"));
+            for _ in 0..2 {
+                let event = case.only(&selector.select(case.long())?, token)?;
+                case.expect("its readiness", event.readiness(), Readiness::READ)?;
+            }
+            let mut left = sent;
+            while left > 0 {
+                is_ready(&reader, Interest::READ, PATIENTLY)?;
+                left = left.saturating_sub(drain(&reader)?);
+            }
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+        }
+    }
+    Ok(())
+}
+
 /// Fills a buffer, and selects. TCP moves bytes on to its peer in its own time, so this is
 /// repeated until the buffer was full all the while: it does not become full by itself.
 fn select_while_full<F, T, B: Backend>(

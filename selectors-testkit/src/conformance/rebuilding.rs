@@ -4,10 +4,15 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use selectors::backend::{BorrowedSource, Registered};
-use selectors::{Backend, Events, Interest, Mode, Token, Watch};
+use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::{Case, NOW, Outcome};
-use crate::fixtures::{borrow, number_of, pair, send};
+use super::as_of_now::modes;
+use super::streams::{PATIENTLY, REQUESTABLE, at_most};
+use super::{BOTH, Case, Counting, NOW, Outcome, Subject};
+use crate::fixtures::{
+    LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, fill, is_ready, number_of,
+    out_of_band, pair, send, tcp_pair,
+};
 
 const EDGES: &str = "an edge that the old kernel object has not reported yet is dropped with it, or \
                      the new one reports what the old one has reported already: see \
@@ -90,4 +95,95 @@ pub(super) fn close_4_a_ghost_that_stays_does_not_make_it_spin<B: Backend>(
     case.did("made a source ready");
     send(&pairs[0].1, b"x")?;
     case.expect("the number of events", selector.select(case.long())?.len(), 1)
+}
+
+/// More than a batch, and than what a first table has room for.
+const MANY: usize = 70;
+
+const FORGOTTEN: &str = "the new kernel object gets some sources, interests or modes and not all; or it \
+                         is made once, and not again";
+
+/// Leaves a ghost behind, and waits until it has been got rid of.
+fn haunt<'a, B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Subject<BorrowedSource<'a>, (), Counting<B>>,
+    (alive, peer): &'a (PairStream, PairStream),
+) -> Outcome {
+    let loose = LooseDescriptor::duplicate(alive)?;
+    let token = selector.register(loose.borrow(), Interest::READ, ())?;
+    selector.select(NOW)?;
+    loose.close()?;
+    selector.unregister(token)?;
+    send(peer, b"x")?;
+    sleeps(case, selector)?;
+    drain(alive)?;
+    Ok(())
+}
+
+/// Waits in vain, and without looking again and again.
+fn sleeps<B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
+) -> Outcome {
+    let before = selector.backend().calls().wait;
+    let events = selector.select(Some(Duration::from_millis(5)))?;
+    case.because(FORGOTTEN, case.expect_tokens(&events, &[]))?;
+    let waits = selector.backend().calls().wait - before;
+    case.expect_or(FORGOTTEN, waits <= 20, "at most 20 calls of the backend's wait", waits)
+}
+
+pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let ((ours, theirs), (full, full_peer), alive) = (tcp_pair()?, pair()?, pair()?);
+    fill(&full)?;
+    let (ours, full) = (OwnedSource::from(ours), OwnedSource::from(full));
+    let mut selector = case.counting::<BorrowedSource<'_>, ()>()?;
+    let mut kinds = Vec::new();
+    for mode in modes(case)? {
+        kinds.extend([Interest::READ, Interest::WRITE, BOTH].map(|interest| (interest, mode)));
+        if selector.capabilities().priority && mode != Mode::Exclusive {
+            let urgent = [Interest::PRIORITY, Interest::READ | Interest::PRIORITY];
+            kinds.extend(urgent.map(|interest| (interest, mode)));
+        }
+    }
+    let of = |interest: Interest| if interest.contains(Interest::WRITE) { &full } else { &ours };
+    let many = at_most(MANY, 8)?;
+    case.did(format!("registered {many} idle sources for everything, in every mode"));
+    let mut sources = Vec::new();
+    for &(interest, mode) in kinds.iter().cycle().take(many) {
+        sources.push((duplicate(of(interest))?, interest, mode));
+    }
+    let mut tokens = Vec::new();
+    for (source, interest, mode) in &sources {
+        tokens.push(selector.register_with(borrow(source), *interest, (), *mode)?);
+    }
+    for round in 0..3 {
+        case.did(format!("{round} times: left a ghost behind, and waited; made all ready"));
+        haunt(case, &mut selector, &alive)?;
+    }
+    send(&full_peer, b"x")?;
+    drain(&full_peer)?;
+    send(&theirs, b"x")?;
+    is_ready(&ours, Interest::READ, PATIENTLY)?;
+    if selector.capabilities().priority {
+        out_of_band(&theirs)?;
+        is_ready(&ours, Interest::PRIORITY, PATIENTLY)?;
+    }
+    let events = selector.select(case.long())?;
+    case.because(FORGOTTEN, case.expect_tokens(&events, &tokens))?;
+    for ((_, interest, mode), token) in sources.iter().zip(&tokens) {
+        let of_it = events.iter().find(|event| event.token() == *token);
+        let seen = of_it.map(|event| event.readiness() & REQUESTABLE);
+        let what = format!("the readiness of what was registered for {interest:?}, {mode:?}");
+        let expected = Some(Readiness::from(*interest));
+        case.because(FORGOTTEN, case.expect(&what, seen, expected))?;
+    }
+    case.did("unregistered those that stay ready, and waited");
+    for ((_, _, mode), &token) in sources.iter().zip(&tokens) {
+        if matches!(mode, Mode::Level | Mode::Exclusive) {
+            selector.unregister(token)?;
+        }
+    }
+    sleeps(case, &mut selector)
 }

@@ -181,6 +181,45 @@ pub(super) fn reg_7_a_refusal_leaves_nothing_behind<B: Backend>(case: &mut Case<
     Ok(())
 }
 
+pub(super) fn reg_7_a_refusal_undoes_no_other_change<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let [(stays, stays_peer), (changed, _peer), (gone, gone_peer)] = [pair()?, pair()?, pair()?];
+    [&stays_peer, &gone_peer].into_iter().try_for_each(|peer| send(peer, b"x").map(drop))?;
+    let number = closed_number()?;
+    for first in [false, true] {
+        let mut selector = case.selector()?;
+        let changed = selector.register(borrow(&changed), Interest::READ, ())?;
+        let gone = selector.register(borrow(&gone), Interest::READ, ())?;
+        selector.select(NOW)?;
+        case.did(format!(
+            "registered, modified and unregistered sources, and had a closed descriptor refused, \
+             that before the others: {first}"
+        ));
+        let mut refused = None;
+        if first {
+            refused = with_raw(number, |fd| selector.register(fd, BOTH, ())).ok();
+        }
+        let new = selector.register(borrow(&stays), Interest::READ, ())?;
+        selector.modify(changed, Interest::WRITE)?;
+        selector.unregister(gone)?;
+        if !first {
+            refused = with_raw(number, |fd| selector.register(fd, BOTH, ())).ok();
+        }
+        for _ in 0..2 {
+            let mut expected = vec![new, changed];
+            // Refused by the wait, where changes are deferred.
+            expected.extend(refused);
+            let events = selector.select(case.long())?;
+            let cause = "changes are passed to the kernel together, and the first that is refused \
+                         keeps the others from being made, or has them undone";
+            case.because(cause, case.expect_tokens(&events, &expected))?;
+            refused.take().map_or(Ok(()), |token| selector.unregister(token).map(drop))?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn reg_8_a_selector_does_not_watch_itself<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use selectors::{Backend, Events, Interest, Mode, Token, Waker, Watch};
 
-use super::{Case, NOW, Outcome};
+use super::counts::OFTEN;
+use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{borrow, drain, pair, send, sleeps};
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
@@ -19,9 +20,6 @@ const TRIES: usize = 40;
 const ZERO: &str = "zero is rounded up to the kernel's unit, or taken for a short time, or a wait \
                     that need not block begins with one that does; or every so often a wait yields \
                     the processor";
-
-/// More often than a thousandth could hide in.
-const OFTEN: usize = 2_203;
 
 pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     // Nothing else makes this thread sleep meanwhile.
@@ -63,9 +61,103 @@ pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> 
     case.expect_or(ZERO, least == 0, "waits of which none sleeps", least)
 }
 
+const SLEEPS_FIRST: &str = "a wait looks only after it has slept, or goes on for a while once something \
+                            came, to collect more";
+
+pub(super) fn wait_1_who_has_something_to_report_does_not_sleep<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let (ours, theirs) = pair()?;
+    let (mut selector, mut backend) = (case.selector()?, case.backend()?);
+    let token = selector.register(&ours, Interest::READ, ())?;
+    backend.register(borrow(&ours), token, READING)?;
+    let waker = selector.waker().ok();
+    for (what, waker) in [("ready source", None), ("wake", waker.as_ref())] {
+        if waker.is_none() && what == "wake" {
+            continue;
+        }
+        for timeout in [case.long(), Some(TICK), None] {
+            case.did(format!("waited for {timeout:?} until it did not sleep, with a {what}"));
+            let mut least = u64::MAX;
+            for _ in 0..TRIES {
+                if waker.is_none() {
+                    send(&theirs, b"x")?;
+                }
+                waker.map_or(Ok(()), Waker::wake)?;
+                let before = sleeps()?;
+                let events = selector.select(timeout)?;
+                if waker.is_none() {
+                    backend.wait(&mut Events::new(), timeout)?;
+                }
+                least = least.min(sleeps()? - before);
+                case.expect("whether it was woken", events.woken(), waker.is_some())?;
+                drain(&ours)?;
+                if least == 0 {
+                    break;
+                }
+            }
+            case.expect_or(SLEEPS_FIRST, least == 0, "a wait that does not sleep", least)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn wait_1_what_comes_ends_the_wait_soon<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let (ours, theirs) = pair()?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, Interest::READ, ())?;
+    let waker = selector.waker().ok();
+    for (what, waker) in [("wrote", None), ("woke it", waker.as_ref())] {
+        if waker.is_none() && what != "wrote" {
+            continue;
+        }
+        for timeout in [case.long(), None] {
+            case.did(format!("waited for {timeout:?}; another thread {what} after {SOON:?}"));
+            let mut shortest = Duration::MAX;
+            for _ in 0..TRIES {
+                let late = thread::scope(|scope| {
+                    let other = scope.spawn(|| {
+                        thread::sleep(SOON);
+                        let sent = Instant::now();
+                        let done = match waker {
+                            Some(waker) => waker.wake().map_err(Stop::from),
+                            None => send(&theirs, b"x").map(drop).map_err(Stop::from),
+                        };
+                        done.map(|()| sent)
+                    });
+                    let events = selector.select(timeout)?;
+                    let ended = Instant::now();
+                    let sent = other.join().map_err(|_| Stop::panicked("on another thread"))??;
+                    let tokens = if waker.is_none() { &[token][..] } else { &[] };
+                    case.expect_tokens(&events, tokens)?;
+                    Ok::<_, Stop>(ended.saturating_duration_since(sent))
+                })?;
+                drain(&ours)?;
+                shortest = shortest.min(late);
+                if shortest < TICK {
+                    break;
+                }
+            }
+            case.expect_or(
+                "the kernel waits for something else, or in slices after which the rest is looked \
+                 at",
+                shortest < TICK,
+                &format!("a wait that ends within {TICK:?}"),
+                shortest,
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// Lengths that lose something in another unit, or in fewer bits.
-const LENGTHS: [Duration; 13] = [
+const LENGTHS: [Duration; 16] = [
     Duration::from_secs(1),
+    // No whole number of seconds.
+    Duration::from_millis(1_001),
+    Duration::from_millis(2_500),
+    Duration::from_micros(30_000_500),
     Duration::from_secs(60),
     // Milliseconds in 16 bits, and in 31 and 32.
     Duration::from_millis(1 << 16),
@@ -156,7 +248,7 @@ const SLEEPS: u64 = 2;
 pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     if cfg!(feature = "devpoll") {
         // No kernel does.
-        return Err(super::Stop::NotRun("an emulated device naps".to_owned()));
+        return Err(Stop::NotRun("an emulated device naps".to_owned()));
     }
     case.alone()?;
     let (ours, theirs) = pair()?;
@@ -176,7 +268,7 @@ pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> 
                 }
                 let before = sleeps()?;
                 selector.select(timeout)?;
-                Ok::<_, super::Stop>(sleeps()? - before)
+                Ok::<_, Stop>(sleeps()? - before)
             })?);
             drain(&ours)?;
             if least <= SLEEPS {

@@ -230,7 +230,7 @@ rules! {
     "two kernel entries, of which only the reported one is disarmed"
 
     "WAIT-1"
-    "A timeout of zero never blocks, and reports ready sources."
+    "A timeout of zero never blocks, and reports ready sources. No wait blocks while there is something to report, and what comes ends it at once."
     "A busy program polls in this way between other work."
     "zero is treated as no timeout"
 

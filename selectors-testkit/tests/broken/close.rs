@@ -256,7 +256,8 @@ rows! {
             reg_12_no_call_leaks
             close_4_a_new_kernel_object_watches_all_as_before
             wait_12_without_descriptors_what_is_there_is_served
-            close_5_random_programs_that_close;
+            close_5_random_programs_that_close
+            close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
         poll LeavesTheReplaced::default() =>
             close_2_unregister_after_the_number_was_reused;
@@ -265,7 +266,8 @@ rows! {
             close_3_a_reused_number_inherits_no_interest;
     "CLOSE-4" ghosts "does not rid the kernel of ghosts"
         epoll KeepsGhosts =>
-            close_4_a_ghost_does_not_make_it_spin;
+            close_4_a_ghost_does_not_make_it_spin
+            close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
         epoll KnowsByNumber::default() =>
             close_4_a_forked_holder_keeps_no_ghost;
@@ -274,13 +276,15 @@ rows! {
             close_4_a_duplicate_keeps_no_ghost
             close_4_a_new_kernel_object_watches_all_as_before
             close_5_random_programs_that_close
-            close_4_a_new_kernel_object_keeps_the_edges;
+            close_4_a_new_kernel_object_keeps_the_edges
+            close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
             close_4_a_duplicate_keeps_no_ghost
             close_5_random_programs_that_close
             wait_9_a_failed_rebuild_loses_nothing
-            close_4_a_new_kernel_object_keeps_the_edges;
+            close_4_a_new_kernel_object_keeps_the_edges
+            close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
         epoll RebuildsInheritable =>
             close_4_a_new_kernel_object_watches_all_as_before;

@@ -1,9 +1,10 @@
-//! REG-9, MOD-1, MODE-6: backends that go wrong when something has been done often enough.
+//! REG-9, MOD-1, MODE-6, WAIT-7: backends that go wrong when something has been done often enough.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 
-use selectors::Event;
 use selectors::backend::Registered;
+use selectors::{Event, Mode, Token};
 
 use super::defect::{Answer, Beneath, Defect};
 use super::row::{Row, epoll, poll, rows};
@@ -39,9 +40,7 @@ impl Defect for Skips {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
         beneath.register(new)?;
         if self.skips(Call::Register) {
-            let old = beneath.source(new.token);
             beneath.backend.unregister(new.fd, new.token, new.watch)?;
-            beneath.sources.extend(old.map(|old| (new.token, old)));
         }
         Ok(())
     }
@@ -51,11 +50,7 @@ impl Defect for Skips {
     }
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
-        // What was skipped is not there.
-        match beneath.unregister(old) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            answer => answer,
-        }
+        unregister_if_any(beneath, old)
     }
 
     fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
@@ -64,6 +59,26 @@ impl Defect for Skips {
         }
         found.retain(|_| !self.skips(Call::Event));
         found
+    }
+}
+
+/// What was skipped, or not taken, is not there.
+fn unregister_if_any(beneath: &mut Beneath, old: Registered) -> Answer {
+    match beneath.unregister(old) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
+/// Counts how often each source was armed in eight bits, and does not arm it when that begins anew.
+#[derive(Default)]
+struct CountsArms(BTreeMap<Token, u8>);
+
+impl Defect for CountsArms {
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let count = self.0.entry(new.token).or_default();
+        *count = count.wrapping_add(u8::from(new.watch.mode == Mode::OneShot));
+        if *count == 0 && new.watch.mode == Mode::OneShot { Ok(()) } else { beneath.modify(new) }
     }
 }
 
@@ -83,10 +98,7 @@ impl Defect for FillsUp {
     }
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
-        match beneath.unregister(old) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            answer => answer,
-        }
+        unregister_if_any(beneath, old)
     }
 
     fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> io::Result<()> {
@@ -109,18 +121,31 @@ rows! {
         poll Skips::new(Call::Modify, 100) =>
             mod_1_every_change_counts
             reg_9_no_registration_is_the_last
-            mod_1_many_changes_between_two_waits;
+            mod_1_many_changes_between_two_waits
+            mode_6_no_arming_is_the_last;
     "MOD-1" loses_the_thousandth_change "loses every thousandth change"
         poll Skips::new(Call::Modify, 1_000) =>
             mod_1_every_change_counts
-            reg_9_no_registration_is_the_last;
+            reg_9_no_registration_is_the_last
+            mode_6_no_arming_is_the_last;
     "MOD-1" loses_the_thousandth_wait "reports nothing of every thousandth wait"
         poll Skips::new(Call::Wait, 1_000) =>
-            mod_1_every_change_counts;
+            mod_1_every_change_counts
+            mode_6_no_arming_is_the_last;
+    "MODE-6" counts_arms "arms a source 255 times"
+        epoll CountsArms::default() =>
+            mode_6_no_arming_is_the_last;
+    "REG-9" loses_registration_65536 "loses every 65,536th registration"
+        epoll Skips::new(Call::Register, 65_536) =>
+            reg_9_no_number_is_used_up;
+    "WAIT-7" loses_event_65536 "loses every 65,536th event"
+        poll Skips::new(Call::Event, 65_536) =>
+            wait_7_no_event_is_the_last;
     "WAIT-7" loses_the_thousandth_event "loses every thousandth event"
         poll Skips::new(Call::Event, 1_000) =>
             reg_9_no_registration_is_the_last
             mod_1_every_change_counts
             wait_7_one_select_reports_all
-            wait_7_every_ready_source_gets_its_turn;
+            wait_7_every_ready_source_gets_its_turn
+            mode_6_no_arming_is_the_last;
 }

@@ -184,7 +184,8 @@ rows! {
             reg_5_one_file_in_many_selectors;
     "WAIT-7" urgent_first "reports urgent data first, and the rest later"
         poll PutsUrgentDataFirst =>
-            wait_7_ready_in_every_way_at_once;
+            wait_7_ready_in_every_way_at_once
+            close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" fills_the_room "takes the room of the list for a limit"
         poll FillsTheRoom =>
             wait_7_however_little_room_there_is;

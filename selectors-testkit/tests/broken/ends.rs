@@ -1,10 +1,14 @@
 //! READY-6 to READY-8: ends, hang-ups and errors.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
+use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL};
 use nix::sys::stat::SFlag;
 use selectors::backend::Registered;
 use selectors::{Event, Interest, Readiness, Token};
+use selectors_testkit::fixtures::with_raw;
+use socket2::SockRef;
 
 use super::defect::{Beneath, Defect};
 use super::row::{FILES, RANDOM, Row, poll, rows, select};
@@ -91,7 +95,23 @@ fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
     if half { readiness - Readiness::WRITE } else { readiness }
 }
 
+/// Takes its own end for that of both.
+fn own_end_is_hang_up(readiness: Readiness, source: Registered) -> Readiness {
+    let shut = || {
+        with_raw(source.fd, |fd| {
+            let sent = SockRef::from(&fd).send_with_flags(&[], MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent.is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        })
+    };
+    let writes = kind(source.fd) == SFlag::S_IFSOCK && readiness.contains(Readiness::WRITE);
+    if writes && shut() { readiness | Readiness::HANGUP } else { readiness }
+}
+
 rows! {
+    "READY-6" own_end_is_hang_up "reports HANGUP once its own side was shut down"
+        poll Reports(own_end_is_hang_up) =>
+            ready_5_a_refused_connect_wakes
+            ready_6_no_hint_where_nothing_happened;
     "READY-6" no_hang_up "drops HANGUP"
         poll Reports(|r, _| r - Readiness::HANGUP) =>
             ready_6_a_closed_peer

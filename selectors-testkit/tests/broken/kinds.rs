@@ -228,11 +228,13 @@ rows! {
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_3_urgent_data_beside_the_rest
-            ready_4_every_state_of_a_socket;
+            ready_4_every_state_of_a_socket
+            close_4_a_new_kernel_object_watches_every_source;
     "READY-9" urgent_level "reports PRIORITY of level-triggered sources alone"
         epoll Reports(urgent_when_level) =>
             ready_9_priority_in_every_mode
-            ready_4_every_state_of_a_socket;
+            ready_4_every_state_of_a_socket
+            close_4_a_new_kernel_object_watches_every_source;
     "READY-9" urgent_once "reports PRIORITY once"
         poll UrgentOnce::default() =>
             ready_9_priority_in_every_mode

@@ -205,6 +205,8 @@ rows! {
             wait_7_every_ready_source_gets_its_turn
             reg_9_no_registration_is_the_last
             reg_5_one_file_in_many_selectors
+            reg_7_a_refusal_undoes_no_other_change
+            ready_2_however_much_is_unread
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
@@ -237,6 +239,8 @@ rows! {
             ready_9_priority_in_every_mode
             mod_1_every_mode_becomes_every_other
             wait_8_high_descriptors_in_every_mode
+            mode_6_no_arming_is_the_last
+            close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
@@ -244,6 +248,7 @@ rows! {
             mode_2_a_fired_one_shot_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_nor_who_has_closed_sources
+            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-2" hang_ups_after "reports hang-ups of a fired one-shot"
         poll OneShot::reported(1, Readiness::HANGUP) =>
@@ -253,6 +258,7 @@ rows! {
             mode_2_a_fired_one_shot_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_nor_who_has_closed_sources
+            close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" errors_after "reports errors of a fired one-shot"
         poll OneShot::reported(1, Readiness::ERROR) =>
@@ -263,6 +269,7 @@ rows! {
             mode_2_a_fired_one_shot_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_nor_who_has_closed_sources
+            close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll ForgetsTheFired::default() =>
@@ -302,6 +309,7 @@ rows! {
             ready_9_priority_in_every_mode
             mod_1_every_mode_becomes_every_other
             close_4_a_new_kernel_object_keeps_the_edges
+            mode_6_no_arming_is_the_last
             [FILES];
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
@@ -323,6 +331,8 @@ rows! {
             reg_12_the_process_is_as_it_was
             proc_1_every_waker_wakes
             close_4_a_new_kernel_object_keeps_the_edges
+            wait_1_who_has_something_to_report_does_not_sleep
+            wait_1_what_comes_ends_the_wait_soon
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
@@ -333,6 +343,7 @@ rows! {
             close_5_random_programs_that_close
             ready_9_priority_in_every_mode
             ready_4_every_state_of_a_socket
+            mode_6_no_arming_is_the_last
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
@@ -347,6 +358,8 @@ rows! {
             reg_12_no_wait_leaks
             ready_9_priority_in_every_mode
             mod_1_every_mode_becomes_every_other
+            mode_6_no_arming_is_the_last
+            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll ModifiesExclusive =>
@@ -374,6 +387,7 @@ rows! {
             wait_7_however_little_room_there_is
             ready_1_what_came_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
+            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
@@ -394,6 +408,7 @@ rows! {
             wait_7_however_little_room_there_is
             ready_1_what_came_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
+            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>

@@ -201,6 +201,8 @@ rows! {
             ready_4_every_state_of_a_socket
             mod_1_many_changes_between_two_waits
             wait_8_high_descriptors_in_every_mode
+            reg_7_a_refusal_undoes_no_other_change
+            mode_6_no_arming_is_the_last
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
@@ -220,6 +222,7 @@ rows! {
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
             wait_8_high_descriptors_in_every_mode
+            mode_6_no_arming_is_the_last
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
@@ -241,6 +244,7 @@ rows! {
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
             wait_8_high_descriptors_in_every_mode
+            mode_6_no_arming_is_the_last
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
@@ -259,6 +263,7 @@ rows! {
             ready_9_priority_in_every_mode
             reg_9_no_registration_is_the_last
             wait_8_high_descriptors_in_every_mode
+            mode_6_no_arming_is_the_last
             [FILES RANDOM];
     "MOD-4" no_roll_back "forgets to roll back"
         poll DeletesAndAdds =>

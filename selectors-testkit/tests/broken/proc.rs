@@ -230,6 +230,8 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             reg_12_the_process_is_as_it_was
             proc_1_every_waker_wakes
+            wait_1_who_has_something_to_report_does_not_sleep
+            wait_1_what_comes_ends_the_wait_soon
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
@@ -249,7 +251,10 @@ rows! {
             reg_12_no_wait_leaks
             proc_2_no_wake_is_lost_beside_anything
             reg_12_the_process_is_as_it_was
-            proc_1_every_waker_wakes;
+            proc_1_every_waker_wakes
+            wait_1_zero_does_not_sleep
+            wait_1_who_has_something_to_report_does_not_sleep
+            wait_1_what_comes_ends_the_wait_soon;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             reg_8_what_it_opened_for_itself_stays_its_own
@@ -265,7 +270,8 @@ rows! {
             wait_2_without_sources_a_waker_ends_it
             proc_1_a_wake_ends_a_wait
             proc_2_no_wake_is_lost
-            proc_3_wakers_tokens_and_events_cross_threads;
+            proc_3_wakers_tokens_and_events_cross_threads
+            wait_1_what_comes_ends_the_wait_soon;
     "PROC-4" object_kept "goes on with the parent's kernel object after fork(2)"
         epoll KeepsTheObject =>
             proc_4_a_child_goes_on_by_itself

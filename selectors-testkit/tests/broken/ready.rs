@@ -161,6 +161,17 @@ fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Read
     if empty { readiness - Readiness::READ } else { readiness }
 }
 
+/// Keeps the number of unread bytes in sixteen bits.
+fn amounts_in_16_bits(readiness: Readiness, source: Registered) -> Readiness {
+    // Looking takes an error away.
+    let wraps = readiness == Readiness::READ
+        && with_raw(source.fd, |fd| {
+            let mut buffer = vec![MaybeUninit::uninit(); (1 << 16) + 1];
+            SockRef::from(&fd).peek(&mut buffer).is_ok_and(|bytes| bytes == 1 << 16)
+        });
+    if wraps { readiness - Readiness::READ } else { readiness }
+}
+
 fn refuse(condition: bool, error: Errno) -> io::Result<()> {
     if condition { Err(error.into()) } else { Ok(()) }
 }
@@ -230,6 +241,7 @@ rows! {
             ready_12_a_fifo_behaves_as_a_pipe
             ready_1_what_came_and_went_between_two_waits
             ready_12_every_kind_of_file_behaves_as_with_poll
+            ready_2_however_much_is_unread
             [RANDOM];
     "READY-1" collects_early "collects what is ready before it is to wait"
         poll CollectsEarly::default() =>
@@ -248,7 +260,8 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
             reg_9_many_leave_between_two_waits
-            mod_1_many_changes_between_two_waits;
+            mod_1_many_changes_between_two_waits
+            close_4_a_new_kernel_object_watches_every_source;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
             ready_2_space_is_write_and_none_is_not
@@ -260,7 +273,11 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once
+            close_4_a_new_kernel_object_watches_every_source
             [RANDOM];
+    "READY-2" amounts "keeps the number of unread bytes in sixteen bits"
+        poll Reports(amounts_in_16_bits) =>
+            ready_2_however_much_is_unread;
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
             reg_9_descriptor_zero_stays_when_another_leaves
@@ -288,6 +305,7 @@ rows! {
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once
             wait_8_high_descriptors_in_every_mode
+            close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
         poll Reports(in_one_set) =>
@@ -335,7 +353,8 @@ rows! {
         poll Reports(connected_is_readable) =>
             ready_5_a_finished_connect_is_write
             ready_12_every_kind_of_file_behaves_as_with_poll
-            ready_4_every_state_of_a_socket;
+            ready_4_every_state_of_a_socket
+            ready_6_no_hint_where_nothing_happened;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
@@ -346,7 +365,8 @@ rows! {
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once;
+            wait_7_ready_in_every_way_at_once
+            close_4_a_new_kernel_object_watches_every_source;
     "READY-9" read_is_urgent "reports READ as PRIORITY"
         poll Reports(read_is_urgent) =>
             ready_9_out_of_band_data_is_priority

@@ -1,6 +1,7 @@
-//! CLOSE-4: backends that lose or repeat edges with a new kernel object.
+//! CLOSE-4: backends whose new kernel object does not watch as the old one did.
 
-use selectors::Events;
+use selectors::backend::Registered;
+use selectors::{Events, Interest, Mode};
 
 use super::defect::{Answer, Beneath, Defect, Sources};
 use super::row::{Row, epoll, rows};
@@ -33,7 +34,73 @@ impl Defect for RepeatsEdges {
     }
 }
 
+/// Makes a new kernel object of which something is different.
+struct RebuildsAs(fn(Registered) -> Registered);
+
+impl Defect for RebuildsAs {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        beneath.backend.rebuild(&mut sources.map(self.0), events)
+    }
+}
+
+/// Does not watch for something beside something else.
+fn without(interest: Interest, mut source: Registered) -> Registered {
+    if source.watch.interest != interest {
+        source.watch.interest -= interest;
+    }
+    source
+}
+
+fn one_shots_as_level(mut source: Registered) -> Registered {
+    if source.watch.mode == Mode::OneShot {
+        source.watch.mode = Mode::Level;
+    }
+    source
+}
+
+/// Makes a new kernel object so many times, with so many sources.
+struct Rebuilds {
+    times: usize,
+    sources: usize,
+}
+
+impl Defect for Rebuilds {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        if self.times == 0 {
+            return Ok(());
+        }
+        self.times -= 1;
+        beneath.backend.rebuild(&mut sources.take(self.sources), events)
+    }
+}
+
 rows! {
+    "CLOSE-4" rebuilds_readers "makes a new kernel object that does not watch for WRITE beside READ"
+        epoll RebuildsAs(|source| without(Interest::WRITE, source)) =>
+            close_4_a_new_kernel_object_watches_every_source
+            close_5_random_programs_that_close;
+    "CLOSE-4" rebuilds_no_priority "makes a new kernel object that does not watch for PRIORITY beside READ"
+        epoll RebuildsAs(|source| without(Interest::PRIORITY, source)) =>
+            close_4_a_new_kernel_object_watches_every_source;
+    "CLOSE-4" rebuilds_one_shots "makes a new kernel object in which one-shot sources are level-triggered"
+        epoll RebuildsAs(one_shots_as_level) =>
+            close_4_a_new_kernel_object_watches_every_source;
+    "CLOSE-4" rebuilds_64 "makes a new kernel object with the first 64 sources"
+        epoll Rebuilds { times: usize::MAX, sources: 64 } =>
+            close_4_a_new_kernel_object_watches_every_source;
+    "CLOSE-4" rebuilds_once "makes one new kernel object, and no more"
+        epoll Rebuilds { times: 1, sources: usize::MAX } =>
+            close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" drops_edges "drops the edges that its old kernel object has not reported"
         epoll DropsEdges =>
             close_4_a_new_kernel_object_keeps_the_edges;

@@ -362,6 +362,48 @@ impl Defect for HoldsTheModified {
     }
 }
 
+/// Drops the changes since the last wait when one is refused.
+#[derive(Default)]
+struct UndoesWithARefusal(Vec<(Registered, Option<Registered>)>);
+
+impl Defect for UndoesWithARefusal {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let answer = beneath.register(new);
+        if answer.is_ok() {
+            self.0.push((new, None));
+            return answer;
+        }
+        for (new, old) in self.0.drain(..).rev() {
+            let _ = match old {
+                Some(old) => beneath.modify(old),
+                None => beneath.backend.unregister(new.fd, new.token, new.watch),
+            };
+        }
+        answer
+    }
+
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let old = beneath.source(new.token);
+        beneath.modify(new)?;
+        self.0.push((new, old));
+        Ok(())
+    }
+
+    fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
+        self.0.retain(|(new, _)| new.token != old.token);
+        // It may be undone.
+        match beneath.unregister(old) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            answer => answer,
+        }
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        self.0.clear();
+        beneath.wait(events, timeout)
+    }
+}
+
 rows! {
     "REG-5" duplicate_refused "takes a duplicate for the file it knows"
         poll KnowsFilesByInode =>
@@ -376,10 +418,13 @@ rows! {
             reg_9_many_leave_between_two_waits
             mod_1_many_changes_between_two_waits
             wait_7_however_little_room_there_is
+            mode_6_no_arming_is_the_last
+            close_4_a_new_kernel_object_watches_every_source
             [RANDOM];
     "REG-5" twins "changes duplicates together"
         poll ChangesTwins =>
             reg_5_a_duplicate_changes_without_its_twin
+            mode_6_no_arming_is_the_last
             [RANDOM];
     "REG-5" table_shared "has one table for all backends"
         poll SharesItsTable::new() =>
@@ -390,18 +435,21 @@ rows! {
             wait_6_on_request_a_signal_ends_it
             reg_12_the_process_is_as_it_was
             wait_6_a_blocked_signal_stays_blocked
-            reg_5_one_file_in_many_selectors;
+            reg_5_one_file_in_many_selectors
+            wait_1_who_has_something_to_report_does_not_sleep;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin
-            reg_9_many_leave_between_two_waits;
+            reg_9_many_leave_between_two_waits
+            close_4_a_new_kernel_object_watches_every_source;
     "REG-6" closed_taken "takes a closed descriptor in"
         poll Takes::what(closed) =>
             reg_6_a_closed_descriptor_is_refused
             reg_7_file_object_and_data_come_back
             reg_7_a_refusal_leaves_nothing_behind
-            reg_6_what_only_names_a_file_is_refused;
+            reg_6_what_only_names_a_file_is_refused
+            reg_7_a_refusal_undoes_no_other_change;
     "REG-6" deferral_declared "declares deferred changes, and makes them at once"
         poll Declares(|c| c.deferred = true) =>
             reg_6_a_closed_descriptor_is_refused
@@ -426,10 +474,14 @@ rows! {
             wait_11_nor_who_has_closed_sources
             reg_6_what_only_names_a_file_is_refused
             ready_4_an_error_of_a_datagram_socket_wakes
+            reg_7_a_refusal_undoes_no_other_change
             [RANDOM];
     "REG-6" names_taken "takes a descriptor in that only names a file"
         poll Takes::what(names) =>
             reg_6_what_only_names_a_file_is_refused;
+    "REG-7" undoes "drops the changes since the last wait when one is refused"
+        poll UndoesWithARefusal::default() =>
+            reg_7_a_refusal_undoes_no_other_change;
     "REG-7" half_left "leaves half of what it refused"
         poll LeavesHalf::default() =>
             reg_7_a_refusal_leaves_nothing_behind;
@@ -456,6 +508,7 @@ rows! {
             reg_9_what_was_unregistered_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
             reg_2_the_kernel_does_not_watch_what_is_parked
+            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "REG-9" held "holds the open file until the next wait"
         poll HoldsTheUnregistered::default() =>

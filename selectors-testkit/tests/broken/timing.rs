@@ -96,7 +96,42 @@ impl Defect for YieldsEach {
     }
 }
 
+/// Does something for a while, unless it is not to wait.
+struct Dawdles {
+    /// Before it looks, or once it has found something.
+    first: bool,
+    /// Until so much has passed since the wait began, or for so long.
+    since_begin: bool,
+    time: Duration,
+}
+
+impl Defect for Dawdles {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let (start, before) = (Instant::now(), events.len());
+        let dawdles = timeout.is_none_or(|timeout| timeout >= 2 * self.time);
+        if dawdles && self.first {
+            thread::sleep(self.time);
+        }
+        beneath.wait(events, timeout)?;
+        if dawdles && !self.first && events.len() > before {
+            let passed = if self.since_begin { start.elapsed() } else { Duration::ZERO };
+            thread::sleep(self.time.saturating_sub(passed));
+        }
+        Ok(())
+    }
+}
+
 rows! {
+    "WAIT-1" naps_first "sleeps for a millisecond before it looks"
+        epoll Dawdles { first: true, since_begin: false, time: Duration::from_millis(1) } =>
+            wait_1_who_has_something_to_report_does_not_sleep;
+    "WAIT-1" collects "waits for 4 ms more once something came"
+        epoll Dawdles { first: false, since_begin: false, time: Duration::from_millis(4) } =>
+            wait_1_who_has_something_to_report_does_not_sleep;
+    "WAIT-1" in_slices "looks every 25 ms at what came"
+        epoll Dawdles { first: false, since_begin: true, time: Duration::from_millis(25) } =>
+            wait_1_who_has_something_to_report_does_not_sleep
+            wait_1_what_comes_ends_the_wait_soon;
     "WAIT-1" every_50th "sleeps for a millisecond in every 50th wait of no time"
         poll YieldsEach { each: 50, count: 0 } =>
             wait_1_zero_does_not_sleep;

@@ -329,6 +329,7 @@ rows! {
             ready_1_what_came_during_a_long_pause
             proc_6_no_wait_holds_up_another
             close_4_a_ghost_that_stays_does_not_make_it_spin
+            mode_6_no_arming_is_the_last
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
@@ -441,7 +442,8 @@ rows! {
             wait_7_every_ready_source_gets_its_turn
             proc_2_no_wake_is_lost_beside_anything
             reg_9_many_leave_between_two_waits
-            mod_1_many_changes_between_two_waits;
+            mod_1_many_changes_between_two_waits
+            close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
         epoll RepeatsBatches =>
             ready_1_what_was_drained_of_many
@@ -449,7 +451,8 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
             reg_9_many_leave_between_two_waits
-            mod_1_many_changes_between_two_waits;
+            mod_1_many_changes_between_two_waits
+            close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
         epoll RepeatsFullBatches =>
             wait_7_one_select_reports_all
@@ -461,7 +464,8 @@ rows! {
             proc_2_no_wake_is_lost_beside_anything
             wait_7_every_ready_source_gets_its_turn
             reg_9_many_leave_between_two_waits
-            mod_1_many_changes_between_two_waits;
+            mod_1_many_changes_between_two_waits
+            close_4_a_new_kernel_object_watches_every_source;
     "WAIT-8" bits "refuses descriptors from 1024"
         poll Refuses(not_from_1024_to_2047) =>
             wait_8_the_last_bit_of_a_word
