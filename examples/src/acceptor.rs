@@ -1,5 +1,5 @@
-//! Accepting beside a selector: in bounded rounds, with a limit, and with a pause when the system is
-//! out of descriptors.
+//! Accepting connections in a selector's loop: a bounded number at a time, with a limit on the total, and
+//! with a pause when the system is out of descriptors.
 //!
 //! ```
 //! use selectors::{DefaultSelector, Events, Interest};
@@ -40,65 +40,65 @@ use selectors::backend::AsSource;
 use selectors::{Backend, Error, Interest, Selector, Token};
 use socket2::SockRef;
 
-/// How many connections to accept before the others have their turn.
+/// The number of connections to accept before other sources have their turn.
 pub const ROUND: usize = 64;
 
-/// How many connections may be pending, if the system allows so many.
+/// The requested length of the queue of pending connections, which the system may limit.
 const QUEUE: i32 = 4096;
 
-/// How long to wait with accepting after it failed, unless something is closed before.
+/// The pause after a failed accept. It ends earlier if a connection is closed, which frees a descriptor.
 pub const PAUSE: Duration = Duration::from_millis(250);
 
-/// A listener that does not block. The process may then open as many descriptors as the system lets
-/// it have: the usual soft limit of 1,024 is there for the sake of programs that use `fd_set`.
+/// Creates a non-blocking listener, and raises the process's soft limit on descriptors to the hard limit:
+/// the usual soft limit of 1,024 exists for programs that use `fd_set`.
 ///
 /// # Errors
 ///
-/// Those of binding, with the address.
+/// Those of binding, with the address in the message.
 pub fn listen(address: &str) -> io::Result<TcpListener> {
-    // Otherwise there will be a pause when they run out.
+    // If it fails, the acceptor pauses when descriptors run out.
     #[cfg(unix)]
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let listener = TcpListener::bind(address).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
     })?;
     listener.set_nonblocking(true)?;
-    // The standard library asks for 128. When the queue overflows, clients get no answer and try
-    // again after a second.
+    // The standard library requests 128. When the queue overflows, clients get no answer and retry after
+    // a second.
     let _ = SockRef::from(&listener).listen(QUEUE);
     Ok(listener)
 }
 
-/// Accepts connections from one of a selector's sources, which it parks while it cannot.
+/// Accepts connections from a listener that is registered with a selector, and parks the listener while
+/// it cannot accept.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: Token,
     parked: bool,
-    /// When to accept again at the latest, after it failed.
+    /// The latest time to accept again after a failure.
     retry: Option<Instant>,
 }
 
 impl Acceptor {
-    /// Accepts from the source with this token, which is watched for [`Interest::READ`].
+    /// Accepts from the source with this token, which must be registered for [`Interest::READ`].
     #[must_use]
     pub fn new(listener: Token) -> Self {
         Self { listener, parked: false, retry: None }
     }
 
-    /// When to call [`expire`](Self::expire), if accepting has failed.
+    /// The time at which to call [`expire`](Self::expire), if accepting has failed.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.retry
     }
 
-    /// The next pending connection, made non-blocking, if there is one. Without `room` the listener
-    /// is parked instead, until [`resume`](Self::resume).
+    /// Returns the next pending connection, made non-blocking, if there is one. If `room` is 0, parks the
+    /// listener instead, until [`resume`](Self::resume).
     ///
     /// # Errors
     ///
-    /// Those that concern the server and not one connection, most likely that there are no
-    /// descriptors left. The connection stays pending and would be reported for ever, so the
-    /// listener is parked for a moment.
+    /// Those that concern the server and not one connection, most likely that no descriptors are left. The
+    /// connection stays pending and every wait would report it, so the listener is parked for [`PAUSE`].
     pub fn accept<F: AsSource, T, B: Backend>(
         &mut self,
         selector: &mut Selector<F, T, B>,
@@ -107,7 +107,7 @@ impl Acceptor {
         if room == 0 {
             self.park(selector)?;
         }
-        // Others of the same round may still be reported after it was parked.
+        // The caller may not know yet that the listener was parked.
         let key = selector.get(self.listener).filter(|_| !self.parked);
         let Some(key) = key else { return Ok(None) };
         let accepted = accept(&SockRef::from(key.fileobj));
@@ -117,8 +117,8 @@ impl Acceptor {
         accepted
     }
 
-    /// Accepts who is waiting, one round at most, and watches each connection for
-    /// [`Interest::READ`]. There may be so many `clients` beside the listener.
+    /// Accepts pending connections, at most [`ROUND`] and up to a total of `clients`, and registers each for
+    /// [`Interest::READ`].
     ///
     /// # Errors
     ///
@@ -137,14 +137,14 @@ impl Acceptor {
                 .and_then(|source| Ok(selector.register(source, Interest::READ, ())?));
             match registered {
                 Ok(token) => admitted.push(token),
-                // Out of watches or memory, say: the others are served on.
+                // For example out of memory: the other clients are still served.
                 Err(_) => self.pause(selector)?,
             }
         }
         Ok(admitted)
     }
 
-    /// Parks the listener for a moment: an accepted connection could not be served, say.
+    /// Parks the listener for [`PAUSE`], for example because an accepted connection could not be served.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Acceptor {
         self.park(selector)
     }
 
-    /// Accepts again, if that was paused long enough ago.
+    /// Accepts again if [`PAUSE`] is over.
     ///
     /// # Errors
     ///
@@ -172,12 +172,12 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Accepts again, if the listener was parked: something was closed, so that there is room. If
-    /// the system refuses to watch it, later.
+    /// Accepts again if the listener was parked. Call it when a connection was closed, which makes room. If
+    /// the system refuses to watch the listener, it is tried again after [`PAUSE`].
     ///
     /// # Errors
     ///
-    /// Those of [`Selector::modify`] that are not the system's.
+    /// Those of [`Selector::modify`], except errors of the system.
     pub fn resume<F, T, B: Backend>(
         &mut self,
         selector: &mut Selector<F, T, B>,
@@ -204,15 +204,15 @@ fn accept(listener: &SockRef<'_>) -> io::Result<Option<(TcpStream, SocketAddr)>>
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                // Without an address it was reset meanwhile.
+                // A connection without an address was reset before it was accepted.
                 let Some(peer) = peer.as_socket() else { continue };
                 stream.set_nonblocking(true)?;
-                // What is written in two pieces goes out at once. Without it, it is only slower.
+                // Nagle's algorithm would delay the second of two small writes. An error does no harm.
                 let _ = stream.set_tcp_nodelay(true);
                 return Ok(Some((stream.into(), peer)));
             }
             Err(error) if error.kind() == WouldBlock => return Ok(None),
-            // It went away before it was accepted: accept(2).
+            // The connection was closed before it was accepted: accept(2).
             Err(error)
                 if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) => {}
             Err(error) => return Err(error),

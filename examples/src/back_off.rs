@@ -1,11 +1,11 @@
-//! How long to wait before what has ended is started again.
+//! Exponential back-off before restarting something that has ended.
 
 use std::time::{Duration, Instant};
 
 /// The longest pause, unless the first one is longer.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Pauses that double as long as what is started does not last.
+/// Pauses that double while the restarted thing ends soon.
 #[derive(Debug)]
 pub struct BackOff {
     first: Duration,
@@ -14,19 +14,18 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// Begins with this pause, and goes back to it after something has run for longer than the
-    /// pause before it.
+    /// Starts with this pause, and returns to it after a run that was longer than the pause before it.
     #[must_use]
     pub fn new(first: Duration) -> Self {
         Self { first, next: first, started: Instant::now() }
     }
 
-    /// Takes note of a start.
+    /// Records a start.
     pub fn started(&mut self, now: Instant) {
         self.started = now;
     }
 
-    /// Takes note of an end, and returns when to start again.
+    /// Records an end, and returns when to start again.
     pub fn ended(&mut self, now: Instant) -> Instant {
         if now - self.started > self.next {
             self.next = self.first;

@@ -1,4 +1,4 @@
-//! What has changed in a directory since it was last reported.
+//! The changes in a directory since the last report.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,11 +7,11 @@ use std::fmt;
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there before.
+    /// It was created.
     Created,
-    /// It has other content.
+    /// Its content changed.
     Changed,
-    /// It is no longer there.
+    /// It was removed.
     Removed,
 }
 
@@ -25,15 +25,15 @@ impl fmt::Display for Change {
     }
 }
 
-/// Changes by the names of the files: one for each, however much happens to it.
+/// Changes, at most one for each file name.
 #[derive(Debug, Default)]
 pub struct Changes(BTreeMap<OsString, Change>);
 
 impl Changes {
-    /// How many files to keep a change of before it has to be reported.
+    /// The number of files for which changes are kept before they must be reported.
     pub const MOST: usize = 1000;
 
-    /// Adds a change to what is known of the file.
+    /// Merges a change with the one that is recorded for the file.
     pub fn add(&mut self, name: OsString, change: Change) {
         use Change::{Changed, Created, Removed};
         let sum = match (self.0.get(&name), change) {
@@ -48,22 +48,22 @@ impl Changes {
         self.0.insert(name, sum);
     }
 
-    /// Whether there are any.
+    /// Returns true if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether they have to be reported before there can be more.
+    /// Returns true if the changes must be reported before another is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.len() >= Self::MOST
     }
 
-    /// Reports and forgets them.
+    /// Reports the changes and removes them.
     pub fn report(&mut self, mut line: impl FnMut(fmt::Arguments<'_>)) {
         for (name, change) in std::mem::take(&mut self.0) {
-            // What could confuse a terminal, or looks like another line.
+            // Control characters would confuse a terminal, or look like another line.
             let name = name.to_string_lossy().replace(char::is_control, "?");
             line(format_args!("{change} {name}"));
         }

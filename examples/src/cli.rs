@@ -1,4 +1,4 @@
-//! What the programs have in common: how they start, what they say, how they end.
+//! Shared by the programs: parsing the command line, printing, ending.
 
 use std::error::Error;
 use std::fmt;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 use selectors::Waker;
 
-/// What a program returns, with an error of one line.
+/// The result of a program. Its error is printed as one line.
 pub type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
 
-/// Parses the command line and runs the program. `parse` returns no options if help is asked for.
-/// An error is one line on standard error and exit code 2.
+/// Parses the command line and runs the program. `parse` returns `None` to print the help. An error is
+/// printed as one line on standard error, with exit code 2.
 pub fn run<O>(
     name: &str,
     help: &str,
@@ -36,47 +36,47 @@ pub fn run<O>(
     })
 }
 
-/// Prints a line. A program goes on when nobody reads it any more.
+/// Prints a line. Ignores errors, such as a closed pipe.
 pub fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Parses a number of seconds, more than none and at most an hour.
+/// Parses a number of seconds, more than 0 and at most 3600.
 ///
 /// # Errors
 ///
-/// That it is something else.
+/// A message if `text` is not such a number.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds
         .filter(|time| !time.is_zero() && *time <= Duration::from_secs(3600))
-        .ok_or_else(|| format!("{text:?} is no number of seconds between 0 and 3600"))
+        .ok_or_else(|| format!("{text:?} is not a number of seconds between 0 and 3600"))
 }
 
-/// Parses how many of something there may be: at least one, at most a million.
+/// Parses a count, from 1 to 1,000,000.
 ///
 /// # Errors
 ///
-/// That it is something else.
+/// A message if `text` is not such a number.
 pub fn count(text: &str) -> Result<usize, String> {
     number(text, 1_000_000)
 }
 
-/// How a server with several threads or processes is started: `--listen ADDR` and `--workers N`.
+/// The options of a server with several threads or processes: `--listen ADDR` and `--workers N`.
 #[derive(Debug)]
 pub struct Serving {
-    /// Where to listen: 127.0.0.1:1234 if nothing else is asked for.
+    /// The address to listen on. By default 127.0.0.1:1234.
     pub listen: String,
-    /// How many threads or processes to have, 1 to 256, if asked for.
+    /// The number of threads or processes, 1 to 256, if given.
     pub workers: Option<usize>,
 }
 
 impl Serving {
-    /// Parses the command line. Returns nothing if help is asked for.
+    /// Parses the command line. Returns `None` for `--help`.
     ///
     /// # Errors
     ///
-    /// That it is something else.
+    /// An unknown option, an option without its value, or a number of workers outside 1 to 256.
     pub fn parse(arguments: &mut Parser) -> Outcome<Option<Self>> {
         let mut options = Self { listen: "127.0.0.1:1234".to_owned(), workers: None };
         while let Some(argument) = arguments.next()? {
@@ -94,19 +94,19 @@ impl Serving {
     }
 }
 
-/// Parses a number, at least one.
+/// Parses a number from 1 to `most`.
 fn number(text: &str, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
+    number.ok_or_else(|| format!("{text:?} is not a number from 1 to {most}"))
 }
 
-/// Whether the user wants the program to end, which is not so at first.
+/// A flag that is set when the user wants the program to end.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Is set by Ctrl-C and SIGTERM, which end the wait of the selector that `waker` belongs to. The
-    /// second one ends the program, which may be waiting for who reads what it prints.
+    /// A flag that Ctrl-C and SIGTERM set, after which they wake the selector of `waker`. The second one
+    /// ends the program at once, because it may be blocked in printing.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Whether it was set.
+    /// Returns true if the flag was set.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)

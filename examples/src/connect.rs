@@ -1,4 +1,4 @@
-//! Connecting without waiting for it.
+//! Non-blocking connect.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -10,11 +10,11 @@ use crate::unix as system;
 #[cfg(windows)]
 use crate::windows as system;
 
-/// Begins to connect. The stream becomes writable when [`connected`] knows how it went.
+/// Starts a non-blocking connect. When the stream becomes writable, [`connected`] returns the result.
 ///
 /// # Errors
 ///
-/// Those of socket(2), and those of connect(2) that are known at once.
+/// Those of socket(2), and those that connect(2) returns immediately.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -26,18 +26,18 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Whether this failed because the system is out of descriptors or of memory for sockets, so that
-/// it may work when something was closed.
+/// Returns true if the system is out of descriptors or of memory for sockets: closing something may
+/// help.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| system::SHORTAGES.contains(&code))
 }
 
-/// Whether the stream is connected by now.
+/// Returns true if the stream is connected, and false if the connect is still in progress.
 ///
 /// # Errors
 ///
-/// Why it never will be.
+/// The error with which the connect failed.
 pub fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);

@@ -1,15 +1,15 @@
-//! Questions to a DNS server and its answers (RFC 1035), as far as addresses go.
+//! DNS queries for addresses, and their responses (RFC 1035).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, SimpleDnsError, TYPE};
 
-/// The datagram that asks for the addresses of a name.
+/// Returns the datagram of a query for the addresses of a name.
 ///
 /// # Errors
 ///
-/// That this cannot be a name.
+/// A message if `name` is not a valid name.
 pub fn question(id: u16, name: &str, kind: TYPE) -> Result<Vec<u8>, SimpleDnsError> {
     if bare(name).split('.').any(str::is_empty) {
         return Err(SimpleDnsError::InvalidServiceLabel);
@@ -21,7 +21,7 @@ pub fn question(id: u16, name: &str, kind: TYPE) -> Result<Vec<u8>, SimpleDnsErr
     packet.build_bytes_vec()
 }
 
-/// Whether this is a response to that question, whatever it says.
+/// Returns true if a datagram is a response to this query.
 #[must_use]
 pub fn is_response(packet: &Packet<'_>, name: &str, kind: TYPE) -> bool {
     let [question] = &packet.questions[..] else { return false };
@@ -30,11 +30,11 @@ pub fn is_response(packet: &Packet<'_>, name: &str, kind: TYPE) -> bool {
         && question.qtype == kind.into()
 }
 
-/// The addresses in a response, of which there is at least one.
+/// Returns the addresses in a response, at least one.
 ///
 /// # Errors
 ///
-/// Why there are none.
+/// A message if there are none.
 pub fn addresses(packet: &Packet<'_>) -> Result<Vec<IpAddr>, &'static str> {
     if packet.has_flags(PacketFlag::TRUNCATION) {
         return Err("the answer is too long for UDP");
@@ -53,7 +53,7 @@ pub fn addresses(packet: &Packet<'_>) -> Result<Vec<IpAddr>, &'static str> {
     if found.is_empty() { Err("no address") } else { Ok(found) }
 }
 
-/// A name without the dot that says that it is complete.
+/// A name without its final dot.
 fn bare(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }

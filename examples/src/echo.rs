@@ -1,4 +1,4 @@
-//! The echo server of Python's `selectors` documentation, done properly.
+//! The echo server of Python's `selectors` documentation, with back-pressure.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,16 +10,16 @@ use crate::acceptor::{Acceptor, ROUND, listen};
 use crate::cli::Stop;
 use crate::server::Source;
 
-/// The most that is kept for a client that sends and does not read.
+/// The limit of the buffer for a client that sends and does not read.
 const BACKLOG: usize = 64 * 1024;
 
-/// A connection, and what is still to be sent back over it.
+/// A connection, and the bytes still to be sent back.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
     peer: SocketAddr,
     unsent: Vec<u8>,
-    /// Whether the client has shut down its sending half.
+    /// True after the client has shut down its sending half.
     finished: bool,
     echoed: u64,
 }
@@ -30,21 +30,21 @@ impl AsRef<TcpStream> for Client {
     }
 }
 
-/// What a client is to be watched for next, unless it is done.
+/// The next interest in a client, or `None` if it is done.
 pub type Next = Option<Interest>;
 
 impl Client {
-    /// A client that has sent nothing yet.
+    /// A new client.
     #[must_use]
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
         Self { stream, peer, unsent: Vec::new(), finished: false, echoed: 0 }
     }
 
-    /// Reads once, if there is something to read and room for it, and sends what it can.
+    /// Reads once if the client is readable and the buffer has room, and sends as much as it can.
     ///
     /// # Errors
     ///
-    /// Those of the connection, which is done then.
+    /// Those of the connection, which must then be closed.
     pub fn serve(&mut self, readable: bool, buffer: &mut [u8]) -> io::Result<Next> {
         if readable && self.wants_more() {
             match self.stream.read(buffer) {
@@ -84,12 +84,12 @@ impl Client {
     }
 }
 
-/// What a server did.
+/// The counters of a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many connections it accepted.
+    /// Accepted connections.
     pub connections: u64,
-    /// How many bytes it sent back.
+    /// Bytes sent back.
     pub bytes: u64,
 }
 
@@ -109,11 +109,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that listens at `address`.
+    /// Creates a server that listens on `address`.
     ///
     /// # Errors
     ///
-    /// Those of binding the address and of making a selector of this kind.
+    /// Those of binding the address and of creating a selector of this kind.
     pub fn bind(address: &str, backend: BackendKind) -> io::Result<Self> {
         let mut selector = AnySelector::new(backend)?;
         let listener = listen(address)?;
@@ -127,13 +127,13 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the port that the system chose if none was given.
+    /// The address on which it listens, with the port that the system chose for port 0.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What makes [`run`](Self::run) look whether to stop.
+    /// Returns a waker that makes [`run`](Self::run) check `stop`.
     ///
     /// # Errors
     ///
@@ -142,11 +142,11 @@ impl Server {
         self.selector.waker()
     }
 
-    /// Serves until `stop` is set, reporting to `log` who comes and goes.
+    /// Serves until `stop` is set. Logs connections that open and close.
     ///
     /// # Errors
     ///
-    /// Those of the selector. What happens to a client ends that client alone.
+    /// Those of the selector. An error of a connection closes only that connection.
     pub fn run(
         &mut self,
         stop: &Stop,
@@ -177,7 +177,7 @@ impl Server {
         Ok(self.summary)
     }
 
-    /// Accepts whoever is waiting, and leaves the rest to the next round.
+    /// Accepts pending connections, a bounded number at a time.
     fn accept(&mut self, log: &mut impl FnMut(fmt::Arguments<'_>)) -> io::Result<()> {
         for _ in 0..ROUND {
             let (stream, peer) = match self.acceptor.accept(&mut self.selector, usize::MAX) {
@@ -194,7 +194,7 @@ impl Server {
                     self.summary.connections += 1;
                     log(format_args!("accepted {peer}"));
                 }
-                // Out of watches or memory, say: the others are served on.
+                // For example out of memory: the other clients are still served.
                 Err(error) => {
                     log(format_args!("cannot serve {peer}: {error}"));
                     return Ok(self.acceptor.pause(&mut self.selector)?);
@@ -204,7 +204,7 @@ impl Server {
         Ok(())
     }
 
-    /// Watches a client for what it needs next, or lets it go.
+    /// Sets the next interest in a client, or closes it.
     fn go_on(
         &mut self,
         token: Token,

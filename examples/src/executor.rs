@@ -1,7 +1,7 @@
 //! A small async executor: worker threads run tasks, and one thread waits for sockets and timers.
 //!
-//! The thread that waits has the [`SharedSelector`]. Tasks register their sockets from whatever
-//! worker they run on, and arm them for what they wait for, in the wait that is going on.
+//! One thread waits with a [`SharedSelector`]. Tasks register and arm their sockets from the worker on
+//! which they run, during that thread's wait.
 
 #![expect(missing_debug_implementations, reason = "nobody prints an example")]
 
@@ -26,7 +26,7 @@ fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Spawns tasks, and makes sockets and timers for them.
+/// Spawns tasks, and creates sockets and timers for them.
 #[derive(Clone)]
 pub struct Executor(Arc<Shared>);
 
@@ -36,7 +36,7 @@ struct Shared {
     registrar: Registrar<Arc<Waiters>>,
 }
 
-/// Tasks to be run. `None` ends a worker.
+/// Tasks that are ready to run. `None` ends a worker.
 type Queue = Sender<Option<Arc<Task>>>;
 
 struct Task {
@@ -48,18 +48,18 @@ struct Task {
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            // When all is over, nobody receives it.
+            // After the end of the executor it has no receiver.
             let _ = self.queue.clone().send(Some(self));
         }
     }
 }
 
-/// Runs what `main` makes, and what that spawns, on so many worker threads, until the former is
-/// done. What is still running then is dropped.
+/// Runs the future that `main` returns, and the tasks that it spawns, on this many worker threads, until
+/// that future completes. The other tasks are then dropped.
 ///
 /// # Errors
 ///
-/// Those of making a selector and of waiting.
+/// Those of creating a selector and of waiting.
 pub fn run<R, M>(
     backend: BackendKind,
     workers: usize,
@@ -75,7 +75,7 @@ where
     let executor = Executor(Arc::new(Shared { queue, timers, registrar }));
     let (main, waker) = (main(executor.clone()), selector.waker());
     executor.spawn(async move {
-        // If waiting has failed, nobody receives it, and nobody is to be woken.
+        // If waiting has failed, there is no receiver, and no thread to wake.
         let _ = answer.send(main.await);
         let _ = waker.wake();
     });
@@ -94,7 +94,7 @@ where
     done
 }
 
-/// Runs tasks until all is over.
+/// Runs tasks until the executor ends.
 fn work(tasks: &Mutex<Receiver<Option<Arc<Task>>>>) {
     loop {
         let next = lock(tasks).recv();
@@ -135,19 +135,19 @@ impl Shared {
 }
 
 impl Executor {
-    /// Runs a future beside the others.
+    /// Spawns a task.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         let (future, queue) = (Mutex::new(Some(Box::pin(future) as _)), self.0.queue.clone());
         Arc::new(Task { future, queued: AtomicBool::new(false), queue }).wake();
     }
 
-    /// Lets some time pass.
+    /// Completes after this time.
     #[must_use]
     pub fn sleep(&self, duration: Duration) -> Sleep {
         Sleep { executor: self.clone(), deadline: Instant::now() + duration, timer: None }
     }
 
-    /// What the future comes to, unless that takes longer: then it is dropped.
+    /// Returns the output of the future, or `None` if it takes longer: the future is then dropped.
     pub async fn timeout<R>(&self, limit: Duration, future: impl Future<Output = R>) -> Option<R> {
         let (mut future, mut sleep) = (pin!(future), pin!(self.sleep(limit)));
         poll_fn(|context| match future.as_mut().poll(context) {
@@ -157,11 +157,11 @@ impl Executor {
         .await
     }
 
-    /// A socket for tasks. It becomes non-blocking.
+    /// Makes a socket non-blocking and registers it for use by tasks.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// Those of the system calls.
     pub fn socket<F: AsSource + 'static>(&self, socket: F) -> io::Result<Async<F>> {
         let data = Arc::new(Waiters::default());
         let waiters = Arc::downgrade(&data);
@@ -193,7 +193,7 @@ impl Future for Sleep {
         let is_first = timers.next_deadline() == Some(self.deadline);
         drop(timers);
         if is_first {
-            // The thread that waits does so until a later one. If it is gone, it waits for nothing.
+            // The waiting thread has a later deadline. If it has ended, waking it does nothing.
             let _ = shared.registrar.waker().wake();
         }
         Poll::Pending
@@ -203,7 +203,7 @@ impl Future for Sleep {
 impl Sleep {
     fn cancel(&mut self) {
         let waker = self.timer.take().and_then(|timer| lock(&self.executor.0.timers).cancel(timer));
-        // Not before the lock is released: this may be the last one who knows the task.
+        // After the lock is released: this may be the last reference to the task.
         drop(waker);
     }
 }
@@ -214,28 +214,28 @@ impl Drop for Sleep {
     }
 }
 
-/// Who waits for a socket: to read, and to write.
+/// The tasks that wait for a socket: to read, and to write.
 #[derive(Default)]
 struct Waiters(Mutex<[Option<Waker>; 2]>);
 
 impl Waiters {
-    /// The socket was reported, and so is not armed any more: whoever waits tries again.
+    /// The socket was reported, and is therefore no longer armed: its tasks try again.
     fn wake(&self) {
         let waiting = mem::take(&mut *lock(&self.0));
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// A socket, for any number of tasks, of which at a time one reads and one writes.
+/// A socket. Any number of tasks may share it; at a time one of them reads and one writes.
 pub struct Async<F: AsSource> {
     source: Source<F, Arc<Waiters>>,
-    /// The selector owns them, so that they go with it, and the tasks with them.
+    /// Owned by the selector as well, so that dropping the selector drops the waiting tasks.
     waiters: Weak<Waiters>,
 }
 
 impl<F: AsSource> Async<F> {
-    /// Tries until it would not block. Dropping the future cancels it: what still comes of it is that
-    /// its task is woken once for nothing.
+    /// Tries until the call does not block. Dropping the future cancels it; its task may be woken once more
+    /// without reason.
     async fn until_ready<R>(
         &self,
         direction: usize,
@@ -252,7 +252,7 @@ impl<F: AsSource> Async<F> {
             let waiters = self.waiters.upgrade().ok_or(Error::Closed)?;
             let mut waiting = lock(&waiters.0);
             waiting[direction] = Some(context.waker().clone());
-            // Armed for both if both are waited for, in the wait that is going on.
+            // Armed for both directions if tasks wait for both, during the current wait.
             let directions = [Interest::READ, Interest::WRITE].into_iter().zip(&*waiting);
             let wanted = directions.filter(|(_, waker)| waker.is_some()).map(|(wanted, _)| wanted);
             match self.source.modify(wanted.collect()) {
@@ -265,7 +265,7 @@ impl<F: AsSource> Async<F> {
 }
 
 impl Async<TcpListener> {
-    /// The next connection.
+    /// Accepts the next connection.
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Async<TcpListener> {
 }
 
 impl Async<TcpStream> {
-    /// Reads what there is: nothing at the end.
+    /// Reads into the buffer and returns the number of bytes: 0 at end-of-file.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 (RFC 9112) as it takes to serve files.
+//! The part of HTTP/1.1 (RFC 9112) that serving files needs.
 
 use std::fs::File;
 use std::io::{self, ErrorKind::NotFound, Seek, SeekFrom};
@@ -10,17 +10,17 @@ use httparse::{EMPTY_HEADER, Request, Status};
 
 use crate::connect::is_shortage;
 
-/// The largest head of a request.
+/// The maximum size of a request's head.
 pub const LARGEST_HEAD: usize = 8 * 1024;
 
-/// What is to be sent.
+/// A response to be sent.
 #[derive(Debug, Default)]
 pub struct Response {
-    /// Status line and header, and the text that says what is wrong.
+    /// Status line, header, and the text of an error.
     pub head: Vec<u8>,
-    /// What follows, and its length.
+    /// The file that follows, and the number of its bytes to send.
     pub body: Option<(File, u64)>,
-    /// Whether the connection ends after it.
+    /// Whether to close the connection afterwards.
     pub close: bool,
 }
 
@@ -49,14 +49,14 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
     let has_body = header("Transfer-Encoding").is_some()
         || header("Content-Length").is_some_and(|value| value != b"0");
     let mut response = match request.method {
-        // Where the next request begins is not known.
+        // The beginning of the next request is unknown.
         _ if has_body => failure("413 Content Too Large", "", true),
         _ if request.version == Some(1) && header("Host").is_none() => {
             failure("400 Bad Request", "", true)
         }
         Some(method @ ("GET" | "HEAD")) => {
             let path = request.path.and_then(|target| find(root, target)).ok_or(NotFound.into());
-            // With a condition the whole file is right, too: there is no validator to compare.
+            // A conditional range may be answered with the whole file: there is no validator to compare.
             let part = header("Range").filter(|_| method == "GET" && header("If-Range").is_none());
             let served = path
                 .and_then(|path| open(&path))
@@ -73,14 +73,14 @@ pub fn respond(root: &Path, input: &[u8]) -> Option<(usize, Response)> {
         _ => failure("405 Method Not Allowed", "Allow: GET, HEAD\r\n", close),
     };
     if request.method == Some("HEAD") {
-        // What the text of a failure would be the client takes for the next response.
+        // The client would take the text of an error for the next response.
         let end = response.head.windows(4).position(|part| part == b"\r\n\r\n");
         response.head.truncate(end.map_or(0, |end| end + 4));
     }
     Some((length, response))
 }
 
-/// The file, or the part of it that was asked for.
+/// The file, or the requested range of it.
 fn serve(
     mut file: File,
     length: u64,
@@ -104,13 +104,13 @@ fn serve(
     Ok(Response { head, body: Some((file, count)), close })
 }
 
-/// The bytes that a Range header asks for, which are none if there are no such bytes: RFC 9110, 14.
-/// What is none that this server knows, or several ranges, is to be ignored.
+/// The bytes that a Range header requests, empty if the file has no such bytes: RFC 9110, 14. Unknown
+/// units and multiple ranges are ignored.
 fn range(value: &[u8], length: u64) -> Option<Range<u64>> {
     let (first, last) = std::str::from_utf8(value).ok()?.strip_prefix("bytes=")?.split_once('-')?;
     let number = |digits: &str| -> Option<u64> {
         let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // What is too large for the type is beyond every file.
+        // A number that does not fit the type is beyond the end of every file.
         all.then(|| digits.parse().unwrap_or(u64::MAX))
     };
     if first.is_empty() {
@@ -132,7 +132,7 @@ fn head(status: &str, length: u64, media_type: &str, more: &str, close: bool) ->
     .into_bytes()
 }
 
-/// A moment as HTTP writes it: RFC 9110, 5.6.7.
+/// Formats a time as an HTTP date: RFC 9110, 5.6.7.
 fn date(moment: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -140,7 +140,7 @@ fn date(moment: SystemTime) -> String {
     let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let weekday = DAYS[(days % 7) as usize];
-    // Years that begin in March have the leap day at their end; an era is 400 of them.
+    // Years that begin in March have the leap day at their end; an era is 400 years.
     let shifted = days + 719_468;
     let (era, day) = (shifted / 146_097, shifted % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -153,7 +153,7 @@ fn date(moment: SystemTime) -> String {
     format!("{weekday}, {day:02} {month_name} {year} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// A response that says in a line what is wrong, with `more` fields in its header.
+/// An error response with a text of one line, and `more` header fields.
 fn failure(status: &str, more: &str, close: bool) -> Response {
     let text = format!("{status}\n");
     let mut head = head(status, text.len() as u64, "text/plain", more, close);
@@ -161,9 +161,9 @@ fn failure(status: &str, more: &str, close: bool) -> Response {
     Response { head, body: None, close }
 }
 
-/// The path that a request names, below `root`.
+/// The path below `root` that a request names.
 fn find(root: &Path, target: &str) -> Option<PathBuf> {
-    // What a client sends to a proxy, a server has to take as well: RFC 9112, 3.2.2.
+    // A server must accept the absolute form as well: RFC 9112, 3.2.2.
     let target = target
         .strip_prefix("http://")
         .map_or(target, |absolute| absolute.find('/').map_or("/", |at| &absolute[at..]));
@@ -173,7 +173,7 @@ fn find(root: &Path, target: &str) -> Option<PathBuf> {
     path.components().all(inside).then(|| root.join(path))
 }
 
-/// Resolves %XX.
+/// Decodes %XX.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.iter();
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_the_calendar() {
-        // As `date -u -d @SECONDS` has them.
+        // Expected values: `date -u -d @SECONDS`.
         for (seconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),

@@ -1,4 +1,4 @@
-//! What the example programs share with their tests.
+//! Shared by the example programs and their tests.
 
 pub mod acceptor;
 pub mod back_off;

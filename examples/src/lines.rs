@@ -1,9 +1,9 @@
-//! Several outputs in one, line by line, with a name before each line.
+//! Merges several outputs line by line, with a name before each line.
 
-/// The longest line that is kept together.
+/// The maximum length of a line; longer ones are split.
 const LONGEST: usize = 8 * 1024;
 
-/// The lines of one output, and what has come of its last one.
+/// The lines of one output, and the incomplete last one.
 #[derive(Debug, Default)]
 pub struct Lines {
     name: String,
@@ -11,13 +11,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Of an output with a name.
+    /// Lines of the output with this name.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self { name: name.to_owned(), line: Vec::new() }
     }
 
-    /// Appends the lines that are complete with these bytes, and parts of one that is too long.
+    /// Appends the lines that these bytes complete, and parts of a line that is too long.
     pub fn push(&mut self, bytes: &[u8], into: &mut Vec<u8>) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(piece);
@@ -27,7 +27,7 @@ impl Lines {
         }
     }
 
-    /// Appends the last line, if it is not complete.
+    /// Appends the last line if it is incomplete.
     pub fn end(&mut self, into: &mut Vec<u8>) {
         if !self.line.is_empty() {
             append(&self.name, &self.line, into);

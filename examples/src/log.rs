@@ -1,4 +1,4 @@
-//! A log that no loop has to wait for.
+//! A log that never blocks the caller.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::cli::say;
 
-/// How many lines may wait for who reads them.
+/// The maximum number of unprinted lines.
 const MOST: usize = 10_000;
 
-/// How long to wait for who reads at the end.
+/// How long the end of the program waits for unprinted lines.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Prints lines in a thread of its own, since writing to a pipe or a terminal may block. When nobody
-/// reads, lines are lost.
+/// Prints lines in a separate thread, because writing to a pipe or a terminal may block. Drops lines that
+/// nobody reads.
 #[derive(Debug)]
 pub struct Log {
     lines: SyncSender<String>,
@@ -36,12 +36,12 @@ impl Log {
         Self { lines, ended }
     }
 
-    /// Adds a line, if there is room.
+    /// Adds a line if there is room.
     pub fn line(&self, line: fmt::Arguments<'_>) {
         let _ = self.lines.try_send(line.to_string());
     }
 
-    /// Prints what is left, unless that takes long.
+    /// Prints the remaining lines, unless that takes long.
     pub fn close(self) {
         drop(self.lines);
         let _ = self.ended.recv_timeout(GRACE);

@@ -1,5 +1,5 @@
-//! One end of a forwarded connection: reads into the bounded buffer of the other end, and writes
-//! what is in its own.
+//! One end of a forwarded connection: reads into the bounded buffer of the other end, and writes from its
+//! own.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,25 +7,25 @@ use std::net::{Shutdown, TcpStream};
 
 use selectors::Interest;
 
-/// How much is read at a time.
+/// The number of bytes read at a time.
 pub const CHUNK: usize = 32 * 1024;
-/// How much may wait to be written to one end: no more is read while more than half is used.
+/// The limit of a buffer. Reading pauses while more than half of it is used.
 const LIMIT: usize = 2 * CHUNK;
 
 /// One end.
 #[derive(Debug)]
 pub struct End {
     stream: TcpStream,
-    /// What is still to be written here, bounded by [`LIMIT`].
+    /// The bytes still to be written here, bounded by [`LIMIT`].
     output: VecDeque<u8>,
-    /// Whether nothing more comes from here.
+    /// True after end-of-file from here.
     finished: bool,
-    /// Whether nothing more goes there.
+    /// True after the sending half was shut down.
     closed: bool,
 }
 
 impl End {
-    /// A connection that is open both ways, and does not block.
+    /// One end, from a non-blocking connection.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, output: VecDeque::new(), finished: false, closed: false }
@@ -37,17 +37,17 @@ impl End {
         &self.stream
     }
 
-    /// Whether all is done in both directions.
+    /// Returns true if both directions are finished.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.finished && self.closed
     }
 
-    /// Reads once, at most [`CHUNK`], for the other end, if that has room.
+    /// Reads once, at most [`CHUNK`], into the buffer of the other end, if it has room.
     ///
     /// # Errors
     ///
-    /// Those of the connection, which is of no more use.
+    /// Those of the connection, which must then be closed.
     pub fn read(&mut self, to: &mut Self, buffer: &mut [u8]) -> io::Result<()> {
         if self.finished || to.output.len() > LIMIT - CHUNK {
             return Ok(());
@@ -60,11 +60,12 @@ impl End {
         Ok(())
     }
 
-    /// Writes once, and passes on that the other end has finished when all is written.
+    /// Writes once. When everything is written and the other end is at end-of-file, shuts down the sending
+    /// half.
     ///
     /// # Errors
     ///
-    /// Those of the connection, which is of no more use.
+    /// Those of the connection, which must then be closed.
     pub fn write(&mut self, from: &Self) -> io::Result<()> {
         write_some(&mut self.stream, &mut self.output)?;
         if self.output.is_empty() && from.finished && !self.closed {
@@ -74,7 +75,7 @@ impl End {
         Ok(())
     }
 
-    /// What to wait for here: nothing while the other end has to catch up.
+    /// The interest here: empty while the buffer of the other end is full.
     #[must_use]
     pub fn interest(&self, to: &Self) -> Interest {
         let read = !self.finished && to.output.len() <= LIMIT - CHUNK;
@@ -82,7 +83,7 @@ impl End {
     }
 }
 
-/// `None` where the call would have to wait.
+/// Turns `WouldBlock` into `None`.
 ///
 /// # Errors
 ///
@@ -97,7 +98,7 @@ pub fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Writes once of `output`, if there is any, what the connection takes.
+/// Writes once from `output`, if it is not empty.
 ///
 /// # Errors
 ///

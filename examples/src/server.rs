@@ -1,18 +1,18 @@
-//! What servers have in common: a listener among the connections that it accepts.
+//! The sources of a server: a listener, and the connections that it accepted.
 
 use std::net::TcpListener;
 
-/// What a server watches.
+/// A source of a server.
 #[derive(Debug)]
 pub enum Source<C> {
-    /// The socket that connections arrive at.
+    /// The listening socket.
     Listener(TcpListener),
-    /// One connection and its state.
+    /// A connection and its state.
     Client(C),
 }
 
 impl<C> Source<C> {
-    /// The connection, if it is one.
+    /// The connection, if this is one.
     pub fn client_mut(&mut self) -> Option<&mut C> {
         match self {
             Self::Client(client) => Some(client),

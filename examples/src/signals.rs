@@ -1,4 +1,4 @@
-//! Signals as something that a selector waits for.
+//! Signals as a source of a selector.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -33,7 +33,7 @@ impl Signals {
         Ok(this)
     }
 
-    /// Takes note of what arrived, so that it is readable no longer.
+    /// Takes the signals that arrived, after which this is no longer readable.
     pub fn take(&mut self) {
         while self.arrived.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
     }
@@ -53,8 +53,8 @@ impl AsFd for Signals {
     }
 }
 
-/// Is set by Ctrl-C and SIGTERM. Comes before [`Signals`] that wait for them, so that it is set when
-/// they are readable.
+/// Returns a flag that Ctrl-C and SIGTERM set. Call it before creating [`Signals`] for them, so that the
+/// flag is set before they become readable.
 ///
 /// # Errors
 ///

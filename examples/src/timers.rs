@@ -1,7 +1,6 @@
-//! Timers beside a selector: a heap of deadlines.
+//! Timers for a selector's loop: a heap of deadlines.
 //!
-//! The loop waits until the next deadline, looks at the sources that are ready, and then takes what
-//! is due:
+//! The loop waits until the next deadline, handles ready sources, and then takes the timers that are due:
 //!
 //! ```
 //! use selectors::{DefaultSelector, Events};
@@ -33,10 +32,10 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId(u64);
 
-/// Deadlines, each with what it is for.
+/// Deadlines, each with a value.
 ///
-/// Inserting and taking cost O(log n), cancelling O(1): what is cancelled stays in the heap until
-/// it comes up, or until most of the heap is cancelled.
+/// Inserting and taking cost O(log n), cancelling O(1): a cancelled timer stays in the heap until its
+/// deadline, or until most of the heap is cancelled.
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: BinaryHeap<Reverse<(Instant, TimerId)>>,
@@ -66,17 +65,17 @@ impl<T> Timers<T> {
         id
     }
 
-    /// Removes a timer that has not expired, and gives back what it was for.
+    /// Removes a timer that has not expired, and returns its value.
     pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         let value = self.pending.remove(&id)?;
-        // Otherwise long timers that are always cancelled would fill the memory.
+        // Long timers that are always cancelled would otherwise fill the memory.
         if self.heap.len() > 2 * self.pending.len() + 64 {
             self.heap.retain(|Reverse((_, id))| self.pending.contains_key(id));
         }
         Some(value)
     }
 
-    /// The earliest deadline: how long to wait for sources at most.
+    /// The earliest deadline, until which to wait for sources.
     pub fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(&Reverse((deadline, id))) = self.heap.peek() {
             if self.pending.contains_key(&id) {
@@ -96,13 +95,13 @@ impl<T> Timers<T> {
         self.pending.remove(&id)
     }
 
-    /// How many timers are pending.
+    /// The number of pending timers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether no timer is pending.
+    /// Returns true if no timer is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()

@@ -1,4 +1,4 @@
-//! The terminal that a program is used at.
+//! The controlling terminal.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -9,12 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr, ttyname};
 
-/// Opens the terminal at standard input, so that it does not block. It is opened anew, since
-/// O_NONBLOCK of the old one would be seen by everybody who has inherited that.
+/// Opens the terminal of standard input once more, non-blocking: setting O_NONBLOCK on standard input
+/// would affect every process that inherited it.
 ///
 /// # Errors
 ///
-/// That there is no terminal, and those of open(2).
+/// An error if standard input is not a terminal; those of open(2).
 pub fn open() -> io::Result<File> {
     let name = ttyname(io::stdin(), Vec::new())
         .map_err(|_| io::Error::other("standard input is not a terminal"))?;
@@ -27,7 +27,7 @@ pub fn open() -> io::Result<File> {
         .open(name)
 }
 
-/// A terminal in raw mode, for as long as this lives.
+/// A terminal in raw mode, until this is dropped.
 #[derive(Debug)]
 pub struct Raw {
     tty: File,
@@ -35,7 +35,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Changes the mode of a terminal.
+    /// Sets raw mode.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is particular to Unix.
+//! Functions for Unix.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -20,7 +20,7 @@ impl<C: AsRef<TcpStream>> AsFd for Source<C> {
     }
 }
 
-/// Makes what nobody else has open non-blocking.
+/// Makes a file that no other process has open non-blocking.
 ///
 /// # Errors
 ///
@@ -31,8 +31,8 @@ pub fn set_nonblocking(file: &impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts what sh(1) is to run, in a process group of its own, and returns the non-blocking end of a
-/// pipe to which all of its output goes.
+/// Runs a command with sh(1) in a process group of its own, and returns the non-blocking reading end of a
+/// pipe that receives its output.
 ///
 /// # Errors
 ///
@@ -47,20 +47,20 @@ pub fn shell(script: &str) -> io::Result<(Child, ChildStdout)> {
     Ok((child, output))
 }
 
-/// Whether connect(2) goes on in the background.
+/// Returns true if connect(2) continues in the background.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS)
 }
 
-/// What socket(2) and connect(2) return when there is too little of something for the moment.
+/// The errors of socket(2) and connect(2) for a temporary lack of resources.
 pub(crate) const SHORTAGES: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
-/// How much every system writes to a pipe at once: `_POSIX_PIPE_BUF` of `<limits.h>`.
+/// The number of bytes that every system writes to a pipe at once: `_POSIX_PIPE_BUF` of `<limits.h>`.
 const POSIX_PIPE_BUF: usize = 512;
 
-/// Writes what a pipe is sure to take without blocking when a selector reports it as writable: it
-/// need not be non-blocking, which would concern everybody who has it open. What nobody reads any
-/// more is lost.
+/// Writes only as much as a pipe that was reported as writable accepts without blocking, so the pipe need
+/// not be non-blocking, which would affect every process that has it open. If the pipe has no reader, the
+/// data is discarded.
 pub fn write_some(mut to: &File, from: &mut Vec<u8>) {
     let some = from.len().min(POSIX_PIPE_BUF);
     let count = match to.write(&from[..some]) {

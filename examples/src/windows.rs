@@ -1,4 +1,4 @@
-//! What is particular to Windows.
+//! Functions for Windows.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -15,11 +15,10 @@ impl<C: AsRef<TcpStream>> AsSocket for Source<C> {
     }
 }
 
-/// Whether connect goes on in the background.
+/// Returns true if connect continues in the background.
 pub(crate) fn in_progress(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
 }
 
-/// What a call returns when there is too little of something for the moment: WSAEMFILE and
-/// WSAENOBUFS.
+/// The errors for a temporary lack of resources: WSAEMFILE and WSAENOBUFS.
 pub(crate) const SHORTAGES: [i32; 2] = [10_024, 10_055];

@@ -1,8 +1,8 @@
 //! An echo server with a selector for each core, whose workers hand connections to each other.
 //!
-//! Every worker waits with a [`SharedSelector`] of its own. One that has too much to do gives a
-//! connection to the one that has least, by registering it with the other's selector, which may be
-//! waiting: there is no queue between them, and nobody has to be woken.
+//! Each worker waits with its own [`SharedSelector`]. An overloaded worker hands a connection to the one
+//! with the fewest, by registering it with that worker's selector, also while that one waits: no queue and
+//! no waker are needed.
 
 #![expect(missing_debug_implementations, reason = "nobody prints an example")]
 
@@ -17,23 +17,23 @@ use selectors::{BackendKind, Events, Interest, Registrar, SharedSelector, Source
 
 use crate::acceptor::{PAUSE, listen};
 
-/// How many connections more than another a worker may have.
+/// The number of connections by which one worker may exceed another.
 const UNFAIR: usize = 2;
 
-/// What a worker finds by token.
+/// The data of a source.
 #[derive(Clone)]
 enum Watched {
     Listener,
     Client(Arc<Client>),
 }
 
-/// One connection, which one worker at a time serves.
+/// A connection, served by one worker at a time.
 #[derive(Default)]
 struct Client(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// `None` once it is over, or with somebody else.
+    /// `None` after it was closed or handed to another worker.
     source: Option<Source<TcpStream, Watched>>,
     unsent: Vec<u8>,
 }
@@ -44,13 +44,13 @@ impl Client {
     }
 }
 
-/// What the others know of a worker.
+/// The part of a worker that the others use.
 struct Worker {
     registrar: Registrar<Watched>,
     clients: AtomicUsize,
 }
 
-/// What has been done so far.
+/// The counters so far.
 #[derive(Debug, Default)]
 struct Counters {
     stopped: AtomicBool,
@@ -62,7 +62,7 @@ struct Counters {
 pub struct Server {
     selectors: Vec<SharedSelector<Watched>>,
     workers: Vec<Worker>,
-    /// In the first selector.
+    /// Registered with the first selector.
     listener: Source<TcpListener, Watched>,
     counters: Arc<Counters>,
 }
@@ -73,12 +73,12 @@ pub struct Stopper {
     counters: Arc<Counters>,
 }
 
-/// What a server has done.
+/// The counters of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
-    /// Connections accepted.
+    /// Accepted connections.
     pub accepted: usize,
-    /// How often a connection went from one worker to another.
+    /// Connections handed from one worker to another.
     pub handed_over: usize,
 }
 
@@ -95,11 +95,11 @@ impl Stopper {
 }
 
 impl Server {
-    /// A server with so many workers, which listens already.
+    /// Creates a server with this many workers, which already listens.
     ///
     /// # Errors
     ///
-    /// Those of listening and of making selectors.
+    /// Those of listening and of creating selectors.
     pub fn bind(address: &str, backend: BackendKind, workers: usize) -> io::Result<Self> {
         let listener = listen(address)?;
         let selectors: Result<Vec<_>, _> =
@@ -115,7 +115,7 @@ impl Server {
         Ok(Self { selectors, workers, listener, counters: Arc::default() })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// What stops it, from any thread.
+    /// Returns a handle with which any thread can stop the server.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         let wakers = self.selectors.iter().map(SharedSelector::waker).collect();
@@ -145,7 +145,7 @@ impl Server {
             let work = |(own, mut selector): (usize, SharedSelector<Watched>)| {
                 scope.spawn(move || {
                     let result = pool.work(own, &mut selector);
-                    // One that fails does not leave the others behind.
+                    // A failing worker stops the others, too.
                     result.and(stopper.stop())
                 })
             };
@@ -159,7 +159,7 @@ impl Server {
     }
 }
 
-/// What all workers have.
+/// The state shared by all workers.
 struct Pool<'a> {
     workers: Vec<Worker>,
     listener: Source<TcpListener, Watched>,
@@ -170,7 +170,7 @@ impl Pool<'_> {
     fn work(&self, own: usize, selector: &mut SharedSelector<Watched>) -> io::Result<()> {
         let mut events = Events::new();
         let mut buffer = vec![0; 16 * 1024];
-        // When to accept again, after it failed.
+        // When to accept again after a failure.
         let mut retry = None;
         while !self.counters.stopped.load(Ordering::Acquire) {
             selector.select_into_until(&mut events, retry)?;
@@ -189,8 +189,8 @@ impl Pool<'_> {
         Ok(())
     }
 
-    /// Accepts a connection. Out of descriptors, say, it returns when to try again: whoever waits is
-    /// accepted later.
+    /// Accepts a connection. After a failure, for example because descriptors ran out, returns when to try
+    /// again.
     fn accept(&self, own: usize) -> io::Result<Option<Instant>> {
         if self.admit(own).is_ok() {
             return Ok(None);
@@ -212,7 +212,7 @@ impl Pool<'_> {
         }
     }
 
-    /// Gives a connection to a worker, who may be waiting, or be the caller.
+    /// Hands a connection to a worker, which may be waiting, or be the caller.
     fn adopt(
         &self,
         worker: usize,
@@ -221,7 +221,7 @@ impl Pool<'_> {
         stream: TcpStream,
     ) -> io::Result<()> {
         let Worker { registrar, clients } = &self.workers[worker];
-        // Its worker may find it ready before this returns: it then waits for the state.
+        // The worker may receive an event before this returns: it then waits for the lock.
         let watched = Watched::Client(Arc::clone(client));
         state.source = Some(registrar.register(stream, wanted(&state.unsent), watched)?);
         clients.fetch_add(1, Ordering::Relaxed);
@@ -251,7 +251,7 @@ impl Pool<'_> {
 }
 
 impl State {
-    /// Sends back what there is. Whether the connection goes on.
+    /// Reads and sends back. Returns false if the connection has ended.
     fn echo(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let Some(source) = &self.source else { return Ok(true) };
         let mut stream: &TcpStream = source;

@@ -10,17 +10,17 @@ use selectors_examples::cli::{self, Outcome, Serving, say};
 use selectors_examples::executor::run;
 
 const HELP: &str = "\
-Sends back to every client what it receives, as async tasks, until Ctrl-C.
+An echo server as async tasks. Runs until Ctrl-C.
 
 Usage: async-echo [--listen ADDR] [--workers N]
 
-  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
-                 system chooses a port, and the first line says which
-  --workers N    how many threads run tasks, 1 to 256 [default: 2]
-  --help         this text
+  --listen ADDR  the address to listen on [default: 127.0.0.1:1234]; with
+                 port 0 the system chooses a port, which is printed
+  --workers N    the number of threads that run tasks, 1 to 256 [default: 2]
+  --help         print this text
 ";
 
-/// How long a client may be silent.
+/// How long a client may be idle.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -37,14 +37,14 @@ fn serve(options: &Serving) -> Outcome {
                 let accepted = listener.accept().await;
                 let Ok(client) = accepted.and_then(|(stream, _peer)| executor.socket(stream))
                 else {
-                    // Out of descriptors, say: whoever waits is accepted later.
+                    // For example out of descriptors: pending connections are accepted later.
                     executor.sleep(PAUSE).await;
                     continue;
                 };
                 let timers = executor.clone();
                 executor.spawn(async move {
                     let mut buffer = [0; 4096];
-                    // A client that is silent for too long, or has gone, is dropped.
+                    // A client that is idle for too long, or has disconnected, is dropped.
                     while let Some(Ok(count @ 1..)) =
                         timers.timeout(PATIENCE, client.read(&mut buffer)).await
                     {

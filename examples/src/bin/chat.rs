@@ -1,4 +1,4 @@
-//! A chat room over TCP, for telnet or nc: who does not read what the others say is dropped.
+//! A chat room over TCP, for telnet or nc. Drops clients that do not read.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -13,22 +13,22 @@ use selectors_examples::relay::{ready, write_some};
 use selectors_examples::server::Source;
 
 const HELP: &str = "\
-A chat room: the first line is a name, and each other one goes to everybody else.
-Try it with nc 127.0.0.1 4000. Ends with Ctrl-C.
+A chat room: the first line of a client is its name, the others are sent to all
+other clients. Try it with nc 127.0.0.1 4000. Runs until Ctrl-C.
 
 Usage: chat [--listen ADDR] [--clients N]
 
-  --listen ADDR  where to listen [default: 127.0.0.1:4000]; with port 0 the
-                 system chooses a port, and the first line says which
-  --clients N    how many people may be here at a time [default: 500]
-  --help         this text
+  --listen ADDR  the address to listen on [default: 127.0.0.1:4000]; with
+                 port 0 the system chooses a port, which is printed
+  --clients N    the maximum number of clients [default: 500]
+  --help         print this text
 ";
 
-/// The longest line, and how much is read from one client before the others have their turn.
+/// The longest line, and the number of bytes read from one client before others have their turn.
 const LINE: usize = 512;
 /// The longest name, in bytes.
 const NAME: usize = 32;
-/// How much may wait for a client that does not read.
+/// The limit of the buffer for a client that does not read.
 const LIMIT: usize = 64 * 1024;
 
 struct Options {
@@ -56,11 +56,11 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
 struct Client {
     stream: TcpStream,
     name: Option<String>,
-    /// What has come of lines that are not complete.
+    /// The received part of an incomplete line.
     input: Vec<u8>,
     /// What is still to be written, bounded by [`LIMIT`].
     output: VecDeque<u8>,
-    /// Why the client has to go, as the others read it.
+    /// The reason to drop the client, as the others read it.
     gone: Option<&'static str>,
 }
 
@@ -84,7 +84,7 @@ impl Client {
         }
     }
 
-    /// The next complete line, without what could confuse the terminals of others.
+    /// The next complete line, without control characters.
     fn next_line(&mut self) -> Option<String> {
         let Some(end) = self.input.iter().position(|&byte| byte == b'\n') else {
             if self.input.len() >= LINE {
@@ -96,8 +96,8 @@ impl Client {
         Some(String::from_utf8_lossy(&line).trim().replace(char::is_control, ""))
     }
 
-    /// Adds to what is to be written. True if it has to be looked after: nothing was waiting
-    /// before, or there is no room.
+    /// Appends to the buffer. Returns true if the client then needs attention: the buffer was empty, or has
+    /// no room.
     fn queue(&mut self, text: &str) -> bool {
         if self.output.len() + text.len() > LIMIT {
             self.gone = Some("was too slow");
@@ -113,7 +113,7 @@ struct Room {
     stop: Stop,
     selector: DefaultSelector<Source<Client>>,
     acceptor: Acceptor,
-    /// Who has something to read anew, or has to go.
+    /// Clients whose buffer was empty and no longer is, or that must be dropped.
     changed: Vec<Token>,
 }
 
@@ -139,7 +139,7 @@ impl Room {
                     Some(Source::Listener(_)) => self.accept()?,
                     None => {}
                 }
-                // Now and not after all of them: only who does not read is behind.
+                // Immediately, not after all events, so that only clients that do not read fall behind.
                 self.settle()?;
             }
         }
@@ -186,7 +186,7 @@ impl Room {
         }
     }
 
-    /// For everybody who has a name, except one.
+    /// Sends a line to every client with a name, except one.
     fn broadcast(&mut self, except: Token, text: &str) {
         for (token, key) in &mut self.selector {
             let Source::Client(client) = key.fileobj else { continue };

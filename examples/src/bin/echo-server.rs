@@ -1,5 +1,4 @@
-//! The echo server of Python's `selectors` documentation, done properly: sends back to every
-//! client what it receives, until Ctrl-C.
+//! The echo server of Python's `selectors` documentation, with back-pressure.
 
 use std::process::ExitCode;
 
@@ -10,15 +9,15 @@ use selectors_examples::echo::Server;
 use selectors_examples::log::Log;
 
 const HELP: &str = "\
-Sends back to every client what it receives, until Ctrl-C.
+An echo server: sends back what it receives. Runs until Ctrl-C.
 
 Usage: echo-server [--listen ADDR] [--backend NAME]
 
-  --listen ADDR   where to listen [default: 127.0.0.1:1234]; with port 0 the
-                  system chooses a port, and the first line says which
-  --backend NAME  what to wait with: epoll, kqueue, devpoll, poll or select
-                  [default: the best that works here]
-  --help          this text
+  --listen ADDR   the address to listen on [default: 127.0.0.1:1234]; with
+                  port 0 the system chooses a port, which is printed
+  --backend NAME  epoll, kqueue, devpoll, poll or select
+                  [default: the best that works on this system]
+  --help          print this text
 ";
 
 struct Options {

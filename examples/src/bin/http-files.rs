@@ -1,4 +1,4 @@
-//! Serves the files of a directory over HTTP/1.1, with sendfile(2) where there is one.
+//! Serves the files of a directory over HTTP/1.1, with sendfile(2) on Linux.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -16,19 +16,19 @@ use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
-Serves the files of a directory over HTTP/1.1, until Ctrl-C.
+Serves the files of a directory over HTTP/1.1. Runs until Ctrl-C.
 
 Usage: http-files [--listen ADDR] [--clients N] [--idle SECONDS] [DIR]
 
-  DIR             the directory; links in it are followed [default: .]
-  --listen ADDR   where to listen [default: 127.0.0.1:8080]; with port 0 the
-                  system chooses a port, and the first line says which
-  --clients N     how many connections to serve at a time [default: 1000]
-  --idle SECONDS  how long a connection may do nothing [default: 30]
-  --help          this text
+  DIR             the directory; symbolic links are followed [default: .]
+  --listen ADDR   the address to listen on [default: 127.0.0.1:8080]; with
+                  port 0 the system chooses a port, which is printed
+  --clients N     the maximum number of connections [default: 1000]
+  --idle SECONDS  how long a connection may be idle [default: 30]
+  --help          print this text
 ";
 
-/// How much to send to one client before the others have their turn.
+/// The number of bytes to send to one client before others have their turn.
 const TURN: usize = 256 * 1024;
 
 struct Options {
@@ -62,15 +62,15 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     Ok(Some(options))
 }
 
-/// A connection. What it wants next follows from what is still to be sent.
+/// A connection. Its interest follows from what is still to be sent.
 struct Client {
     stream: TcpStream,
-    /// The requests that have come, bounded by [`LARGEST_HEAD`].
+    /// Received requests, bounded by [`LARGEST_HEAD`].
     input: Vec<u8>,
     response: Response,
-    /// Whether the client has shut down its sending half.
+    /// True after the client has shut down its sending half.
     finished: bool,
-    /// Whether we have: closing before the client does could cost it the end of the response.
+    /// True after we have shut down ours: closing before the client does could lose the end of the response.
     closing: bool,
     timer: Option<TimerId>,
 }
@@ -87,7 +87,7 @@ impl Client {
         Self { stream, input: vec![], response, finished: false, closing: false, timer: None }
     }
 
-    /// Does what can be done without blocking, and chooses what to wait for, unless it is done.
+    /// Does what it can without blocking. Returns the next interest, or `None` if the connection is done.
     fn serve(&mut self, root: &Path, readable: bool) -> io::Result<Option<Interest>> {
         if readable && !self.finished && self.input.len() < LARGEST_HEAD {
             let mut buffer = [0; LARGEST_HEAD];
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Sends what is left of the response; false if something stays.
+    /// Sends the rest of the response. Returns false if some of it could not be sent yet.
     fn send(&mut self, budget: &mut usize) -> io::Result<bool> {
         loop {
             let sent = if !self.response.head.is_empty() {
@@ -141,7 +141,7 @@ impl Client {
                 return Ok(true);
             };
             match sent {
-                // The file has become shorter meanwhile.
+                // The file was truncated meanwhile.
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -156,7 +156,7 @@ struct Server {
     options: Options,
     selector: DefaultSelector<Source<Client>>,
     acceptor: Acceptor,
-    /// Of clients that do nothing.
+    /// The deadlines of idle clients.
     timers: Timers<Token>,
     stop: Stop,
 }
@@ -211,11 +211,11 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for what a client needs next, but not for ever, or lets it go.
+    /// Sets the next interest in a client and its deadline, or closes it.
     fn go_on(&mut self, token: Token, next: Option<Interest>) -> Outcome<()> {
         let key = self.selector.get_mut(token);
         let Some(Source::Client(client)) = key.map(|key| key.fileobj) else { return Ok(()) };
-        // Whoever sends on when it is over gains no time by it.
+        // Data that arrives during the shutdown does not extend the deadline.
         if !client.closing || next.is_none() {
             client.timer.take().and_then(|timer| self.timers.cancel(timer));
         }

@@ -1,5 +1,4 @@
-//! A pre-forking echo server: the workers inherit the listener, and the selector that it is
-//! registered with.
+//! A pre-forking echo server: the workers inherit the listener and its selector from the parent.
 
 use std::process::ExitCode;
 
@@ -8,17 +7,17 @@ use selectors_examples::cli;
 use selectors_examples::cli::Serving;
 
 const HELP: &str = "\
-Sends back to every client what it receives, in several processes, until Ctrl-C.
+An echo server with several processes. Runs until Ctrl-C.
 
 Usage: prefork [--listen ADDR] [--workers N]
 
-  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
-                 system chooses a port, and the first line says which
-  --workers N    how many processes serve, 1 to 256 [default: 4]; one that ends
-                 is replaced
-  --help         this text
+  --listen ADDR  the address to listen on [default: 127.0.0.1:1234]; with
+                 port 0 the system chooses a port, which is printed
+  --workers N    the number of processes, 1 to 256 [default: 4]; one that
+                 ends is replaced
+  --help         print this text
 
-Lines are dropped while nobody reads them.
+Output is dropped while nobody reads it.
 ";
 
 #[cfg(unix)]
@@ -55,11 +54,11 @@ mod prefork {
     use selectors_examples::signals::{Signals, stop_flag};
     use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
-    /// How many processes serve, unless asked for another number.
+    /// The default number of worker processes.
     const WORKERS: usize = 4;
-    /// How long to wait with a new worker.
+    /// The pause before a worker is replaced.
     const PAUSE: Duration = Duration::from_millis(250);
-    /// How long workers have to end.
+    /// The time that workers have to end after SIGTERM.
     const GRACE: Duration = Duration::from_secs(5);
 
     enum Source {
@@ -80,13 +79,13 @@ mod prefork {
         }
     }
 
-    /// What the parent makes and each worker gets a copy of.
+    /// Created by the parent. Each worker has a copy.
     struct Server {
         selector: DefaultSelector<Source>,
         listener: Token,
         signals: Token,
         stop: Arc<AtomicBool>,
-        /// The parent alone keeps it open, so that the workers learn of its end.
+        /// Only the parent keeps it open, so the workers see end-of-file when the parent ends.
         alive: Option<UnixStream>,
         parent: Token,
         workers: BTreeSet<Pid>,
@@ -97,10 +96,10 @@ mod prefork {
         let mut selector = DefaultSelector::new()?;
         let listener = listen(&options.listen)?;
         let address = listener.local_addr()?;
-        // Of the workers that wait for one connection, the kernel wakes as few as it can.
+        // The kernel then wakes as few as possible of the workers that wait for a connection.
         let exclusive = selector.capabilities().exclusive;
         let mode = if exclusive { Mode::Exclusive } else { Mode::Level };
-        // Parked, since the parent does not accept.
+        // Parked: the parent does not accept.
         let source = Source::Listener(listener);
         let listener = selector.register_with(source, Interest::empty(), (), mode)?;
         let signals = Source::Signals(Signals::new(&[SIGCHLD, SIGINT, SIGTERM])?);
@@ -117,8 +116,8 @@ mod prefork {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Prints a line, if that does not block. A thread for it, as `Log` has, is none of those that
-    /// fork(2) copies.
+    /// Prints a line, unless that would block. A printing thread, as in `Log`, does not survive fork(2) in
+    /// the child.
     fn report(line: fmt::Arguments<'_>) {
         let can_print = || -> Outcome<bool> {
             let mut output = PollSelector::new()?;
@@ -136,7 +135,7 @@ mod prefork {
     }
 
     impl Server {
-        /// Keeps so many workers running. Returns in the parent at the end, and in each worker.
+        /// Keeps this many workers running. Returns in the parent at the end, and in each worker at its start.
         fn keep(&mut self, count: usize) -> Outcome<Role> {
             let mut next = Instant::now();
             while !self.stop.load(Ordering::Acquire) {
@@ -161,7 +160,7 @@ mod prefork {
             Ok(Role::Parent)
         }
 
-        /// Waits for a signal, and returns whether a worker has ended.
+        /// Waits for a signal. Returns true if a worker has ended.
         fn wait(&mut self, deadline: Option<Instant>) -> Outcome<bool> {
             self.selector.select_until(deadline)?;
             if let Some(Source::Signals(signals)) =
@@ -170,7 +169,7 @@ mod prefork {
                 signals.take();
             }
             let before = self.workers.len();
-            // Fails when there are no workers.
+            // Fails if there are no workers.
             while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 let Some(worker) = status.pid() else { break };
                 self.workers.remove(&worker);
@@ -179,7 +178,7 @@ mod prefork {
             Ok(self.workers.len() < before)
         }
 
-        /// Ends the workers, by force if they take too long.
+        /// Ends the workers, with SIGKILL if they take too long.
         fn end(&mut self) -> Outcome<()> {
             self.signal(Signal::SIGTERM);
             let mut deadline = Some(Instant::now() + GRACE);
@@ -195,15 +194,15 @@ mod prefork {
 
         fn signal(&self, signal: Signal) {
             for &worker in &self.workers {
-                // It has not been waited for, so the number is still its own.
+                // It was not waited for yet, so its process id was not reused.
                 let _ = kill(worker, signal);
             }
         }
 
-        /// Serves clients, as a worker.
+        /// Serves clients, in a worker.
         fn work(&mut self) -> Outcome<()> {
             self.selector.after_fork()?;
-            // The parent's selector would be woken by this process's signals.
+            // Otherwise this process's signals would wake the parent's selector.
             drop(self.selector.unregister(self.signals)?);
             let signals = Source::Signals(Signals::new(&[SIGINT, SIGTERM])?);
             self.signals = self.selector.register(signals, Interest::READ, ())?;
@@ -219,7 +218,7 @@ mod prefork {
                 for event in &events {
                     let token = event.token();
                     match self.selector.get_mut(token).map(|key| key.fileobj) {
-                        // One at a time: the other workers take the others.
+                        // One at a time, so that the other workers accept as well.
                         Some(Source::Listener(_)) => {
                             let accepted = acceptor.accept(&mut self.selector, usize::MAX);
                             let Ok(Some((stream, peer))) = accepted else { continue };

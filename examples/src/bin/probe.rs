@@ -1,5 +1,5 @@
-//! Prints what the backends of this system can do, and which cases of the conformance suite fail:
-//! what a report of a wrong backend needs.
+//! Prints what the backends of this system support, and which cases of the conformance suite fail, for bug
+//! reports.
 
 use std::process::ExitCode;
 
@@ -10,17 +10,17 @@ use selectors_examples::cli::{self, Outcome, say};
 use selectors_testkit::conformance;
 
 const HELP: &str = "\
-Prints what the backends of this system can do, and which cases of the
-conformance suite fail. Include its output when you report a backend.
+Prints what the backends of this system support, and which cases of the
+conformance suite fail. Include its output in a report about a backend.
 
 Usage: probe [--capabilities] [BACKEND ...]
 
   BACKEND         epoll, kqueue, devpoll, poll or select [default: all that
-                  work here]
-  --capabilities  leave out the suite, which takes some seconds
-  --help          this text
+                  work on this system]
+  --capabilities  do not run the suite, which takes some seconds
+  --help          print this text
 
-Exit code 1: a case failed.
+The exit code is 1 if a case failed.
 ";
 
 struct Options {
@@ -89,7 +89,7 @@ fn describe(capabilities: &Capabilities) {
     }
 }
 
-/// The system, its release and its processor.
+/// The name of the system, its release and its architecture.
 fn system() -> String {
     #[cfg(unix)]
     if let Ok(names) = nix::sys::utsname::uname() {

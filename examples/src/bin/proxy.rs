@@ -1,5 +1,5 @@
-//! Forwards TCP connections: back-pressure and half-close in both directions, and no target that
-//! does not answer holds up the others.
+//! Forwards TCP connections, with back-pressure and half-close in both directions. An address that does
+//! not answer delays only its own connection.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -16,17 +16,17 @@ use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
-Forwards TCP connections to another address, until Ctrl-C.
+Forwards TCP connections to another address. Runs until Ctrl-C.
 
 Usage: proxy [--listen ADDR] [--clients N] [--timeout SECONDS] TARGET
 
-  TARGET             where to connect to; a name is looked up once, and its
+  TARGET             the address to connect to; a name is looked up once, and its
                      addresses are tried one after the other
-  --listen ADDR      where to listen [default: 127.0.0.1:4321]; with port 0 the
-                     system chooses a port, and the first line says which
-  --clients N        how many connections to forward at a time [default: 1000]
-  --timeout SECONDS  how long each address has for an answer [default: 10]
-  --help             this text
+  --listen ADDR      the address to listen on [default: 127.0.0.1:4321];
+                     with port 0 the system chooses a port, which is printed
+  --clients N        the maximum number of clients [default: 1000]
+  --timeout SECONDS  how long to try each address [default: 10]
+  --help             print this text
 ";
 
 struct Options {
@@ -61,17 +61,17 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     Ok(Some(Options { target: target.ok_or("no TARGET")?, listen, clients, timeout }))
 }
 
-/// A client, or the target on its behalf.
+/// A client's connection, or the connection to the target on its behalf.
 struct Connection {
     end: End,
-    /// The other one. A client has none before there is an address to connect to.
+    /// The other connection. A client has none until connecting to the target has begun.
     peer: Option<Token>,
     connecting: Option<Attempt>,
 }
 
-/// An attempt to connect.
+/// An attempt to connect to an address of the target.
 struct Attempt {
-    /// Which of the target's addresses comes after this one.
+    /// The index of the target's next address.
     next: usize,
     timer: TimerId,
 }
@@ -88,11 +88,11 @@ struct Proxy<B: Backend> {
     addresses: Vec<SocketAddr>,
     selector: Selector<Source<Connection>, (), B>,
     acceptor: Acceptor,
-    /// Of targets that are not connected yet.
+    /// The deadlines of attempts to connect.
     timers: Timers<Token>,
-    /// Clients for whom there was no descriptor, and the address to go on with.
+    /// Clients for which there was no descriptor, and the index of the address to try next.
     waiting: VecDeque<(Token, usize)>,
-    /// Whether something was closed, so that there are descriptors again.
+    /// Whether a connection was closed, so that descriptors are available again.
     freed: bool,
     buffer: Vec<u8>,
 }
@@ -151,14 +151,14 @@ impl<B: Backend> Proxy<B> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Accepts who is waiting, as long as there is room.
+    /// Accepts pending connections while there is room.
     fn accept(&mut self) -> Outcome<()> {
         for _ in 0..ROUND {
             let room = self.options.clients.saturating_sub(self.selector.len() / 2);
             let accepted = self.acceptor.accept(&mut self.selector, room);
             let Ok(Some((stream, _))) = accepted else { break };
             let client = Connection { end: End::new(stream), peer: None, connecting: None };
-            // Nothing is read before there is somewhere to write it.
+            // Parked until the target is connected.
             match self.selector.register(Source::Client(client), Interest::empty(), ()) {
                 Ok(client) => self.dial(client, 0)?,
                 Err(_) => self.acceptor.pause(&mut self.selector)?,
@@ -167,7 +167,7 @@ impl<B: Backend> Proxy<B> {
         Ok(())
     }
 
-    /// Goes on with those who wait for descriptors, and then with accepting.
+    /// Continues with clients that wait for descriptors, and then accepts again.
     fn resume(&mut self) -> Outcome<()> {
         self.freed = false;
         self.acceptor.resume(&mut self.selector)?;
@@ -178,7 +178,8 @@ impl<B: Backend> Proxy<B> {
         Ok(())
     }
 
-    /// Begins to connect to the first address from `next` on that allows it, or lets go.
+    /// Starts to connect to the first address from index `next` on that does not fail immediately. Closes the
+    /// client if there is none.
     fn dial(&mut self, client: Token, next: usize) -> Outcome<()> {
         for at in next..self.addresses.len() {
             let stream = match connect(self.addresses[at]) {
@@ -198,13 +199,13 @@ impl<B: Backend> Proxy<B> {
         self.close(client)
     }
 
-    /// Keeps a client parked until there are descriptors again, and accepts no others meanwhile.
+    /// Leaves a client parked until descriptors are available, and accepts no others until then.
     fn wait(&mut self, client: Token, next: usize) -> Outcome<()> {
         self.waiting.push_front((client, next));
         Ok(self.acceptor.pause(&mut self.selector)?)
     }
 
-    /// Gives up an address of the target, and tries the next one.
+    /// Abandons an address of the target, and tries the next one.
     fn try_next(&mut self, target: Token) -> Outcome<()> {
         let (gone, ()) = self.selector.unregister(target)?;
         if let Source::Client(Connection { peer: Some(client), connecting: Some(it), .. }) = gone {
@@ -214,7 +215,7 @@ impl<B: Backend> Proxy<B> {
         Ok(())
     }
 
-    /// Reads and writes what one end is ready for, and chooses what both wait for.
+    /// Reads and writes as one end is ready, and sets the interest of both.
     fn forward(&mut self, event: Event) -> Outcome<()> {
         let token = event.token();
         let Some(peer) = self.get_mut(token).and_then(|here| here.peer) else { return Ok(()) };
@@ -233,12 +234,12 @@ impl<B: Backend> Proxy<B> {
         }
         let (wanted_here, wanted_there) = (here.interest(there), there.interest(here));
         let modified = self.selector.modify(token, wanted_here);
-        // Watching what was parked can fail, which ends these two alone.
+        // Watching a parked source can fail, which closes only these two connections.
         let modified = modified.and_then(|()| self.selector.modify(peer, wanted_there));
         if modified.is_err() { self.close(token) } else { Ok(()) }
     }
 
-    /// Lets both ends go, which makes room.
+    /// Closes both connections, which frees descriptors.
     fn close(&mut self, token: Token) -> Outcome<()> {
         let peer = self.get_mut(token).and_then(|connection| connection.peer);
         self.selector.unregister(token)?;
@@ -264,8 +265,8 @@ mod tests {
 
     use super::*;
 
-    /// A connection through the proxy, as tokens, and its far ends: the target's is watched for
-    /// `interest`, and the client's is parked.
+    /// A forwarded connection: the tokens of the proxy's two ends (the client's is parked, the target's is
+    /// watched for `interest`), and the other ends.
     fn forwarded(proxy: &mut Proxy<Scripted>, interest: Interest) -> ([Token; 2], [TcpStream; 2]) {
         let ((near, client), (near_target, target)) = (tcp_pair().unwrap(), tcp_pair().unwrap());
         let mut register = |stream, peer, interest| {
@@ -281,14 +282,15 @@ mod tests {
         ([near, near_target], [client, target])
     }
 
-    /// Lets the proxy see that an end is ready.
+    /// Runs the proxy with a script that reports an end as ready.
     fn play(proxy: &mut Proxy<Scripted>, script: &Script, ready: Token, readiness: Readiness) {
         script.ready(proxy.get_mut(ready).unwrap().end.stream(), readiness);
         let end = proxy.run().unwrap_err();
         assert_eq!(script.remaining(), 0, "{end}");
     }
 
-    /// Out of memory, say: of either end in turn, since the first interest stays only if it is READ.
+    /// Tests each end in turn, with errors such as out-of-memory: an unchanged interest makes no call that
+    /// could be refused.
     #[test]
     fn a_refused_modify_closes_one_connection_and_the_others_go_on() {
         let (backend, script) = Scripted::new();

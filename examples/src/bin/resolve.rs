@@ -1,5 +1,5 @@
-//! A DNS client over UDP (RFC 1035): asks for many names at once over one socket, with a deadline
-//! for each question, and repeats what stays without an answer.
+//! A DNS client over UDP (RFC 1035): sends queries for many names over one socket, with a deadline for
+//! each, and repeats those without a response.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap, RandomState};
@@ -17,24 +17,24 @@ use selectors_examples::timers::{TimerId, Timers};
 use simple_dns::{Packet, TYPE};
 
 const HELP: &str = "\
-Asks a DNS server for the addresses of many names at once.
+Queries a DNS server for the addresses of many names at once.
 
 Usage: resolve [--server ADDR] [--type A|AAAA] [--timeout SECONDS] [--tries N] NAME...
 
-  --server ADDR      the server, with its port [default: 127.0.0.1:53]
+  --server ADDR      the address and port of the server [default: 127.0.0.1:53]
   --type TYPE        A or AAAA [default: A]
-  --timeout SECONDS  how long the first try waits; each further one waits twice
-                     as long as that before it, up to 32 times [default: 1]
-  --tries N          how often to ask for each name [default: 4]
-  --help             this text
+  --timeout SECONDS  the timeout of the first try; that of each further one is
+                     twice as long, up to 32 times the first [default: 1]
+  --tries N          the number of queries for each name [default: 4]
+  --help             print this text
 
-Exit code 1 if a name stays without an address.
+The exit code is 1 if no address was found for a name.
 ";
 
-/// How many questions wait for their answers at a time.
+/// The maximum number of concurrent queries.
 const IN_FLIGHT: usize = 1000;
 
-/// How many datagrams to receive before looking at the timers.
+/// The number of datagrams to receive before checking the timers.
 const BATCH: usize = 64;
 
 struct Options {
@@ -80,7 +80,7 @@ fn options(arguments: &mut Parser) -> Outcome<Option<Options>> {
     Ok(Some(options))
 }
 
-/// A question without an answer.
+/// A query without a response.
 struct Query {
     name: String,
     packet: Vec<u8>,
@@ -91,11 +91,11 @@ struct Query {
 struct Resolver {
     options: Options,
     queries: HashMap<u16, Query>,
-    /// What is to be sent as soon as the socket takes it.
+    /// Queries to send when the socket is writable.
     unsent: VecDeque<u16>,
     timers: Timers<u16>,
     random: (RandomState, u64),
-    /// Why the last datagram was not sent or not delivered.
+    /// The error of the last datagram that was not sent or not delivered.
     trouble: Option<io::Error>,
     failed: usize,
 }
@@ -119,7 +119,7 @@ impl Resolver {
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
         let socket = UdpSocket::bind(local)?;
-        // From now on the system drops what others send.
+        // From now on the system drops datagrams from other addresses.
         socket.connect(self.options.server)?;
         socket.set_nonblocking(true)?;
         let mut selector = DefaultSelector::new()?;
@@ -145,11 +145,11 @@ impl Resolver {
         Ok(ExitCode::FAILURE)
     }
 
-    /// Takes up names for as long as there is room.
+    /// Starts queries while there is room.
     fn ask(&mut self) -> Outcome<()> {
         while self.queries.len() < IN_FLIGHT {
             let Some(name) = self.options.names.pop_front() else { break };
-            // Whoever cannot see the question cannot guess it.
+            // Random, so that an attacker who does not see the query cannot guess it.
             let id = loop {
                 self.random.1 += 1;
                 let [low, high, ..] = self.random.0.hash_one(self.random.1).to_ne_bytes();
@@ -166,10 +166,10 @@ impl Resolver {
         Ok(())
     }
 
-    /// Sends until the socket is full. From then on the deadlines run.
+    /// Sends until the socket would block. The deadline of a query starts when it is sent.
     fn send(&mut self, socket: &UdpSocket) {
         while let Some(id) = self.unsent.pop_front() {
-            // Otherwise an answer to an earlier try has come meanwhile.
+            // Otherwise a response to an earlier try has arrived meanwhile.
             let Some(query) = self.queries.get_mut(&id) else { continue };
             match socket.send(&query.packet) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -195,7 +195,7 @@ impl Resolver {
         }
     }
 
-    /// Reports an answer. `None` if it is none to a question of ours.
+    /// Handles a response. Returns `None` if it is not a response to one of our queries.
     fn answer(&mut self, datagram: &[u8]) -> Option<()> {
         let packet = Packet::parse(datagram).ok()?;
         let Entry::Occupied(entry) = self.queries.entry(packet.id()) else { return None };
@@ -214,7 +214,7 @@ impl Resolver {
         Some(())
     }
 
-    /// Asks again for what has waited long enough, or gives it up.
+    /// Repeats queries whose deadline has passed, or abandons them.
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some(id) = self.timers.pop_due(now) {

@@ -1,20 +1,20 @@
-//! Keeps programs running and merges what they print, line by line.
+//! Keeps programs running and merges their output line by line.
 
 use std::process::ExitCode;
 
 use selectors_examples::cli;
 
 const HELP: &str = "\
-Runs programs, prints their lines with a name before each, and starts again
-what ends, until Ctrl-C.
+Runs programs, prints each line of their output after the program's name, and
+restarts programs that end. Runs until Ctrl-C.
 
 Usage: supervisor [--back-off SECONDS] NAME=COMMAND...
 
-  --back-off SECONDS  how long to wait before starting a program again
-                      [default: 1]; doubled each time that it ends before it
-                      ran so long, at most a minute
-  NAME=COMMAND        a name, and what sh(1) is to run
-  --help              this text
+  --back-off SECONDS  the pause before restarting a program [default: 1];
+                      doubled, up to a minute, while the program runs for
+                      less than the pause
+  NAME=COMMAND        a name, and a command for sh(1)
+  --help              print this text
 ";
 
 #[cfg(unix)]
@@ -49,10 +49,10 @@ mod supervisor {
     use selectors_examples::{shell, write_some};
     use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 
-    /// The most that is kept for who reads what we print: beyond it, the programs have to wait.
+    /// The limit of unprinted output. Beyond it, the programs block.
     const MOST: usize = 64 * 1024;
 
-    /// How long programs have to end after SIGTERM, and what they printed to be read.
+    /// The time for programs to end after SIGTERM, and for their output to be read.
     const GRACE: Duration = Duration::from_secs(5);
 
     pub(super) struct Options {
@@ -105,7 +105,7 @@ mod supervisor {
         name: String,
         command: String,
         child: Option<Child>,
-        /// When to start it, if it does not run.
+        /// When to start it, if it is not running.
         due: Instant,
         back_off: BackOff,
     }
@@ -146,7 +146,7 @@ mod supervisor {
     }
 
     impl Supervisor {
-        /// Starts what is due, and returns when the next program is, unless nobody reads.
+        /// Starts programs that are due, and returns when the next one is, unless the output is full.
         fn start(&mut self) -> Option<Instant> {
             if self.unwritten.len() >= MOST {
                 return None;
@@ -179,7 +179,7 @@ mod supervisor {
             waiting.map(|program| program.due).min()
         }
 
-        /// Waits once, and serves what is ready.
+        /// Waits once, and handles ready sources.
         fn wait(&mut self, deadline: Option<Instant>) -> Outcome<()> {
             let write = Interest::WRITE.when(!self.unwritten.is_empty());
             let read = Interest::READ.when(self.unwritten.len() < MOST);
@@ -195,7 +195,7 @@ mod supervisor {
             Ok(())
         }
 
-        /// Reads or writes once, so that each gets its turn however much another prints.
+        /// Reads or writes once, so that each source has its turn however much another prints.
         fn serve(&mut self, token: Token) -> Outcome<()> {
             let Some(key) = self.selector.get_mut(token) else { return Ok(()) };
             match key.fileobj {
@@ -222,17 +222,17 @@ mod supervisor {
             Ok(())
         }
 
-        /// Whether programs run, or something that they printed is still to come.
+        /// Returns true while programs run, or their output is not at end-of-file.
         fn is_busy(&self) -> bool {
             let runs = self.programs.iter().any(|program| program.child.is_some());
             runs || self.selector.len() > 2 || !self.unwritten.is_empty()
         }
 
-        /// Sends a signal to the programs and what they started.
+        /// Sends a signal to the programs and their child processes.
         fn signal(&self, signal: Signal) {
             for child in self.programs.iter().filter_map(|program| program.child.as_ref()) {
                 let Ok(group) = i32::try_from(child.id()) else { continue };
-                // It has not been waited for, so the number is still its own.
+                // It was not waited for yet, so its process id was not reused.
                 let _ = killpg(Pid::from_raw(group), signal);
             }
         }

@@ -1,20 +1,21 @@
-//! Records a terminal session, as script(1) does: a program runs on a pseudo-terminal, and the
-//! terminal is in raw mode meanwhile.
+//! Records a terminal session, as script(1) does: runs a program on a pseudo-terminal, with the terminal in
+//! raw mode.
 
 use std::process::ExitCode;
 
 use selectors_examples::cli;
 
 const HELP: &str = "\
-Runs a program on a terminal of its own, and records what it prints.
+Runs a program on a pseudo-terminal, and records its output.
 
 Usage: terminal [--to FILE] [PROGRAM [ARGUMENT]...]
 
-  --to FILE  where to record [default: typescript]
-  PROGRAM    what to run [default: $SHELL, or sh]
-  --help     this text
+  --to FILE  the file to write [default: typescript]
+  PROGRAM    the program to run [default: $SHELL, or sh]
+  --help     print this text
 
-Exit code: that of the program, or 128 and the number of the signal that ended it.
+The exit code is that of the program, or 128 plus the number of the signal that
+ended it.
 ";
 
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
@@ -51,7 +52,7 @@ mod session {
     use signal_hook::consts::{SIGCHLD, SIGWINCH};
     use signal_hook::low_level::pipe;
 
-    /// The most that is kept for a terminal, or a program, that does not take it.
+    /// The limit of the buffers for a terminal or a program that does not read.
     const MOST: usize = 64 * 1024;
 
     pub(super) struct Options {
@@ -83,7 +84,7 @@ mod session {
         let log = File::create(&options.to).map_err(|error| format!("{shown}: {error}"))?;
 
         let selector = DefaultSelector::new()?;
-        // Before the terminal is in raw mode, so that no signal can leave it there.
+        // Before raw mode is set, so that no signal can leave the terminal in it.
         let stop = Stop::on_interrupt(selector.waker()?)?;
         let (signals, theirs) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
@@ -125,19 +126,19 @@ mod session {
         status: Option<ExitStatus>,
         to_program: Vec<u8>,
         to_screen: Vec<u8>,
-        /// Whether nothing more comes from the program.
+        /// True after end-of-file from the program.
         silent: bool,
     }
 
     impl Session {
-        /// Returns when the program has ended, or without a status when it has to.
+        /// Returns the status of the program when it has ended, or `None` when it must end.
         fn run(&mut self, tty: File, master: File, signals: File) -> Outcome<Option<ExitStatus>> {
             let tty = self.selector.register(tty, Interest::empty(), ())?;
             let master = self.selector.register(master, Interest::empty(), ())?;
             let signals = self.selector.register(signals, Interest::READ, ())?;
             let mut events = Events::new();
             while !self.stop.is_set() {
-                // What runs on in the background may keep the pseudo-terminal open.
+                // A background process may keep the pseudo-terminal open.
                 if self.status.is_some() && self.hears() {
                     self.silent = self.hear(master)? != Received::Some;
                 }
@@ -170,7 +171,7 @@ mod session {
                     } else if event.is_writable()
                         && send(key.fileobj, &mut self.to_program).is_err()
                     {
-                        // Nobody reads it any more.
+                        // The terminal has been closed.
                         self.silent = true;
                     }
                 }
@@ -178,12 +179,12 @@ mod session {
             Ok(None)
         }
 
-        /// Whether there can be more from the program, and is room for it.
+        /// Returns true if the program may print more, and there is room for it.
         fn hears(&self) -> bool {
             !self.silent && self.to_screen.len() < MOST
         }
 
-        /// Takes what the program prints.
+        /// Reads the output of the program.
         fn hear(&mut self, master: Token) -> Outcome<Received> {
             let Some(key) = self.selector.get_mut(master) else { return Ok(Received::End) };
             let before = self.to_screen.len();
@@ -192,7 +193,7 @@ mod session {
             Ok(received)
         }
 
-        /// Gives the program's terminal the size of ours. The system signals that to the program.
+        /// Sets the size of the program's terminal to that of ours. The system sends SIGWINCH to the program.
         fn resize(&self, tty: Token, master: Token) -> io::Result<()> {
             let (tty, master) = (self.selector.get(tty), self.selector.get(master));
             if let (Some(tty), Some(master)) = (tty, master) {
@@ -218,7 +219,7 @@ mod session {
                 Ok(Received::Some)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
-            // The other side is closed: Linux says so in this way.
+            // Linux reports a closed terminal side like this.
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                 Ok(Received::End)
             }

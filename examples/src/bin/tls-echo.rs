@@ -1,4 +1,4 @@
-//! An echo server over TLS: the interest is computed from what rustls wants to read or write.
+//! An echo server over TLS: the interest follows from rustls's `wants_read` and `wants_write`.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,24 +19,24 @@ use selectors_examples::server::Source;
 use selectors_examples::timers::{TimerId, Timers};
 
 const HELP: &str = "\
-Sends back to every client what it receives over TLS, until Ctrl-C.
+An echo server over TLS. Runs until Ctrl-C.
 
 Usage: tls-echo --self-signed FILE [--listen ADDR] [--idle SECONDS]
        tls-echo --certificate FILE --key FILE [--listen ADDR] [--idle SECONDS]
 
-  --self-signed FILE  make a certificate for localhost, and write it to FILE for
-                      clients that are to trust it
-  --certificate FILE  the certificate and those above it, as PEM
+  --self-signed FILE  create a certificate for localhost, and write it to FILE
+                      for clients to trust
+  --certificate FILE  the certificate and its chain, as PEM
   --key FILE          its private key, as PEM
-  --listen ADDR       where to listen [default: 127.0.0.1:8443]; with port 0 the
-                      system chooses a port, and the first line says which
-  --idle SECONDS      how long a connection may do nothing [default: 30]
-  --help              this text
+  --listen ADDR       the address to listen on [default: 127.0.0.1:8443];
+                      with port 0 the system chooses a port, which is printed
+  --idle SECONDS      how long a connection may be idle [default: 30]
+  --help              print this text
 ";
 
-/// How many records to read from one client before the others have their turn.
+/// The number of records to read from one client before others have their turn.
 const TURN: usize = 8;
-/// The most connections at a time.
+/// The maximum number of concurrent connections.
 const MOST: usize = 1000;
 
 struct Options {
@@ -91,7 +91,7 @@ fn identity(options: &Options) -> Outcome<(Vec<CertificateDer<'static>>, Private
 struct Client {
     stream: TcpStream,
     tls: ServerConnection,
-    /// Whether the client has sent all it wants to.
+    /// True after the client has finished sending.
     finished: bool,
     timer: Option<TimerId>,
 }
@@ -103,11 +103,11 @@ impl AsRef<TcpStream> for Client {
 }
 
 impl Client {
-    /// Does what can be done without blocking, and chooses what to wait for, unless it is done.
+    /// Does what it can without blocking. Returns the next interest, or `None` if the connection is done.
     fn serve(&mut self, readable: bool, buffer: &mut [u8]) -> io::Result<Option<Interest>> {
         let mut turns = if readable { TURN } else { 0 };
-        // Nothing is read before what was received is sent back, so that a client that does not
-        // read costs no memory.
+        // Reads nothing before everything received was sent back, so that a client that does not read
+        // costs no memory.
         while self.send()? {
             match self.tls.reader().read(buffer) {
                 Ok(0) if self.finished => return Ok(None),
@@ -132,7 +132,7 @@ impl Client {
         Ok(Some(if self.tls.wants_write() { Interest::WRITE } else { Interest::READ }))
     }
 
-    /// Decrypts what was read, or says with an alert why it cannot.
+    /// Decrypts what was read, or sends an alert.
     fn process(&mut self) -> io::Result<()> {
         self.tls.process_new_packets().map(drop).map_err(|error| {
             let _ = self.tls.write_tls(&mut self.stream);
@@ -140,7 +140,7 @@ impl Client {
         })
     }
 
-    /// Sends what rustls wants to; false if something stays.
+    /// Sends what rustls has to send. Returns false if some of it could not be sent yet.
     fn send(&mut self) -> io::Result<bool> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut self.stream) {
@@ -157,7 +157,7 @@ impl Client {
 struct Server {
     selector: DefaultSelector<Source<Client>>,
     acceptor: Acceptor,
-    /// Of clients that do nothing.
+    /// The deadlines of idle clients.
     timers: Timers<Token>,
     stop: Stop,
     idle: Duration,
@@ -215,7 +215,7 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for what a client needs next, but not for ever, or lets it go.
+    /// Sets the next interest in a client and its deadline, or closes it.
     fn go_on(&mut self, token: Token, next: Option<Interest>) -> Outcome<()> {
         let key = self.selector.get_mut(token);
         let Some(Source::Client(client)) = key.map(|key| key.fileobj) else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Reports what changes in a directory: by inotify(7) with a timerfd beside it on Linux, elsewhere
-//! by looking again and again.
+//! Reports changes in a directory: with inotify(7) and a timerfd on Linux, by polling the directory on
+//! other systems.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,17 +10,17 @@ use selectors_examples::cli::{self, Outcome};
 use selectors_examples::log::Log;
 
 const HELP: &str = "\
-Reports which files in a directory are created, changed and removed, until
-Ctrl-C. Lines are dropped when more than 10,000 wait to be read.
+Reports files that are created, changed and removed in a directory. Runs until
+Ctrl-C. Drops lines when more than 10,000 are unread.
 
 Usage: watch [--every SECONDS] [--poll] [DIR]
 
-  DIR              the directory, without those in it [default: .]
-  --every SECONDS  how long to collect changes before they are reported; all
-                   that happens to a file meanwhile is one change [default: 1]
-  --poll           look at the directory that often, also where the system
-                   reports changes by itself
-  --help           this text
+  DIR              the directory; subdirectories are not watched [default: .]
+  --every SECONDS  how long to collect changes before they are reported;
+                   changes of one file are merged [default: 1]
+  --poll           poll the directory at this interval, even if the system
+                   can report changes
+  --help           print this text
 ";
 
 struct Options {
@@ -79,10 +79,10 @@ mod inotify {
     use selectors_examples::cli::{Outcome, Stop};
     use selectors_examples::log::Log;
 
-    /// What the program watches.
+    /// A source of the program.
     enum Source {
         Directory(Inotify),
-        /// Runs while there are changes that are not reported.
+        /// Armed while there are unreported changes.
         Timer(TimerFd),
     }
 
@@ -124,7 +124,7 @@ mod inotify {
             let was_empty = changes.is_empty();
             for event in &events {
                 match selector.get(event.token()).map(|key| key.fileobj) {
-                    // As much as fits into one buffer: the rest is reported by the next wait.
+                    // One buffer at a time: the next wait reports the rest.
                     Some(Source::Directory(inotify)) => match inotify.read_events() {
                         Ok(events) => {
                             gone |= events.into_iter().any(|it| !add(&mut changes, it, log));
@@ -157,7 +157,7 @@ mod inotify {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Adds what the kernel reports; false if it is the end of the directory.
+    /// Adds the changes that the kernel reports. Returns false if the directory was removed.
     fn add(changes: &mut Changes, event: InotifyEvent, log: &Log) -> bool {
         use AddWatchFlags as Flags;
         if event.mask.contains(Flags::IN_Q_OVERFLOW) {
@@ -201,7 +201,7 @@ mod polling {
             let shown = options.directory.display();
             snapshot(&options.directory).map_err(|error| format!("cannot watch {shown}: {error}"))
         };
-        // Nothing is registered: the selector keeps time, and the waker ends its waits.
+        // No source is registered: the selector only waits for the timeout or the waker.
         let mut selector: DefaultSelector<UdpSocket> = DefaultSelector::new()?;
         let stop = Stop::on_interrupt(selector.waker()?)?;
         let mut before = look()?;
@@ -225,7 +225,7 @@ mod polling {
         let mut snapshot = Snapshot::new();
         for entry in directory.read_dir()? {
             let entry = entry?;
-            // Otherwise it was removed meanwhile.
+            // Otherwise the file was removed meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
             snapshot.insert(entry.file_name(), (metadata.len(), metadata.modified().ok()));
         }

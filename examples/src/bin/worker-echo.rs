@@ -8,16 +8,15 @@ use selectors_examples::cli::{self, Outcome, Serving, say};
 use selectors_examples::workers::{Server, Summary};
 
 const HELP: &str = "\
-Sends back to every client what it receives, by workers with a selector each,
-until Ctrl-C.
+An echo server whose worker threads have a selector each. Runs until Ctrl-C.
 
 Usage: worker-echo [--listen ADDR] [--workers N]
 
-  --listen ADDR  where to listen [default: 127.0.0.1:1234]; with port 0 the
-                 system chooses a port, and the first line says which
-  --workers N    how many threads serve, 1 to 256 [default: one for each
+  --listen ADDR  the address to listen on [default: 127.0.0.1:1234]; with
+                 port 0 the system chooses a port, which is printed
+  --workers N    the number of threads, 1 to 256 [default: one for each
                  processor]
-  --help         this text
+  --help         print this text
 ";
 
 fn main() -> ExitCode {

@@ -6,11 +6,11 @@ use std::net::TcpStream;
 
 use nix::sys::sendfile::sendfile;
 
-/// Sends at most `count` bytes of a file from where it stands, which moves by as much as was sent.
+/// Sends at most `count` bytes from a file's current position, and advances it by the bytes sent.
 ///
 /// # Errors
 ///
-/// Those of sendfile(2); `WouldBlock` if the connection takes nothing.
+/// Those of sendfile(2); `WouldBlock` if the connection accepts nothing.
 pub fn send_file(stream: &TcpStream, file: &mut File, count: usize) -> io::Result<usize> {
     Ok(sendfile(stream, file, None, count)?)
 }

@@ -1,14 +1,14 @@
-//! Reading and writing, where there is no sendfile(2) that works alike.
+//! read and write, on systems without Linux's sendfile(2).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 
-/// Sends at most `count` bytes of a file from where it stands, which moves by as much as was sent.
+/// Sends at most `count` bytes from a file's current position, and advances it by the bytes sent.
 ///
 /// # Errors
 ///
-/// Those of reading the file and of writing; `WouldBlock` if the connection takes nothing.
+/// Those of reading the file and of writing; `WouldBlock` if the connection accepts nothing.
 pub fn send_file(mut stream: &TcpStream, file: &mut File, count: usize) -> io::Result<usize> {
     let mut buffer = [0; 16 * 1024];
     let room = buffer.len().min(count);
