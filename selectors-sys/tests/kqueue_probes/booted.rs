@@ -1,5 +1,4 @@
-//! The probes of the second recording, made on a booted kernel: what needs real pipes, terminals
-//! and forks.
+//! The probes of the second recording, on a booted kernel: those that need real pipes, terminals and forks.
 
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
@@ -22,7 +21,7 @@ use socket2::SockRef;
 use crate::probes::{Answers, Ends, put, ready, send, take};
 use crate::queue::{Queue, change, full_change, written};
 
-/// Those of pipes and sockets.
+/// Probes of pipes and sockets.
 pub(crate) fn of_ends(ends: Ends, answers: &mut Answers) {
     let (reader, writer) = ends();
     let fd = reader.as_raw_fd();

@@ -1,9 +1,9 @@
-//! Asks whatever provides kqueue what it does, and compares that with what was recorded of
-//! kernels, or read in their source.
+//! Runs probes of kqueue(2) and compares the results with recorded results of kernels, or with their
+//! source.
 //!
-//! On Linux the provider has to do the same: where the kernels differ, as the one does that
-//! `SELECTORS_KQUEUE_FLAVOR` names. On a BSD or macOS the kernel is right: where it does
-//! something else, that is printed, as a row to be added.
+//! On Linux the provider (the emulation, or a library) has to return the recorded results: where kernels differ, those of the kernel
+//! that `SELECTORS_KQUEUE_FLAVOR` names. On a BSD or macOS the kernel is right by definition: results
+//! that differ are printed as new rows.
 
 // Linked for the two calls that its emulation of kqueue exports.
 use selectors_testkit as _;
@@ -15,10 +15,10 @@ mod recorded;
 
 use recorded::{ROWS, Row, Seen, XNU};
 
-/// What other kernels were not asked, and may well do otherwise.
+/// Probes that were not run on other kernels, which may return something else.
 const SYSTEM_SPECIFIC: [&str; 2] = ["/dev/null", "terminal that hung up"];
 
-/// The kernels that rows tell of.
+/// The kernels with recorded rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kernel {
     FreeBsd,
@@ -27,7 +27,7 @@ enum Kernel {
 }
 
 impl Kernel {
-    /// The one that is asked, or emulated.
+    /// The kernel that runs, or is emulated.
     fn current() -> Self {
         match std::env::var("SELECTORS_KQUEUE_FLAVOR").as_deref() {
             Ok("netbsd") if cfg!(target_os = "linux") => Self::NetBsd,
@@ -39,21 +39,21 @@ impl Kernel {
     }
 }
 
-/// What is expected of a probe.
+/// The expected result of a probe.
 fn expected(row: &Row, kernel: Kernel) -> Option<&'static str> {
     let xnu = XNU.iter().find(|(probe, _, _)| *probe == row.0);
     match row.1 {
         _ if kernel == Kernel::MacOs && xnu.is_some() => xnu.map(|(_, seen, _)| *seen),
-        // There was no EVFILT_USER to be asked.
+        // This kernel has no EVFILT_USER.
         Seen::FreeBsd(_) | Seen::Second(_)
             if kernel == Kernel::NetBsd && row.0.starts_with("USER") =>
         {
             None
         }
-        // Of FreeBSD's own making.
+        // Specific to FreeBSD.
         Seen::Second(_) if kernel != Kernel::FreeBsd && SYSTEM_SPECIFIC.contains(&row.0) => None,
         Seen::Each(freebsd, other) => Some(if kernel == Kernel::NetBsd { other } else { freebsd }),
-        // What one kernel was asked has the same reason on the other.
+        // The same code of both kernels returns this.
         Seen::Both(seen) | Seen::Booted(seen) | Seen::FreeBsd(seen) | Seen::Second(seen) => {
             Some(seen)
         }

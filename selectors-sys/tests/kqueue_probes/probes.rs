@@ -22,7 +22,7 @@ use crate::queue::{Queue, change, full_change, written};
 
 pub(crate) type Answers = Vec<(String, String)>;
 
-/// The reading and the writing end.
+/// A pipe: its reading end and its writing end.
 pub(crate) type Ends = fn() -> (OwnedFd, OwnedFd);
 
 fn pipe_ends() -> (OwnedFd, OwnedFd) {
@@ -34,7 +34,7 @@ fn socket_ends() -> (OwnedFd, OwnedFd) {
     (ours.into(), theirs.into())
 }
 
-/// Makes every probe. Those of EVFILT_USER only if it is there.
+/// Runs every probe, those of EVFILT_USER only if the kernel has it.
 pub(crate) fn all(user_events: bool) -> Answers {
     let mut answers = Answers::new();
     let kinds: [(&str, Ends); 2] = [("pipe", pipe_ends), ("sock", socket_ends)];
@@ -195,7 +195,7 @@ fn closes(ends: Ends, answers: &mut Answers) {
     put(answers, "close+reuse(other): stale?", format!("{seen} delete={deleted}"));
 }
 
-/// A socket with a byte to read.
+/// A socket with one unread byte.
 pub(crate) fn ready() -> (UnixStream, UnixStream) {
     let (ours, mut theirs) = unix_pair().unwrap();
     theirs.write_all(b"x").unwrap();
@@ -301,7 +301,7 @@ fn timers(answers: &mut Answers) {
     thread::sleep(Duration::from_millis(110));
     let events = queue.call(&[], 4, Some((20, 0))).unwrap();
     let [event] = &events[..] else { panic!("{} events of one timer", events.len()) };
-    // A machine may be slow to wake, but no timer is ahead of its time by a tick.
+    // A machine may wake late, but no timer fires a tick early.
     let seen = if event.data >= 5 { "at least 5".to_owned() } else { { event.data }.to_string() };
     let seen = format!("[T({seen},{},{})]", event.fflags, event.udata.addr());
     put(answers, "TIMER 20ms periodic after", seen);

@@ -1,4 +1,4 @@
-//! A queue to be asked, and how its answers are written.
+//! A kqueue for probes, and how its results are printed.
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use selectors_sys::kqueue as sys;
 
 pub(crate) struct Queue(OwnedFd);
 
-/// A change: what is watched, the filter, the flags, the user data.
+/// A change: the identifier, the filter, the flags, the user data.
 pub(crate) fn change(
     fd: RawFd,
     filter: sys::Filter,
@@ -35,9 +35,9 @@ pub(crate) fn full_change(
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        // SAFETY: takes nothing and returns a descriptor or -1.
+        // SAFETY: no arguments; returns a descriptor or -1.
         let fd = Errno::result(unsafe { sys::kqueue() }).unwrap();
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
@@ -45,7 +45,7 @@ impl Queue {
         self.0.as_raw_fd()
     }
 
-    /// Changes filters and has room for events.
+    /// Applies changes, and returns events.
     pub(crate) fn call(
         &self,
         changes: &[sys::kevent],
@@ -61,14 +61,14 @@ impl Queue {
         let queue = self.0.as_raw_fd();
         let counts = [changes.len(), room].map(|count| sys::Count::try_from(count).unwrap());
         let list = events.as_mut_ptr();
-        // SAFETY: both lists are as long as is said; `timeout` is null or outlives the call.
+        // SAFETY: both lengths are those of the lists; `timeout` is null or outlives the call.
         let count =
             unsafe { sys::kevent(queue, changes.as_ptr(), counts[0], list, counts[1], timeout) };
         events.truncate(usize::try_from(Errno::result(count)?).unwrap());
         Ok(events)
     }
 
-    /// Changes filters without room for events: `0` or the error.
+    /// Applies changes without room for events: `0` or the error.
     pub(crate) fn change(&self, changes: &[sys::kevent]) -> String {
         match self.call(changes, 0, None) {
             Ok(events) => events.len().to_string(),
@@ -76,12 +76,12 @@ impl Queue {
         }
     }
 
-    /// What is there without waiting.
+    /// The pending events, without waiting.
     pub(crate) fn look(&self) -> String {
         written(self.call(&[], 16, Some((0, 0))))
     }
 
-    /// What is there when there is something, which takes TCP a moment.
+    /// Waits until there are events, because TCP takes a moment.
     pub(crate) fn wait(&self) -> String {
         written(self.call(&[], 16, Some((20, 0))))
     }
@@ -93,12 +93,12 @@ impl AsFd for Queue {
     }
 }
 
-/// The widths of the fields of `struct timespec` are the system's own.
+/// The widths of the fields of `struct timespec` depend on the system.
 fn fitting<T: TryFrom<i64>>(number: i64) -> T {
     T::try_from(number).ok().unwrap()
 }
 
-/// As in the recorded rows.
+/// Events in the format of the recorded rows.
 pub(crate) fn written(events: Result<Vec<sys::kevent>, Errno>) -> String {
     match events {
         Ok(events) => format!("[{}]", events.iter().map(event).collect::<Vec<_>>().join(" ")),
@@ -120,7 +120,7 @@ fn event(event: &sys::kevent) -> String {
     let data = match data.as_str() {
         "0" => data,
         number if failed => named(number),
-        // Space, which is the system's own measure.
+        // An amount of space, which depends on the system.
         _ if event.filter == sys::EVFILT_WRITE => "#".to_owned(),
         _ => data,
     };

@@ -1,33 +1,33 @@
-//! What kernels did, row by row, and of which of them each row tells something.
+//! The recorded results, one row for each probe, and the kernels for which each row is valid.
 //!
-//! | column | what it was |
+//! | column | kernel |
 //! |---|---|
-//! | FreeBSD 13.0 | its `kern_event.c` in a user-space build: pipes were TCP pairs, and the clock stood still |
+//! | FreeBSD 13.0 | its `kern_event.c`, built for user space, with TCP pairs as pipes and a clock that stands still |
 //! | FreeBSD 12.3 | a booted kernel, 12.3-RELEASE-p5 |
-//! | NetBSD 7.99 | its kernel as a library |
-//! | macOS | the published source of XNU 11417, read and not run: [`XNU`] |
+//! | NetBSD 7.99 | its kernel, built as a library |
+//! | macOS | the published source of XNU 11417, not run: [`XNU`] |
 //!
-//! Events are written as `FILTER+FLAGS(data,fflags,udata)`. Lists side by side are consecutive
-//! waits. Amounts of space, which are the system's own, are written `#`.
+//! Events are written as `FILTER+FLAGS(data,fflags,udata)`. Adjacent lists are consecutive
+//! waits. `#` is an amount of space, which depends on the system.
 
-/// One recorded row: the name of the probe, and what was seen.
+/// One recorded row: the name of the probe, and its result.
 pub(crate) struct Row(pub(crate) &'static str, pub(crate) Seen);
 
-/// What was seen, and where.
+/// A result, and the kernels that returned it.
 pub(crate) enum Seen {
     /// On FreeBSD 12.3, FreeBSD 13.0 and NetBSD 7.99.
     Both(&'static str),
-    /// On FreeBSD 12.3, and if the probe has no need of real pipes also 13.0; and on NetBSD 7.99.
+    /// On FreeBSD 12.3 and NetBSD 7.99, and on 13.0 if the probe does not need real pipes.
     Each(&'static str, &'static str),
     /// On FreeBSD 12.3 and NetBSD 7.99. FreeBSD 13.0 had no real pipes or no clock for it.
     Booted(&'static str),
-    /// On FreeBSD 12.3 and 13.0. The probe could not be made on NetBSD.
+    /// On FreeBSD 12.3 and 13.0. The probe could not be run on NetBSD.
     FreeBsd(&'static str),
-    /// On FreeBSD 12.3 alone.
+    /// On FreeBSD 12.3 only.
     Second(&'static str),
 }
 
-/// Where XNU differs from FreeBSD: the probe, what it does, and the function that says so.
+/// Where XNU differs from FreeBSD: the probe, its result, and the function in the source.
 pub(crate) const XNU: &[(&str, &str, &str)] = &[
     (
         "pipe WRITE, reader closed",
