@@ -23,19 +23,19 @@ pub use rules::RULES;
 pub struct Rule {
     /// Its name, such as `READY-7`. Cases are named after it.
     pub id: &'static str,
-    /// What is promised.
+    /// The guarantee.
     pub text: &'static str,
-    /// Why.
+    /// The reason for the rule.
     pub reason: &'static str,
-    /// Where a backend that is otherwise right usually gets it wrong.
+    /// The usual mistake in a backend that is otherwise correct.
     pub pitfall: &'static str,
 }
 
-/// The rule after which a case is named: `ready_7_…` for READY-7.
+/// Returns the rule after which a case is named: READY-7 for `ready_7_…`.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If there is no such rule.
 ///
 /// # Examples
 ///

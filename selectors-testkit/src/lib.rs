@@ -62,7 +62,7 @@ pub mod devpoll_emulation;
     all(target_os = "linux", feature = "kqueue", not(external_kqueue))
 ))]
 pub mod emulated_faults;
-#[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed when borrowed")]
+#[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed while borrowed")]
 pub mod fixtures;
 #[cfg(all(target_os = "linux", feature = "kqueue", not(external_kqueue)))]
 #[expect(unsafe_code, reason = "what a kernel does, done with system calls")]
@@ -71,11 +71,11 @@ pub mod scripted;
 #[doc = include_str!("writing_a_backend.md")]
 pub mod writing_a_backend {}
 
-/// Makes a module with a `#[test]` for each case of the suite: see the [crate's
+/// Defines a module with a `#[test]` for each case of the suite: see the [crate's
 /// documentation](crate).
 ///
-/// The second argument makes a backend: a function or a closure that returns an
-/// `io::Result<B>` with `B: Backend + Send`.
+/// The second argument creates a backend: a function or a closure that returns `io::Result<B>` with
+/// `B: Backend + Send`.
 ///
 /// # Examples
 ///
@@ -93,9 +93,9 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Makes a module with a `#[test]` for each case of the suite for shared selectors: what
-/// [`SharedSelector`](selectors::SharedSelector) promises, over a backend that can go to another
-/// thread.
+/// Defines a module with a `#[test]` for each case of the suite for
+/// [`SharedSelector`](selectors::SharedSelector). The arguments are those of [`conformance_tests!`], with
+/// `B: Backend + Send + 'static`.
 ///
 /// # Examples
 ///

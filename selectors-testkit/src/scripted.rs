@@ -1,22 +1,20 @@
-//! A backend that does what a test tells it, to try an event loop without a kernel.
+//! A scripted backend, to test an event loop without a kernel.
 //!
-//! [`Scripted`] is a [`Backend`] whose every wait plays the next step of a [`Script`]: some
-//! sources become ready, the timeout passes, a signal interrupts, the kernel fails. Its clock is
-//! part of the script as well: time passes when a step says so, so a test of an hour's idle
-//! timeout takes no time, and always goes the same way.
+//! Each wait of [`Scripted`], a [`Backend`], plays the next step of a [`Script`]: sources become ready, the
+//! timeout expires, a signal interrupts the wait, the kernel returns an error. The clock is virtual: time
+//! passes only as the steps define, so a test of an idle timeout of an hour takes no time, and is
+//! deterministic.
 //!
-//! Sources are named by their file objects, which need a descriptor but no peer: an end of a
-//! socket pair will do, and lets the test read what the program has written. A source that the
-//! program makes itself, such as a connection that it accepts, is named by the order in which it was
-//! registered: [`Script::ready_nth`].
+//! Steps refer to sources by their file objects, which need a descriptor but no peer: with one end of a
+//! socket pair, the test can read what the program has written. A source that the program creates itself,
+//! such as an accepted connection, is referred to by the order of registration: [`Script::ready_nth`].
 //!
 //! Timers are part of the script if the program takes the time from
 //! [`Selector::now`](selectors::Selector::now) and not from [`Instant::now`].
 //!
 //! # Examples
 //!
-//! A loop that greets who connects and hangs up after a minute of silence, and the test of its
-//! logic:
+//! An echo loop that ends after a minute without events, and a test of it:
 //!
 //! ```
 //! use selectors::{Backend, Interest, Readiness, Selector};
@@ -27,7 +25,7 @@
 //!
 //! const MINUTE: Duration = Duration::from_secs(60);
 //!
-//! /// The program: echoes what comes, and ends after a minute in which nothing came.
+//! /// The program: echoes, and ends after a minute without events.
 //! fn serve<B: Backend>(selector: &mut Selector<UnixStream, (), B>) -> io::Result<usize> {
 //!     let mut echoed = 0;
 //!     loop {
@@ -51,14 +49,14 @@
 //!
 //! let (backend, script) = Scripted::new();
 //! script.ready(&ours, Readiness::READ);
-//! script.interrupted(MINUTE / 2); // a signal after half a minute: the wait goes on
+//! script.interrupted(MINUTE / 2); // a signal after half a minute: the wait resumes
 //! script.timeout();
 //!
 //! let mut selector = Selector::with_backend(backend);
 //! selector.register(ours, Interest::READ, ())?;
 //! let begin = script.now();
 //! assert_eq!(serve(&mut selector)?, 5);
-//! assert_eq!(script.now() - begin, MINUTE, "of the script's time, and none of ours");
+//! assert_eq!(script.now() - begin, MINUTE, "on the virtual clock");
 //! let waits = script.calls().into_iter().filter_map(|call| match call {
 //!     Call::Wait { timeout } => timeout,
 //!     _ => None,
@@ -82,10 +80,10 @@ use crate::fixtures::number_of;
 pub use script::Script;
 use script::{Named, Step};
 
-/// What a wait takes at the least while time passes.
+/// The least time that a wait takes on the virtual clock while [`Script::pass`] is played.
 const LOOK: Duration = Duration::from_micros(1);
 
-/// A call that was made of a [`Scripted`] backend.
+/// A call that a [`Scripted`] backend received.
 ///
 /// # Examples
 ///
@@ -107,28 +105,28 @@ const LOOK: Duration = Duration::from_micros(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
-    /// A source was registered, or refused by the script.
+    /// A registration, possibly refused by the script.
     Register {
         /// Its descriptor.
         fd: RawSource,
-        /// What for.
+        /// Its interest and mode.
         watch: Watch,
     },
-    /// A source was modified, or the script refused it.
+    /// A change, possibly refused by the script.
     Modify {
         /// Its descriptor.
         fd: RawSource,
-        /// What for from now on.
+        /// Its new interest and mode.
         watch: Watch,
     },
-    /// A source was unregistered.
+    /// An unregistration.
     Unregister {
         /// Its descriptor.
         fd: RawSource,
     },
-    /// A step of the script was asked for.
+    /// A wait, which plays the next step.
     Wait {
-        /// For how long at the most.
+        /// The timeout.
         timeout: Option<Duration>,
     },
 }
@@ -171,7 +169,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A backend and its script, with every capability.
+    /// Creates a backend with every capability except `nesting`, and its script.
     ///
     /// # Examples
     ///
@@ -201,8 +199,7 @@ impl Scripted {
         Self::with_capabilities(capabilities)
     }
 
-    /// A backend and its script, with these capabilities and no others. `nesting` is none that
-    /// it can have.
+    /// Creates a backend with these capabilities, except `nesting`, which it cannot have, and its script.
     ///
     /// # Examples
     ///
@@ -236,7 +233,7 @@ impl Scripted {
     }
 }
 
-/// A test that fails while it holds the script has failed anyway.
+/// A poisoned lock is ignored: a test that panicked has failed anyway.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

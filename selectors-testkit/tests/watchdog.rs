@@ -54,7 +54,7 @@ fn a_test_that_does_not_come_back_fails_by_name() {
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.starts_with(case), "{message}");
     assert!(message.contains("did:      waited for no time, with nothing ready"), "{message}");
-    assert!(message.contains("expected: an end of this"), "{message}");
+    assert!(message.contains("expected: that this ends"), "{message}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_run_that_does_not_come_back_ends_with_a_message() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(101), "{message}");
     assert!(message.contains("failed: reg_"), "{message}");
-    assert!(message.contains("expected: an end of this"), "{message}");
+    assert!(message.contains("expected: that this ends"), "{message}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use selectors_uring::Uring;
 
 fn new() -> io::Result<Uring> {
     Uring::new().map_err(|error| match error.kind() {
-        // It is unknown, switched off (io_uring_disabled), or kept from us by a sandbox.
+        // Unknown to the kernel, disabled (io_uring_disabled), or forbidden by a sandbox.
         ErrorKind::Unsupported | ErrorKind::PermissionDenied => lacking("io_uring"),
         _ => error,
     })

@@ -1,12 +1,12 @@
-//! The suite: cases that hold a backend to the [contract](mod@crate::contract).
+//! The conformance suite: cases that test a backend against the [contract](mod@crate::contract).
 //!
-//! [`conformance_tests!`](crate::conformance_tests) makes a `#[test]` of every case;
-//! [`run`] runs them all and returns a [`Report`], for harnesses of other kinds.
+//! [`conformance_tests!`](crate::conformance_tests) defines a `#[test]` for each case. [`run`] runs all
+//! cases without a harness and returns a [`Report`].
 //!
-//! A case that does not come back fails by its name, with what it was doing, some time after its
-//! patience: as a test it is left behind, and the others go on; [`run`] ends the process, as it
-//! cannot go on without the thread that called it. Where the process aborts, as it does when
-//! Rust's standard library closes a descriptor that is closed already, the case is named, too.
+//! A case that hangs fails by name, with its last step: as a test, its thread is abandoned and the other
+//! tests continue; [`run`] ends the process, because the case runs on the calling thread. A case during
+//! which the process aborts, as the standard library does when it closes a descriptor twice, is also
+//! named.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -112,7 +112,7 @@ fn attempt<B: Backend>(
     })
 }
 
-/// All there is to say about a failure.
+/// The message of a failure.
 fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> String {
     let rule = contract::rule_of(name);
     let mut message = format!("{name}\n  {}: {}\n", rule.id, rule.text);
@@ -123,21 +123,21 @@ fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> S
     message
 }
 
-/// For how long nothing may be heard of a case that waits with this patience.
+/// How long a case with this patience may take between two steps.
 fn limit(patience: Duration) -> Duration {
     3 * patience
 }
 
-/// What there is to say about a case that does not come back.
+/// The message of a case that hangs.
 fn stuck(name: &str, progress: &Progress) -> String {
     let seconds = progress.silence().as_secs();
-    let why = format!("  expected: an end of this\n  seen:     none, for {seconds} s");
+    let why = format!("  expected: that this ends\n  seen:     no progress for {seconds} s");
     let cause = "a timeout that is taken for none, a wait that goes on by itself after a signal or \
                  an empty batch, or a lock that is held while it waits";
     message(name, progress, &why, Some(cause))
 }
 
-/// Runs a case on the calling thread, and ends the process if it does not come back.
+/// Runs a case on the calling thread, and ends the process if it hangs.
 fn attempt_here<B: Backend>(
     name: &'static str,
     new: &dyn Fn() -> io::Result<B>,
@@ -146,14 +146,14 @@ fn attempt_here<B: Backend>(
     case: (Run<B>, bool),
 ) -> Outcome {
     let (progress, over) = (Progress::new(), AtomicBool::new(false));
-    // Never soon: that would be the end of all other cases, too.
+    // Not too short, because it ends all other cases, too.
     let limit = limit(patience).max(Duration::from_secs(10));
     thread::scope(|scope| {
         let watchdog = scope.spawn(|| {
             while !over.load(Ordering::Acquire) {
                 thread::park_timeout(limit.saturating_sub(progress.silence()));
                 if !over.load(Ordering::Acquire) && progress.silence() >= limit {
-                    // Not where the output of tests goes, which is lost when the process ends.
+                    // Not captured like the output of tests, which is lost when the process ends.
                     let message = format!("failed: {}\n", stuck(name, &progress));
                     let _ = io::Write::write_all(&mut io::stderr(), message.as_bytes());
                     std::process::exit(101);
@@ -170,12 +170,12 @@ fn attempt_here<B: Backend>(
 /// How long a case waits for an event that must arrive, unless it sets another limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the case of this name, as one test of a harness, on a thread of its own. If it does not
-/// come back, that thread is left behind.
+/// Runs the case with this name, as one test of a harness, on a thread of its own. If the case hangs,
+/// the thread is abandoned.
 ///
 /// # Panics
 ///
-/// If the backend is wrong, with what there is to say about it, and if there is no such case.
+/// If the case fails, with its message, and if there is no such case.
 ///
 /// # Examples
 ///
@@ -192,7 +192,7 @@ pub fn check<B: Backend + Send + 'static>(
     check_patiently(name, new, PATIENCE);
 }
 
-/// As [`check`], waiting for no longer than `patience` for what must come.
+/// As [`check`], waiting for at most `patience` for events that must arrive.
 ///
 /// # Panics
 ///
@@ -216,7 +216,7 @@ pub fn check_patiently<B: Backend + Send + 'static>(
     report_not_run(name, outcome_of(all::<B>(), name, new, patience));
 }
 
-/// Shows what could not run, past the harness that hides what a passing test prints.
+/// Prints a case that could not run, past the harness, which hides the output of passing tests.
 fn report_not_run(name: &str, outcome: Result<(), String>) {
     if let Err(why) = outcome {
         let _ = io::Write::write_all(&mut io::stderr(), not_run(name, &why).as_bytes());
@@ -227,7 +227,7 @@ fn not_run(name: &str, why: &str) -> String {
     format!("not run: {name}: {why}\n")
 }
 
-/// Runs a case on a thread of its own: why it could not run, if so.
+/// Runs a case on a thread of its own. Returns the reason if it could not run.
 fn outcome_of<B: Backend + Send + 'static>(
     all: Vec<(&'static str, Run<B>)>,
     name: &'static str,
@@ -249,7 +249,7 @@ fn outcome_of<B: Backend + Send + 'static>(
             Ok(outcome) => break outcome,
             Err(RecvTimeoutError::Timeout) if progress.silence() < limit(patience) => {}
             Err(_) => {
-                // Those that want to be alone need not wait for it.
+                // Cases that must run alone need not wait for it.
                 progress.leave();
                 break Err(Stop::broken(stuck(name, &progress)));
             }
@@ -263,7 +263,7 @@ fn outcome_of<B: Backend + Send + 'static>(
     }
 }
 
-/// What came of running every case.
+/// The results of all cases.
 ///
 /// # Examples
 ///
@@ -281,9 +281,9 @@ fn outcome_of<B: Backend + Send + 'static>(
 pub struct Report {
     /// The cases that passed.
     pub passed: Vec<&'static str>,
-    /// The cases that failed, each with what there is to say about it.
+    /// The cases that failed, each with its message.
     pub failed: Vec<(&'static str, String)>,
-    /// The cases that this system has no means for, each with what is missing.
+    /// The cases that could not run on this system, each with the reason.
     pub not_run: Vec<(&'static str, String)>,
 }
 
@@ -305,7 +305,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every case over backends that `new` makes, one after the other.
+/// Runs all cases, one after the other, with backends created by `new`.
 ///
 /// # Examples
 ///
@@ -320,8 +320,8 @@ pub fn run<B: Backend + Send>(new: impl Fn() -> io::Result<B>) -> Report {
     run_patiently(new, PATIENCE)
 }
 
-/// As [`run`], waiting for no longer than `patience` for what must come. A short patience ends
-/// the cases of a broken backend sooner, and on a busy machine may fail those of a right one.
+/// As [`run`], waiting for at most `patience` for events that must arrive. With a short patience the cases
+/// of a broken backend end sooner, but on a busy machine those of a correct one may fail.
 ///
 /// # Examples
 ///
@@ -340,7 +340,7 @@ pub fn run_patiently<B: Backend + Send>(
     run_with(new, patience, None)
 }
 
-/// As [`run_patiently`], over selectors with a defect of their own.
+/// As [`run_patiently`], with selectors that have a defect.
 #[doc(hidden)]
 pub fn run_with<B: Backend + Send>(
     new: impl Fn() -> io::Result<B>,
@@ -354,8 +354,7 @@ pub fn run_with<B: Backend + Send>(
     report
 }
 
-/// As [`run_with`], the cases of these names, several at a time: most of them wait most of the
-/// time.
+/// As [`run_with`], only the cases with these names, and several at a time: most cases mostly wait.
 #[doc(hidden)]
 pub fn run_side_by_side<B: Backend + Send>(
     new: impl Fn() -> io::Result<B> + Sync,

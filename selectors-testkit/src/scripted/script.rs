@@ -1,4 +1,4 @@
-//! The script that a test writes: its steps, and the calls that the backend has recorded.
+//! The script: the steps that a test adds, and the calls that the backend recorded.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,10 +10,11 @@ use selectors::{Readiness, Waker};
 use super::{Call, State, lock};
 use crate::fixtures::number_of;
 
-/// What a [`Scripted`](super::Scripted) backend is to do, and what was asked of it. Clones share one script.
+/// The steps of a [`Scripted`](super::Scripted) backend, and the calls that it received. Clones share one
+/// script.
 ///
-/// Each wait plays one step, those of [`pass`](Self::pass) aside. When no step is left, a wait
-/// fails with [`io::ErrorKind::UnexpectedEof`] instead of waiting for ever.
+/// Each wait plays one step, except that those of [`pass`](Self::pass) may last for several. When no step
+/// is left, a wait fails with [`io::ErrorKind::UnexpectedEof`] instead of waiting forever.
 ///
 /// # Examples
 ///
@@ -31,8 +32,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Next, this source is ready. Steps that say so in a row are one each: for several sources
-    /// at once there is [`all_ready`](Self::all_ready).
+    /// Adds a step in which this source is ready. Several calls add several steps: for several sources in
+    /// one wait, call [`all_ready`](Self::all_ready).
     ///
     /// A source that is not registered when its step is played makes the wait fail with
     /// [`io::ErrorKind::NotFound`].
@@ -57,7 +58,7 @@ impl Script {
         self.all_ready([(source, readiness)]);
     }
 
-    /// Next, these sources are ready, in this order.
+    /// Adds a step in which these sources are ready, in this order.
     ///
     /// # Examples
     ///
@@ -87,11 +88,11 @@ impl Script {
         self.push(Step::Ready(sources.collect()));
     }
 
-    /// Next, the source that was registered as the `index`-th, counted from zero, is ready: for one
-    /// that the program itself makes, so that the test does not have it. Every source counts once,
-    /// also after it was unregistered; one whose registration was refused does not.
+    /// Adds a step in which the source that was the `index`-th to be registered, counted from zero, is
+    /// ready. For sources that the program creates, so that the test does not have them. Every source counts
+    /// once, also after it was unregistered; one whose registration was refused does not count.
     ///
-    /// If it is not registered when its step is played, the wait fails with
+    /// A source that is not registered when its step is played makes the wait fail with
     /// [`io::ErrorKind::NotFound`].
     ///
     /// # Examples
@@ -129,7 +130,7 @@ impl Script {
         self.all_ready_nth([(index, readiness)]);
     }
 
-    /// Next, the sources that were registered as these are ready, in this order: see
+    /// Adds a step in which several sources, given by their order of registration, are ready: see
     /// [`ready_nth`](Self::ready_nth).
     ///
     /// # Examples
@@ -154,8 +155,8 @@ impl Script {
         self.push(Step::Ready(sources.collect()));
     }
 
-    /// Next, the timeout passes. A wait without one fails with [`io::ErrorKind::TimedOut`]: it
-    /// would last for ever.
+    /// Adds a step in which the timeout expires. A wait without a timeout then fails with
+    /// [`io::ErrorKind::TimedOut`], because it would never end.
     ///
     /// # Examples
     ///
@@ -179,7 +180,7 @@ impl Script {
         self.push(Step::Timeout);
     }
 
-    /// Next, a signal interrupts the wait after this long.
+    /// Adds a step in which a signal interrupts the wait after this time.
     ///
     /// # Examples
     ///
@@ -201,7 +202,7 @@ impl Script {
         self.push(Step::Interrupted(after));
     }
 
-    /// Next, the kernel fails.
+    /// Adds a step in which the wait fails with this error.
     ///
     /// # Examples
     ///
@@ -222,7 +223,7 @@ impl Script {
         self.push(Step::Fail(error));
     }
 
-    /// Next, another thread wakes the selector through this waker of it. With the waker of another
+    /// Adds a step in which another thread wakes the selector through this waker. With the waker of another
     /// selector the wait fails with [`io::ErrorKind::NotFound`].
     ///
     /// # Examples
@@ -245,9 +246,9 @@ impl Script {
         self.push(Step::Wake(waker.clone()));
     }
 
-    /// Before the next step, this long passes. A wait whose timeout passes meanwhile ends with
-    /// nothing, and what is left of the time is for the waits that follow. A wait whose timeout
-    /// is zero takes a microsecond of it, so that time also passes for a selector that spins.
+    /// Lets this time pass before the next step. A wait whose timeout expires meanwhile returns no events,
+    /// and the rest of the time passes in the following waits. A wait with a timeout of zero takes a
+    /// microsecond of it, so that time passes for a selector that spins as well.
     ///
     /// # Examples
     ///
@@ -273,7 +274,7 @@ impl Script {
         self.push(Step::Pass(time));
     }
 
-    /// The next register or modify is refused with this error. Several are played in turn.
+    /// Refuses the next `register` or `modify` with this error. Several calls refuse several.
     ///
     /// # Examples
     ///
@@ -295,7 +296,7 @@ impl Script {
         self.lock().refusals.push_back(error);
     }
 
-    /// The script's clock, which advances only by steps of the script.
+    /// The time on the virtual clock, which only steps of the script advance.
     ///
     /// # Examples
     ///
@@ -320,7 +321,7 @@ impl Script {
         self.lock().now
     }
 
-    /// What was asked of the backend, in order.
+    /// The calls that the backend received, in order.
     ///
     /// # Examples
     ///
@@ -345,7 +346,7 @@ impl Script {
         self.lock().calls.clone()
     }
 
-    /// How many steps are left to be played.
+    /// The number of steps that were not played yet.
     ///
     /// # Examples
     ///
@@ -370,12 +371,12 @@ impl Script {
     }
 }
 
-/// How a script names a source.
+/// How a step refers to a source.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Named {
     /// By its descriptor.
     Descriptor(RawSource),
-    /// By how many were registered before it.
+    /// By the number of sources registered before it.
     Nth(usize),
 }
 

@@ -77,11 +77,11 @@ macro_rules! list {
 
 for_each_shared_case!(list,);
 
-/// Runs the case for shared selectors of this name, as one test of a harness.
+/// Runs the case for shared selectors with this name, as one test of a harness.
 ///
 /// # Panics
 ///
-/// If the backend is wrong, with what there is to say about it, and if there is no such case.
+/// If the case fails, with its message, and if there is no such case.
 ///
 /// # Examples
 ///
@@ -98,7 +98,7 @@ pub fn check_shared<B: Backend + Send + 'static>(
     check_shared_patiently(name, new, PATIENCE);
 }
 
-/// As [`check_shared`], waiting for no longer than `patience` for what must come.
+/// As [`check_shared`], waiting for at most `patience` for events that must arrive.
 ///
 /// # Panics
 ///
@@ -122,8 +122,8 @@ pub fn check_shared_patiently<B: Backend + Send + 'static>(
     report_not_run(name, outcome_of(all::<B>(), name, new, patience));
 }
 
-/// Runs every case for shared selectors over backends that `new` makes, waiting for no longer than
-/// `patience` for what must come.
+/// Runs all cases for shared selectors with backends created by `new`, waiting for at most `patience` for
+/// events that must arrive.
 ///
 /// # Examples
 ///
