@@ -138,7 +138,7 @@ impl Backend for Broken {
         waited
     }
 
-    fn waker(&mut self, token: Token) -> io::Result<Option<Trigger>> {
+    fn waker(&self, token: Token) -> io::Result<Option<Trigger>> {
         match self.defect {
             Defect::DoesNotWake => Ok(Some(Box::new(|| Ok(())))),
             _ => self.epoll.waker(token),
