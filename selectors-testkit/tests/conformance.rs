@@ -36,6 +36,10 @@ selectors_testkit::shared_conformance_tests!(shared_select, Select::new);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 selectors_testkit::shared_conformance_tests!(shared_epoll, selectors::backend::Epoll::new);
+#[cfg(any(target_os = "linux", target_os = "android"))]
+selectors_testkit::shared_conformance_tests!(shared_deferred, || {
+    selectors::backend::Epoll::new().map(Deferred::new)
+});
 
 #[cfg(any(target_os = "illumos", target_os = "solaris"))]
 selectors_testkit::shared_conformance_tests!(shared_devpoll, selectors::backend::Devpoll::new);

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -178,7 +179,9 @@ impl<T> SharedSelector<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for a backend that cannot be woken, and too many open files.
+    /// [`Error::Unsupported`] for a backend that cannot be woken, and for one that
+    /// [defers changes](Capabilities::deferred) and has no [changer](Backend::changer); too many open
+    /// files.
     ///
     /// # Examples
     ///
@@ -199,10 +202,15 @@ impl<T> SharedSelector<T> {
     fn with_boxed(backend: io::Result<DynBackend>) -> Result<Self> {
         let failed = |error| Error::os("make a selector", None, error);
         let mut backend = backend.map_err(failed)?;
-        let capabilities = backend.capabilities();
+        let changer = backend.changer().map_err(failed)?;
+        let mut capabilities = backend.capabilities();
+        // A changer makes every change at once.
+        if mem::take(&mut capabilities.deferred) && changer.is_none() {
+            let feature = "sharing with deferred changes";
+            return Err(Error::Unsupported { feature, fd: None });
+        }
         let (wake, user) = wakes(&mut backend, |_| false)?;
         let wakers = (wake.waker(), user.waker());
-        let changer = backend.changer().map_err(failed)?;
         Ok(Self {
             core: Arc::new(Core::new(backend, changer, capabilities, wakers)),
             data: Chunks::new(),

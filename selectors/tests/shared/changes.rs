@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
+use selectors::backend::{Backend, DefaultBackend, Deferred, Poll};
 use selectors::{Error, Interest, Mode, SharedSelector, Source};
 
 use super::{LONG, NOW, during_a_wait, everywhere, tokens};
@@ -186,4 +187,20 @@ fn sources_can_be_of_different_types() {
         registrar.register(theirs.into(), Interest::READ, ()).unwrap();
     assert_ne!(first.token(), second.token());
     assert_eq!(selector.len(), 2);
+}
+
+#[test]
+fn changes_of_a_deferring_backend_are_made_at_once_or_refused() {
+    let refused = SharedSelector::<()>::with_backend(Deferred::new(Poll::new().unwrap()));
+    let error = refused.unwrap_err();
+    assert_eq!(error.to_string(), "sharing with deferred changes is not supported by this backend");
+
+    let backend = DefaultBackend::new().unwrap();
+    if backend.changer().unwrap().is_some() {
+        let mut selector = SharedSelector::with_backend(Deferred::new(backend)).unwrap();
+        assert!(!selector.capabilities().deferred);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let source = selector.registrar().register(ours, Interest::WRITE, ()).unwrap();
+        assert_eq!(tokens(&selector.select(LONG).unwrap()), [source.token()]);
+    }
 }
