@@ -78,6 +78,7 @@ defects! {
     a_source_that_a_panic_takes_away LosesTheHandled:
         proc_5_a_panic_leaves_the_selector_usable;
     a_list_that_is_appended_to Appends:
+        mode_6_no_arming_is_the_last
         wait_9_select_into_replaces
         [RANDOM];
     a_list_that_is_left_alone LeavesTheList:
