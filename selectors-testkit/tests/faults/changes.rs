@@ -294,3 +294,24 @@ fn deferred_registering_fails() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// A file that was reported once stays silent, though another selector could not be told of it.
+#[test]
+fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
+    let mut selector: Subject<_> = Selector::with_backend(Epoll::new()?);
+    let file = null_device()?.into();
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    let (token, _) =
+        failing(none_left, || selector.register_with(file, Interest::READ, (), Mode::OneShot));
+    let token = token?;
+    assert_eq!(tokens(&failing(none_left, || selector.select(NOW)).0?), [token]);
+    assert!(!is_ready(&selector, Interest::READ, 0)?);
+    let (result, injected) = failing(none_left, || selector.modify(token, Interest::WRITE));
+    assert_failed(result, Errno::EMFILE);
+    assert_eq!(injected, 1);
+    assert!(selector.select(NOW)?.is_empty());
+    selector.rearm(token)?;
+    assert!(is_ready(&selector, Interest::READ, 0)?);
+    assert_eq!(tokens(&selector.select(NOW)?), [token]);
+    Ok(())
+}

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use selectors::backend::Kqueue;
 use selectors::{Error, Events, Interest, Mode, Readiness, Selector, SharedSelector, Token};
 use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{OwnedSource, unix_pair};
+use selectors_testkit::fixtures::{OwnedSource, regular_file, unix_pair};
 
 use crate::injection::{Call, FOR_EVER, Fault, ask_for_emulated_faults, failing};
 
@@ -123,5 +123,21 @@ fn mod_4_what_kqueue_cannot_watch_is_an_error() -> io::Result<()> {
         let both = Readiness::READ | Readiness::WRITE;
         assert_eq!(seen(&selector.select(LONG)?), [(token, both)]);
     }
+    Ok(())
+}
+
+/// A file that was reported once stays silent, though what ends the waits cannot be made anew for it.
+#[test]
+fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
+    ask_for_emulated_faults();
+    let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+    let file = OwnedSource::from(regular_file()?);
+    let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
+    assert_eq!(selector.select(LONG)?.len(), 1);
+    let (result, injected) = failing(NO_MEMORY, || selector.modify(token, Interest::WRITE));
+    assert!(is_out_of_memory(&result) && injected == 1);
+    assert!(selector.select(NOW)?.is_empty());
+    selector.rearm(token)?;
+    assert_eq!(seen(&selector.select(LONG)?), [(token, Readiness::READ)]);
     Ok(())
 }

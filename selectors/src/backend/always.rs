@@ -4,6 +4,7 @@
 //! POSIX requires poll(2) and select(2) to report them as ready. epoll fails with EPERM, and kqueue
 //! has rules of its own, so those backends track them here, in user space.
 
+use std::mem;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
@@ -47,6 +48,9 @@ pub(super) struct AlwaysReady {
     armed: usize,
 }
 
+/// What a source was watched for, and whether it was armed.
+type Before = (Watch, bool);
+
 /// Returns false for an interest in PRIORITY alone: a file has no urgent data.
 fn can_be_ready(watch: Watch) -> bool {
     watch.interest.intersects(Interest::READ | Interest::WRITE)
@@ -87,18 +91,25 @@ impl AlwaysReady {
     }
 
     fn insert_as(&mut self, identity: Option<Identity>, fd: RawSource, token: Token, watch: Watch) {
-        let place = self.sources.len();
-        self.index.get_or_insert_default().insert(fd, place);
-        self.sources.push(Source { fd, token, watch, armed: false, identity });
-        self.arm(place, watch);
+        let armed = can_be_ready(watch);
+        self.index.get_or_insert_default().insert(fd, self.sources.len());
+        self.sources.push(Source { fd, token, watch, armed, identity });
+        self.armed += usize::from(armed);
     }
 
-    /// Changes a source. Returns false if it is not one of these.
+    /// Changes a source, and arms it. Returns what it was, to be [restored](Self::restore), or `None` if it
+    /// is not one of these.
     #[inline]
-    pub(super) fn modify(&mut self, fd: RawSource, token: Token, watch: Watch) -> bool {
-        let Some(place) = self.place(fd, token) else { return false };
-        self.arm(place, watch);
-        true
+    pub(super) fn modify(&mut self, fd: RawSource, token: Token, watch: Watch) -> Option<Before> {
+        let place = self.place(fd, token)?;
+        Some(self.set(place, watch, can_be_ready(watch)))
+    }
+
+    /// Takes back a change.
+    pub(super) fn restore(&mut self, fd: RawSource, token: Token, (watch, armed): Before) {
+        if let Some(place) = self.place(fd, token) {
+            self.set(place, watch, armed);
+        }
     }
 
     /// Removes a source. Returns false if it is not one of these.
@@ -167,11 +178,10 @@ impl AlwaysReady {
         }
     }
 
-    fn arm(&mut self, place: usize, watch: Watch) {
+    fn set(&mut self, place: usize, watch: Watch, armed: bool) -> Before {
         let source = &mut self.sources[place];
         self.armed -= usize::from(source.armed);
-        source.watch = watch;
-        source.armed = can_be_ready(watch);
-        self.armed += usize::from(source.armed);
+        self.armed += usize::from(armed);
+        (mem::replace(&mut source.watch, watch), mem::replace(&mut source.armed, armed))
     }
 }

@@ -282,9 +282,9 @@ impl Backend for Kqueue {
     }
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
-        if self.always.modify(fd, token, new) {
+        if let Some(before) = self.always.modify(fd, token, new) {
             return self.keep_beacon().inspect_err(|_| {
-                self.always.modify(fd, token, old);
+                self.always.restore(fd, token, before);
             });
         }
         if let Some(fallback) =

@@ -103,9 +103,9 @@ impl Epoll {
         old: Watch,
         new: Watch,
     ) -> io::Result<()> {
-        if self.always.modify(fd, token, new) {
+        if let Some(before) = self.always.modify(fd, token, new) {
             return Ok(self.keep_beacon_if_watched().inspect_err(|_| {
-                self.always.modify(fd, token, old);
+                self.always.restore(fd, token, before);
             })?);
         }
         if self.owns(fd) {
