@@ -93,7 +93,7 @@ const NO_BEACON: RawSource = -1;
 ///   the eventfd.
 /// - [`Mode::Exclusive`] is set and unset by deleting and adding the source, as epoll_ctl(2)
 ///   requires. If the kernel has no memory to add it again, each wait tries again, and reports the
-///   source as an ERROR until it succeeds.
+///   source as an ERROR until it succeeds: one-shot and edge-triggered sources once.
 /// - If a descriptor was closed while registered and has a duplicate, the kernel keeps reporting it
 ///   after it was unregistered. The sources then move to a new epoll instance. If that fails, later
 ///   waits try again, and each pauses for up to a millisecond before.

@@ -90,7 +90,7 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 ///
 /// - A source has one filter for each direction. Both are added in one call, and undone together if one
 ///   of them is refused. If the kernel has no memory for that, each wait tries again, and reports the
-///   source as an ERROR until it succeeds.
+///   source as an ERROR until it succeeds: one-shot and edge-triggered sources once.
 /// - Edge-triggered is `EV_CLEAR`, rearmed by `EV_ADD`. One-shot is `EV_DISPATCH`, rearmed by
 ///   `EV_DELETE` and `EV_ADD` in one call: the BSDs report a queued `EV_ONESHOT` filter without checking
 ///   it again, even if it has become idle, and `EV_ENABLE` differs between them.

@@ -8,7 +8,7 @@ use crate::{Event, Events, Mode, Readiness, Token};
 #[derive(Debug, Default)]
 pub(super) struct Lost(Vec<(Registered, Armed)>);
 
-/// Whether a source is reported, and the backend tries to watch it again.
+/// Whether a source is reported: false for a one-shot or edge-triggered one that was.
 type Armed = bool;
 
 impl Lost {
@@ -33,17 +33,21 @@ impl Lost {
         self.0.len() < before
     }
 
-    /// Removes the armed sources for which `watch` succeeds. Returns true if there was one.
-    pub(super) fn restore(&mut self, mut watch: impl FnMut(&Registered) -> bool) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(source, armed)| !(*armed && watch(source)));
-        self.0.len() < before
+    /// Returns true if any source is to be watched again: all but the one-shot ones that were reported.
+    #[inline]
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.iter().any(is_pending)
+    }
+
+    /// Removes the pending sources for which `watch` succeeds.
+    pub(super) fn restore(&mut self, mut watch: impl FnMut(&Registered) -> bool) {
+        self.0.retain(|lost| !(is_pending(lost) && watch(&lost.0)));
     }
 
     /// Removes the one-shot sources that were reported: a recreated kernel object does not have them.
     #[cfg_attr(not(epoll), allow(dead_code, reason = "kqueue is never rebuilt"))]
     pub(super) fn forget_fired(&mut self) {
-        self.0.retain(|&(source, armed)| armed || source.watch.mode != Mode::OneShot);
+        self.0.retain(is_pending);
     }
 
     /// Appends an ERROR for every armed source, and disarms it if it is one-shot or edge-triggered.
@@ -53,6 +57,10 @@ impl Lost {
             *armed = !matches!(source.watch.mode, Mode::OneShot | Mode::Edge);
         }
     }
+}
+
+fn is_pending((source, armed): &(Registered, Armed)) -> bool {
+    *armed || source.watch.mode != Mode::OneShot
 }
 
 #[cfg(test)]
@@ -73,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_sources_are_reported_and_tried_while_they_are_armed() {
+    fn lost_sources_are_reported_while_they_are_armed_and_tried_until_they_fire() {
         let mut lost = Lost::default();
         assert!(!lost.is_armed() && reported(&mut lost).is_empty());
         for (bits, mode) in [(1, Mode::Level), (2, Mode::OneShot), (3, Mode::Edge)] {
@@ -88,11 +96,13 @@ mod tests {
             tried.push(source.token.to_bits());
             false
         };
-        assert!(!lost.restore(refused));
-        assert_eq!(tried, [1]);
+        lost.restore(refused);
+        assert_eq!(tried, [1, 3]);
         assert!(lost.is_armed() && lost.contains(token(1)));
-        assert!(lost.restore(|_| true));
-        assert!(!lost.is_armed() && !lost.contains(token(1)));
+        lost.restore(|source| source.token == token(1));
+        assert!(!lost.is_armed() && lost.is_pending() && !lost.contains(token(1)));
+        lost.restore(|_| true);
+        assert!(!lost.is_pending());
     }
 
     #[test]

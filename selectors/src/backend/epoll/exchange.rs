@@ -3,10 +3,10 @@
 
 use nix::errno::Errno;
 
-use super::calls::{add, delete_raw, wait_for_rest};
-use super::{BEACON, Epoll, NEVER};
+use super::calls::{add, delete_raw};
+use super::{Epoll, NEVER};
 use crate::backend::{Backend, RawSource, Registered};
-use crate::{Events, Interest, Mode, Token, Watch};
+use crate::{Interest, Mode, Token, Watch};
 
 impl Epoll {
     /// Deletes a source and adds it with `new`, or with `old` again if the kernel refuses `new`. If it
@@ -51,19 +51,11 @@ impl Epoll {
         })
     }
 
-    /// Adds the lost sources again, and reports those that the kernel still refuses.
-    pub(super) fn restore(&mut self, events: &mut Events) {
+    /// Adds the lost sources again, except those that the kernel still refuses.
+    pub(super) fn restore(&mut self) {
         let Self { instance, lost, .. } = self;
-        let watch =
-            |source: &Registered| add(instance, source.fd, source.token, source.watch).is_ok();
-        let restored = lost.restore(watch);
-        lost.report(events);
-        if restored {
-            // This wait has not reported the restored sources.
-            events.mark_repeats();
-            // If it fails, a later wait does.
-            let _ = wait_for_rest(instance, &mut events.list);
-            events.list.retain(|event| event.token() != BEACON);
-        }
+        lost.restore(|it| add(instance, it.fd, it.token, it.watch).is_ok());
+        // If the beacon stays, it ends one more wait, which tries again.
+        let _ = self.keep_beacon();
     }
 }

@@ -20,7 +20,8 @@ impl Epoll {
     pub(super) fn keep_beacon(&mut self) -> nix::Result<()> {
         let needed = self.always.is_armed() || self.lost.is_armed();
         self.has_special |= needed;
-        self.checks_special = needed || self.beaconing;
+        let pending = self.lost.is_pending();
+        self.checks_special = needed || pending || self.beaconing;
         if needed != self.beaconing {
             let watch = if needed { ALWAYS } else { NEVER };
             match &self.beacon {
@@ -37,7 +38,7 @@ impl Epoll {
                 None => self.make_beacon(watch)?,
             }
             self.beaconing = needed;
-            self.checks_special = needed;
+            self.checks_special = needed || pending;
         }
         Ok(())
     }
@@ -140,6 +141,9 @@ impl Epoll {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
+        if self.lost.is_pending() {
+            self.restore();
+        }
         let needs_beacon = !self.beaconing && (self.always.is_armed() || self.lost.is_armed());
         self.wait_once(events, if needs_beacon { Some(Duration::ZERO) } else { timeout })?;
         self.report_special(events);
@@ -150,9 +154,7 @@ impl Epoll {
     fn report_special(&mut self, events: &mut Events) {
         events.list.retain(|event| event.token() != BEACON);
         self.always.report(events);
-        if self.lost.is_armed() {
-            self.restore(events);
-        }
+        self.lost.report(events);
         // If the beacon stays, it ends one more wait, which tries again.
         let _ = self.keep_beacon();
     }

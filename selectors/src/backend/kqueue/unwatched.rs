@@ -149,7 +149,7 @@ impl Kqueue {
     /// is to be reported.
     #[inline]
     pub(super) fn time_to_wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        if self.lost.is_armed() {
+        if self.lost.is_pending() {
             self.restore();
         }
         let needs_beacon = self.always.is_armed() && self.beacon.is_none();
