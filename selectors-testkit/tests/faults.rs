@@ -21,6 +21,9 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 
 #[path = "faults/changes.rs"]
 mod changes;
+#[cfg(feature = "devpoll")]
+#[path = "faults/devpoll.rs"]
+mod devpoll;
 #[path = "faults/exchanges.rs"]
 mod exchanges;
 #[path = "faults/for_ever.rs"]

@@ -3,6 +3,7 @@
 //! The device does not report which source it was (`dpioctl()` in illumos's `devpoll.c`), so a binary
 //! search removes sources from the set and adds them again.
 
+use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,7 +24,7 @@ impl Devpoll {
         if self.failing.is_empty() {
             return timeout;
         }
-        let failing = std::mem::take(&mut self.failing);
+        let failing = mem::take(&mut self.failing);
         self.add_without_failing(&failing);
         self.report_failing(events);
         if self.failing.is_empty() { timeout } else { Some(Duration::ZERO) }
@@ -39,7 +40,7 @@ impl Devpoll {
         let before = self.failing.len();
         self.add_without_failing(&sources);
         let new = self.failing.split_off(before);
-        let old = std::mem::replace(&mut self.failing, new);
+        let old = mem::replace(&mut self.failing, new);
         self.report_failing(events);
         self.failing.extend(old);
     }
@@ -99,7 +100,7 @@ impl Devpoll {
     #[cold]
     pub(super) fn sync_each(&mut self) -> nix::Result<()> {
         let mut result = Ok(());
-        for fd in std::mem::take(&mut self.dirty) {
+        for fd in mem::take(&mut self.dirty) {
             let source = self.index.get(fd).map(|place| &mut self.sources[place]);
             match source {
                 Some(source) if source.clean => {}
@@ -129,9 +130,13 @@ impl Devpoll {
         for &fd in &self.failing {
             let Some(place) = self.index.get(fd) else { continue };
             let source = &mut self.sources[place];
-            events.push(Event::new(source.token, Readiness::ERROR));
+            // It may be in the set all the same.
+            if mem::replace(&mut source.reported, self.turn) != self.turn {
+                events.push(Event::new(source.token, Readiness::ERROR));
+            }
             if source.watch.mode == Mode::OneShot {
-                source.armed = false;
+                (source.armed, source.clean) = (false, false);
+                self.dirty.push(fd);
             }
         }
         self.failing
