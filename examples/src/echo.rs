@@ -138,7 +138,7 @@ impl Server {
     /// # Errors
     ///
     /// Those of [`Selector::waker`](selectors::Selector::waker).
-    pub fn waker(&mut self) -> Result<Waker, Error> {
+    pub fn waker(&self) -> Result<Waker, Error> {
         self.selector.waker()
     }
 
