@@ -39,10 +39,14 @@ mod kqueue;
 mod making;
 #[path = "faults/man_pages.rs"]
 mod man_pages;
+#[path = "faults/model.rs"]
+mod model;
 #[path = "faults/operations.rs"]
 mod operations;
 #[path = "faults/pending.rs"]
 mod pending;
+#[path = "faults/random.rs"]
+mod random;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
 #[path = "faults/suite.rs"]
