@@ -75,6 +75,25 @@ pub(crate) struct DescriptorMap<V: Value> {
 /// A map from descriptors to places.
 pub(crate) type DescriptorIndex = DescriptorMap<usize>;
 
+/// A place that no list has: see [`DescriptorIndex::reserve`].
+const NO_PLACE: usize = u32::MAX as usize - 1;
+
+impl DescriptorIndex {
+    /// Keeps a number from being used, as that of no place, instead of the `reserved` one.
+    pub(crate) fn reserve(&mut self, reserved: &mut Option<RawSource>, number: Option<RawSource>) {
+        if number == *reserved {
+            return;
+        }
+        if let Some(old) = *reserved {
+            self.remove(old);
+        }
+        if let Some(new) = number {
+            self.insert(new, NO_PLACE);
+        }
+        *reserved = number;
+    }
+}
+
 impl<V: Value> Default for DescriptorMap<V> {
     fn default() -> Self {
         Self { dense: Vec::new(), sparse: BTreeMap::new(), few: [(0, V::NOTHING); FEW] }

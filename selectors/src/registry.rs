@@ -11,9 +11,6 @@ use crate::{Error, Event, Events, Interest, Iter, IterMut, Mode, Readiness, Toke
 /// A readiness that no kernel reports.
 const IMPOSSIBLE: Readiness = Readiness::from_bits_retain(u32::MAX);
 
-/// More slots than there are.
-const NO_SLOT: usize = u32::MAX as usize - 1;
-
 /// Packs a generation and a readiness into one number, so that one comparison checks both.
 #[inline]
 fn both(generation: u32, readiness: Readiness) -> u64 {
@@ -240,16 +237,7 @@ impl<F, T> Registry<F, T> {
 
     /// Keeps a number, that of the waker's channel, from being registered, instead of the last one.
     pub(crate) fn reserve(&mut self, number: Option<RawSource>) {
-        if number == self.reserved {
-            return;
-        }
-        if let Some(old) = self.reserved {
-            self.by_descriptor.remove(old);
-        }
-        if let Some(new) = number {
-            self.by_descriptor.insert(new, NO_SLOT);
-        }
-        self.reserved = number;
+        self.by_descriptor.reserve(&mut self.reserved, number);
     }
 
     /// Why a number cannot be registered: it is a source's, or reserved.

@@ -172,16 +172,6 @@ impl Shared {
     }
 }
 
-impl Waker {
-    /// Whether a number is that of the descriptor that the selector watches for this.
-    pub(crate) fn owns(&self, fd: RawSource) -> bool {
-        match &self.0.sender {
-            Sender::Channel(first) => raw(first.last().channel.source()) == fd,
-            Sender::Trigger(_) => false,
-        }
-    }
-}
-
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pending = self.0.state.load(Ordering::Relaxed) & ASKED != 0;

@@ -14,6 +14,8 @@ use selectors_sys::poll as sys;
 use super::select::Sets;
 use super::{Backend, Deferred};
 use crate::{Interest, Selector};
+/// Shares a number with other threads.
+pub(crate) use std::sync::atomic::AtomicI32 as AtomicSource;
 
 /// A type that can be watched: one with a file descriptor. On Windows, one with a socket.
 pub use std::os::fd::AsFd as AsSource;

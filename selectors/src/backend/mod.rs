@@ -42,8 +42,8 @@ use socket as source;
 
 pub use source::{AsSource, BorrowedSource, RawSource};
 pub(crate) use source::{
-    OwnedSource, bad_source, borrow, check_open, is_exhausted, is_open, is_plausible, pause,
-    preserve_errno, raw, source,
+    AtomicSource, OwnedSource, bad_source, borrow, check_open, is_exhausted, is_open, is_plausible,
+    pause, preserve_errno, raw, source,
 };
 
 // Detecting a forked child that inherited a selector.

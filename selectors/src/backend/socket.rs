@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use selectors_sys::select as sys;
 
+/// Shares a number with other threads.
+pub(crate) use std::sync::atomic::AtomicU64 as AtomicSource;
+
 /// A type that can be watched: one with a socket. On Unix, one with a file descriptor.
 pub use std::os::windows::io::AsSocket as AsSource;
 /// A borrowed socket. On Unix, a borrowed file descriptor.

@@ -11,13 +11,14 @@ mod changing;
 mod renewing;
 
 use super::desk::Desk;
-use super::slots::{Chunks, Slot, Stack};
+use super::slots::{Chunks, Keeper, Slot, Stack};
 use crate::backend::{
     self, AnyChanger, Backend, Capabilities, OwnedSource, RawSource, Registered, fork,
     register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
+use crate::waker::Wake;
 use crate::{Error, Result, Token, Waker, Watch};
 
 pub(super) type DynBackend = Box<dyn Backend + Send>;
@@ -31,7 +32,8 @@ pub(super) struct Core<T> {
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: AtomicU32,
     pub(super) desk: Desk<DynBackend, Order>,
-    /// Locked during a change, including its system call, and never by a wait.
+    /// Locked during a change, including its system call. A wait locks it only to replace a kernel object
+    /// or the channel of its waker.
     changes: Mutex<Changes>,
     /// The number of registered sources.
     len: AtomicU32,
@@ -43,20 +45,22 @@ pub(super) struct Core<T> {
     vacant: Stack,
 }
 
-/// The sources, as known to threads that make changes.
+/// What threads that make changes know beside the slots.
 struct Changes {
     access: Access,
     /// The waker of users.
     user_waker: Waker,
     changer: Option<AnyChanger>,
-    /// By slot.
-    sources: Vec<Option<Source>>,
+    /// The slots of the sources, and also the numbers of the selector's own descriptors.
     by_descriptor: DescriptorIndex,
+    /// How many slots were used so far.
+    used: u32,
     vacant: Vec<u32>,
     /// How many sources were unregistered.
     retired: usize,
-    /// The number of the descriptor that the user has of the selector.
+    /// The number of the descriptor that the user has of the selector, and of the waker's channel.
     front: Option<RawSource>,
+    channel: Option<RawSource>,
     closed: bool,
 }
 
@@ -68,54 +72,16 @@ struct Access {
     overdue: Vec<Registered>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Source {
-    token: Token,
-    fd: RawSource,
-    keeper: Keeper,
-}
-
-/// What watches a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeper {
-    /// Nothing: it is parked, or had fired when the kernel object was recreated, or was closed before
-    /// `after_fork`.
-    Nobody,
-    /// The kernel.
-    Kernel,
-    /// The backend, in user space.
-    Backend,
-}
-
-impl Changes {
-    fn token_of(&self, fd: RawSource) -> Option<Token> {
-        self.sources.get(self.by_descriptor.get(fd)?)?.map(|source| source.token)
-    }
-
-    #[inline]
-    fn insert(&mut self, token: Token, fd: RawSource, keeper: Keeper) {
-        let index = token.slot() as usize;
-        self.sources[index] = Some(Source { token, fd, keeper });
-        self.by_descriptor.insert(fd, index);
-    }
-
-    #[inline]
-    fn source(&mut self, token: Token) -> Result<&mut Source> {
-        if self.closed {
-            return Err(Error::Closed);
-        }
-        let source = self.sources.get_mut(token.slot() as usize).and_then(Option::as_mut);
-        source.filter(|source| source.token == token).ok_or(Error::NotRegistered { token })
-    }
-}
-
 impl<T> Core<T> {
     pub(super) fn new(
         backend: DynBackend,
         changer: Option<AnyChanger>,
         capabilities: Capabilities,
-        (waker, user_waker): (Waker, Waker),
+        (wake, user): (&Wake, &Wake),
     ) -> Self {
+        let (mut by_descriptor, mut channel) = (DescriptorIndex::default(), None);
+        by_descriptor.reserve(&mut channel, wake.number());
+        let user_waker = user.waker();
         Self {
             slots: Chunks::new(),
             capabilities,
@@ -124,14 +90,15 @@ impl<T> Core<T> {
             len: AtomicU32::new(0),
             first_waker: user_waker.clone(),
             changes: Mutex::new(Changes {
-                access: Access { waker, overdue: Vec::new() },
+                access: Access { waker: wake.waker(), overdue: Vec::new() },
                 user_waker,
                 changer,
-                sources: Vec::new(),
-                by_descriptor: DescriptorIndex::default(),
+                by_descriptor,
+                used: 0,
                 vacant: Vec::new(),
                 retired: 0,
                 front: None,
+                channel,
                 closed: false,
             }),
             retired: Stack::new(),
@@ -162,6 +129,32 @@ impl<T> Core<T> {
     fn add_to_len(&self, difference: u32) {
         let len = self.len.load(Ordering::Relaxed);
         self.len.store(len.wrapping_add(difference), Ordering::Relaxed);
+    }
+
+    /// The slot of a registered source.
+    #[inline]
+    fn slot(&self, changes: &Changes, token: Token) -> Result<&Slot<T>> {
+        if changes.closed {
+            return Err(Error::Closed);
+        }
+        let slot = self.slots.get(token.slot());
+        let slot = slot.filter(|slot| slot.state().is_live(token.generation()));
+        slot.ok_or(Error::NotRegistered { token })
+    }
+
+    /// Every registered source, with its slot.
+    fn sources(&self, used: u32) -> impl Iterator<Item = (Token, &Slot<T>)> {
+        let slots = (0..used).filter_map(|index| Some((index, self.slots.get(index)?)));
+        slots.filter_map(|(index, slot)| {
+            let generation = slot.state().generation();
+            slot.state().is_live(generation).then(|| (Token::new(index, generation), slot))
+        })
+    }
+
+    /// Takes note that the backend has none of the one-shot sources that had fired.
+    fn forget_fired(&self, used: u32) {
+        let fired = self.sources(used).filter(|(_, slot)| !slot.state().is_armed());
+        fired.for_each(|(_, slot)| slot.set_keeper(Keeper::Nobody));
     }
 
     /// Has the backend make a change, between two system calls of the waiter.
@@ -212,7 +205,8 @@ impl<T> Core<T> {
     pub(super) fn descriptor(&self) -> Option<OwnedSource> {
         let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
         let made = self.desk.with(duplicate)??;
-        lock(&self.changes).front = Some(backend::raw(backend::source(&made)));
+        let Changes { by_descriptor, front, .. } = &mut *lock(&self.changes);
+        by_descriptor.reserve(front, Some(backend::raw(backend::source(&made))));
         Some(made)
     }
 

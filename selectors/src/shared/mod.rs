@@ -210,9 +210,8 @@ impl<T> SharedSelector<T> {
             return Err(Error::Unsupported { feature, fd: None });
         }
         let (wake, user) = wakes(&mut backend, |_| false)?;
-        let wakers = (wake.waker(), user.waker());
         Ok(Self {
-            core: Arc::new(Core::new(backend, changer, capabilities, wakers)),
+            core: Arc::new(Core::new(backend, changer, capabilities, (&wake, &user))),
             data: Chunks::new(),
             wake,
             user,
@@ -415,10 +414,7 @@ impl<T> SharedSelector<T> {
     pub fn after_fork(&mut self) -> Result<()> {
         self.forget_inherited();
         let Self { core, wake, user, .. } = self;
-        core.after_fork(|backend, taken| {
-            (*wake, *user) = wakes(backend, taken)?;
-            Ok((wake.waker(), user.waker()))
-        })?;
+        core.after_fork(wake, user)?;
         self.ghosts = Ghosts::default();
         self.idle = 0;
         Ok(())

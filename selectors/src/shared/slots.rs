@@ -6,7 +6,9 @@
 //! a new source. An event of an older generation is a ghost.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
 
+use crate::backend::{AtomicSource, RawSource};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::{Interest, Mode, Readiness, Watch};
 
@@ -124,10 +126,16 @@ impl State {
         self.has(Self::ARMED)
     }
 
+    /// Returns true for a source of that generation, from when it is published until it is retired.
+    #[inline]
+    pub(super) const fn is_live(self, generation: u32) -> bool {
+        self.generation() == generation && self.has(Self::LIVE)
+    }
+
     /// Returns true for a source of that generation that the backend has accepted.
     #[inline]
     const fn is_registered(self, generation: u32) -> bool {
-        self.generation() == generation && self.has(Self::LIVE) && !self.has(Self::PENDING)
+        self.is_live(generation) && !self.has(Self::PENDING)
     }
 }
 
@@ -142,18 +150,62 @@ pub(super) enum Settled {
     Ghost,
 }
 
+/// What watches a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    /// Nothing: it is parked, or had fired when the kernel object was recreated, or was closed before
+    /// `after_fork`.
+    Nobody,
+    /// The kernel.
+    Kernel,
+    /// The backend, in user space.
+    Backend,
+}
+
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     state: AtomicU64,
     /// The next slot of the [`Stack`] that it is on.
     next: AtomicU32,
+    /// The descriptor of a live source, and its [`Keeper`]. Threads that make changes use them, one at a
+    /// time.
+    fd: AtomicSource,
+    keeper: AtomicU8,
     /// The data, until the waiter first looks it up.
     data: Mutex<Option<T>>,
 }
 
 impl<T> Slot<T> {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU64::new(0), next: AtomicU32::new(Stack::END), data: Mutex::new(None) }
+        Self {
+            state: AtomicU64::new(0),
+            next: AtomicU32::new(Stack::END),
+            fd: AtomicSource::new(0),
+            keeper: AtomicU8::new(Keeper::Nobody as u8),
+            data: Mutex::new(None),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fd(&self) -> RawSource {
+        self.fd.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_fd(&self, fd: RawSource) {
+        self.fd.store(fd, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn keeper(&self) -> Keeper {
+        match self.keeper.load(Ordering::Relaxed) {
+            0 => Keeper::Nobody,
+            1 => Keeper::Kernel,
+            _ => Keeper::Backend,
+        }
+    }
+
+    pub(super) fn set_keeper(&self, keeper: Keeper) {
+        self.keeper.store(keeper as u8, Ordering::Relaxed);
     }
 
     #[inline]

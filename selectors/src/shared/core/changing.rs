@@ -3,10 +3,10 @@
 use std::io;
 use std::mem;
 
-use super::{Changes, Core, Keeper, Source, Step, watch_raw};
+use super::{Changes, Core, Step, watch_raw};
 use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, check_open};
 use crate::checks::{admit, check};
-use crate::shared::slots::{Slot, State};
+use crate::shared::slots::{Keeper, Slot, State};
 use crate::sync::{MutexGuard, lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
@@ -52,7 +52,9 @@ impl<T> Transition<'_, T> {
     fn insert(mut self, fd: RawSource, keeper: Keeper) -> Token {
         self.stays = true;
         self.core.add_to_len(1);
-        self.changes.insert(self.token, fd, keeper);
+        self.slot.set_fd(fd);
+        self.slot.set_keeper(keeper);
+        self.changes.by_descriptor.insert(fd, self.token.slot() as usize);
         self.token
     }
 
@@ -119,12 +121,25 @@ impl<T> Core<T> {
             return Err(Error::Closed);
         }
         let fd = backend::raw(source);
-        let taken = |fd| changes.token_of(fd).map(|token| Error::AlreadyRegistered { fd, token });
-        // The backend is asked when it is to watch the source.
-        let is_own = |fd| changes.front == Some(fd) || changes.access.waker.owns(fd);
-        admit(&self.capabilities, fd, watch, taken, is_own)?;
+        let taken = |fd| Some(self.taken_by(changes.by_descriptor.get(fd)?, fd));
+        // The backend is asked about its own descriptors when it is to watch the source.
+        admit(&self.capabilities, fd, watch, taken, |_| false)?;
         let open = if watch.interest.is_empty() { check_open(source) } else { Ok(()) };
         open.map_err(|error| Error::os("register", fd, error))
+    }
+
+    /// Why a number cannot be registered.
+    #[cold]
+    fn taken_by(&self, place: usize, fd: RawSource) -> Error {
+        let slot =
+            u32::try_from(place).ok().and_then(|index| Some((index, self.slots.get(index)?)));
+        match slot {
+            Some((index, slot)) => {
+                let token = Token::new(index, slot.state().generation());
+                Error::AlreadyRegistered { fd, token }
+            }
+            None => Error::own_descriptor(fd),
+        }
     }
 
     /// A slot that nobody uses.
@@ -132,14 +147,12 @@ impl<T> Core<T> {
         if changes.vacant.is_empty() {
             self.vacant.take(&self.slots, &mut changes.vacant);
         }
-        let index = match changes.vacant.pop() {
-            Some(index) => index,
-            None => u32::try_from(changes.sources.len()).ok()?,
-        };
-        let slot = self.slots.get_or_make(index, Slot::new)?;
-        if index as usize == changes.sources.len() {
-            changes.sources.push(None);
+        if let Some(index) = changes.vacant.pop() {
+            return Some((index, self.slots.get(index)?));
         }
+        let index = changes.used;
+        let slot = self.slots.get_or_make(index, Slot::new)?;
+        changes.used += 1;
         Some((index, slot))
     }
 
@@ -174,16 +187,15 @@ impl<T> Core<T> {
     ) -> Result<()> {
         self.check_fork()?;
         let mut changes = lock(&self.changes);
-        let Source { fd, keeper, .. } = *changes.source(token)?;
-        let Some(slot) = self.slots.get(token.slot()) else { return Err(Error::Closed) };
-        let old = slot.state();
+        let slot = self.slot(&changes, token)?;
+        let (fd, old) = (slot.fd(), slot.state());
         let new = watch(old.watch());
         if new == old.watch() && old.is_armed() && !(again && new.mode == Mode::Edge) {
             return Ok(());
         }
         check(&self.capabilities, fd, new)?;
         let modes = [old.watch().mode, new.mode];
-        let by_kernel = keeper == Keeper::Kernel
+        let by_kernel = slot.keeper() == Keeper::Kernel
             && !new.interest.is_empty()
             && !modes.contains(&Mode::Exclusive);
         // Armed before the kernel is, or an event that comes at once would be dropped.
@@ -209,12 +221,11 @@ impl<T> Core<T> {
         (old, new): (State, Watch),
         now: Option<RawSource>,
     ) -> Result<()> {
-        let source = changes.source(token)?;
-        if source.keeper == Keeper::Kernel && !new.interest.is_empty() {
+        if slot.keeper() == Keeper::Kernel && !new.interest.is_empty() {
             // What comes of this the backend has to know: the kernel may have lost the source.
-            source.keeper = Keeper::Backend;
+            slot.set_keeper(Keeper::Backend);
         }
-        let Source { fd, keeper, .. } = *source;
+        let (fd, keeper) = (slot.fd(), slot.keeper());
         let changed = if keeper == Keeper::Nobody && now.is_some_and(|now| now != fd) {
             // An odd file object, or another one, whose descriptor is not what was registered.
             Err(backend::bad_source())
@@ -223,11 +234,11 @@ impl<T> Core<T> {
         } else if new.interest.is_empty() {
             self.stop(changes, fd, keeper, token, old.watch()).map(|()| Keeper::Nobody)
         } else {
-            self.change(changes, token, old.watch(), new)
+            self.change(changes, token, slot, old.watch(), new)
         };
         match changed {
             Ok(keeper) => {
-                changes.source(token)?.keeper = keeper;
+                slot.set_keeper(keeper);
                 Ok(())
             }
             Err(error) => Err(self.unchanged(changes, token, slot, old, error)),
@@ -244,16 +255,12 @@ impl<T> Core<T> {
         old: State,
         error: io::Error,
     ) -> Error {
-        let Source { fd, keeper, .. } = match changes.source(token) {
-            Ok(source) => *source,
-            Err(error) => return error,
-        };
-        if slot.restore(old) && keeper != Keeper::Nobody {
+        if slot.restore(old) && slot.keeper() != Keeper::Nobody {
             // What came meanwhile was dropped. If this fails, too, the file is gone.
             let watch = old.watch();
-            let _ = self.change(changes, token, watch, watch);
+            let _ = self.change(changes, token, slot, watch, watch);
         }
-        Error::os_or_own("modify", fd, error)
+        Error::os_or_own("modify", slot.fd(), error)
     }
 
     /// Stops watching a source and removes it, whatever the kernel returns.
@@ -264,11 +271,10 @@ impl<T> Core<T> {
             return self.forget_inherited(token);
         }
         let mut changes = lock(&self.changes);
-        let Ok(&mut Source { fd, keeper, .. }) = changes.source(token) else { return };
-        let Some(slot) = self.slots.get(token.slot()) else { return };
-        let watch = slot.state().watch();
+        let Ok(slot) = self.slot(&changes, token) else { return };
+        let (fd, keeper, watch) = (slot.fd(), slot.keeper(), slot.state().watch());
         // Before the system call, which leaves less of this in the caches.
-        self.remove(&mut changes, token, fd);
+        self.remove(&mut changes, fd);
         // What the kernel still watches after that is a ghost, which the waiter gets rid of.
         let mut old = Transition { core: self, changes, token, slot, stays: false };
         let changes = &mut *old.changes;
@@ -285,15 +291,13 @@ impl<T> Core<T> {
     fn forget_inherited(&self, token: Token) {
         // If another thread of the parent was making a change, `after_fork` fails.
         let Some(mut changes) = try_lock(&self.changes) else { return };
-        let Ok(&mut Source { fd, .. }) = changes.source(token) else { return };
-        let Some(slot) = self.slots.get(token.slot()) else { return };
-        self.remove(&mut changes, token, fd);
+        let Ok(slot) = self.slot(&changes, token) else { return };
+        self.remove(&mut changes, slot.fd());
         drop(Transition { core: self, changes, token, slot, stays: false });
     }
 
     #[inline]
-    fn remove(&self, changes: &mut Changes, token: Token, fd: RawSource) {
-        changes.sources[token.slot() as usize] = None;
+    fn remove(&self, changes: &mut Changes, fd: RawSource) {
         changes.by_descriptor.remove(fd);
         self.add_to_len(1_u32.wrapping_neg());
     }
@@ -302,17 +306,18 @@ impl<T> Core<T> {
         &self,
         changes: &mut Changes,
         token: Token,
+        slot: &Slot<T>,
         old: Watch,
         new: Watch,
     ) -> io::Result<Keeper> {
-        let Source { fd, keeper, .. } = *changes.source(token)?;
+        let (fd, keeper) = (slot.fd(), slot.keeper());
         if let Some(changer) = changes.changer.as_mut().filter(|_| keeper == Keeper::Kernel) {
             if changer.modify(fd, token, old, new).is_ok() {
                 return Ok(keeper);
             }
         }
         // As in `modify`.
-        changes.source(token)?.keeper = Keeper::Backend;
+        slot.set_keeper(Keeper::Backend);
         self.with_backend(&mut changes.access, fd, token, Step::Modify(old, new))?;
         Ok(Keeper::Backend)
     }

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use super::{Changes, Core, DynBackend, Keeper, Source, unregister_overdue, watch_raw};
-use crate::backend::{Backend, RawSource, Registered, fork, is_lost, register_raw};
-use crate::shared::slots::{Chunks, Slot};
+use super::{Changes, Core, unregister_overdue, watch_raw};
+use crate::backend::{Backend, Registered, fork, is_lost, register_raw};
+use crate::shared::slots::Keeper;
+use crate::shared::wakes;
 use crate::sync::{Ordering, lock, try_lock};
 use crate::waker::Wake;
-use crate::{Error, Events, Result, Waker};
+use crate::{Error, Events, Result};
 
 impl<T> Core<T> {
     /// For the waiter, between two waits: rids the kernel of what it watches beside the registered
@@ -19,14 +20,12 @@ impl<T> Core<T> {
         events: &mut Events,
     ) -> Result<(), usize> {
         let mut changes = lock(&self.changes);
-        let Changes { changer, sources, access, .. } = &mut *changes;
+        let Changes { changer, access, used, .. } = &mut *changes;
         let mut calls = 0;
-        let slots = &self.slots;
-        let armed = (0..).zip(&*sources).filter_map(|(index, source)| {
-            let Source { token, fd, keeper } = (*source)?;
-            let state = slots.get(index)?.state();
-            let watched = keeper != Keeper::Nobody && state.is_armed();
-            watched.then(|| Registered { fd, token, watch: state.watch() })
+        let armed = self.sources(*used).filter_map(|(token, slot)| {
+            let state = slot.state();
+            let watched = slot.keeper() != Keeper::Nobody && state.is_armed();
+            watched.then(|| Registered { fd: slot.fd(), token, watch: state.watch() })
         });
         let mut armed = armed.chain(wake).inspect(|_| calls += 1);
         let rebuilt = self.desk.with(|backend| {
@@ -41,7 +40,7 @@ impl<T> Core<T> {
         match rebuilt {
             Some(Ok(Some(new))) => {
                 *changer = new;
-                forget_fired(slots, sources);
+                self.forget_fired(*used);
                 Ok(())
             }
             Some(Ok(None)) => Ok(()),
@@ -53,10 +52,11 @@ impl<T> Core<T> {
     #[cold]
     pub(in crate::shared) fn mend(&self, wake: &mut Wake) {
         // Before the desk, as by who makes a change.
-        let changes = lock(&self.changes);
-        let taken = |fd| changes.by_descriptor.get(fd).is_some();
+        let Changes { by_descriptor, channel, .. } = &mut *lock(&self.changes);
+        let taken = |fd| *channel != Some(fd) && by_descriptor.get(fd).is_some();
         // If it fails, `wake` stays broken.
         let _ = self.desk.with(|backend| wake.mend(backend, taken));
+        by_descriptor.reserve(channel, wake.number());
     }
 
     /// As if it had been inherited by this process.
@@ -66,45 +66,41 @@ impl<T> Core<T> {
     }
 
     /// In a child of fork(2): makes everything as new, and watches every source again.
-    /// `new_wakes` makes wakers for the backend, with no number that is taken.
-    pub(in crate::shared) fn after_fork(
-        &self,
-        new_wakes: impl FnOnce(&mut DynBackend, &dyn Fn(RawSource) -> bool) -> Result<(Waker, Waker)>,
-    ) -> Result<()> {
+    pub(in crate::shared) fn after_fork(&self, wake: &mut Wake, user: &mut Wake) -> Result<()> {
         let generation = fork::watch();
         if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
             return Ok(());
         }
         // Another thread of the parent had it, and will never give it back here.
         let Some(mut changes) = try_lock(&self.changes) else { return Err(Error::Forked) };
-        let Changes { sources, by_descriptor, changer, access, user_waker, front, .. } =
+        let Changes { by_descriptor, used, changer, access, user_waker, front, channel, .. } =
             &mut *changes;
         *changer = None;
-        *front = None;
+        by_descriptor.reserve(front, None);
+        by_descriptor.reserve(channel, None);
         let renewed = self.desk.with(|backend| -> Result<()> {
             // Before anything is opened, which may get the numbers of closed sources.
-            for source in sources.iter_mut().flatten() {
-                if is_lost(backend, source.fd) {
-                    source.keeper = Keeper::Nobody;
+            for (_, slot) in self.sources(*used) {
+                if is_lost(backend, slot.fd()) {
+                    slot.set_keeper(Keeper::Nobody);
                 }
             }
             backend.after_fork().map_err(Error::after_fork)?;
             access.overdue.clear();
-            let taken = |fd| by_descriptor.get(fd).is_some();
-            (access.waker, *user_waker) = new_wakes(backend, &taken)?;
+            (*wake, *user) = wakes(backend, |fd| by_descriptor.get(fd).is_some())?;
+            (access.waker, *user_waker) = (wake.waker(), user.waker());
+            by_descriptor.reserve(channel, wake.number());
             *changer = backend.changer().map_err(Error::after_fork)?;
-            forget_fired(&self.slots, sources);
-            for (index, source) in (0..).zip(sources) {
-                let Some(source) = source else { continue };
-                let Some(slot) = self.slots.get(index) else { continue };
-                if source.keeper == Keeper::Nobody {
+            self.forget_fired(*used);
+            for (token, slot) in self.sources(*used) {
+                if slot.keeper() == Keeper::Nobody {
                     continue;
                 }
-                let (fd, token, watch) = (source.fd, source.token, slot.state().watch());
+                let (fd, watch) = (slot.fd(), slot.state().watch());
                 let started = watch_raw(changer.as_mut(), fd, token, watch, || {
                     register_raw(backend, fd, token, watch)
                 });
-                source.keeper = started.map_err(|error| Error::os("register", fd, error))?;
+                slot.set_keeper(started.map_err(|error| Error::os("register", fd, error))?);
             }
             Ok(())
         });
@@ -126,15 +122,5 @@ impl<T> Core<T> {
         drop(changes);
         // The data may hold handles, and these the core.
         self.slots.iter().for_each(|slot| drop(slot.take()));
-    }
-}
-
-/// Takes note that the backend has none of the one-shot sources that had fired.
-fn forget_fired<T>(slots: &Chunks<Slot<T>>, sources: &mut [Option<Source>]) {
-    for (index, source) in (0..).zip(sources) {
-        let armed = slots.get(index).is_some_and(|slot| slot.state().is_armed());
-        if let Some(source) = source.as_mut().filter(|_| !armed) {
-            source.keeper = Keeper::Nobody;
-        }
     }
 }
