@@ -45,6 +45,8 @@ mod model;
 mod operations;
 #[path = "faults/pending.rs"]
 mod pending;
+#[path = "faults/processes.rs"]
+mod processes;
 #[path = "faults/random.rs"]
 mod random;
 #[path = "faults/rebuilding.rs"]

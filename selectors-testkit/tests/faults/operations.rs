@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -282,27 +283,47 @@ fn most(errno: Errno) -> u32 {
     if errno == Errno::EINTR { 50 } else { FOR_EVER }
 }
 
+/// Does everything with a fault, in every place. Returns how often the fault was met.
+fn every<B: Backend + 'static>(
+    new: impl Fn() -> io::Result<B>,
+    fault: Fault,
+    with_waker: bool,
+    mend: impl Fn(&mut Subject<B>, Token) + Copy,
+) -> io::Result<u32> {
+    let mut met = 0;
+    for operation in operations(&Scene::new(new()?, with_waker)?) {
+        let mut place = 0;
+        while one(Scene::new(new()?, with_waker)?, &operation, fault.after(place), mend) {
+            place += 1;
+        }
+        met += place;
+    }
+    Ok(met)
+}
+
 /// Does everything with each fault. `mend` is what has to be done for a source that was refused.
 pub(crate) fn each<B: Backend + 'static>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     faults: &[Errors],
-    mend: impl Fn(&mut Subject<B>, Token) + Copy,
+    mend: impl Fn(&mut Subject<B>, Token) + Copy + Send,
 ) -> io::Result<()> {
     #[cfg(any(feature = "devpoll", feature = "kqueue"))]
     ask_for_emulated_faults();
     for &(call, errnos) in faults {
         let mut met = 0;
-        let fault = errnos.iter().map(|&errno| Fault::new(call, errno));
-        let faults = fault.flat_map(|it| [1, 3, most(it.errno)].map(|times| it.times(times)));
-        for (fault, with_waker) in faults.flat_map(|it| [(it, true), (it, false)]) {
-            for operation in operations(&Scene::new(new()?, with_waker)?) {
-                let scene = || Scene::new(new()?, with_waker);
-                let mut place = 0;
-                while one(scene()?, &operation, fault.after(place), mend) {
-                    place += 1;
-                }
-                met += place;
-            }
+        for &errno in errnos {
+            let fault = Fault::new(call, errno);
+            let faults = [1, 3, most(errno)].map(|times| fault.times(times));
+            let faults = faults.into_iter().flat_map(|it| [(it, true), (it, false)]);
+            // Beside each other: most of the time they wait for what is not to come.
+            let all = thread::scope(|scope| {
+                let new = &new;
+                let start = |(fault, waker)| scope.spawn(move || every(new, fault, waker, mend));
+                let threads: Vec<_> = faults.map(start).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+            });
+            let all: io::Result<u32> = all;
+            met += all?;
         }
         assert!(met > 0, "{call:?} is never made");
         println!("{call:?} has failed {met} operations");
