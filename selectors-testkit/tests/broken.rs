@@ -116,7 +116,7 @@ fn run_in_a_process_of_its_own(row: &Row) -> Output {
 fn start_all() {
     static LEFT: LazyLock<Mutex<Vec<&Row>>> = LazyLock::new(|| Mutex::new(rows().collect()));
     let next = || LEFT.lock().unwrap().pop();
-    for _ in 0..8 {
+    for _ in 0..12 {
         thread::spawn(move || {
             while let Some(row) = next() {
                 let output = run_in_a_process_of_its_own(row);

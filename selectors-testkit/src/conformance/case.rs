@@ -10,7 +10,7 @@ use super::company::Progress;
 use super::{Counting, SelectorDefect, Subject};
 use crate::fixtures::{is_lacking, open_descriptors, report_of_forked_child};
 
-/// Within what time the last of the steps arrives in which a peer goes.
+/// Within what time the last of the steps arrives in which a peer goes, and within the patience.
 const STEPS: Duration = Duration::from_secs(1);
 
 /// What a case came to, when it did not pass.
@@ -175,9 +175,9 @@ impl<B: Backend> Case<'_, B> {
         token: Token,
         expected: Readiness,
     ) -> Outcome {
-        let start = Instant::now();
+        let (start, most) = (Instant::now(), STEPS.min(self.patience));
         let mut seen = self.only(&selector.select(self.long())?, token)?.readiness();
-        while seen != expected && start.elapsed() < STEPS {
+        while seen != expected && start.elapsed() < most {
             std::thread::yield_now();
             seen = self.only(&selector.select(self.long())?, token)?.readiness();
         }
