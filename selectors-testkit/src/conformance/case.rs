@@ -18,7 +18,7 @@ const STEPS: Duration = Duration::from_secs(1);
 pub(crate) enum Stop {
     /// The backend is wrong: what was expected and seen, and the usual cause of that, where it
     /// is another than that of the rule.
-    Broken(String, Option<&'static str>),
+    Broken(String, Option<Cause>),
     /// This system lacks what the case needs.
     NotRun(String),
     /// It has to wait until no other case runs.
@@ -26,6 +26,22 @@ pub(crate) enum Stop {
 }
 
 pub(crate) type Outcome = Result<(), Stop>;
+
+/// What usually is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// What the case says.
+    Known(&'static str),
+    /// What the events look like: a case knows better.
+    Guess(&'static str),
+}
+
+impl Cause {
+    pub(crate) fn text(self) -> &'static str {
+        let (Self::Known(text) | Self::Guess(text)) = self;
+        text
+    }
+}
 
 impl Stop {
     /// The backend is wrong.
@@ -44,20 +60,20 @@ impl Stop {
     fn unexpected_error(error: &dyn fmt::Display) -> Self {
         Self::Broken(
             format!("  expected: no error\n  seen:     {error}"),
-            Some(
+            Some(Cause::Guess(
                 "an error of a system call is passed on that stands for something to be handled, \
                  or an argument that this system does not take",
-            ),
+            )),
         )
     }
 
     pub(crate) fn panicked(message: &str) -> Self {
         Self::Broken(
             format!("  expected: no panic\n  seen:     {message}"),
-            Some(
+            Some(Cause::Known(
                 "arithmetic that overflows, an index or a token that is taken for known, or an \
                  `unwrap` of a system call's result",
-            ),
+            )),
         )
     }
 }
@@ -233,7 +249,9 @@ impl<B: Backend> Case<'_, B> {
         outcome: Result<V, Stop>,
     ) -> Result<V, Stop> {
         outcome.map_err(|stop| match stop {
-            Stop::Broken(why, None) => Stop::Broken(why, Some(cause)),
+            Stop::Broken(why, None | Some(Cause::Guess(_))) => {
+                Stop::Broken(why, Some(Cause::Known(cause)))
+            }
             stop => stop,
         })
     }
@@ -273,7 +291,7 @@ impl<B: Backend> Case<'_, B> {
              call `Events::mark_repeats`; or a list is kept from an earlier wait; or events of two \
              directions are not merged: declare `separate_directions`",
         );
-        Err(Stop::Broken(why, twice.or(part)))
+        Err(Stop::Broken(why, twice.map(Cause::Known).or(part.map(Cause::Guess))))
     }
 
     /// The only event, which must be that of `token`.

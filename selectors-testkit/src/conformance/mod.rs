@@ -64,7 +64,7 @@ mod timing;
 mod transitions;
 mod waiting;
 
-pub(crate) use case::{Case, Outcome, Stop};
+pub(crate) use case::{Case, Cause, Outcome, Stop};
 pub use cases::CASES;
 use cases::all;
 use company::Progress;
@@ -107,7 +107,9 @@ fn attempt<B: Backend>(
         Err(Stop::panicked(message.unwrap_or("a panic")))
     });
     outcome.map_err(|stop| match stop {
-        Stop::Broken(why, cause) => Stop::broken(message(name, progress, &why, cause)),
+        Stop::Broken(why, cause) => {
+            Stop::broken(message(name, progress, &why, cause.map(Cause::text)))
+        }
         stop => stop,
     })
 }

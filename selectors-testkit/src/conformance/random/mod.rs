@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use selectors::Backend;
 
-use super::{Case, Outcome, Stop};
+use super::{Case, Cause, Outcome, Stop};
 use crate::fixtures::report_of_forked_child;
 
 pub(super) mod files;
@@ -189,7 +189,7 @@ fn check<B: Backend>(case: &Case<'_, B>, options: Options) -> Outcome {
             case.did(line);
         }
         let cause = "see the steps: this is the shortest program found that fails";
-        return Err(Stop::Broken(why, Some(cause)));
+        return Err(Stop::Broken(why, Some(Cause::Known(cause))));
     }
     Ok(())
 }
