@@ -7,6 +7,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::stat::SFlag;
 use nix::unistd::alarm;
+use rlimit::Resource;
 use selectors::Events;
 use selectors::backend::Registered;
 use selectors_testkit::fixtures::{receive, with_raw};
@@ -52,6 +53,11 @@ impl Defect for LeavesBehind {
         }
         beneath.wait(events, timeout)
     }
+}
+
+fn lower_the_limit() -> Answer {
+    let (soft, hard) = Resource::NOFILE.get()?;
+    Resource::NOFILE.set(soft.saturating_sub(1), hard)
 }
 
 fn ignore_alarms() -> Answer {
@@ -107,6 +113,9 @@ rows! {
             reg_12_the_process_is_as_it_was;
     "REG-12" alarm_left "leaves an alarm set"
         poll LeavesBehind(|| alarm::set(1_000).map_or(Ok(()), |_| Ok(()))) =>
+            reg_12_the_process_is_as_it_was;
+    "REG-12" limit_left "leaves another limit on descriptors"
+        poll LeavesBehind(lower_the_limit) =>
             reg_12_the_process_is_as_it_was;
     "REG-12" directory_left "leaves another working directory"
         poll LeavesBehind(|| std::env::set_current_dir("/")) =>
