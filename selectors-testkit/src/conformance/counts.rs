@@ -1,4 +1,4 @@
-//! REG-9, MOD-1, MODE-6: no call is the last one that works, and none of many is lost.
+//! REG-9, MOD-1, MODE-6, WAIT-7: no call is the last one that works, and none of many is lost.
 
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 

@@ -2,11 +2,11 @@
 //! many selectors.
 
 use selectors::backend::BorrowedSource;
-use selectors::{Backend, Events, Interest, Mode, Readiness, Token};
+use selectors::{Backend, Events, Interest, Mode, Readiness};
 
 use super::as_of_now::modes;
 use super::streams::{PATIENTLY, at_most};
-use super::{BOTH, Case, NOW, Outcome, Subject};
+use super::{BOTH, Case, NOW, Outcome, Stop};
 use crate::fixtures::{
     OwnedSource, borrow, drain, duplicate, fill, half_closed, if_any, is_ready, out_of_band, pair,
     pipe, regular_file, send, tcp_pair,
@@ -87,45 +87,35 @@ pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B
     Ok(())
 }
 
-/// A selector, and what it is expected to report.
-type Ready<'a, B> = (&'a mut Subject<OwnedSource, (), B>, &'a mut Vec<(Token, Readiness)>);
-
-/// Registers what is ready in one way, and adds it to what is expected.
-fn add<B: Backend>(
-    (selector, expected): Ready<'_, B>,
-    source: impl Into<OwnedSource>,
-    interest: Interest,
-    mode: Mode,
-) -> Outcome {
-    let token = selector.register_with(source.into(), interest, (), mode)?;
-    expected.push((token, Readiness::from(interest)));
-    Ok(())
-}
-
 pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let capabilities = case.backend()?.capabilities();
     let mut selector = case.selector()?;
     let (mut expected, mut peers): (_, Vec<OwnedSource>) = (Vec::new(), Vec::new());
+    let mut add = |source: OwnedSource, interest, mode| {
+        let token = selector.register_with(source, interest, (), mode)?;
+        expected.push((token, Readiness::from(interest)));
+        Ok::<_, Stop>(())
+    };
     case.did("registered sources that are readable, writable, both, closed, half-closed, and in all modes");
     for mode in modes(case)? {
         for interest in [Interest::READ, Interest::WRITE, BOTH] {
             let (ours, theirs) = pair()?;
             send(&theirs, b"x")?;
             peers.push(theirs.into());
-            add((&mut selector, &mut expected), ours, interest, mode)?;
+            add(ours.into(), interest, mode)?;
         }
         let (ours, _gone) = pair()?;
-        add((&mut selector, &mut expected), ours, Interest::READ, mode)?;
+        add(ours.into(), Interest::READ, mode)?;
     }
     let (ours, theirs) = half_closed()?;
     is_ready(&ours, Interest::READ, PATIENTLY)?;
     peers.push(theirs.into());
-    add((&mut selector, &mut expected), ours, BOTH, Mode::Level)?;
+    add(ours.into(), BOTH, Mode::Level)?;
     if let Some((_, writer)) = if_any(pipe())? {
-        add((&mut selector, &mut expected), writer, Interest::WRITE, Mode::Level)?;
+        add(writer, Interest::WRITE, Mode::Level)?;
     }
     if let Some(file) = if_any(regular_file())? {
-        add((&mut selector, &mut expected), file, BOTH, Mode::Level)?;
+        add(file.into(), BOTH, Mode::Level)?;
     }
     if capabilities.priority {
         case.did("… and one with urgent data");
@@ -133,7 +123,7 @@ pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, 
         out_of_band(&theirs)?;
         is_ready(&ours, Interest::PRIORITY, PATIENTLY)?;
         peers.push(theirs.into());
-        add((&mut selector, &mut expected), ours, Interest::PRIORITY, Mode::Level)?;
+        add(ours.into(), Interest::PRIORITY, Mode::Level)?;
     }
     case.did("… and some that are idle");
     let (idle, full) = (pair()?, pair()?);

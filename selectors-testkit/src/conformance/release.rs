@@ -148,7 +148,9 @@ pub(super) fn reg_12_nothing_is_closed_twice<B: Backend>(case: &mut Case<'_, B>)
 pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let mut selector = case.selector()?;
     let mut peers = Vec::new();
-    case.did("registered five sockets, unregistered one, parked one, and closed the selector");
+    case.did(
+        "registered five sockets, unregistered one, parked one, let one fire, closed the selector",
+    );
     let mut tokens = Vec::new();
     for number in 0..5 {
         let (ours, theirs) = pair()?;

@@ -133,7 +133,8 @@ pub(super) fn proc_2_no_wake_is_lost_beside_anything<B: Backend>(
     case.only(&selector.select(case.long())?, token)?;
     let waker = selector.waker()?;
     let mut tokens = vec![token];
-    // None, one, a batch and more than that are ready beside it.
+    // None, one, a batch and more than that are ready beside it; the first two more often than a
+    // byte can count.
     for (many, times) in [(0, 300), (1, 300), (64, 40), (100, 40)] {
         while tokens.len() > many {
             tokens.pop().map_or(Ok(()), |token| selector.unregister(token).map(drop))?;
@@ -141,7 +142,6 @@ pub(super) fn proc_2_no_wake_is_lost_beside_anything<B: Backend>(
         while tokens.len() < many {
             tokens.push(selector.register(duplicate(&ours)?, Interest::READ, ())?);
         }
-        // More often than a byte can count.
         case.did(format!("woke it {times} times, with {many} ready sources"));
         for wakes in 0..times {
             waker.wake()?;

@@ -118,7 +118,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// How often it is looked at the clock: often enough, and not for each of thousands of calls.
+    /// After how many calls the clock is looked at: often enough, and not for each of thousands.
     const CALLS: u32 = 32;
 
     fn new(rest: Duration) -> Self {

@@ -193,7 +193,7 @@ rows! {
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
             ready_7_pipe_writer_gone_wakes_reader;
-    "READY-6" missing_hints "declares hints that it does not tell"
+    "READY-6" missing_hints "declares hints that it does not report"
         select Declares(|c| (c.hangup, c.read_closed, c.error) = (true, true, true)) =>
             ready_4_an_error_wakes_whatever_was_asked_for
             ready_5_a_refused_connect_wakes

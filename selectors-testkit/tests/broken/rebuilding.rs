@@ -25,9 +25,9 @@ impl Defect for RepeatsEdges {
         sources: Sources<'_>,
         events: &mut Events,
     ) -> Answer {
-        let mut all: Vec<_> = sources.collect();
-        beneath.backend.rebuild(&mut all.clone().into_iter(), events)?;
-        for source in &mut all {
+        let all: Vec<_> = sources.collect();
+        beneath.backend.rebuild(&mut all.iter().copied(), events)?;
+        for source in &all {
             beneath.backend.modify(source.fd, source.token, source.watch, source.watch)?;
         }
         Ok(())
