@@ -2,7 +2,7 @@
 //! that it breaks.
 #![cfg(target_os = "linux")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::catch_unwind;
@@ -16,8 +16,8 @@ use selectors::backend::{
     Trigger,
 };
 use selectors::{Events, Interest, Mode, Token, Watch};
-use selectors_testkit::conformance::{check_shared_patiently, run_shared};
-use selectors_testkit::fixtures::{pipe, with_raw};
+use selectors_testkit::conformance::{SHARED_CASES, check_shared_patiently, run_shared};
+use selectors_testkit::fixtures::{pipe, receive, with_raw};
 
 /// What is wrong with a changer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,10 @@ enum Defect {
     ForgetsPriority,
     /// It refuses exclusive wake-up.
     RefusesExclusive,
+    /// It reads a byte of what it unregisters.
+    Reads,
+    /// It holds a duplicate of each source.
+    HoldsFiles,
     /// It leaks a descriptor when it modifies.
     Leaks,
     /// Its backend opens a descriptor for each wait.
@@ -201,6 +205,9 @@ impl Changer for BrokenChanger {
     ) -> io::Result<bool> {
         self.watched.push((source.as_raw_fd(), token, watch));
         self.registered += 1;
+        if self.defect == Defect::HoldsFiles {
+            LEAKED.lock().unwrap().push(source.try_clone_to_owned()?);
+        }
         match self.defect {
             Defect::CutsSlots => token = Token::from_bits(token.to_bits() & 0xff_ffff_ffff),
             Defect::FillsUp if self.registered > 2_000 => {
@@ -271,6 +278,9 @@ impl Changer for BrokenChanger {
                 let _ = self.changer.unregister(fd, token, watch);
             }
         }
+        if self.defect == Defect::Reads {
+            let _ = with_raw(fd, |fd| receive(&fd, &mut [0]));
+        }
         match self.defect {
             Defect::DoesNotUnregister => Ok(()),
             _ => self.changer.unregister(fd, token, watch),
@@ -303,41 +313,63 @@ fn without_a_defect_no_case_complains() {
     assert!(report.failed.is_empty(), "{report}");
 }
 
-/// There is none for SHARED-3: tokens and data are the selector's own, and what a backend makes of
-/// a token is either a registered source's or nobody's. Nor can one end a `select` by a change: the
-/// selector counts the wakes that users have asked for.
+/// What no backend can break: tokens and data are the selector's own, as are the wakes that users
+/// have asked for, which alone end a `select`; and handles ask nobody in a forked child, or when their
+/// selector is gone.
+const OF_THE_SELECTOR: [&str; 6] = [
+    "shared_5_changes_do_not_end_the_select",
+    "shared_3_a_token_finds_its_own_data_or_none",
+    "shared_3_data_goes_in_the_next_wait",
+    "shared_6_a_panic_leaves_the_selector_usable",
+    "shared_6_handles_outlive_the_selector",
+    "shared_6_a_forked_child_changes_nothing",
+];
+
+/// Every defect, and a case that it is caught by.
+const CAUGHT: &[(Defect, &str)] = &[
+    (Defect::HidesRefusals, "shared_1_a_refusal_is_returned_to_the_caller"),
+    (Defect::ForgetsInterest, "shared_1_registering_is_effective_in_the_wait"),
+    (Defect::DoesNotModify, "shared_1_modifying_is_effective_in_the_wait"),
+    (Defect::ForgetsInterest, "shared_1_parking_and_unregistering_are_effective_in_the_wait"),
+    (Defect::DoesNotUnregister, "shared_2_what_was_unregistered_does_not_end_waits"),
+    (Defect::Reads, "shared_2_what_was_unregistered_is_not_reported"),
+    (Defect::HoldsFiles, "shared_2_the_file_is_closed_at_once"),
+    (Defect::DoesNotWake, "shared_3_data_does_not_gather_while_the_waiter_sleeps"),
+    (Defect::DoesNotModify, "shared_4_no_arming_is_lost"),
+    (Defect::DoesNotRearm, "shared_4_a_one_shot_is_reported_once_for_each_arming"),
+    (Defect::ModifiesLater, "shared_1_modifying_is_effective_in_the_wait"),
+    (Defect::DoesNotModify, "shared_1_a_token_modifies_its_own_source_alone"),
+    (Defect::ForgetsModes, "shared_4_a_one_shot_that_fired_does_not_end_waits"),
+    (Defect::WaitsForTheWaiter, "shared_5_changes_do_not_wait_for_a_busy_waiter"),
+    (Defect::ForgetsModes, "shared_6_files_and_edges_are_as_ever"),
+    (Defect::StaysTheParents, "shared_6_a_forked_child_can_go_on"),
+    (Defect::RemembersNumbers, "shared_6_a_forked_child_forgets_what_it_drops"),
+    (Defect::KeepsFiles, "shared_6_files_and_edges_are_as_ever"),
+    (Defect::AddsInterests, "shared_6_random_programs_as_with_one_thread"),
+    (Defect::KeepsModes, "shared_6_random_programs_as_with_one_thread"),
+    (Defect::RemovesTwins, "shared_6_random_programs_as_with_one_thread"),
+    (Defect::CutsSlots, "shared_6_one_select_reports_all"),
+    (Defect::ForgetsTheThousandth, "shared_6_every_change_counts"),
+    (Defect::FillsUp, "shared_6_every_change_counts"),
+    (Defect::WaitsOn, "shared_6_a_signal_ends_a_wait_on_request"),
+    (Defect::FailsToRebuild, "shared_2_a_ghost_is_got_rid_of"),
+    (Defect::RebuildsHalf, "shared_2_a_ghost_is_got_rid_of"),
+    (Defect::ForgetsPriority, "shared_6_priority_and_exclusive_wake_up"),
+    (Defect::RefusesExclusive, "shared_6_priority_and_exclusive_wake_up"),
+    (Defect::Leaks, "shared_6_changes_leak_nothing"),
+    (Defect::NeedsADescriptor, "shared_6_changes_need_no_descriptor"),
+];
+
+#[test]
+fn every_case_catches_something() {
+    let caught = CAUGHT.iter().map(|(_, case)| *case);
+    let caught: BTreeSet<_> = caught.chain(OF_THE_SELECTOR).collect();
+    assert_eq!(caught, SHARED_CASES.iter().copied().collect());
+}
+
 #[test]
 fn every_broken_changer_is_caught() {
-    for (defect, case) in [
-        (Defect::HidesRefusals, "shared_1_a_refusal_is_returned_to_the_caller"),
-        (Defect::ForgetsInterest, "shared_1_registering_is_effective_in_the_wait"),
-        (Defect::DoesNotModify, "shared_1_modifying_is_effective_in_the_wait"),
-        (Defect::DoesNotUnregister, "shared_2_what_was_unregistered_does_not_end_waits"),
-        (Defect::DoesNotWake, "shared_3_data_does_not_gather_while_the_waiter_sleeps"),
-        (Defect::DoesNotModify, "shared_4_no_arming_is_lost"),
-        (Defect::DoesNotRearm, "shared_4_a_one_shot_is_reported_once_for_each_arming"),
-        (Defect::ModifiesLater, "shared_1_modifying_is_effective_in_the_wait"),
-        (Defect::DoesNotModify, "shared_1_a_token_modifies_its_own_source_alone"),
-        (Defect::ForgetsModes, "shared_4_a_one_shot_that_fired_does_not_end_waits"),
-        (Defect::WaitsForTheWaiter, "shared_5_changes_do_not_wait_for_a_busy_waiter"),
-        (Defect::ForgetsModes, "shared_6_files_and_edges_are_as_ever"),
-        (Defect::StaysTheParents, "shared_6_a_forked_child_can_go_on"),
-        (Defect::RemembersNumbers, "shared_6_a_forked_child_forgets_what_it_drops"),
-        (Defect::KeepsFiles, "shared_6_files_and_edges_are_as_ever"),
-        (Defect::AddsInterests, "shared_6_random_programs_as_with_one_thread"),
-        (Defect::KeepsModes, "shared_6_random_programs_as_with_one_thread"),
-        (Defect::RemovesTwins, "shared_6_random_programs_as_with_one_thread"),
-        (Defect::CutsSlots, "shared_6_one_select_reports_all"),
-        (Defect::ForgetsTheThousandth, "shared_6_every_change_counts"),
-        (Defect::FillsUp, "shared_6_every_change_counts"),
-        (Defect::WaitsOn, "shared_6_a_signal_ends_a_wait_on_request"),
-        (Defect::FailsToRebuild, "shared_2_a_ghost_is_got_rid_of"),
-        (Defect::RebuildsHalf, "shared_2_a_ghost_is_got_rid_of"),
-        (Defect::ForgetsPriority, "shared_6_priority_and_exclusive_wake_up"),
-        (Defect::RefusesExclusive, "shared_6_priority_and_exclusive_wake_up"),
-        (Defect::Leaks, "shared_6_changes_leak_nothing"),
-        (Defect::NeedsADescriptor, "shared_6_changes_need_no_descriptor"),
-    ] {
+    for &(defect, case) in CAUGHT {
         assert!(catches(case, defect), "{defect:?} is not caught by {case}");
     }
 }
