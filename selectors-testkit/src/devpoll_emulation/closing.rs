@@ -16,7 +16,7 @@ impl Sockets {
         if self.0.is_none() {
             // SAFETY: takes an integer and returns a descriptor or -1.
             let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-            // SAFETY: a new descriptor that is nobody else's.
+            // SAFETY: a new descriptor, owned by nothing else.
             self.0 = (epoll >= 0).then(|| unsafe { OwnedFd::from_raw_fd(epoll) });
         }
         let Some(epoll) = &self.0 else { return false };

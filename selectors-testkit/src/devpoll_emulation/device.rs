@@ -95,14 +95,14 @@ impl Device {
         let mut ends = [-1; 2];
         // SAFETY: `ends` has room for two descriptors.
         Errno::result(unsafe { libc::pipe2(ends.as_mut_ptr(), flags & libc::O_CLOEXEC) })?;
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         drop(unsafe { OwnedFd::from_raw_fd(ends[0]) });
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         let end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
         // SAFETY: takes numbers and returns a descriptor or -1.
         let wake =
             Errno::result(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         let wake = unsafe { OwnedFd::from_raw_fd(wake) };
         let owner = new_owner()?;
         if Flavor::current() == Flavor::Solaris {

@@ -17,7 +17,7 @@ pub(super) fn beacon() -> RawFd {
             // SAFETY: takes integers and returns a descriptor or -1.
             let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) };
             assert!(fd >= 0, "no descriptor is left for the emulation of kqueue");
-            // SAFETY: a new descriptor that is nobody else's.
+            // SAFETY: a new descriptor, owned by nothing else.
             unsafe { OwnedFd::from_raw_fd(fd) }
         })
         .as_raw_fd()

@@ -76,7 +76,7 @@ impl Queue {
     pub(super) fn create() -> Result<RawFd, Errno> {
         // SAFETY: takes a number and returns a descriptor or -1.
         let epoll = Errno::result(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         let owned = unsafe { OwnedFd::from_raw_fd(epoll) };
         control(epoll, libc::EPOLL_CTL_ADD, beacon(), 0, BEACON)?;
         let queue = Self { epoll, filters: Mutex::default() };

@@ -28,7 +28,7 @@ pub(super) fn epoll_create() -> io::Result<OwnedFd> {
     // SAFETY: takes a number and returns a descriptor or -1.
     let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     count(fd)?;
-    // SAFETY: a new descriptor that is nobody else's.
+    // SAFETY: a new descriptor, owned by nothing else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

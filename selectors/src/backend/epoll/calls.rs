@@ -12,7 +12,7 @@ use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 pub(super) fn create() -> nix::Result<OwnedFd> {
     // SAFETY: takes a number and returns a descriptor or -1.
     let fd = Errno::result(unsafe { sys::epoll_create1(sys::EPOLL_CLOEXEC) })?;
-    // SAFETY: a new descriptor that is nobody else's.
+    // SAFETY: a new descriptor, owned by nothing else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

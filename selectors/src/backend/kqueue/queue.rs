@@ -29,7 +29,7 @@ impl Queue {
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: takes nothing and returns a descriptor or -1.
         let fd = Errno::result(unsafe { sys::kqueue() })?;
-        // SAFETY: a new descriptor that is nobody else's.
+        // SAFETY: a new descriptor, owned by nothing else.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // A fork in another thread in between does no harm: the child has no queue.
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
