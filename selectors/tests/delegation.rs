@@ -247,7 +247,7 @@ fn any_backend_knows_its_kind() {
 
 #[test]
 fn kinds_are_parsed_and_printed_by_their_names() {
-    for kind in BackendKind::ALL {
+    for &kind in BackendKind::ALL {
         assert_eq!(kind.name().parse(), Ok(kind));
         assert_eq!(kind.to_string(), kind.name());
         assert_eq!(format!("{kind:>9}").len(), 9);
@@ -257,6 +257,7 @@ fn kinds_are_parsed_and_printed_by_their_names() {
     assert!(unknown.to_string().starts_with("unknown backend \"epol\""), "{unknown}");
     let available = BackendKind::available();
     assert_eq!(available.first(), Some(&BackendKind::default()));
+    assert!(available.iter().all(|kind| BackendKind::ALL.contains(kind)), "{available:?}");
     for kind in BackendKind::ALL.iter().filter(|kind| !available.contains(kind)) {
         let refused = AnySelector::<UdpSocket>::new(*kind).unwrap_err();
         assert!(matches!(refused, selectors::Error::Unsupported { .. }), "{refused}");

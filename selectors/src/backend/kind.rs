@@ -51,11 +51,12 @@ impl BackendKind {
     /// use selectors::BackendKind;
     ///
     /// for kind in BackendKind::ALL {
-    ///     let available = BackendKind::available().contains(&kind);
+    ///     let available = BackendKind::available().contains(kind);
     ///     println!("{kind}: {}", if available { "available" } else { "not on this system" });
     /// }
     /// ```
-    pub const ALL: [Self; 5] = [Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
+    pub const ALL: &'static [Self] =
+        &[Self::Epoll, Self::Kqueue, Self::Devpoll, Self::Poll, Self::Select];
 
     /// The kinds that work on this system, the best first. Each is tried, as Python's module does,
     /// because a kernel or a sandbox may refuse a call that the system has. A kind that fails only
@@ -130,8 +131,8 @@ impl FromStr for BackendKind {
     type Err = UnknownBackend;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| UnknownBackend(name.to_owned()))
+        let known = Self::ALL.iter().find(|kind| kind.name() == name);
+        known.copied().ok_or_else(|| UnknownBackend(name.to_owned()))
     }
 }
 
@@ -153,7 +154,16 @@ pub struct UnknownBackend(String);
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown backend {:?}: expected epoll, kqueue, devpoll, poll or select", self.0)
+        write!(f, "unknown backend {:?}: expected ", self.0)?;
+        for (index, kind) in BackendKind::ALL.iter().enumerate() {
+            let separator = match BackendKind::ALL.len() - index {
+                _ if index == 0 => "",
+                1 => " or ",
+                _ => ", ",
+            };
+            write!(f, "{separator}{kind}")?;
+        }
+        Ok(())
     }
 }
 
