@@ -5,19 +5,17 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Epoll, Poll, Select};
-use selectors::{Backend, Events, Interest, Mode, Readiness, Selector, Token};
-#[cfg(any(feature = "devpoll", feature = "kqueue"))]
-use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{LooseDescriptor, drain, is_ready, regular_file};
+use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Selector, Token};
+use selectors_testkit::fixtures::{LooseDescriptor, drain, regular_file};
 
 use super::changes::{NONE, NOW};
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
-use crate::model::{Dice, File, Source};
+use crate::model::{Dice, File, Shared, Subject, Watched};
 
 const STEPS: usize = 60;
 
@@ -26,56 +24,41 @@ const ERRORS: [Errno; 3] = [Errno::ENOMEM, Errno::ENOSPC, Errno::EMFILE];
 const INTERESTS: [Interest; 4] =
     [Interest::empty(), Interest::READ, Interest::WRITE, Interest::READ.union(Interest::WRITE)];
 
-type Watching<B> = Selector<BorrowedFd<'static>, (), B>;
-
-type Ask<B> = fn(&Watching<B>) -> io::Result<bool>;
-
-/// What programs run over.
-struct Subject<'a, B> {
-    new: fn() -> io::Result<B>,
+/// How the programs go.
+struct Options<'a> {
     modes: &'a [Mode],
     /// The calls that may fail.
     calls: &'a [Call],
-    /// Whether another selector sees something to report, if it can.
-    is_ready: Option<Ask<B>>,
     /// Whether a wait may fail because another call does.
     waits_fail: bool,
 }
 
-struct Program<'a, B> {
-    subject: &'a Subject<'a, B>,
+struct Program<'a, S> {
+    options: &'a Options<'a>,
     dice: Dice,
-    selector: Watching<B>,
+    selector: S,
     files: Vec<File>,
     /// The sources that were closed while registered, with their numbers.
     closed: Vec<(RawFd, Token)>,
     log: Vec<String>,
 }
 
-impl<B: Backend> Program<'_, B> {
+impl<S: Subject> Program<'_, S> {
     fn check(&self, holds: bool, what: &str) {
         assert!(holds, "{what}, after\n{}", self.log.join("\n"));
-    }
-
-    fn is_ready(&self) -> io::Result<Option<bool>> {
-        self.subject.is_ready.map(|is_ready| is_ready(&self.selector)).transpose()
     }
 
     fn fault(&mut self) -> Fault {
         if self.dice.roll(2) == 0 {
             return NONE;
         }
-        let fault = Fault::new(self.dice.pick(self.subject.calls), self.dice.pick(&ERRORS));
+        let fault = Fault::new(self.dice.pick(self.options.calls), self.dice.pick(&ERRORS));
         let skip = u32::try_from(self.dice.roll(4)).unwrap();
         fault.after(skip).times(self.dice.pick(&[1, 1, 2, 3, FOR_EVER]))
     }
 
     /// Makes a change in which calls may fail. Returns its result if it succeeds.
-    fn make<R>(
-        &mut self,
-        what: &str,
-        act: impl FnOnce(&mut Watching<B>) -> Result<R, selectors::Error>,
-    ) -> Option<R> {
+    fn make<R>(&mut self, what: &str, act: impl FnOnce(&mut S) -> Result<R, Error>) -> Option<R> {
         let fault = self.fault();
         let (result, failed) = failing(fault, || act(&mut self.selector));
         let outcome = result.as_ref().map(drop);
@@ -87,15 +70,14 @@ impl<B: Backend> Program<'_, B> {
     }
 
     fn change(&mut self, at: usize) {
-        let (interest, mode) = (self.dice.pick(&INTERESTS), self.dice.pick(self.subject.modes));
+        let (interest, mode) = (self.dice.pick(&INTERESTS), self.dice.pick(self.options.modes));
         let new = format!("file {at} for {interest:?}, {mode:?}");
-        let watched = |token| Source { token, interest, mode, armed: true, edge: true };
+        let watched = |token| Watched { token, interest, mode, armed: true, edge: true };
         let Some(source) = self.files[at].source else {
             // SAFETY: it is open; that it may be closed while it is borrowed is what is tried here.
             let fd = unsafe { BorrowedFd::borrow_raw(self.files[at].fd.as_raw_fd()) };
-            let made = self.make(&format!("register {new}"), |selector| {
-                selector.register_with(fd, interest, (), mode).map_err(|refused| refused.error)
-            });
+            let made = self
+                .make(&format!("register {new}"), |selector| selector.register(fd, interest, mode));
             self.files[at].source = made.map(watched);
             return;
         };
@@ -103,16 +85,16 @@ impl<B: Backend> Program<'_, B> {
         let now = match self.dice.roll(4) {
             0 => self
                 .make(&format!("unregister file {at}"), |it| it.unregister(token))
-                .map(|_fileobj| None),
+                .map(|()| None),
             1 => self
                 .make(&format!("rearm file {at}"), |it| it.rearm(token))
-                .map(|()| Some(Source { armed: true, edge: true, ..source })),
-            _ => self
-                .make(&format!("modify {new}"), |it| it.modify_with(token, interest, mode))
-                .map(|()| {
+                .map(|()| Some(Watched { armed: true, edge: true, ..source })),
+            _ => self.make(&format!("modify {new}"), |it| it.modify(token, interest, mode)).map(
+                |()| {
                     let same = source.armed && (source.interest, source.mode) == (interest, mode);
                     Some(if same { source } else { watched(token) })
-                }),
+                },
+            ),
         };
         self.files[at].source = now.unwrap_or(self.files[at].source);
     }
@@ -132,10 +114,10 @@ impl<B: Backend> Program<'_, B> {
         }
         let nth = self.dice.roll(self.closed.len());
         let (fd, token) = self.closed[nth];
-        let (interest, mode) = (self.dice.pick(&INTERESTS), self.dice.pick(self.subject.modes));
+        let (interest, mode) = (self.dice.pick(&INTERESTS), self.dice.pick(self.options.modes));
         if self.dice.roll(2) == 0 {
             let modify = format!("modify {fd}, closed, for {interest:?}, {mode:?}");
-            self.make(&modify, |selector| selector.modify_with(token, interest, mode));
+            self.make(&modify, |selector| selector.modify(token, interest, mode));
         } else if self
             .make(&format!("unregister {fd}, closed"), |selector| selector.unregister(token))
             .is_some()
@@ -148,7 +130,7 @@ impl<B: Backend> Program<'_, B> {
     fn ghost(&mut self) -> io::Result<()> {
         let file = File::idle()?;
         let loose = LooseDescriptor::duplicate(&file.fd)?;
-        let ghost = self.selector.register(loose.borrow(), Interest::READ, ())?;
+        let ghost = self.selector.register(loose.borrow(), Interest::READ, Mode::Level)?;
         loose.close()?;
         self.selector.unregister(ghost)?;
         self.files.push(file);
@@ -184,7 +166,7 @@ impl<B: Backend> Program<'_, B> {
         self.log.push(format!("select: {events:?}, {failed} of {fault:?}"));
         match events {
             Ok(events) => self.expect(&events, fault.call, failed),
-            Err(_) => self.check(self.subject.waits_fail && failed > 0, "the wait fails"),
+            Err(_) => self.check(self.options.waits_fail && failed > 0, "the wait fails"),
         }
     }
 
@@ -230,7 +212,7 @@ impl<B: Backend> Program<'_, B> {
             0 => self.send(at),
             1 => self.drain(at),
             2 if self.files.len() < 8 => self.ghost(),
-            3 => self.is_ready().map(drop),
+            3 => self.selector.is_ready().map(drop),
             4 => self.close(at),
             5 => {
                 self.change_closed();
@@ -259,7 +241,7 @@ impl<B: Backend> Program<'_, B> {
             self.select(NONE);
         }
         let must = self.files.iter().any(File::must_be_reported);
-        let ready = self.is_ready()?;
+        let ready = self.selector.is_ready()?;
         self.check(ready.is_none_or(|ready| ready == must), "another selector sees the contrary");
         self.unregister(File::must_be_reported)?;
         let before = calls();
@@ -269,7 +251,7 @@ impl<B: Backend> Program<'_, B> {
         self.unregister(|_| true)?;
         let events = self.selector.select(NOW)?;
         self.check(events.is_empty(), "something is left behind");
-        let ready = self.is_ready()?;
+        let ready = self.selector.is_ready()?;
         self.check(ready != Some(true), "something is left behind");
         Ok(())
     }
@@ -284,7 +266,7 @@ impl<B: Backend> Program<'_, B> {
     }
 }
 
-fn run<B: Backend>(subject: &Subject<'_, B>) -> io::Result<()> {
+fn run<S: Subject>(new: impl Fn() -> io::Result<S>, options: &Options<'_>) -> io::Result<()> {
     let setting = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let first: u64 = setting("SELECTORS_RANDOM_SEED").unwrap_or(1);
     for seed in first..first + setting("SELECTORS_RANDOM_PROGRAMS").unwrap_or(200) {
@@ -292,9 +274,9 @@ fn run<B: Backend>(subject: &Subject<'_, B>) -> io::Result<()> {
         let fd = regular_file()?.into();
         files.push(File { fd, peer: None, readable: true, source: None });
         let mut program = Program {
-            subject,
+            options,
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
-            selector: Selector::with_backend((subject.new)()?),
+            selector: new()?,
             files,
             closed: Vec::new(),
             log: vec![format!("SELECTORS_RANDOM_SEED={seed}")],
@@ -307,66 +289,92 @@ fn run<B: Backend>(subject: &Subject<'_, B>) -> io::Result<()> {
     Ok(())
 }
 
-fn is_front_ready<B: Backend + AsFd>(selector: &Watching<B>) -> io::Result<bool> {
-    is_ready(selector, Interest::READ, 0)
+fn over<B: Backend>(new: impl Fn() -> io::Result<B>, options: &Options<'_>) -> io::Result<()> {
+    run(|| new().map(Selector::with_backend), options)
 }
+
+const EPOLL: Options<'_> = Options {
+    modes: &[Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive],
+    calls: &[
+        Call::EpollCreate,
+        Call::EpollAdd,
+        Call::EpollModify,
+        Call::EpollDelete,
+        Call::EpollWait,
+        Call::Eventfd,
+        Call::Fstat,
+    ],
+    waits_fail: false,
+};
+
+const POLL: Options<'_> = Options {
+    modes: &[Mode::Level, Mode::OneShot],
+    calls: &[Call::Poll, Call::Select, Call::GetStatus],
+    waits_fail: true,
+};
 
 #[test]
 fn wait_12_random_programs_whose_calls_fail_over_epoll() -> io::Result<()> {
-    use Call::{EpollAdd, EpollCreate, EpollDelete, EpollModify, EpollWait, Eventfd, Fstat};
-    run(&Subject {
-        new: Epoll::new,
-        modes: &[Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive],
-        calls: &[EpollCreate, EpollAdd, EpollModify, EpollDelete, EpollWait, Eventfd, Fstat],
-        is_ready: Some(is_front_ready),
-        waits_fail: false,
-    })
+    over(Epoll::new, &EPOLL)
 }
 
 #[test]
 fn wait_12_random_programs_whose_calls_fail_over_poll() -> io::Result<()> {
-    run(&Subject {
-        new: Poll::new,
-        modes: &[Mode::Level, Mode::OneShot],
-        calls: &[Call::Poll, Call::Select, Call::GetStatus],
-        is_ready: None,
-        waits_fail: true,
-    })
+    over(Poll::new, &POLL)
 }
 
 #[test]
 fn wait_12_random_programs_whose_calls_fail_over_select() -> io::Result<()> {
-    run(&Subject {
-        new: Select::new,
-        modes: &[Mode::Level, Mode::OneShot],
-        calls: &[Call::Select, Call::GetStatus],
-        is_ready: None,
-        waits_fail: true,
-    })
+    over(Select::new, &POLL)
+}
+
+#[test]
+fn wait_12_random_programs_whose_calls_fail_over_shared_epoll() -> io::Result<()> {
+    run(|| Shared::new(Epoll::new()?), &EPOLL)
+}
+
+#[test]
+fn wait_12_random_programs_whose_calls_fail_over_shared_poll() -> io::Result<()> {
+    run(|| Shared::new(Poll::new()?), &POLL)
 }
 
 #[cfg(feature = "kqueue")]
-#[test]
-fn wait_12_random_programs_whose_calls_fail_over_kqueue() -> io::Result<()> {
-    crate::injection::ask_for_emulated_faults();
-    run(&Subject {
-        new: selectors::backend::Kqueue::new,
+mod kqueue {
+    use selectors::backend::Kqueue;
+    use selectors_testkit::emulated_faults::Step;
+
+    use super::*;
+    use crate::injection::ask_for_emulated_faults;
+
+    const KQUEUE: Options<'_> = Options {
         modes: &[Mode::Level, Mode::OneShot, Mode::Edge],
         calls: &[Call::Emulated(Step::Add), Call::Emulated(Step::QueueWait), Call::Fstat],
-        is_ready: Some(is_front_ready),
         waits_fail: true,
-    })
+    };
+
+    #[test]
+    fn wait_12_random_programs_whose_calls_fail() -> io::Result<()> {
+        ask_for_emulated_faults();
+        over(Kqueue::new, &KQUEUE)
+    }
+
+    #[test]
+    fn wait_12_random_programs_whose_calls_fail_shared() -> io::Result<()> {
+        ask_for_emulated_faults();
+        run(|| Shared::new(Kqueue::new()?), &KQUEUE)
+    }
 }
 
 #[cfg(feature = "devpoll")]
 #[test]
 fn wait_12_random_programs_whose_calls_fail_over_devpoll() -> io::Result<()> {
+    use selectors_testkit::emulated_faults::Step;
+
     crate::injection::ask_for_emulated_faults();
-    run(&Subject {
-        new: selectors::backend::Devpoll::new,
+    let options = Options {
         modes: &[Mode::Level, Mode::OneShot],
         calls: &[Call::Emulated(Step::Write), Call::Emulated(Step::DeviceWait), Call::GetStatus],
-        is_ready: None,
         waits_fail: true,
-    })
+    };
+    over(selectors::backend::Devpoll::new, &options)
 }
