@@ -274,15 +274,20 @@ impl<B> Deferred<B> {
         }
     }
 
-    /// Appends an ERROR for every armed refused source. Its other events from `first` on are replaced
-    /// by ghosts: the kernel still watches the source because its descriptor has a duplicate.
-    #[cold]
-    fn report(&mut self, events: &mut Events, first: usize) {
-        for event in &mut events.list[first..] {
+    /// Replaces events of refused sources by those of ghosts: the kernel still watches such a source if
+    /// its descriptor has a duplicate.
+    fn hide_refused(&self, events: &mut [Event]) {
+        for event in events {
             if self.refused.contains_key(&event.token()) {
                 *event = Event::new(UNNAMED, event.readiness());
             }
         }
+    }
+
+    /// Appends an ERROR for every armed refused source, and hides its other events from `first` on.
+    #[cold]
+    fn report(&mut self, events: &mut Events, first: usize) {
+        self.hide_refused(&mut events.list[first..]);
         for (&token, refused) in self.refused.iter_mut().filter(|(_, refused)| refused.armed) {
             events.push(Event::new(token, Readiness::ERROR));
             refused.armed = !matches!(refused.mode, Mode::OneShot | Mode::Edge);
@@ -435,10 +440,13 @@ impl<B: Backend> Backend for Deferred<B> {
         events: &mut Events,
     ) -> io::Result<()> {
         let Self { backend, refused, .. } = self;
+        let first = events.len();
         let mut watched = sources.filter(|source| !refused.contains_key(&source.token));
-        backend.rebuild(&mut watched, events)?;
+        let rebuilt = backend.rebuild(&mut watched, events);
+        self.hide_refused(&mut events.list[first..]);
+        rebuilt?;
         // One-shot sources that were reported are registered anew when they are armed.
-        refused.retain(|_, refused| refused.armed || refused.mode != Mode::OneShot);
+        self.refused.retain(|_, refused| refused.armed || refused.mode != Mode::OneShot);
         Ok(())
     }
 
@@ -484,6 +492,27 @@ mod tests {
         fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
             Ok(())
         }
+
+        fn rebuild(
+            &mut self,
+            _: &mut dyn Iterator<Item = Registered>,
+            events: &mut Events,
+        ) -> io::Result<()> {
+            events.extend([7, 8].map(|bits| Event::new(Token::from_bits(bits), Readiness::READ)));
+            Err(io::ErrorKind::OutOfMemory.into())
+        }
+    }
+
+    #[test]
+    fn close_5_what_a_failed_rebuild_fetched_of_a_refused_source_is_hidden() {
+        let mut deferred = Deferred::new(Deaf::default());
+        let error = io::ErrorKind::NotFound.into();
+        let refused = Refused { mode: Mode::Level, error, armed: true };
+        deferred.refused.insert(Token::from_bits(7), refused);
+        let mut events = Events::new();
+        deferred.rebuild(&mut std::iter::empty(), &mut events).unwrap_err();
+        let tokens: Vec<_> = events.iter().map(Event::token).collect();
+        assert_eq!(tokens, [UNNAMED, Token::from_bits(8)]);
     }
 
     #[test]
