@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,7 +119,7 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     /// Whether a wait with a timeout does.
     looks_before_timeout: bool,
     /// The generation of the process that the selector belongs to: see [`fork::generation`].
-    generation: u32,
+    generation: AtomicU32,
     ghosts: Ghosts,
 }
 
@@ -152,7 +153,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             wake: Mutex::new(None),
             interruptible: false,
             spin: Spin::default(),
-            generation: fork::watch(),
+            generation: AtomicU32::new(fork::watch()),
             ghosts: Ghosts::default(),
         }
     }
@@ -166,7 +167,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Fails in a forked child that has not called `after_fork`.
     #[inline]
     pub(crate) fn check_fork(&self) -> Result<()> {
-        if fork::is_ours(self.generation) { Ok(()) } else { Err(Error::Forked) }
+        check_ours(self.generation.load(Ordering::Relaxed))
     }
 
     /// Registers `fileobj` with `interest`, level-triggered. The selector owns it and `data` until it
@@ -265,7 +266,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         token: Token,
         watch: Watch,
     ) -> Result<()> {
-        if self.generation != fork::generation() {
+        if *self.generation.get_mut() != fork::generation() {
             self.check_fork()?;
             self.reserve_wake();
         }
@@ -389,7 +390,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[expect(clippy::inline_always, reason = "whether there is a mode is known at every call")]
     #[inline(always)]
     fn change(&mut self, token: Token, interest: Interest, mode: Option<Mode>) -> Result<()> {
-        self.check_fork()?;
+        check_ours(*self.generation.get_mut())?;
         let entry = self.registry.get(token).ok_or(Error::NotRegistered { token })?;
         let (fd, state, old) = (entry.fd, entry.state, entry.watch());
         let new = Watch::new(interest, mode.unwrap_or(old.mode));
@@ -590,7 +591,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[inline]
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         events.clear();
-        if self.generation != fork::generation() {
+        if *self.generation.get_mut() != fork::generation() {
             self.take_note()?;
         }
         // The same call each time, for a timeout that is known there, so that little is kept
@@ -637,7 +638,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn after_fork(&mut self) -> Result<()> {
         let generation = fork::watch();
-        if fork::is_ours(self.generation) {
+        if self.check_fork().is_ok() {
             return Ok(());
         }
         // Before anything is opened, which may get the numbers of closed sources.
@@ -651,7 +652,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             let registered = register_raw(&mut self.backend, fd, token, watch);
             registered.map_err(|error| Error::os("register", fd, error))?;
         }
-        self.generation = generation;
+        *self.generation.get_mut() = generation;
         Ok(())
     }
 
@@ -692,7 +693,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             None => Ok(false),
         })?;
         if wake.number().is_some() {
-            generation::look_after_wakers();
+            // The next wait looks after it.
+            let other = generation::other(fork::generation());
+            self.generation.store(other, Ordering::Relaxed);
         }
         Ok(known.insert(wake).waker())
     }
@@ -848,6 +851,12 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         drop(backend);
         registry.into_entries().map(|entry| (entry.fileobj, entry.data)).collect()
     }
+}
+
+/// Fails if this generation is not that of the process.
+#[inline]
+fn check_ours(generation: u32) -> Result<()> {
+    if fork::is_ours(generation) { Ok(()) } else { Err(Error::Forked) }
 }
 
 /// Registers a source that was parked with the backend, or unregisters one that becomes parked.

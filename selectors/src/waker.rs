@@ -161,7 +161,7 @@ impl Shared {
         }
         if let Err(error) = preserve_errno(|| self.sender.send()) {
             if !self.broken.swap(true, Ordering::Relaxed) {
-                generation::look_after_wakers();
+                generation::waker_failed();
             }
             return Err(Error::os("wake", None, error));
         }

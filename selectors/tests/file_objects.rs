@@ -214,6 +214,22 @@ fn proc_1_threads_that_share_a_selector_get_its_waker() -> io::Result<()> {
     Ok(())
 }
 
+/// Many selectors take note of their wakers, each by itself.
+#[test]
+fn proc_1_a_waker_works_however_many_are_made_after_it() -> io::Result<()> {
+    for kind in selectors::BackendKind::available() {
+        let mut selector: selectors::AnySelector<TcpStream> = selectors::AnySelector::new(kind)?;
+        let waker = selector.waker()?;
+        for _ in 0..255 {
+            let other: selectors::AnySelector<TcpStream> = selectors::AnySelector::new(kind)?;
+            other.waker()?;
+        }
+        waker.wake()?;
+        assert!(selector.select(LONG)?.woken(), "{kind}");
+    }
+    Ok(())
+}
+
 /// A selector that watches another one by its descriptor is not to wait for that one's first wait.
 #[test]
 #[cfg(target_os = "linux")]

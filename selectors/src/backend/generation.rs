@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// In the upper bits how often the process has forked into a child, in the lower ones how often
-/// a waker of whatever selector was made or has failed.
+/// a waker of whatever selector has failed.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// One fork further.
@@ -39,7 +39,7 @@ pub(crate) fn forked() {
 /// Has every selector look after its wakers in its next wait. A signal handler may call it.
 #[cold]
 #[inline(never)]
-pub(crate) fn look_after_wakers() {
+pub(crate) fn waker_failed() {
     let next = |now: u32| Some(now & !(FORK - 1) | now.wrapping_add(1) & (FORK - 1));
     // It never fails.
     let _ = GENERATION.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -50,11 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looking_after_wakers_is_no_fork() {
+    fn wakers_that_fail_are_no_fork() {
         let start = generation();
         for _ in 0..1000 {
             let before = generation();
-            look_after_wakers();
+            waker_failed();
             assert_ne!(generation(), before);
             assert!(is_ours(start) && is_ours(other(start)));
             assert_ne!(other(before), before);

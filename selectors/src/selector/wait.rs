@@ -20,7 +20,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[cold]
     pub(super) fn take_note(&mut self) -> Result<()> {
         self.check_fork()?;
-        self.generation = fork::generation();
+        *self.generation.get_mut() = fork::generation();
         self.mend_wake();
         Ok(())
     }
@@ -55,7 +55,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             return Err(Error::os("wait", None, error));
         }
         // The signal's handler may have failed to wake this one.
-        if self.generation != fork::generation() {
+        if *self.generation.get_mut() != fork::generation() {
             self.take_note()?;
         }
         events.flags.set(Flags::INTERRUPTED, self.interruptible);
@@ -105,7 +105,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let Some(wake) = wake.get_mut().unwrap_or_else(PoisonError::into_inner) else { return };
         let taken = |fd| registry.token_of(fd).is_some();
         if wake.needs_mending() && wake.mend(backend, taken).is_err() {
-            self.generation = generation::other(fork::generation());
+            *self.generation.get_mut() = generation::other(fork::generation());
         }
         registry.reserve(wake.number());
     }
