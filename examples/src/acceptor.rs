@@ -110,7 +110,7 @@ impl Acceptor {
         // The caller may not know yet that the listener was parked.
         let key = selector.get(self.listener).filter(|_| !self.parked);
         let Some(key) = key else { return Ok(None) };
-        let accepted = accept(&SockRef::from(key.fileobj));
+        let accepted = accept(key.fileobj);
         if accepted.is_err() {
             self.pause(selector)?;
         }
@@ -199,8 +199,14 @@ impl Acceptor {
     }
 }
 
-fn accept(listener: &SockRef<'_>) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+/// The next pending connection, made non-blocking, if there is one.
+///
+/// # Errors
+///
+/// Those that concern the server and not one connection.
+pub fn accept(listener: &impl AsSource) -> io::Result<Option<(TcpStream, SocketAddr)>> {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    let listener = SockRef::from(listener);
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use selectors::backend::AsSource;
 use selectors::{BackendKind, Error, Events, Interest, Mode, Registrar, SharedSelector, Source};
+use socket2::SockRef;
 
+use crate::acceptor::accept;
 use crate::timers::{TimerId, Timers};
 
 fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
@@ -163,6 +165,8 @@ impl Executor {
     ///
     /// Those of the system calls.
     pub fn socket<F: AsSource + 'static>(&self, socket: F) -> io::Result<Async<F>> {
+        // A call that blocked would hold up a worker, and with it other tasks.
+        SockRef::from(&socket).set_nonblocking(true)?;
         let data = Arc::new(Waiters::default());
         let waiters = Arc::downgrade(&data);
         // Parked, until a task waits for it.
@@ -271,9 +275,7 @@ impl Async<TcpListener> {
     ///
     /// Those of accept(2).
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.until_ready(0, TcpListener::accept).await?;
-        stream.set_nonblocking(true)?;
-        Ok((stream, peer))
+        self.until_ready(0, |listener| accept(listener)?.ok_or(ErrorKind::WouldBlock.into())).await
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use selectors::{BackendKind, Events, Interest, Registrar, SharedSelector, Source, Waker};
 
-use crate::acceptor::{PAUSE, listen};
+use crate::acceptor::{PAUSE, accept, listen};
 
 /// The number of connections by which one worker may exceed another.
 const UNFAIR: usize = 2;
@@ -200,16 +200,10 @@ impl Pool<'_> {
     }
 
     fn admit(&self, own: usize) -> io::Result<()> {
-        match self.listener.accept() {
-            Ok((stream, _peer)) => {
-                stream.set_nonblocking(true)?;
-                self.counters.accepted.fetch_add(1, Ordering::Relaxed);
-                let client = Arc::new(Client::default());
-                self.adopt(own, &client, &mut client.state(), stream)
-            }
-            Err(error) if is_temporary(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let Some((stream, _peer)) = accept(&*self.listener)? else { return Ok(()) };
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        let client = Arc::new(Client::default());
+        self.adopt(own, &client, &mut client.state(), stream)
     }
 
     /// Hands a connection to a worker, which may be waiting, or be the caller.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
@@ -73,6 +73,26 @@ fn many_clients_are_echoed_to() {
         clients.join().unwrap();
         assert_eq!(all.load(Ordering::Acquire), 20, "{backend}");
     }
+}
+
+#[test]
+fn a_socket_does_not_block_the_worker() {
+    let (listener, address) = listener();
+    let (done, is_done) = mpsc::channel::<()>();
+    // Whoever blocks in accept(2) goes on after a while, and fails.
+    let rescue = thread::spawn(move || {
+        let late = is_done.recv_timeout(LONG) == Err(mpsc::RecvTimeoutError::Timeout);
+        late.then(|| client(address))
+    });
+    let accepted: io::Result<bool> = run(BackendKind::default(), 1, |executor| async move {
+        let listener = executor.socket(listener)?;
+        let accepted = executor.timeout(Duration::from_millis(1), listener.accept()).await;
+        Ok(accepted.is_some())
+    })
+    .unwrap();
+    drop(done);
+    assert!(!accepted.unwrap());
+    assert!(rescue.join().unwrap().is_none());
 }
 
 #[test]
