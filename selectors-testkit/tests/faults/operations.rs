@@ -104,6 +104,14 @@ impl<B: Backend> Scene<B> {
 
     /// Everything is as it is registered: once it is ready, it is reported.
     fn check(&mut self, mend: impl Fn(&mut Subject<B>, Token), context: &dyn Debug) {
+        // First, since a wait that replaces a broken channel reports sources as well.
+        let woken = self.waker.clone().is_none_or(|waker| {
+            waker.wake().is_ok() || {
+                assert!(self.select(NOW).expect("no error"), "{context:?}: the wake is lost");
+                waker.wake().is_ok()
+            }
+        });
+        assert!(woken, "{context:?}: the waker stays broken");
         let tokens: Vec<_> = self.selector.iter().map(|(token, _)| token).collect();
         for &token in &tokens {
             let mode = self.selector.get(token).map(|key| key.mode);
@@ -113,15 +121,6 @@ impl<B: Backend> Scene<B> {
             mend(&mut self.selector, token);
         }
         self.send_to_all().expect("sent");
-        let woken = self.waker.clone().is_none_or(|waker| {
-            waker.wake().is_ok() || {
-                // The channel is broken, and the next wait replaces it.
-                assert!(self.select(NOW).expect("no error"), "{context:?}: the wake is lost");
-                self.reported.clear();
-                waker.wake().is_ok()
-            }
-        });
-        assert!(woken, "{context:?}: the waker stays broken");
         let events = self.selector.select(LONG).expect("no error");
         assert_eq!(events.woken(), self.waker.is_some(), "{context:?}");
         let seen: BTreeMap<_, _> =
