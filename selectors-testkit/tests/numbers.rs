@@ -14,7 +14,7 @@ use selectors::backend::Epoll;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
 use selectors::backend::{Deferred, Poll, Select};
-use selectors::{Backend, Event, Events, Interest, Readiness, Selector, Token};
+use selectors::{Backend, Event, Events, Interest, Selector, Token};
 use selectors_testkit::fixtures::{null_device, unix_pair};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -168,7 +168,7 @@ mod files {
         let _ = selector.modify(parked, Interest::READ);
         for _ in 0..2 {
             let events = selector.select(NOW)?;
-            let failed = |event: &&Event| event.readiness().contains(Readiness::ERROR);
+            let failed = |event: &&Event| event.readiness().contains(selectors::Readiness::ERROR);
             let ready: Vec<_> = events.iter().filter(|it| !failed(it)).map(Event::token).collect();
             assert_eq!(ready, [file]);
             assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");

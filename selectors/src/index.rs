@@ -186,6 +186,7 @@ impl<V: Value> DescriptorMap<V> {
 /// Where in the array `fd` has its place, if that is below [`DENSE`]: a negative number has none.
 #[inline]
 #[allow(clippy::cast_sign_loss, reason = "on Windows it has no sign")]
+#[allow(clippy::cast_possible_truncation, reason = "a handle of Windows has 32 bits")]
 fn position(fd: RawSource) -> usize {
     fd as usize
 }
