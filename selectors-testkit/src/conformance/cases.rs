@@ -74,6 +74,7 @@ macro_rules! for_each_case {
                 ready_6_a_half_closed_peer
                 ready_6_a_closed_peer
                 ready_6_both_directions_shut_down
+                ready_6_its_own_reading_half_shut_down
                 ready_6_a_reset_peer
                 ready_6_no_hint_where_nothing_happened
                 ready_7_pipe_writer_gone_wakes_reader
@@ -146,6 +147,7 @@ macro_rules! for_each_case {
                 reg_9_no_registration_is_the_last
                 mod_1_every_change_counts
                 mode_6_no_arming_is_the_last
+                ready_1_no_wait_is_the_one_that_reports_idle_sources
                 wait_7_no_event_is_the_last
                 reg_9_no_number_is_used_up;
             states:

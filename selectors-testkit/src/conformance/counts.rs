@@ -1,9 +1,10 @@
-//! REG-9, MOD-1, MODE-6, WAIT-7: no call is the last one that works, and none of many is lost.
+//! REG-9, MOD-1, READY-1, MODE-6, WAIT-7: no call is the last one that works, and none of many is lost.
 
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
+use super::as_of_now::modes;
 use super::{BOTH, Case, NOW, Outcome, Stop};
-use crate::fixtures::{borrow, duplicate, number_of, pair, send};
+use crate::fixtures::{borrow, drain, duplicate, fill, number_of, pair, send};
 
 const READ: Interest = Interest::READ;
 
@@ -17,6 +18,9 @@ pub(super) const OFTEN: usize = 2_203;
 
 const FULL: &str = "something is taken for each registration, and not given back when its source is \
                     unregistered: a slot of a table, a number, a queue's entry";
+
+const SOMETIMES: &str = "now and then something is reported without asking the kernel; or what was silent for long is \
+                         not asked for any more";
 
 const LOST: &str = "changes are collected, or counted, and one is dropped when there is no room, or \
                     the count begins anew";
@@ -103,6 +107,34 @@ pub(super) fn mode_6_no_arming_is_the_last<B: Backend>(case: &mut Case<'_, B>) -
         }
     }
     Ok(())
+}
+
+pub(super) fn ready_1_no_wait_is_the_one_that_reports_idle_sources<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (idle, full) = (pair()?, pair()?);
+    fill(&full.0)?;
+    let mut selector = case.selector()?;
+    let (mut twins, mut events, mut tokens) = (Vec::new(), Events::new(), Vec::new());
+    for mode in modes(case)? {
+        twins.push((duplicate(&idle.0)?, Interest::READ, mode));
+        twins.push((duplicate(&full.0)?, Interest::WRITE, mode));
+    }
+    for (twin, interest, mode) in &twins {
+        tokens.push(selector.register_with(borrow(twin), *interest, (), *mode)?);
+    }
+    case.did(format!("waited for no time {OFTEN} times, with idle sources in every mode"));
+    for number in 1..=OFTEN {
+        selector.select_into(&mut events, NOW)?;
+        if !events.is_empty() {
+            case.did(format!("it was wait {number}"));
+        }
+        case.because(SOMETIMES, case.expect_tokens(&events, &[]))?;
+    }
+    case.did("made them ready");
+    send(&idle.1, b"x")?;
+    drain(&full.1)?;
+    case.because(SOMETIMES, case.expect_tokens(&selector.select(case.long())?, &tokens))
 }
 
 /// More often than sixteen bits can count.

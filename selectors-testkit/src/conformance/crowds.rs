@@ -40,6 +40,7 @@ pub(super) fn reg_9_many_leave_between_two_waits<B: Backend>(case: &mut Case<'_,
     let twins: Vec<_> =
         (0..at_most(MANY, 4)?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
     let mut selector = case.counting()?;
+    let rebuilds = selector.backend().calls().rebuild;
     for round in 0..2 {
         case.did(format!("registered {} ready sources, and waited", twins.len()));
         let register = |twin| selector.register(borrow(twin), Interest::READ, ());
@@ -52,6 +53,9 @@ pub(super) fn reg_9_many_leave_between_two_waits<B: Backend>(case: &mut Case<'_,
             case.expect_tokens(&selector.select(Some(std::time::Duration::from_millis(5)))?, &[])?;
             let waits = selector.backend().calls().wait - before;
             case.expect_or(FULL, waits <= 10, "at most 10 calls of the backend's wait", waits)?;
+            let rebuilds = selector.backend().calls().rebuild - rebuilds;
+            let none = "no rebuild, for which nothing is left in the kernel";
+            case.expect_or(FULL, rebuilds == 0, none, rebuilds)?;
         }
     }
     Ok(())

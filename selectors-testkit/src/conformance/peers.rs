@@ -6,11 +6,11 @@ use std::net::Shutdown;
 use selectors::{Backend, Event, Interest, Readiness};
 
 use super::readiness::HINTS;
-use super::streams::{Stream, TCP, byte_pairs, stream_pairs};
+use super::streams::{REQUESTABLE, Stream, TCP, byte_pairs, stream_pairs, truth};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    connecting, drain, fill, listener_with_pending, pipe, receive, refused_connect, reset, send,
-    tcp_pair,
+    connecting, drain, fill, is_ready, listener_with_pending, pipe, receive, refused_connect,
+    reset, send, tcp_pair,
 };
 
 pub(super) fn ready_5_a_pending_connection_is_read<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -164,6 +164,26 @@ pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
         selector.modify(token, BOTH)?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ready_6_its_own_reading_half_shut_down<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    for (name, ours, _theirs) in stream_pairs()? {
+        case.did(format!("shut down the reading half of a {name} socket"));
+        ours.shutdown(Shutdown::Read)?;
+        for interest in [Interest::READ, Interest::WRITE, BOTH] {
+            let truth = truth(interest, |one| is_ready(&ours, one, 0))?;
+            case.did(format!("registered it for {interest:?}; poll(2) says {truth:?}"));
+            let mut selector = case.selector()?;
+            selector.register(&ours, interest, ())?;
+            let events = selector.select(NOW)?;
+            let seen = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness());
+            let cause = "an end-of-file is taken from what the peer does, and not from the socket";
+            case.because(cause, case.expect("its readiness", seen & REQUESTABLE, truth))?;
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::streams::{PATIENTLY, REQUESTABLE, at_most};
 use super::{BOTH, Case, Counting, NOW, Outcome, Subject};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, fill, is_ready, number_of,
-    out_of_band, pair, send, tcp_pair,
+    pair, send, tcp_pair,
 };
 
 const EDGES: &str = "an edge that the old kernel object has not reported yet is dropped with it, or \
@@ -97,8 +97,8 @@ pub(super) fn close_4_a_ghost_that_stays_does_not_make_it_spin<B: Backend>(
     case.expect("the number of events", selector.select(case.long())?.len(), 1)
 }
 
-/// More than a batch, and than what a first table has room for.
-const MANY: usize = 70;
+/// More than a batch, than a byte can count, and than what a first table has room for.
+const MANY: usize = 300;
 
 const FORGOTTEN: &str = "the new kernel object gets some sources, interests or modes and not all; or it \
                          is made once, and not again";
@@ -126,50 +126,84 @@ fn sleeps<B: Backend>(
     selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
 ) -> Outcome {
     let before = selector.backend().calls().wait;
-    let events = selector.select(Some(Duration::from_millis(5)))?;
+    let events = selector.select(Some(SHORT))?;
     case.because(FORGOTTEN, case.expect_tokens(&events, &[]))?;
     let waits = selector.backend().calls().wait - before;
     case.expect_or(FORGOTTEN, waits <= 20, "at most 20 calls of the backend's wait", waits)
 }
 
+/// A socket with nothing to read, one without room to write, and their peers.
+struct Idle {
+    readable: (OwnedSource, OwnedSource),
+    writable: (OwnedSource, OwnedSource),
+}
+
+impl Idle {
+    fn new() -> io::Result<Self> {
+        let ((ours, theirs), (full, full_peer)) = (tcp_pair()?, pair()?);
+        fill(&full)?;
+        let readable = (ours.into(), theirs.into());
+        Ok(Self { readable, writable: (full.into(), full_peer.into()) })
+    }
+
+    fn source(&self, interest: Interest) -> &OwnedSource {
+        let writes = interest.contains(Interest::WRITE);
+        if writes { &self.writable.0 } else { &self.readable.0 }
+    }
+
+    fn make_ready(&self, priority: bool) -> io::Result<()> {
+        let ((ours, theirs), (_, full_peer)) = (&self.readable, &self.writable);
+        send(full_peer, b"x")?;
+        drain(full_peer)?;
+        send(theirs, b"x")?;
+        is_ready(ours, Interest::READ, PATIENTLY)?;
+        if priority {
+            socket2::SockRef::from(theirs).send_out_of_band(b"!")?;
+            is_ready(ours, Interest::PRIORITY, PATIENTLY)?;
+        }
+        Ok(())
+    }
+
+    /// What is urgent stays.
+    fn make_idle(&self) -> io::Result<()> {
+        drain(&self.readable.0)?;
+        drain(&self.writable.0)?;
+        fill(&self.writable.0).map(drop)
+    }
+}
+
 pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let ((ours, theirs), (full, full_peer), alive) = (tcp_pair()?, pair()?, pair()?);
-    fill(&full)?;
-    let (ours, full) = (OwnedSource::from(ours), OwnedSource::from(full));
+    let (lasting, once, alive) = (Idle::new()?, Idle::new()?, pair()?);
+    let lasts = |mode| matches!(mode, Mode::Level | Mode::Exclusive);
     let mut selector = case.counting::<BorrowedSource<'_>, ()>()?;
+    let priority = selector.capabilities().priority;
     let mut kinds = Vec::new();
     for mode in modes(case)? {
         kinds.extend([Interest::READ, Interest::WRITE, BOTH].map(|interest| (interest, mode)));
-        if selector.capabilities().priority && mode != Mode::Exclusive {
+        if priority && mode != Mode::Exclusive {
             let urgent = [Interest::PRIORITY, Interest::READ | Interest::PRIORITY];
             kinds.extend(urgent.map(|interest| (interest, mode)));
         }
     }
-    let of = |interest: Interest| if interest.contains(Interest::WRITE) { &full } else { &ours };
     let many = at_most(MANY, 8)?;
     case.did(format!("registered {many} idle sources for everything, in every mode"));
     let mut sources = Vec::new();
     for &(interest, mode) in kinds.iter().cycle().take(many) {
-        sources.push((duplicate(of(interest))?, interest, mode));
+        let idle = if lasts(mode) { &lasting } else { &once };
+        sources.push((duplicate(idle.source(interest))?, interest, mode));
     }
     let mut tokens = Vec::new();
     for (source, interest, mode) in &sources {
         tokens.push(selector.register_with(borrow(source), *interest, (), *mode)?);
     }
-    for round in 0..3 {
-        case.did(format!("{round} times: left a ghost behind, and waited; made all ready"));
+    for times in 1..=3 {
+        case.did(format!("left a ghost behind, and waited; that for the {times}. time"));
         haunt(case, &mut selector, &alive)?;
     }
-    send(&full_peer, b"x")?;
-    drain(&full_peer)?;
-    send(&theirs, b"x")?;
-    is_ready(&ours, Interest::READ, PATIENTLY)?;
-    if selector.capabilities().priority {
-        out_of_band(&theirs)?;
-        is_ready(&ours, Interest::PRIORITY, PATIENTLY)?;
-    }
+    case.did("made all ready");
+    [&lasting, &once].into_iter().try_for_each(|idle| idle.make_ready(priority))?;
     let events = selector.select(case.long())?;
     case.because(FORGOTTEN, case.expect_tokens(&events, &tokens))?;
     for ((_, interest, mode), token) in sources.iter().zip(&tokens) {
@@ -179,9 +213,10 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
         let expected = Some(Readiness::from(*interest));
         case.because(FORGOTTEN, case.expect(&what, seen, expected))?;
     }
-    case.did("unregistered those that stay ready, and waited");
-    for ((_, _, mode), &token) in sources.iter().zip(&tokens) {
-        if matches!(mode, Mode::Level | Mode::Exclusive) {
+    case.did("made those idle that are reported each time, and waited");
+    lasting.make_idle()?;
+    for ((_, interest, mode), &token) in sources.iter().zip(&tokens) {
+        if lasts(*mode) && interest.contains(Interest::PRIORITY) {
             selector.unregister(token)?;
         }
     }

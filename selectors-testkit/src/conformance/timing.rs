@@ -114,9 +114,10 @@ pub(super) fn wait_1_what_comes_ends_the_wait_soon<B: Backend>(case: &mut Case<'
         }
         for timeout in [case.long(), None] {
             case.did(format!("waited for {timeout:?}; another thread {what} after {SOON:?}"));
-            let mut shortest = Duration::MAX;
+            let mut shortest = None;
             for _ in 0..TRIES {
-                let late = thread::scope(|scope| {
+                let start = Instant::now();
+                let (before, late) = thread::scope(|scope| {
                     let other = scope.spawn(|| {
                         thread::sleep(SOON);
                         let sent = Instant::now();
@@ -131,18 +132,22 @@ pub(super) fn wait_1_what_comes_ends_the_wait_soon<B: Backend>(case: &mut Case<'
                     let sent = other.join().map_err(|_| Stop::panicked("on another thread"))??;
                     let tokens = if waker.is_none() { &[token][..] } else { &[] };
                     case.expect_tokens(&events, tokens)?;
-                    Ok::<_, Stop>(ended.saturating_duration_since(sent))
+                    let late = ended.saturating_duration_since(sent);
+                    Ok::<_, Stop>((sent.saturating_duration_since(start), late))
                 })?;
                 drain(&ours)?;
-                shortest = shortest.min(late);
-                if shortest < TICK {
+                // Otherwise it may have come when a slice was over.
+                if before < TICK {
+                    shortest = Some(shortest.map_or(late, |shortest| late.min(shortest)));
+                }
+                if shortest.is_some_and(|shortest| shortest < TICK) {
                     break;
                 }
             }
             case.expect_or(
                 "the kernel waits for something else, or in slices after which the rest is looked \
                  at",
-                shortest < TICK,
+                shortest.is_none_or(|shortest| shortest < TICK),
                 &format!("a wait that ends within {TICK:?}"),
                 shortest,
             )?;
@@ -178,6 +183,9 @@ const LENGTHS: [Duration; 16] = [
 /// What common clocks count in: some kernels wait for one more than was asked for.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How much later than asked for a wait of an otherwise idle machine ends.
+const LATE: Duration = if cfg!(target_os = "linux") { Duration::from_millis(3) } else { TICK };
+
 /// How long a wait goes on that could last for years.
 const SOON: Duration = Duration::from_millis(2);
 
@@ -211,7 +219,7 @@ pub(super) fn wait_4_no_longer_than_was_asked<B: Backend>(case: &mut Case<'_, B>
     backend.register(borrow(&ours), token, READING)?;
     let grain = backend.capabilities().timeout_grain;
     for timeout in [Duration::from_millis(3), Duration::from_millis(17)] {
-        let most = timeout + grain + TICK;
+        let most = timeout + grain + LATE;
         case.did(format!("waited for {timeout:?} until it took less than {most:?}"));
         for waits in ["the selector", "the backend"] {
             let mut shortest = Duration::MAX;

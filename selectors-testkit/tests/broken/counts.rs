@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 
 use selectors::backend::Registered;
-use selectors::{Event, Mode, Token};
+use selectors::{Event, Events, Interest, Mode, Readiness, Token};
 
-use super::defect::{Answer, Beneath, Defect};
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{Row, epoll, poll, rows};
 
 /// What is counted.
@@ -14,6 +14,7 @@ use super::row::{Row, epoll, poll, rows};
 enum Call {
     Register,
     Modify,
+    Unregister,
     Wait,
     Event,
 }
@@ -50,7 +51,7 @@ impl Defect for Skips {
     }
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
-        unregister_if_any(beneath, old)
+        if self.skips(Call::Unregister) { Ok(()) } else { unregister_if_any(beneath, old) }
     }
 
     fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
@@ -79,6 +80,53 @@ impl Defect for CountsArms {
         let count = self.0.entry(new.token).or_default();
         *count = count.wrapping_add(u8::from(new.watch.mode == Mode::OneShot));
         if *count == 0 && new.watch.mode == Mode::OneShot { Ok(()) } else { beneath.modify(new) }
+    }
+}
+
+/// Reports the first that is watched for READ, once in so many waits of no time.
+struct ReportsIdle {
+    each: u32,
+    count: u32,
+}
+
+impl Defect for ReportsIdle {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        beneath.wait(events, timeout)?;
+        self.count += u32::from(timeout == NOW);
+        if timeout == NOW && events.len() == before && self.count % self.each == 0 {
+            let mut sources = beneath.sources.values();
+            let reads = |source: &&Registered| source.watch.interest == Interest::READ;
+            let event = |source: &Registered| Event::new(source.token, Readiness::READ);
+            events.extend(sources.find(reads).map(event));
+        }
+        Ok(())
+    }
+}
+
+/// Does not look any more at what was silent for so many waits.
+struct ForgetsTheSilent {
+    most: u32,
+    silent: BTreeMap<Token, u32>,
+}
+
+impl Defect for ForgetsTheSilent {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        for token in beneath.sources.keys() {
+            *self.silent.entry(*token).or_default() += 1;
+        }
+        found.retain(|event| {
+            self.silent.get(&event.token()).is_none_or(|waits| *waits <= self.most)
+        });
+        for event in &found {
+            self.silent.remove(&event.token());
+        }
+        found
+    }
+
+    fn modify(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        self.silent.remove(&new.token);
+        beneath.modify(new)
     }
 }
 
@@ -132,6 +180,15 @@ rows! {
         poll Skips::new(Call::Wait, 1_000) =>
             mod_1_every_change_counts
             mode_6_no_arming_is_the_last;
+    "READY-1" reports_idle "reports an idle source once in 1,000 waits"
+        poll ReportsIdle { each: 1_000, count: 0 } =>
+            ready_1_no_wait_is_the_one_that_reports_idle_sources;
+    "READY-1" forgets_the_silent "forgets what was silent for 1,000 waits"
+        poll ForgetsTheSilent { most: 1_000, silent: BTreeMap::new() } =>
+            ready_1_no_wait_is_the_one_that_reports_idle_sources;
+    "REG-9" leaves_the_256th "leaves every 256th source in the kernel"
+        epoll Skips::new(Call::Unregister, 256) =>
+            reg_9_many_leave_between_two_waits;
     "MODE-6" counts_arms "arms a source 255 times"
         epoll CountsArms::default() =>
             mode_6_no_arming_is_the_last;

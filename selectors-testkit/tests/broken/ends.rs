@@ -107,7 +107,34 @@ fn own_end_is_hang_up(readiness: Readiness, source: Registered) -> Readiness {
     if writes && shut() { readiness | Readiness::HANGUP } else { readiness }
 }
 
+/// Takes an end-of-file for the peer's, and says nothing where that has not gone.
+fn peers_end_alone(readiness: Readiness, source: Registered) -> Readiness {
+    let sends = || {
+        with_raw(source.fd, |fd| {
+            let peer = SockRef::from(&fd).send_with_flags(&[], MSG_NOSIGNAL | MSG_DONTWAIT);
+            peer.is_ok()
+        })
+    };
+    let ended =
+        readiness.contains(Readiness::READ_CLOSED) && !readiness.contains(Readiness::HANGUP);
+    if ended && kind(source.fd) == SFlag::S_IFSOCK && sends() {
+        readiness - Readiness::READ - Readiness::READ_CLOSED
+    } else {
+        readiness
+    }
+}
+
 rows! {
+    "READY-6" peers_end_alone "says nothing of an end while it can send"
+        poll Reports(peers_end_alone) =>
+            ready_6_its_own_reading_half_shut_down
+            ready_6_a_half_closed_peer
+            ready_6_a_closed_peer
+            ready_8_data_before_end_of_file
+            mode_2_one_shot_is_silent_about_hang_ups_too
+            ready_4_every_state_of_a_socket
+            wait_7_ready_in_every_way_at_once
+            reg_2_a_hang_up_does_not_reach_what_is_parked;
     "READY-6" own_end_is_hang_up "reports HANGUP once its own side was shut down"
         poll Reports(own_end_is_hang_up) =>
             ready_5_a_refused_connect_wakes
@@ -146,7 +173,8 @@ rows! {
         poll Reports(half_closed_is_full) =>
             ready_6_a_half_closed_peer
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once;
+            wait_7_ready_in_every_way_at_once
+            ready_6_its_own_reading_half_shut_down;
     "READY-6" end_is_error "reports an end as ERROR"
         poll Reports(end_is_error) =>
             ready_6_a_half_closed_peer
@@ -183,6 +211,7 @@ rows! {
             reg_2_a_hang_up_does_not_reach_what_is_parked
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once
+            ready_6_its_own_reading_half_shut_down
             [RANDOM];
     "READY-6" undeclared_hints "reports hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>

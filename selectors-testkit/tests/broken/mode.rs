@@ -388,6 +388,7 @@ rows! {
             ready_1_what_came_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
             close_4_a_new_kernel_object_watches_every_source
+            ready_1_no_wait_is_the_one_that_reports_idle_sources
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
@@ -409,6 +410,7 @@ rows! {
             ready_1_what_came_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
             close_4_a_new_kernel_object_watches_every_source
+            ready_1_no_wait_is_the_one_that_reports_idle_sources
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>

@@ -274,6 +274,7 @@ rows! {
             ready_4_every_state_of_a_socket
             wait_7_ready_in_every_way_at_once
             close_4_a_new_kernel_object_watches_every_source
+            ready_1_no_wait_is_the_one_that_reports_idle_sources
             [RANDOM];
     "READY-2" amounts "keeps the number of unread bytes in sixteen bits"
         poll Reports(amounts_in_16_bits) =>

@@ -420,6 +420,7 @@ rows! {
             wait_7_however_little_room_there_is
             mode_6_no_arming_is_the_last
             close_4_a_new_kernel_object_watches_every_source
+            ready_1_no_wait_is_the_one_that_reports_idle_sources
             [RANDOM];
     "REG-5" twins "changes duplicates together"
         poll ChangesTwins =>
@@ -502,13 +503,13 @@ rows! {
             reg_9_the_backend_forgets_what_was_unregistered
             reg_9_what_came_and_went_between_two_waits
             wait_8_the_lowest_numbers
+            reg_9_many_leave_between_two_waits
             [RANDOM];
     "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
         poll HidesTheUnregistered::default() =>
             reg_9_what_was_unregistered_does_not_make_it_spin
             wait_11_who_has_nothing_to_report_sleeps
             reg_2_the_kernel_does_not_watch_what_is_parked
-            close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "REG-9" held "holds the open file until the next wait"
         poll HoldsTheUnregistered::default() =>

@@ -39,6 +39,14 @@ fn in_tenths(timeout: Timeout) -> Timeout {
     timeout.map(|timeout| if long(&timeout) { timeout.max(tenth) } else { timeout })
 }
 
+/// Rounds what is longer than a millisecond up to eight.
+fn in_eights(timeout: Timeout) -> Timeout {
+    let long = |timeout: &Duration| (1..1_000).contains(&timeout.as_millis());
+    let eights = |timeout: Duration| timeout.as_micros().div_ceil(8_000) * 8;
+    let round = |timeout| Duration::from_millis(u64::try_from(eights(timeout)).unwrap_or(u64::MAX));
+    timeout.map(|timeout| if long(&timeout) { round(timeout) } else { timeout })
+}
+
 fn twice(timeout: Timeout) -> Timeout {
     let long = |timeout: &Duration| *timeout >= Duration::from_millis(1);
     timeout.map(|timeout| if long(&timeout) { timeout.saturating_mul(2) } else { timeout })
@@ -152,6 +160,9 @@ rows! {
             wait_3_no_length_is_taken_for_another;
     "WAIT-4" in_tenths "rounds up to tenths of a second"
         poll Times(in_tenths) =>
+            wait_4_no_longer_than_was_asked;
+    "WAIT-4" in_eights "rounds up to 8 ms"
+        epoll Times(in_eights) =>
             wait_4_no_longer_than_was_asked;
     "WAIT-4" twice "waits for twice the time"
         poll Times(twice) =>

@@ -330,6 +330,7 @@ rows! {
             proc_6_no_wait_holds_up_another
             close_4_a_ghost_that_stays_does_not_make_it_spin
             mode_6_no_arming_is_the_last
+            ready_6_its_own_reading_half_shut_down
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
         poll WithoutSources(|| Ok(())) =>
