@@ -16,7 +16,7 @@ use crate::checks::{EVERYWHERE, admit, check};
 use crate::ghosts::Ghosts;
 use crate::registry::{Registry, State};
 use crate::spin::Spin;
-use crate::wait::{NOW, Wait};
+use crate::wait::{NOW, Pace, Wait};
 use crate::waker::Wake;
 use crate::{Error, Event, Events, Interest, Mode, RegisterError, Result, Token, Waker, Watch};
 
@@ -112,15 +112,13 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     /// The list of the last `select` that found nothing, for the next one.
     room: Vec<Event>,
     wake: Mutex<Option<Wake>>,
-    interruptible: bool,
-    spin: Spin,
+    pace: Pace,
     /// Whether a wait without a timeout polls first without blocking.
     looks_before_ever: bool,
     /// Whether a wait with a timeout does.
     looks_before_timeout: bool,
     /// The generation of the process that the selector belongs to: see [`fork::generation`].
     generation: AtomicU32,
-    ghosts: Ghosts,
 }
 
 impl<F, T, B: Backend> Selector<F, T, B> {
@@ -151,10 +149,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             registry: Registry::new(),
             room: Vec::new(),
             wake: Mutex::new(None),
-            interruptible: false,
-            spin: Spin::default(),
+            pace: Pace::default(),
             generation: AtomicU32::new(fork::watch()),
-            ghosts: Ghosts::default(),
         }
     }
 
@@ -646,7 +642,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.backend.after_fork().map_err(Error::after_fork)?;
         self.wake = Mutex::new(None);
         self.registry.reserve(None);
-        self.ghosts = Ghosts::default();
+        self.pace.ghosts = Ghosts::default();
         self.registry.forget_fired();
         for Registered { fd, token, watch } in self.registry.armed() {
             let registered = register_raw(&mut self.backend, fd, token, watch);
@@ -721,7 +717,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
-        self.interruptible = interruptible;
+        self.pace.interruptible = interruptible;
         self.set_looks();
     }
 
@@ -756,7 +752,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     #[doc(alias("busy_poll", "busy waiting"))]
     pub fn set_spin(&mut self, duration: Duration) {
-        self.spin = Spin::new(duration);
+        self.pace.spin = Spin::new(duration);
         self.set_looks();
     }
 

@@ -12,6 +12,14 @@ use crate::{Events, Result};
 /// The timeout that does not block.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 
+/// How a selector waits, and what it remembers of earlier waits.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    pub(crate) spin: Spin,
+    pub(crate) ghosts: Ghosts,
+    pub(crate) interruptible: bool,
+}
+
 /// A selector that waits.
 pub(crate) trait Wait {
     /// Makes the backend wait once. Returns true if the wait is over.
@@ -20,22 +28,18 @@ pub(crate) trait Wait {
     /// The time by the backend's clock.
     fn time(&self) -> Instant;
 
-    fn spin(&mut self) -> &mut Spin;
-
-    fn ghosts(&mut self) -> &mut Ghosts;
-
-    fn is_interruptible(&self) -> bool;
+    fn pace(&mut self) -> &mut Pace;
 
     /// Busy-polls if spinning is due, and then blocks.
     fn spin_and_block(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let limit = self.spin().limit;
+        let limit = self.pace().spin.limit;
         if timeout.is_none() && limit.is_zero() {
             return self.block(events, None, Deadline::Never);
         }
         let start = self.time();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, start));
         let mut now = start;
-        if self.spin().is_due(start) {
+        if self.pace().spin.is_due(start) {
             let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
             let (mut found, mut took) = (false, Duration::ZERO);
             while !found && took < limit {
@@ -43,7 +47,7 @@ pub(crate) trait Wait {
                 now = self.time();
                 took = now.saturating_duration_since(start);
             }
-            self.spin().ended(now, took, found);
+            self.pace().spin.ended(now, took, found);
             if found {
                 return Ok(());
             }
@@ -63,7 +67,8 @@ pub(crate) trait Wait {
             if timeout == NOW {
                 break;
             }
-            if self.ghosts().pause(timeout).is_err() && self.is_interruptible() {
+            let pace = self.pace();
+            if pace.ghosts.pause(timeout).is_err() && pace.interruptible {
                 events.flags |= Flags::INTERRUPTED;
                 break;
             }

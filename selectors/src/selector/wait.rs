@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use super::Selector;
 use crate::backend::{Backend, fork, generation};
 use crate::event::Flags;
-use crate::ghosts::Ghosts;
-use crate::spin::Spin;
-use crate::wait::{NOW, Wait};
+use crate::wait::{NOW, Pace, Wait};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
@@ -27,10 +25,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
 
     /// Decides which waits poll first without blocking.
     pub(super) fn set_looks(&mut self) {
-        let spins = !self.spin.limit.is_zero();
+        let spins = !self.pace.spin.limit.is_zero();
         self.looks_before_ever = spins;
         // A poll that does not block would not notice a signal handler.
-        self.looks_before_timeout = spins || self.capabilities.constant_wait && !self.interruptible;
+        self.looks_before_timeout =
+            spins || self.capabilities.constant_wait && !self.pace.interruptible;
     }
 
     /// Polls first without blocking if that is cheap, busy-polls if spinning is due, and then blocks.
@@ -58,8 +57,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if *self.generation.get_mut() != fork::generation() {
             self.take_note()?;
         }
-        events.flags.set(Flags::INTERRUPTED, self.interruptible);
-        Ok(if events.is_empty() { self.interruptible } else { self.filter(events) })
+        events.flags.set(Flags::INTERRUPTED, self.pace.interruptible);
+        Ok(if events.is_empty() { self.pace.interruptible } else { self.filter(events) })
     }
 
     /// Filters, masks and merges raw events. Returns true if the wait is over.
@@ -120,7 +119,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// Recreates the kernel object, which then watches the registered sources only.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
-        if !self.ghosts.are_due() {
+        if !self.pace.ghosts.are_due() {
             return;
         }
         let first = events.len();
@@ -135,7 +134,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if rebuilt.is_ok() {
             self.registry.forget_fired();
         } else {
-            self.ghosts.stay(calls);
+            self.pace.ghosts.stay(calls);
         }
     }
 }
@@ -155,15 +154,7 @@ impl<F, T, B: Backend> Wait for Selector<F, T, B> {
         self.backend.now()
     }
 
-    fn spin(&mut self) -> &mut Spin {
-        &mut self.spin
-    }
-
-    fn ghosts(&mut self) -> &mut Ghosts {
-        &mut self.ghosts
-    }
-
-    fn is_interruptible(&self) -> bool {
-        self.interruptible
+    fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
     }
 }

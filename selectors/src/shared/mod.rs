@@ -24,6 +24,7 @@ use crate::backend::{
 };
 use crate::ghosts::Ghosts;
 use crate::spin::Spin;
+use crate::wait::Pace;
 use crate::waker::Wake;
 use crate::{BackendKind, Error, Events, Result, Token, Waker};
 
@@ -111,11 +112,9 @@ pub struct SharedSelector<T = ()> {
     retired: Vec<u32>,
     /// Per slot, the position of its event in the list.
     places: Vec<u32>,
-    interruptible: bool,
-    spin: Spin,
+    pace: Pace,
     /// How many consecutive calls have ended early without an event.
     idle: u32,
-    ghosts: Ghosts,
 }
 
 /// The waker of changes, and the waker of users, which calls it.
@@ -218,10 +217,8 @@ impl<T> SharedSelector<T> {
             front: OnceLock::new(),
             retired: Vec::new(),
             places: Vec::new(),
-            interruptible: false,
-            spin: Spin::default(),
+            pace: Pace::default(),
             idle: 0,
-            ghosts: Ghosts::default(),
         })
     }
 
@@ -415,7 +412,7 @@ impl<T> SharedSelector<T> {
         self.forget_inherited();
         let Self { core, wake, user, .. } = self;
         core.after_fork(wake, user)?;
-        self.ghosts = Ghosts::default();
+        self.pace.ghosts = Ghosts::default();
         self.idle = 0;
         Ok(())
     }
@@ -583,7 +580,7 @@ impl<T> SharedSelector<T> {
     /// # }
     /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
-        self.interruptible = interruptible;
+        self.pace.interruptible = interruptible;
     }
 
     /// The current time on the clock of the backend: see
@@ -630,7 +627,7 @@ impl<T> SharedSelector<T> {
     /// ```
     #[doc(alias("busy_poll", "busy waiting"))]
     pub fn set_spin(&mut self, duration: Duration) {
-        self.spin = Spin::new(duration);
+        self.pace.spin = Spin::new(duration);
     }
 
     /// Returns what the backend supports beyond what every backend must.

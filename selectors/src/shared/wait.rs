@@ -8,9 +8,7 @@ use super::SharedSelector;
 use super::slots::Settled;
 use crate::backend::Backend;
 use crate::event::Flags;
-use crate::ghosts::Ghosts;
-use crate::spin::Spin;
-use crate::wait::{NOW, Wait};
+use crate::wait::{NOW, Pace, Wait};
 use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
 
 /// After this many consecutive calls that end early without an event, the kernel is assumed to watch a
@@ -20,10 +18,10 @@ const TOO_MANY_IDLE: u32 = 64;
 impl<T> SharedSelector<T> {
     /// Looks, busy-polls and blocks, as the settings and the timeout demand.
     pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let spins = !self.spin.limit.is_zero();
+        let spins = !self.pace.spin.limit.is_zero();
         // Polling first, where that is cheap, avoids a kernel timer and reading the clock. It would
         // not notice a signal handler.
-        let looks = !self.interruptible && self.core.capabilities.constant_wait;
+        let looks = !self.pace.interruptible && self.core.capabilities.constant_wait;
         if (timeout == NOW || spins || (looks && timeout.is_some()))
             && (self.wait_once(events, NOW)? || timeout == NOW)
         {
@@ -103,13 +101,13 @@ impl<T> SharedSelector<T> {
     /// `Selector::rebuild`.
     #[cold]
     fn rebuild(&mut self, events: &mut Events) {
-        if !self.ghosts.are_due() {
+        if !self.pace.ghosts.are_due() {
             return;
         }
         let first = events.len();
         let rebuilt = self.core.rebuild(self.wake.registered(), events);
         if let Err(calls) = rebuilt {
-            self.ghosts.stay(calls);
+            self.pace.ghosts.stay(calls);
         }
         // Events that were pending in the old kernel object: a new one reports all but the edges.
         let rest = events.list.split_off(first);
@@ -146,7 +144,7 @@ impl<T> Wait for SharedSelector<T> {
                 events.clear();
                 return Err(Error::os("wait", None, error));
             }
-            events.flags.set(Flags::INTERRUPTED, self.interruptible);
+            events.flags.set(Flags::INTERRUPTED, self.pace.interruptible);
         }
         self.settle(events);
         Ok(events.has_events())
@@ -156,15 +154,7 @@ impl<T> Wait for SharedSelector<T> {
         self.core.now()
     }
 
-    fn spin(&mut self) -> &mut Spin {
-        &mut self.spin
-    }
-
-    fn ghosts(&mut self) -> &mut Ghosts {
-        &mut self.ghosts
-    }
-
-    fn is_interruptible(&self) -> bool {
-        self.interruptible
+    fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
     }
 }
