@@ -1,4 +1,4 @@
-//! Deferred changes come to the same as changes that are made at once.
+//! Deferred changes have the same result as immediate ones.
 #![cfg(unix)]
 
 use std::io;

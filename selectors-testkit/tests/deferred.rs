@@ -1,4 +1,4 @@
-//! What reaches a backend whose changes are put off.
+//! The calls that a backend receives if its changes are deferred.
 
 use std::io;
 use std::time::Duration;

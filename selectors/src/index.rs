@@ -1,4 +1,4 @@
-//! A map from descriptors to places in a table, or to tokens.
+//! Maps from descriptors to places in a table, or to tokens.
 
 use std::collections::BTreeMap;
 use std::mem;

@@ -1,4 +1,5 @@
-//! What threads share state by: the standard library's, or loom's, which tries every interleaving.
+//! The types by which threads share state: those of the standard library, or of loom, which tries every
+//! interleaving.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{

@@ -1,4 +1,4 @@
-//! Sockets that are closed behind the selector's back, over every backend that the system has.
+//! Sockets that are closed while registered, over every backend of the system.
 //!
 //! One test and no more: a thread beside it would take the number of a socket that was closed.
 

@@ -1,4 +1,4 @@
-//! What only the epoll backend has to cope with.
+//! Behaviour that is specific to the epoll backend.
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Events and their lists, as values.
+//! Events and lists of events, as values.
 
 use std::collections::HashSet;
 use std::time::Duration;

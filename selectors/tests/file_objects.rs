@@ -1,4 +1,4 @@
-//! Whatever has a descriptor can be the file object.
+//! File objects of various types.
 #![cfg(unix)]
 
 use std::io::{self, Write};

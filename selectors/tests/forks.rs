@@ -1,4 +1,4 @@
-//! What becomes of a selector in a child of fork(2), over every backend of this system.
+//! Selectors in a child of fork(2), over every backend of this system.
 #![cfg(unix)]
 
 use std::io::{self, Write};

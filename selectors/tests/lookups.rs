@@ -1,4 +1,4 @@
-//! Sources by number, several at once, and those that are taken out.
+//! Looking up sources: by number, several at once; and extracting them.
 
 use std::net::UdpSocket;
 

@@ -1,4 +1,4 @@
-//! What a selector makes of the raw events of its backend, and what backends have by default.
+//! How a selector filters the raw events of its backend, and the default methods of backends.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

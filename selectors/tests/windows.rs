@@ -1,4 +1,4 @@
-//! What only Windows has to cope with.
+//! Behaviour that is specific to Windows.
 #![cfg(windows)]
 
 use std::fs::File;

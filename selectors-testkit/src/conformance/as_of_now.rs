@@ -1,4 +1,4 @@
-//! READY-1: readiness as of this wait, and not of an earlier one or of what was queued since.
+//! READY-1: readiness is as of this wait, not as of an earlier wait or of the moment an event was queued.
 
 use selectors::{Backend, Interest, Mode, Readiness};
 

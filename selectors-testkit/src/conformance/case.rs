@@ -1,4 +1,4 @@
-//! What a case works with.
+//! The context of a running case: its backend, its steps, and comparisons.
 
 use std::fmt;
 use std::io;

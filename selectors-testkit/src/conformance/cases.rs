@@ -1,4 +1,4 @@
-//! The list of all cases. Everything that runs cases is made from it.
+//! The list of all cases, from which everything that runs cases is generated.
 
 use selectors::Backend;
 

@@ -1,4 +1,4 @@
-//! CLOSE: descriptors that are closed behind the selector's back.
+//! CLOSE: descriptors that are closed while registered.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! CLOSE-4, CLOSE-5, WAIT-9: closes at the worst of times, and what a new kernel object keeps.
+//! CLOSE-4, CLOSE-5, WAIT-9: descriptors that are closed during calls, and events that survive a
+//! recreated kernel object.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! REG-9, READY-3, MODE-2: what goes wrong only when two things come together.
+//! REG-9, READY-3, MODE-2: mistakes that only a combination of two features reveals.
 
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};

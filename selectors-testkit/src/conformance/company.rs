@@ -1,4 +1,4 @@
-//! Who may run beside whom, and how far each case has come.
+//! Which cases may run concurrently, and the progress of each case.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};

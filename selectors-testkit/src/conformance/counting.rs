@@ -1,4 +1,4 @@
-//! A backend that counts the calls made of the one beneath it, and can have a ghost.
+//! A backend that counts the calls of the one that it wraps, and can simulate a ghost.
 
 use std::cell::Cell;
 use std::io;

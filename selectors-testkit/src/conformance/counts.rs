@@ -1,4 +1,5 @@
-//! REG-9, MOD-1, READY-1, MODE-6, WAIT-7: no call is the last one that works, and none of many is lost.
+//! REG-9, MOD-1, READY-1, MODE-6, WAIT-7: thousands of repetitions of one call, none of which may fail or
+//! be lost.
 
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 

@@ -1,4 +1,4 @@
-//! READY-4, READY-12: files of every kind that there is, held against poll(2).
+//! READY-4, READY-12: a file of each kind, compared with poll(2).
 
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! WAIT-2, WAIT-3: waits without a timeout, and bare ones that are long.
+//! WAIT-2, WAIT-3: waits without a timeout, and long waits of the backend itself.
 
 use std::io::{ErrorKind, Write};
 use std::thread;

@@ -1,4 +1,4 @@
-//! PROC-4: what a child of fork(2) may do with what it inherited, and what the parent sees of it.
+//! PROC-4: what a child of fork(2) may do with its copies, and that the parent is not affected.
 
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Events, Interest, Mode, Result, Token, Waker};

@@ -1,4 +1,4 @@
-//! REG-12: no call leaks a descriptor, however often it is made.
+//! REG-12: no call leaks a descriptor, however often it is called.
 
 use std::time::Duration;
 

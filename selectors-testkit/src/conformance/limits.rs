@@ -1,4 +1,4 @@
-//! WAIT-12, PROC-7: no descriptors left, and wakes from signal handlers.
+//! WAIT-12, PROC-7: exhausted descriptors, and wakes from signal handlers.
 
 use std::time::Duration;
 

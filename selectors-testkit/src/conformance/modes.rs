@@ -1,4 +1,4 @@
-//! MODE: how often what stays ready is reported.
+//! MODE: how often a source is reported while it stays ready.
 
 use std::io::Write;
 use std::time::Duration;

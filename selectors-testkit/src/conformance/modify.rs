@@ -1,4 +1,4 @@
-//! MOD: changing what a source is watched for.
+//! MOD: changing the interest of a source.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! REG-10, WAIT-8: tokens with all their bits, and the numbers that a program begins with.
+//! REG-10, WAIT-8: tokens that use all bits, and descriptors 0 to 2.
 
 use selectors::{Backend, Events, Interest, Mode, Token, Watch};
 

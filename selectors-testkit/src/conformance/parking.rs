@@ -1,4 +1,4 @@
-//! REG-2, MOD-3, MODE-6: sources that are parked, and ones that are to be reported again.
+//! REG-2, MOD-3, MODE-6: parked sources, and rearmed ones.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! READY-1, WAIT-3, PROC-6: what a program does between its waits, and other threads meanwhile.
+//! READY-1, WAIT-3, PROC-6: what a program does between waits, and other threads in the meantime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

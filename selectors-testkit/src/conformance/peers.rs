@@ -1,4 +1,4 @@
-//! READY-5 to READY-8: what the other end did.
+//! READY-5 to READY-8: actions of the peer.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

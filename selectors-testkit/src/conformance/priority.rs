@@ -1,4 +1,5 @@
-//! READY-9: out-of-band data in every mode, beside other readiness, and while interests change.
+//! READY-9: out-of-band data in every mode, together with other readiness, and during changes of the
+//! interest.
 
 use std::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! WAIT-11: with nothing to report no processor time is spent.
+//! WAIT-11: a wait without events uses no processor time.
 
 use std::net::Shutdown;
 use std::thread;

@@ -1,4 +1,4 @@
-//! READY-1 to READY-4: what is reported, and what is not.
+//! READY-1 to READY-4: which readiness is reported.
 
 use std::io::{self, Write};
 use std::time::Duration;

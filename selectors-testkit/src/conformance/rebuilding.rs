@@ -1,4 +1,4 @@
-//! CLOSE-4: edges that come while the kernel object is made anew, and ghosts that stay.
+//! CLOSE-4: edges that occur while the kernel object is recreated, and ghosts that remain.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

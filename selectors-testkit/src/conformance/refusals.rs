@@ -1,4 +1,4 @@
-//! REG-3, REG-6 to REG-8: what is refused, and what a refusal leaves.
+//! REG-3, REG-6 to REG-8: refused registrations, and that they leave no trace.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! REG-1 to REG-5, REG-9 to REG-11: what the map shows, and what unregistering ends.
+//! REG-1 to REG-5, REG-9 to REG-11: the map of sources, and unregistering.
 
 use std::io::{Read, Write};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! REG-9, REG-12, REG-13: what the kernel, the process and its children still hold.
+//! REG-9, REG-12, REG-13: resources that the kernel, the process and its children must no longer hold.
 
 use std::io::{ErrorKind, Read, Write};
 

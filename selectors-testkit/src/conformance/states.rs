@@ -1,4 +1,4 @@
-//! READY-4: every state that a socket can be in, watched for everything, held against poll(2).
+//! READY-4: every state of a socket, with every interest, compared with poll(2).
 
 use std::io;
 use std::net::Shutdown;

@@ -1,4 +1,4 @@
-//! The sources that many cases try in turn, and what poll(2) says of them.
+//! The sources that many cases try in turn, and their readiness according to poll(2).
 
 use std::io;
 

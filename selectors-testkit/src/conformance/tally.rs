@@ -1,4 +1,5 @@
-//! What came of the cases of one `conformance_tests!`: that not run is not passed.
+//! Counts the results of one `conformance_tests!`, so that cases that could not run do not count as
+//! passed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! WAIT-1, WAIT-3, WAIT-4, WAIT-11: how long waits are, of every length, and how often they sleep.
+//! WAIT-1, WAIT-3, WAIT-4, WAIT-11: timeouts of every length, and how often a wait blocks.
 //!
 //! No case depends on how busy the machine is: what may take longer there is tried until it once
 //! does not.

@@ -1,4 +1,4 @@
-//! What a queue reports of its filters.
+//! The events that a queue reports.
 
 use std::os::fd::RawFd;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! CLOSE: backends that do not see that a descriptor is closed, or another file's.
+//! CLOSE: backends that do not notice that a descriptor was closed, or that its number was reused.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! REG-9, MOD-1, MODE-6, WAIT-7: backends that go wrong when something has been done often enough.
+//! REG-9, MOD-1, MODE-6, WAIT-7: backends that fail after many repetitions of a call.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

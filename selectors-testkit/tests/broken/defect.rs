@@ -1,4 +1,4 @@
-//! What a broken backend is made of: a right one, and a defect that stands before it.
+//! A broken backend: a correct one, and a defect in front of it.
 
 use std::collections::BTreeMap;
 use std::io;

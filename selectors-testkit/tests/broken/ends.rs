@@ -1,4 +1,4 @@
-//! READY-6 to READY-8: ends, hang-ups and errors.
+//! READY-6 to READY-8: end-of-file, hang-ups and errors.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! WAIT-6, REG-9, REG-12: backends that change what is not theirs.
+//! WAIT-6, REG-9, REG-12: backends that change the state of the program.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! MODE: backends that report too often or too seldom.
+//! MODE: backends that report too often or too rarely.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! MOD: backends that get changes wrong.
+//! MOD: backends that apply changes wrongly.
 
 use std::collections::BTreeMap;
 

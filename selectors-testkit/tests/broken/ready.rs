@@ -1,4 +1,4 @@
-//! READY: backends that report something else than the kernel says.
+//! READY: backends that do not report what the kernel reports.
 
 use std::io;
 use std::mem::MaybeUninit;

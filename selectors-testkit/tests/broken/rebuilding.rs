@@ -1,4 +1,4 @@
-//! CLOSE-4: backends whose new kernel object does not watch as the old one did.
+//! CLOSE-4: backends whose recreated kernel object watches something else than the old one.
 
 use selectors::backend::Registered;
 use selectors::{Events, Interest, Mode};

@@ -1,4 +1,4 @@
-//! REG: backends that keep the wrong books, or keep something open.
+//! REG: backends that lose track of sources, or keep files open.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

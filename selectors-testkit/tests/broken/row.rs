@@ -1,4 +1,4 @@
-//! Rows: a backend with a defect, and what is to catch it.
+//! Rows: a backend with a defect, and the cases that reject it.
 
 use std::io;
 

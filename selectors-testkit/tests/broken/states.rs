@@ -1,4 +1,4 @@
-//! READY-4: backends that mix the bits of sockets up when several are true.
+//! READY-4: backends that confuse flags of sockets if several are set.
 
 use selectors::backend::Registered;
 use selectors::{Interest, Readiness};

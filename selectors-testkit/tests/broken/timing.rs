@@ -1,4 +1,4 @@
-//! WAIT: backends that take a time for another, or sleep where they must not.
+//! WAIT: backends that confuse timeouts, or block when they must not.
 
 use std::thread;
 use std::time::{Duration, Instant};

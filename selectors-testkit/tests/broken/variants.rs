@@ -1,4 +1,4 @@
-//! Defects that come in many variants, and what defects ask of a descriptor.
+//! Defects with many variants, and helpers to inspect descriptors.
 
 use std::collections::BTreeMap;
 use std::io;

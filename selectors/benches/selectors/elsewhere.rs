@@ -1,4 +1,4 @@
-//! Not Linux.
+//! Systems other than Linux: nothing is measured.
 
 use std::process::ExitCode;
 

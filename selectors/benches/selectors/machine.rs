@@ -1,4 +1,4 @@
-//! What machine it ran on.
+//! Describes the machine.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What changes do to the wait that is going on, and what refuses them.
+//! The effect of changes on the current wait, and refused changes.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;

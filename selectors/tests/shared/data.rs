@@ -1,4 +1,4 @@
-//! What becomes of data and handles.
+//! The lifetime of data and handles.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};

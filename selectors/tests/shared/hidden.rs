@@ -1,4 +1,4 @@
-//! Descriptors that a selector keeps to itself.
+//! The internal descriptors of a selector.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,4 +1,4 @@
-//! A backend of our own that says what it is asked to do.
+//! A backend that records its calls.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

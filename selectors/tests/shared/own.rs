@@ -1,4 +1,4 @@
-//! The descriptor that a selector shows is none that it watches.
+//! The descriptor of a shared selector is not one that it watches.
 
 use std::os::fd::AsRawFd;
 

@@ -1,4 +1,4 @@
-//! How it waits: for how long, beside ghosts, and with another selector.
+//! Waiting: how long, together with ghosts, and with other selectors.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

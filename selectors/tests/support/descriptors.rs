@@ -1,4 +1,4 @@
-//! Which descriptors are open.
+//! Lists open descriptors.
 
 use std::os::fd::{BorrowedFd, RawFd};
 

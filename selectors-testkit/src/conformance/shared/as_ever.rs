@@ -1,4 +1,5 @@
-//! SHARED-6: what is as with a selector of one thread, and what handles do without theirs.
+//! SHARED-6: behaviour that equals that of a selector of one thread, and handles that outlive their
+//! selector.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! The list of the cases for shared selectors, and what runs them.
+//! The list of the cases for shared selectors, and the functions that run them.
 
 use std::io;
 use std::time::Duration;

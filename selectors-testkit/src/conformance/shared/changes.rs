@@ -1,4 +1,4 @@
-//! SHARED-1, SHARED-5: a change reaches the wait that is going on, and does not end it.
+//! SHARED-1, SHARED-5: a change is effective in the current wait, and does not end it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, mpsc};

@@ -1,4 +1,4 @@
-//! SHARED-2: files that the kernel goes on watching although their sources are gone.
+//! SHARED-2: files that the kernel still watches although their sources were unregistered.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! SHARED-2, SHARED-3: what was unregistered, and its data.
+//! SHARED-2, SHARED-3: unregistered sources, and their data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

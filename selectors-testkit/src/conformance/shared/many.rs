@@ -1,4 +1,4 @@
-//! SHARED-6: many sources, many changes, and none of the descriptors that changes need.
+//! SHARED-6: many sources, many changes, and changes without free descriptors.
 
 use std::sync::Arc;
 

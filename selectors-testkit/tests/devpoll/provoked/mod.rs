@@ -1,4 +1,4 @@
-//! What only the emulation can be made to do.
+//! Behaviour of the kernel that only the emulation can be made to show.
 
 use std::os::fd::BorrowedFd;
 

@@ -1,4 +1,4 @@
-//! A new epoll instance in the place of one that watches what was closed.
+//! Replaces an epoll instance that watches closed files.
 
 use std::io;
 use std::mem;
