@@ -684,9 +684,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         let taken = |fd| self.registry.token_of(fd).is_some();
         let mut wake = Wake::new(&self.backend, self.capabilities, taken)?;
         // At once if possible: the selector may be registered with another.
-        wake.attach(|channel, watch| match self.backend.changer()? {
-            Some(mut changer) => changer.register(channel, Token::WAKER, watch),
-            None => Ok(false),
+        wake.attach(|channel, watch| match self.backend.changer() {
+            Ok(Some(mut changer)) => changer.register(channel, Token::WAKER, watch),
+            // None, or no descriptor for one.
+            Ok(None) | Err(_) => Ok(false),
         })?;
         if wake.number().is_some() {
             // The next wait looks after it.

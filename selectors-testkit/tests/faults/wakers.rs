@@ -96,6 +96,25 @@ fn proc_1_making_a_waker_fails() -> io::Result<()> {
     })
 }
 
+/// Without a descriptor for the changer the channel is attached by the next wait.
+fn changing_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    for errno in [Errno::EMFILE, Errno::ENFILE] {
+        let mut selector: Subject<B> = Selector::with_backend(new()?);
+        let (waker, _) = failing(Fault::new(Call::Duplicate, errno), || selector.waker());
+        let waker = waker?;
+        waker.wake()?;
+        assert!(selector.select(LONG)?.woken(), "{errno}");
+        works(&mut selector, &waker)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_1_a_waker_takes_one_descriptor() -> io::Result<()> {
+    over_all!(changing_fails);
+    Ok(())
+}
+
 fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
     for errno_of in [Errno::EBADF, Errno::EPIPE, Errno::EIO] {
         let mut selector: Subject<B> = Selector::with_backend(new()?);
