@@ -154,6 +154,7 @@ pub(super) fn reg_9_no_number_is_used_up<B: Backend>(case: &mut Case<'_, B>) -> 
         let token = Token::from_bits(number as u64);
         case.because(WRAPS, backend.register(borrow(&ours), token, watch).map_err(Stop::from))?;
         if number % 4_096 < 2 || number == BEYOND_16_BITS {
+            case.progress.tick();
             events.clear();
             backend.wait(&mut events, NOW)?;
             case.because(WRAPS, case.only(&events, token).map(drop))?;
@@ -173,7 +174,10 @@ pub(super) fn wait_7_no_event_is_the_last<B: Backend>(case: &mut Case<'_, B>) ->
     backend.register(borrow(&ours), token, Watch::new(READ, Mode::Level))?;
     case.did(format!("had the backend report a source {BEYOND_16_BITS} times"));
     let mut events = Events::new();
-    for _ in 0..BEYOND_16_BITS {
+    for number in 0..BEYOND_16_BITS {
+        if number % 1_024 == 0 {
+            case.progress.tick();
+        }
         events.clear();
         backend.wait(&mut events, NOW)?;
         if events.len() != 1 {

@@ -38,6 +38,7 @@ pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> 
     for _ in 0..TRIES {
         let mut slept = 0;
         for number in 0..OFTEN {
+            case.progress.tick();
             match number % 64 {
                 3 => drop(selector.select(Some(Duration::from_micros(1)))?),
                 8 | 40 => drop(send(&theirs, b"x")?),

@@ -240,7 +240,8 @@ const REST: [&str; 3] = [
 ];
 
 /// What is closed is reported at once, and the call that failed shows in the next wait.
-const CLOSED: [&str; 3] = [
+const CLOSED: [&str; 4] = [
+    "reg_7_a_refusal_undoes_no_other_change",
     "close_5_a_closed_descriptor_harms_no_other",
     "close_5_another_thread_closes_during_waits",
     "close_5_random_programs_that_close",
