@@ -129,7 +129,8 @@ fn sleeps<B: Backend>(
     let events = selector.select(Some(SHORT))?;
     case.because(FORGOTTEN, case.expect_tokens(&events, &[]))?;
     let waits = selector.backend().calls().wait - before;
-    case.expect_or(FORGOTTEN, waits <= 20, "at most 20 calls of the backend's wait", waits)
+    // A ghost that cannot be got rid of costs a look each millisecond.
+    case.expect_or(FORGOTTEN, waits <= 50, "at most 50 calls of the backend's wait", waits)
 }
 
 /// A socket with nothing to read, one without room to write, and their peers.
