@@ -113,10 +113,6 @@ pub struct Selector<F, T = (), B = DefaultBackend> {
     room: Vec<Event>,
     wake: Mutex<Option<Wake>>,
     pace: Pace,
-    /// Whether a wait without a timeout polls first without blocking.
-    looks_before_ever: bool,
-    /// Whether a wait with a timeout does.
-    looks_before_timeout: bool,
     /// The generation of the process that the selector belongs to: see [`fork::generation`].
     generation: AtomicU32,
 }
@@ -142,8 +138,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn with_backend(backend: B) -> Self {
         let capabilities = backend.capabilities();
         Self {
-            looks_before_ever: false,
-            looks_before_timeout: capabilities.constant_wait,
             capabilities,
             backend,
             registry: Registry::new(),
@@ -594,7 +588,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         // meanwhile.
         match timeout {
             NOW => self.wait_once(events, NOW).map(drop),
-            None if !self.looks_before_ever && self.wait_once(events, None)? => Ok(()),
+            None if self.pace.spin.limit.is_zero() && self.wait_once(events, None)? => Ok(()),
             _ => self.wait_on(events, timeout),
         }
     }
@@ -719,7 +713,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn set_interruptible(&mut self, interruptible: bool) {
         self.pace.interruptible = interruptible;
-        self.set_looks();
     }
 
     /// Sets how long a wait busy-polls before it blocks. Zero by default.
@@ -754,7 +747,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[doc(alias("busy_poll", "busy waiting"))]
     pub fn set_spin(&mut self, duration: Duration) {
         self.pace.spin = Spin::new(duration);
-        self.set_looks();
     }
 
     /// Returns the present moment on the clock of the backend, which deadlines are compared with: the

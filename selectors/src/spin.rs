@@ -10,6 +10,9 @@ const MOST: u32 = 1024;
 /// there are: spinning then never costs more than a sixteenth.
 const PAUSE: u32 = 16;
 
+/// How many waits block at once until the clock is read again, if it is too early to spin.
+const AGAIN: u32 = 16;
+
 /// How long a wait busy-polls before it blocks, and which waits do.
 ///
 /// A fruitless spin costs its time, and far more if the scheduler gives the core to another thread
@@ -31,12 +34,21 @@ impl Spin {
         Self { limit, ..Self::default() }
     }
 
-    /// Returns true if the next wait spins. Called once per wait.
-    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
-        let rests = self.left > 0 || self.until.is_some_and(|until| now < until);
-        let due = !rests && !self.limit.is_zero();
+    /// Returns true if the next wait blocks at once, whatever the time. Called once per wait.
+    pub(crate) fn rests(&mut self) -> bool {
+        let rests = self.left > 0 || self.limit.is_zero();
         self.left = self.left.saturating_sub(1);
-        due
+        rests
+    }
+
+    /// Returns true if a wait that does not rest spins. If it is too early, the next waits rest, so that
+    /// few look at the clock for nothing.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.until.is_none_or(|until| until <= now);
+        if !is_due {
+            self.left = AGAIN;
+        }
+        is_due
     }
 
     /// Records when a spin ended, how long it took, and whether it found an event.
@@ -64,7 +76,7 @@ mod tests {
         // So late that only their number counts.
         let now = Instant::now() + Duration::from_secs(1000);
         let mut waits = 0;
-        while !spin.is_due(now) {
+        while spin.rests() || !spin.is_due(now) {
             waits += 1;
             assert!(waits < 1_000_000, "it never spins again");
         }
@@ -121,15 +133,14 @@ mod tests {
         let mut spin = Spin::new(LIMIT);
         let end = Instant::now();
         spin.ended(end, 2 * LIMIT, false);
-        for _ in 0..10_000 {
-            assert!(!spin.is_due(end + 31 * LIMIT));
-        }
+        while spin.rests() {}
+        assert!(!spin.is_due(end + 31 * LIMIT));
+        assert_eq!(rest(&mut spin), AGAIN, "waits that do not read the clock");
         assert!(spin.is_due(end + 32 * LIMIT));
     }
 
     #[test]
     fn a_limit_of_zero_disables_spinning() {
-        let mut spin = Spin::default();
-        assert!(!spin.is_due(Instant::now()));
+        assert!(Spin::default().rests());
     }
 }

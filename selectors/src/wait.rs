@@ -30,16 +30,28 @@ pub(crate) trait Wait {
 
     fn pace(&mut self) -> &mut Pace;
 
-    /// Busy-polls if spinning is due, and then blocks.
-    fn spin_and_block(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let limit = self.pace().spin.limit;
-        if timeout.is_none() && limit.is_zero() {
+    /// Returns true if waits with a timeout poll first without blocking. Such a poll does not notice a
+    /// signal handler.
+    fn polls_first(&self) -> bool;
+
+    /// Polls first without blocking if that is cheap or spinning may be due, busy-polls if it is, and
+    /// then blocks.
+    #[inline(never)]
+    fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
+        let rests = self.pace().spin.rests();
+        // Polling first, where that is cheap, avoids a kernel timer and reading the clock.
+        let polls_first = !rests || timeout.is_some() && self.polls_first();
+        if polls_first && self.wait_once(events, NOW)? {
+            return Ok(());
+        }
+        if timeout.is_none() && rests {
             return self.block(events, None, Deadline::Never);
         }
         let start = self.time();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, start));
         let mut now = start;
-        if self.pace().spin.is_due(start) {
+        if !rests && self.pace().spin.is_due(start) {
+            let limit = self.pace().spin.limit;
             let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
             let (mut found, mut took) = (false, Duration::ZERO);
             while !found && took < limit {

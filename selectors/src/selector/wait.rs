@@ -1,6 +1,5 @@
-//! How a selector waits: it polls first without blocking where that is cheap, filters raw events, takes
-//! wakes, and recreates the kernel object to get rid of ghosts. How it spins and blocks is in
-//! `crate::wait`.
+//! How a selector waits: it filters raw events, takes wakes, and recreates the kernel object to get rid
+//! of ghosts. How it polls first, spins and blocks is in `crate::wait`.
 
 use std::io;
 use std::sync::PoisonError;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Selector;
 use crate::backend::{Backend, fork, generation};
 use crate::event::Flags;
-use crate::wait::{NOW, Pace, Wait};
+use crate::wait::{Pace, Wait};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
@@ -21,27 +20,6 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         *self.generation.get_mut() = fork::generation();
         self.mend_wake();
         Ok(())
-    }
-
-    /// Decides which waits poll first without blocking.
-    pub(super) fn set_looks(&mut self) {
-        let spins = !self.pace.spin.limit.is_zero();
-        self.looks_before_ever = spins;
-        // A poll that does not block would not notice a signal handler.
-        self.looks_before_timeout =
-            spins || self.capabilities.constant_wait && !self.pace.interruptible;
-    }
-
-    /// Polls first without blocking if that is cheap, busy-polls if spinning is due, and then blocks.
-    #[inline(never)]
-    pub(super) fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        // Polling first, where that is cheap, avoids a kernel timer and reading the clock.
-        let looks =
-            if timeout.is_none() { self.looks_before_ever } else { self.looks_before_timeout };
-        if looks && self.wait_once(events, NOW)? {
-            return Ok(());
-        }
-        self.spin_and_block(events, timeout)
     }
 
     /// Handles an error of the backend. An interruption is not an error: it ends the wait if enabled,
@@ -156,5 +134,9 @@ impl<F, T, B: Backend> Wait for Selector<F, T, B> {
 
     fn pace(&mut self) -> &mut Pace {
         &mut self.pace
+    }
+
+    fn polls_first(&self) -> bool {
+        self.capabilities.constant_wait && !self.pace.interruptible
     }
 }

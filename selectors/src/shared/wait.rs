@@ -16,18 +16,13 @@ use crate::{Error, Event, Events, Mode, Readiness, Result, Token};
 const TOO_MANY_IDLE: u32 = 64;
 
 impl<T> SharedSelector<T> {
-    /// Looks, busy-polls and blocks, as the settings and the timeout demand.
+    /// Polls once, busy-polls and blocks, as the settings and the timeout demand.
     pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let spins = !self.pace.spin.limit.is_zero();
-        // Polling first, where that is cheap, avoids a kernel timer and reading the clock. It would
-        // not notice a signal handler.
-        let looks = !self.pace.interruptible && self.core.capabilities.constant_wait;
-        if (timeout == NOW || spins || (looks && timeout.is_some()))
-            && (self.wait_once(events, NOW)? || timeout == NOW)
-        {
-            return Ok(());
+        if timeout == NOW {
+            self.wait_once(events, NOW).map(drop)
+        } else {
+            self.wait_on(events, timeout)
         }
-        self.spin_and_block(events, timeout)
     }
 
     /// Makes the slots of unregistered sources vacant, and drops their data.
@@ -156,5 +151,9 @@ impl<T> Wait for SharedSelector<T> {
 
     fn pace(&mut self) -> &mut Pace {
         &mut self.pace
+    }
+
+    fn polls_first(&self) -> bool {
+        self.core.capabilities.constant_wait && !self.pace.interruptible
     }
 }
