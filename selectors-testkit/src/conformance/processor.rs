@@ -7,7 +7,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
-use super::{Case, Counting, NOW, Outcome, Subject};
+use super::{Case, Counting, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
     LooseDescriptor, borrow, drain, fill, if_any, out_of_band, pair, processor_time, regular_file,
     send, sleeps, tcp_pair,
@@ -50,17 +50,32 @@ impl Effort {
     }
 }
 
+/// Waits up to three times, until a wait takes little of the processor and sleeps: on a busy machine
+/// interrupts are charged to the thread that they interrupt. Returns what the last wait took.
+fn least(mut wait: impl FnMut() -> Outcome) -> Result<(Duration, bool), Stop> {
+    let mut taken = (Duration::MAX, false);
+    for _ in 0..3 {
+        let effort = Effort::begin()?;
+        wait()?;
+        taken = effort.spent()?;
+        if taken.0 < LITTLE && taken.1 {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
 type Sources<'a, B> = Subject<BorrowedSource<'a>, (), Counting<B>>;
 
 /// Checks that a wait brings nothing and takes no time of the processor.
 fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcome {
-    let waits = selector.backend().calls().wait;
-    let effort = Effort::begin()?;
-    let events = selector.select(Some(IDLE))?;
-    let (spent, slept) = effort.spent()?;
-    case.expect_tokens(&events, &[])?;
-    let waits = selector.backend().calls().wait - waits;
-    case.expect_or(TURNS, waits <= 10, "at most 10 calls of the backend's wait", waits)?;
+    let (spent, slept) = least(|| {
+        let waits = selector.backend().calls().wait;
+        let events = selector.select(Some(IDLE))?;
+        case.expect_tokens(&events, &[])?;
+        let waits = selector.backend().calls().wait - waits;
+        case.expect_or(TURNS, waits <= 10, "at most 10 calls of the backend's wait", waits)
+    })?;
     let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}, and a sleep");
     case.expect_or(TURNS, spent < LITTLE && slept, &what, (spent, slept))
 }
@@ -145,9 +160,7 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
     backend.register(borrow(&quiet), selectors::Token::from_bits(1), watch)?;
     case.did(format!("had the backend wait for {IDLE:?} with an idle source"));
     let mut events = selectors::Events::new();
-    let effort = Effort::begin()?;
-    backend.wait(&mut events, Some(IDLE))?;
-    let (spent, slept) = effort.spent()?;
+    let (spent, slept) = least(|| Ok(backend.wait(&mut events, Some(IDLE))?))?;
     let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}, and a sleep");
     case.expect_or(
         "the wait looks again and again instead of having the kernel wait",
@@ -167,8 +180,9 @@ pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> 
         let mode = Mode::OneShot;
         let token = selector.register_with(borrow(&ours), Interest::READ, (), mode)?;
         case.did(format!("waited for {timeout:?}, until another thread wrote after {SOON:?}"));
-        // On a busy machine the other thread may come first: then there is nothing to wait for.
-        let mut slept = false;
+        // On a busy machine the other thread may come first: then there is nothing to wait for. And as
+        // in `least`.
+        let mut taken = (Duration::MAX, false);
         for _ in 0..20 {
             let effort = Effort::begin()?;
             let events = thread::scope(|scope| {
@@ -178,18 +192,16 @@ pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> 
                 });
                 selector.select(timeout)
             })?;
-            let (spent, sleeps) = effort.spent()?;
+            taken = effort.spent()?;
             case.only(&events, token)?;
-            let what = format!("less than {LITTLE:?} of the processor in {SOON:?}");
-            case.expect_or(AS_ZERO, spent < LITTLE, &what, spent)?;
-            slept = sleeps;
-            if slept {
+            if taken.0 < LITTLE && taken.1 {
                 break;
             }
             drain(&ours)?;
             selector.rearm(token)?;
         }
-        case.expect_or(AS_ZERO, slept, "a wait that sleeps", slept)?;
+        let what = format!("less than {LITTLE:?} of the processor in {SOON:?}, and a sleep");
+        case.expect_or(AS_ZERO, taken.0 < LITTLE && taken.1, &what, taken)?;
     }
     Ok(())
 }
