@@ -32,19 +32,19 @@ const TURNS: &str = "the kernel reports again and again what is masked away: wat
                      silence the source in the kernel";
 
 /// What a thread has done since a moment.
-struct Effort {
+pub(super) struct Effort {
     time: Duration,
     sleeps: Option<u64>,
 }
 
 impl Effort {
-    fn begin() -> std::io::Result<Self> {
+    pub(super) fn begin() -> std::io::Result<Self> {
         Ok(Self { time: processor_time()?, sleeps: if_any(sleeps())? })
     }
 
     /// The processor time, and whether the thread has slept, where that is counted: on a busy machine
     /// who turns does not get much of the processor, but never sleeps.
-    fn spent(&self) -> std::io::Result<(Duration, bool)> {
+    pub(super) fn spent(&self) -> std::io::Result<(Duration, bool)> {
         let slept = self.sleeps.map_or(Ok(true), |before| sleeps().map(|now| now > before))?;
         Ok((processor_time()?.saturating_sub(self.time), slept))
     }

@@ -7,6 +7,7 @@ use selectors::backend::{BorrowedSource, Registered};
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
 use super::as_of_now::modes;
+use super::processor::Effort;
 use super::streams::{PATIENTLY, REQUESTABLE, at_most};
 use super::{BOTH, Case, Counting, NOW, Outcome, Subject};
 use crate::fixtures::{
@@ -125,12 +126,14 @@ fn sleeps<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
 ) -> Outcome {
-    let before = selector.backend().calls().wait;
+    let (before, effort) = (selector.backend().calls().wait, Effort::begin()?);
     let events = selector.select(Some(SHORT))?;
+    let (_, slept) = effort.spent()?;
     case.because(FORGOTTEN, case.expect_tokens(&events, &[]))?;
     let waits = selector.backend().calls().wait - before;
     // A ghost that cannot be got rid of costs a look each millisecond.
-    case.expect_or(FORGOTTEN, waits <= 50, "at most 50 calls of the backend's wait", waits)
+    let what = "a sleep, and at most 50 calls of the backend's wait";
+    case.expect_or(FORGOTTEN, slept && waits <= 50, what, (slept, waits))
 }
 
 /// A socket with nothing to read, one without room to write, and their peers.

@@ -507,6 +507,7 @@ rows! {
             reg_9_no_registration_is_the_last;
     "WAIT-11" turns_inside "looks again and again instead of waiting"
         poll TurnsInside =>
+            close_4_a_new_kernel_object_watches_every_source
             wait_11_who_has_nothing_to_report_sleeps
             wait_11_the_backend_itself_sleeps
             wait_11_nor_who_has_closed_sources
