@@ -318,6 +318,25 @@ fn spinning_without_a_timeout_ends_in_a_wait_without() -> io::Result<()> {
 }
 
 #[test]
+fn after_spinning_in_vain_waits_block_at_once() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    selector.set_spin(Duration::from_micros(50));
+    let waker = selector.waker()?;
+    script.pass(SECOND);
+    script.wake(&waker);
+    assert!(selector.select(None)?.woken());
+    let spun = script.calls().len();
+    assert!(spun > 2, "it spins");
+    for _ in 0..64 {
+        script.wake(&waker);
+        assert!(selector.select(None)?.woken());
+    }
+    let calls = script.calls().split_off(spun);
+    assert_eq!(calls, vec![Call::Wait { timeout: None }; 64], "none polls first");
+    Ok(())
+}
+
+#[test]
 fn what_is_ready_ends_the_spinning() -> io::Result<()> {
     let (mut selector, script) = scripted();
     let (ours, _theirs) = pair()?;
