@@ -1,6 +1,7 @@
 //! Changes of kqueue's filters that fail in any place, and whose undoing fails, too.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -134,6 +135,8 @@ fn mod_4_what_kqueue_cannot_watch_is_an_error() -> io::Result<()> {
 fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     ask_for_emulated_faults();
     let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+    // Another selector, which may watch it, would not see the file.
+    selector.backend().as_fd();
     let file = OwnedSource::from(regular_file()?);
     let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
     assert_eq!(selector.select(LONG)?.len(), 1);
@@ -143,4 +146,23 @@ fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     selector.rearm(token)?;
     assert_eq!(seen(&selector.select(LONG)?), [(token, Readiness::READ)]);
     Ok(())
+}
+
+/// Waits that nobody else watches do without the descriptor that ends them.
+#[test]
+fn wait_12_files_are_served_without_a_free_descriptor() -> io::Result<()> {
+    let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+    let file = OwnedSource::from(regular_file()?);
+    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+    let (served, injected) = failing(none_left, || -> io::Result<()> {
+        let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
+        for _ in 0..3 {
+            assert_eq!(seen(&selector.select(None)?), [(token, Readiness::READ)]);
+            assert!(selector.select(NOW)?.is_empty());
+            selector.rearm(token)?;
+        }
+        Ok(())
+    });
+    assert!(injected > 0);
+    served
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -105,6 +106,9 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 ///   without a peer that the kernel refuses to watch (EPIPE, EBADF) or has stopped watching: FreeBSD and
 ///   OpenBSD report the hang-up to a wait for WRITE once, as an unrequested `EV_ONESHOT`, and drop the
 ///   filter.
+/// - A readable socket ends the waits on account of what is always ready. Without a free descriptor for it,
+///   waits do not block while such a source is to be reported; registering one fails if the selector's
+///   own descriptor was requested before, because another selector may watch it.
 /// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`), and on macOS a named pipe, whose
 ///   filters do not report its end, is watched by an additional select(2) before kevent(2). It does not
 ///   make the descriptor of the selector readable, and cannot be edge-triggered.
@@ -137,6 +141,8 @@ pub struct Kqueue {
     /// A readable socket that is watched while an always-ready source is armed, so that waits end at once,
     /// including those of another selector that watches this one.
     beacon: Option<Channel>,
+    /// Whether the descriptor was ever requested, so that another selector may watch it.
+    shown: AtomicBool,
     /// Sources that select(2) watches because the kernel cannot, together with the queue itself.
     fallback: Option<Fallback>,
     /// The tokens, by descriptor, if user data is too small for them.
@@ -146,7 +152,7 @@ pub struct Kqueue {
 // SAFETY: the pointers in the buffer are numbers to the kernel and to us.
 unsafe impl Send for Kqueue {}
 
-// SAFETY: likewise, and nothing changes through a shared reference.
+// SAFETY: likewise, and through a shared reference only an atomic changes.
 unsafe impl Sync for Kqueue {}
 
 impl Kqueue {
@@ -174,6 +180,7 @@ impl Kqueue {
             always: AlwaysReady::default(),
             lost: Lost::default(),
             beacon: None,
+            shown: AtomicBool::new(false),
             fallback: None,
             tokens: Tokens::default(),
         })
@@ -283,7 +290,7 @@ impl Backend for Kqueue {
 
     fn modify(&mut self, fd: RawSource, token: Token, old: Watch, new: Watch) -> io::Result<()> {
         if let Some(before) = self.always.modify(fd, token, new) {
-            return self.keep_beacon().inspect_err(|_| {
+            return self.keep_beacon_if_watched().inspect_err(|_| {
                 self.always.restore(fd, token, before);
             });
         }
@@ -373,7 +380,7 @@ impl Backend for Kqueue {
     }
 
     fn descriptor(&self) -> Option<BorrowedSource<'_>> {
-        Some(self.queue.as_fd())
+        Some(self.as_fd())
     }
 
     fn owns(&self, fd: RawSource) -> bool {
@@ -408,6 +415,7 @@ impl Backend for Kqueue {
 
 impl AsFd for Kqueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shown.store(true, Ordering::Relaxed);
         self.queue.as_fd()
     }
 }

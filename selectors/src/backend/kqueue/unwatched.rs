@@ -57,6 +57,13 @@ impl Kqueue {
         Ok(())
     }
 
+    /// [`keep_beacon`](Self::keep_beacon), whose failure is an error only if another selector may watch
+    /// this queue: the waits of this one do without a beacon.
+    pub(super) fn keep_beacon_if_watched(&mut self) -> io::Result<()> {
+        let kept = self.keep_beacon();
+        if *self.shown.get_mut() { kept } else { Ok(()) }
+    }
+
     pub(super) fn insert_always(
         &mut self,
         fd: RawSource,
@@ -64,7 +71,7 @@ impl Kqueue {
         watch: Watch,
     ) -> io::Result<()> {
         self.always.insert(fd, token, watch)?;
-        self.keep_beacon().inspect_err(|_| {
+        self.keep_beacon_if_watched().inspect_err(|_| {
             self.always.remove(fd, token);
         })
     }
