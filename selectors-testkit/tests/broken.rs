@@ -16,12 +16,12 @@ use std::time::Duration;
 use selectors_testkit::conformance::{CASES, Report, run_side_by_side};
 use selectors_testkit::contract::{RULES, rule_of};
 
+#[path = "broken/bulk.rs"]
+mod bulk;
 #[path = "broken/close.rs"]
 mod close;
 #[path = "broken/counts.rs"]
 mod counts;
-#[path = "broken/crowds.rs"]
-mod crowds;
 #[path = "broken/defect.rs"]
 mod defect;
 #[path = "broken/ends.rs"]
@@ -30,8 +30,6 @@ mod ends;
 mod kinds;
 #[path = "broken/leaks.rs"]
 mod leaks;
-#[path = "broken/left_alone.rs"]
-mod left_alone;
 #[path = "broken/mode.rs"]
 mod mode;
 #[path = "broken/modify.rs"]
@@ -46,6 +44,8 @@ mod rebuilding;
 mod reg;
 #[path = "broken/row.rs"]
 mod row;
+#[path = "broken/side_effects.rs"]
+mod side_effects;
 #[path = "broken/states.rs"]
 mod states;
 #[path = "broken/timing.rs"]
@@ -74,9 +74,9 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         timing::ROWS,
         proc::ROWS,
         counts::ROWS,
-        crowds::ROWS,
+        bulk::ROWS,
         states::ROWS,
-        left_alone::ROWS,
+        side_effects::ROWS,
     ];
     families.into_iter().flatten()
 }

@@ -21,13 +21,13 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 
 #[path = "faults/changes.rs"]
 mod changes;
+#[path = "faults/creation.rs"]
+mod creation;
 #[cfg(feature = "devpoll")]
 #[path = "faults/devpoll.rs"]
 mod devpoll;
 #[path = "faults/exchanges.rs"]
 mod exchanges;
-#[path = "faults/for_ever.rs"]
-mod for_ever;
 #[path = "faults/forks.rs"]
 mod forks;
 #[path = "faults/injection.rs"]
@@ -35,8 +35,6 @@ mod injection;
 #[cfg(feature = "kqueue")]
 #[path = "faults/kqueue.rs"]
 mod kqueue;
-#[path = "faults/making.rs"]
-mod making;
 #[path = "faults/man_pages.rs"]
 mod man_pages;
 #[path = "faults/model.rs"]
@@ -45,6 +43,8 @@ mod model;
 mod operations;
 #[path = "faults/pending.rs"]
 mod pending;
+#[path = "faults/permanent.rs"]
+mod permanent;
 #[path = "faults/processes.rs"]
 mod processes;
 #[path = "faults/random.rs"]

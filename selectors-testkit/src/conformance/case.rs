@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use selectors::{Backend, Event, Events, Readiness, Token};
 
-use super::company::Progress;
+use super::concurrency::Progress;
 use super::{Counting, SelectorDefect, Subject};
 use crate::fixtures::{is_lacking, open_descriptors, report_of_forked_child};
 

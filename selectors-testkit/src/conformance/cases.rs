@@ -105,7 +105,7 @@ macro_rules! for_each_case {
                 mode_4_exclusive_wakes_at_least_one
                 mode_4_exclusive_can_be_modified
                 mode_5_modes_mix;
-            as_of_now:
+            stale_readiness:
                 ready_1_what_came_and_went_between_two_waits
                 ready_1_what_was_drained_of_many
                 mode_2_arming_with_a_new_interest
@@ -121,7 +121,7 @@ macro_rules! for_each_case {
             leaks:
                 reg_12_no_call_leaks
                 reg_12_no_wait_leaks;
-            for_ever:
+            unbounded:
                 wait_2_without_a_timeout_a_source_ends_it
                 wait_2_without_a_timeout_a_signal_ends_it
                 wait_3_the_backend_waits_for_long;
@@ -152,17 +152,17 @@ macro_rules! for_each_case {
                 reg_9_no_number_is_used_up;
             states:
                 ready_4_every_state_of_a_socket;
-            crowds:
+            bulk:
                 reg_5_one_file_in_many_selectors
                 reg_9_many_leave_between_two_waits
                 mod_1_many_changes_between_two_waits
                 wait_7_ready_in_every_way_at_once
                 wait_7_however_little_room_there_is;
-            pauses:
+            between_waits:
                 ready_1_what_came_during_a_long_pause
                 wait_3_time_passes_between_waits
                 proc_6_no_wait_holds_up_another;
-            left_alone:
+            side_effects:
                 reg_9_files_are_as_they_were
                 reg_12_the_process_is_as_it_was
                 reg_12_no_thread_is_left_behind
@@ -170,10 +170,10 @@ macro_rules! for_each_case {
             transitions:
                 mod_1_every_mode_becomes_every_other
                 mode_2_what_is_masked_does_not_fire;
-            every_kind:
+            file_kinds:
                 ready_4_an_error_of_a_datagram_socket_wakes
                 ready_12_every_kind_of_file_behaves_as_with_poll;
-            second_paths:
+            rare_paths:
                 ready_5_a_listener_stays_ready_until_all_are_accepted
                 proc_1_a_wait_of_no_time_sees_a_wake
                 proc_2_a_wake_hides_no_event

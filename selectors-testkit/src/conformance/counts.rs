@@ -3,7 +3,7 @@
 
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::{BOTH, Case, NOW, Outcome, Stop};
 use crate::fixtures::{borrow, drain, duplicate, fill, number_of, pair, send};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Interest, Mode, Readiness, Token};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::{all_pairs, at_most};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use selectors::{Backend, Interest, Mode, Readiness};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::PATIENTLY;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{is_ready, out_of_band, send, tcp_pair};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use selectors::backend::{BorrowedSource, Registered};
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::as_of_now::modes;
 use super::processor::Effort;
+use super::stale_readiness::modes;
 use super::streams::{PATIENTLY, REQUESTABLE, at_most};
 use super::{BOTH, Case, Counting, NOW, Outcome, Subject};
 use crate::fixtures::{

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 
 use selectors::{Backend, Interest, Mode};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::byte_pairs;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{

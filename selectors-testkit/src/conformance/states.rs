@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use selectors::{Backend, Interest, Mode, Readiness, Token};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::{PATIENTLY, REQUESTABLE, Stream, TCP, stream_pairs, truth};
 use super::{Case, NOW, Outcome, Subject};
 use crate::fixtures::{OwnedSource, duplicate, fill, is_ready, send};

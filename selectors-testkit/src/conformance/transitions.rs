@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use selectors::{Backend, Event, Interest, Mode, Readiness};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{drain, fill, pair, send};
 

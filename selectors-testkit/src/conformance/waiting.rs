@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use selectors::backend::RawSource;
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::at_most;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{above, borrow, drain, if_any, number_of, pair, send, signal_storm};

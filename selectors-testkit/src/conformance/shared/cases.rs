@@ -24,7 +24,7 @@ macro_rules! for_each_shared_case {
                 shared_5_changes_do_not_end_the_select;
             ghosts:
                 shared_2_a_ghost_is_got_rid_of;
-            gone:
+            unregistered:
                 shared_2_what_was_unregistered_is_not_reported
                 shared_2_what_was_unregistered_does_not_end_waits
                 shared_2_the_file_is_closed_at_once
@@ -35,14 +35,14 @@ macro_rules! for_each_shared_case {
                 shared_4_no_arming_is_lost
                 shared_4_a_one_shot_is_reported_once_for_each_arming
                 shared_4_a_one_shot_that_fired_does_not_end_waits;
-            as_ever:
+            parity:
                 shared_6_files_and_edges_are_as_ever
                 shared_6_a_panic_leaves_the_selector_usable
                 shared_6_handles_outlive_the_selector
                 shared_6_a_forked_child_changes_nothing
                 shared_6_a_forked_child_can_go_on
                 shared_6_a_forked_child_forgets_what_it_drops;
-            many:
+            bulk:
                 shared_6_one_select_reports_all
                 shared_6_every_change_counts
                 shared_6_changes_leak_nothing

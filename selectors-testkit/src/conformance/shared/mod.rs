@@ -13,14 +13,14 @@ use super::{Case, Stop};
 use crate::fixtures::{OwnedSource, PairStream, pair};
 
 mod arming;
-mod as_ever;
+mod bulk;
 mod cases;
 mod changes;
 mod differential;
 mod ghosts;
-mod gone;
-mod many;
+mod parity;
 mod signals;
+mod unregistered;
 
 pub(super) use cases::all;
 pub use cases::{SHARED_CASES, check_shared, check_shared_patiently, run_shared};

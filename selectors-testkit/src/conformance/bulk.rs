@@ -4,7 +4,7 @@
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Events, Interest, Mode, Readiness};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::streams::{PATIENTLY, at_most};
 use super::{BOTH, Case, NOW, Outcome, Stop};
 use crate::fixtures::{

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use selectors::{Backend, Interest};
 
-use super::as_of_now::modes;
+use super::stale_readiness::modes;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{drain, pair, send};
 
