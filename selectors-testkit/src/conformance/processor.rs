@@ -1,5 +1,6 @@
 //! WAIT-11: a wait without events uses no processor time.
 
+use std::io;
 use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
@@ -31,34 +32,48 @@ const AS_ZERO: &str = "the timeout does not fit into the kernel's type, or becom
 const TURNS: &str = "the kernel reports again and again what is masked away: watch for less, or \
                      silence the source in the kernel";
 
+/// How often the thread had slept at a moment, where that is counted. On a busy machine a wait that loops
+/// internally does not get much of the processor, but never sleeps.
+pub(super) struct Sleeps(Option<u64>);
+
+impl Sleeps {
+    pub(super) fn begin() -> io::Result<Self> {
+        Ok(Self(if_any(sleeps())?))
+    }
+
+    /// Whether it has slept since, or that is not counted.
+    pub(super) fn slept(&self) -> io::Result<bool> {
+        self.0.map_or(Ok(true), |before| Ok(sleeps()? > before))
+    }
+}
+
 /// What a thread has done since a moment.
-pub(super) struct Effort {
+struct Effort {
     time: Duration,
-    sleeps: Option<u64>,
+    sleeps: Sleeps,
 }
 
 impl Effort {
-    pub(super) fn begin() -> std::io::Result<Self> {
-        Ok(Self { time: processor_time()?, sleeps: if_any(sleeps())? })
+    fn begin() -> io::Result<Self> {
+        Ok(Self { time: processor_time()?, sleeps: Sleeps::begin()? })
     }
 
-    /// The processor time, and whether the thread has slept, where that is counted: on a busy machine
-    /// who turns does not get much of the processor, but never sleeps.
-    pub(super) fn spent(&self) -> std::io::Result<(Duration, bool)> {
-        let slept = self.sleeps.map_or(Ok(true), |before| sleeps().map(|now| now > before))?;
+    /// The processor time, and whether the thread has slept.
+    fn spent(&self) -> io::Result<(Duration, bool)> {
+        let slept = self.sleeps.slept()?;
         Ok((processor_time()?.saturating_sub(self.time), slept))
     }
 }
 
-/// Waits up to three times, until a wait takes little of the processor and sleeps: on a busy machine
-/// interrupts are charged to the thread that they interrupt. Returns what the last wait took.
+/// Waits, again if a wait took more of the processor although it slept: on a busy machine interrupts are
+/// charged to the thread that they interrupt. Returns what the last wait took.
 fn least(mut wait: impl FnMut() -> Outcome) -> Result<(Duration, bool), Stop> {
     let mut taken = (Duration::MAX, false);
     for _ in 0..3 {
         let effort = Effort::begin()?;
         wait()?;
         taken = effort.spent()?;
-        if taken.0 < LITTLE && taken.1 {
+        if taken.0 < LITTLE || !taken.1 {
             break;
         }
     }
@@ -180,8 +195,8 @@ pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> 
         let mode = Mode::OneShot;
         let token = selector.register_with(borrow(&ours), Interest::READ, (), mode)?;
         case.did(format!("waited for {timeout:?}, until another thread wrote after {SOON:?}"));
-        // On a busy machine the other thread may come first: then there is nothing to wait for. And as
-        // in `least`.
+        // On a busy machine the other thread may come first: then there is nothing to wait for, and no
+        // sleep. And see `least`.
         let mut taken = (Duration::MAX, false);
         for _ in 0..20 {
             let effort = Effort::begin()?;
@@ -194,7 +209,7 @@ pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> 
             })?;
             taken = effort.spent()?;
             case.only(&events, token)?;
-            if taken.0 < LITTLE && taken.1 {
+            if (taken.0 < LITTLE) == taken.1 {
                 break;
             }
             drain(&ours)?;

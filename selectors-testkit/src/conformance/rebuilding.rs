@@ -6,7 +6,7 @@ use std::time::Duration;
 use selectors::backend::{BorrowedSource, Registered};
 use selectors::{Backend, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::processor::Effort;
+use super::processor::Sleeps;
 use super::stale_readiness::modes;
 use super::streams::{PATIENTLY, REQUESTABLE, at_most};
 use super::{BOTH, Case, Counting, NOW, Outcome, Subject};
@@ -116,19 +116,20 @@ fn haunt<'a, B: Backend>(
     loose.close()?;
     selector.unregister(token)?;
     send(peer, b"x")?;
-    sleeps(case, selector)?;
+    waits_in_vain(case, selector)?;
     drain(alive)?;
     Ok(())
 }
 
 /// Waits in vain, and without looking again and again.
-fn sleeps<B: Backend>(
+fn waits_in_vain<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
 ) -> Outcome {
-    let (before, effort) = (selector.backend().calls().wait, Effort::begin()?);
+    let before = selector.backend().calls().wait;
+    let sleeps = Sleeps::begin()?;
     let events = selector.select(Some(SHORT))?;
-    let (_, slept) = effort.spent()?;
+    let slept = sleeps.slept()?;
     case.because(FORGOTTEN, case.expect_tokens(&events, &[]))?;
     let waits = selector.backend().calls().wait - before;
     // A ghost that cannot be got rid of costs a look each millisecond.
@@ -224,5 +225,5 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
             selector.unregister(token)?;
         }
     }
-    sleeps(case, &mut selector)
+    waits_in_vain(case, &mut selector)
 }
