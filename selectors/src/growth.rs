@@ -1,4 +1,4 @@
-//! The growth of lists that have an element for each source.
+//! The growth of lists: of those with an element for each source, and of those of events.
 
 /// Appends to a list. Unless the list is short, at most an eighth of its capacity is unused; of a long
 /// one, at most a sixteenth.
@@ -22,6 +22,26 @@ pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
         *list = Vec::with_capacity(more);
     } else {
         list.reserve_exact(more);
+    }
+}
+
+/// As [`Vec::reserve`], in fewer instructions for an empty vector.
+#[cfg(unix)]
+#[inline]
+pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        reserve_more(list, more);
+    }
+}
+
+#[cfg(unix)]
+#[cold]
+#[inline(never)]
+fn reserve_more<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() == 0 {
+        *list = Vec::with_capacity(more);
+    } else {
+        list.reserve(more);
     }
 }
 

@@ -277,7 +277,7 @@ const FLAGS: Flags =
 /// Appends the events of the `ready` elements whose `revents` is not 0.
 fn collect(fds: &[sys::pollfd], tokens: &[Token], ready: usize, list: &mut Vec<Event>) {
     // Faster than `push`, which updates the length each time.
-    list.reserve(ready);
+    growth::reserve(list, ready);
     let room = &mut list.spare_capacity_mut()[..ready];
     let sources = fds.iter().zip(tokens).filter(|(pollfd, _)| pollfd.revents != 0);
     let mut found = 0;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use selectors_sys::epoll as sys;
 
 use crate::backend::RawSource;
-use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};
+use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch, growth};
 
 pub(super) fn create() -> nix::Result<OwnedFd> {
     // SAFETY: takes a number and returns a descriptor or -1.
@@ -34,7 +34,7 @@ pub(super) fn wait(
     room: usize,
     timeout: i32,
 ) -> nix::Result<usize> {
-    list.reserve(room);
+    growth::reserve(list, room);
     let spare = list.spare_capacity_mut();
     let most = spare.len().min(sys::MAX_EVENTS as usize) as i32;
     // An `Event` is an `epoll_event`: see `Record`.
