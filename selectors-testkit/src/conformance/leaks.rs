@@ -5,6 +5,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Token, Waker, Watch};
 
+use super::rebuilding::leave_a_ghost;
 use super::{BOTH, Case, NOW, Outcome, Subject};
 use crate::fixtures::{
     LooseDescriptor, PairStream, borrow, closed_number, drain, if_any, number_of, open_descriptors,
@@ -72,21 +73,6 @@ fn watch_file<'a, B: Backend>(
     Ok(())
 }
 
-fn leave_a_ghost<B: Backend>(
-    selector: &mut Selector<'_, B>,
-    (alive, peer): &(PairStream, PairStream),
-) -> Outcome {
-    let loose = LooseDescriptor::duplicate(alive)?;
-    let token = selector.register(loose.borrow(), Interest::READ, ())?;
-    selector.select(NOW)?;
-    loose.close()?;
-    selector.unregister(token)?;
-    send(peer, b"x")?;
-    selector.select(NOW)?;
-    drain(alive)?;
-    Ok(())
-}
-
 pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let (ours, _theirs) = pair()?;
@@ -111,7 +97,11 @@ pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
                 "refused modifications" => refuse_to_modify(case, &ours)?,
                 "timed waits" => drop(selector.select(Some(Duration::from_micros(200)))?),
                 "files" => watch_file(&mut selector, file)?,
-                _ => leave_a_ghost(&mut selector, &ends)?,
+                _ => {
+                    leave_a_ghost(&mut selector, &ends)?;
+                    selector.select(NOW)?;
+                    drain(&ends.0)?;
+                }
             }
         }
         case.expect_descriptors(before, TIMES)?;

@@ -104,11 +104,11 @@ const MANY: usize = 300;
 const FORGOTTEN: &str = "the new kernel object gets some sources, interests or modes and not all; or it \
                          is made once, and not again";
 
-/// Leaves a ghost behind, and waits until it has been got rid of.
-fn haunt<'a, B: Backend>(
-    case: &Case<'_, B>,
-    selector: &mut Subject<BorrowedSource<'a>, (), Counting<B>>,
-    (alive, peer): &'a (PairStream, PairStream),
+/// Leaves a ghost behind that is ready: a file that the kernel still watches, for a source that was closed
+/// and unregistered.
+pub(super) fn leave_a_ghost<B: Backend>(
+    selector: &mut Subject<BorrowedSource<'_>, (), B>,
+    (alive, peer): &(PairStream, PairStream),
 ) -> Outcome {
     let loose = LooseDescriptor::duplicate(alive)?;
     let token = selector.register(loose.borrow(), Interest::READ, ())?;
@@ -116,8 +116,18 @@ fn haunt<'a, B: Backend>(
     loose.close()?;
     selector.unregister(token)?;
     send(peer, b"x")?;
+    Ok(())
+}
+
+/// Leaves a ghost behind, and waits until it has been got rid of.
+fn haunt<B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
+    ends: &(PairStream, PairStream),
+) -> Outcome {
+    leave_a_ghost(selector, ends)?;
     waits_in_vain(case, selector)?;
-    drain(alive)?;
+    drain(&ends.0)?;
     Ok(())
 }
 
