@@ -62,6 +62,14 @@ pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> 
     case.expect_or(ZERO, least == 0, "waits of which none sleeps", least)
 }
 
+/// What can end a wait, with its name: a source, and the waker if there is one.
+fn ends<'a>(
+    [source, wake]: [&'static str; 2],
+    waker: Option<&'a Waker>,
+) -> impl Iterator<Item = (&'static str, Option<&'a Waker>)> {
+    std::iter::once((source, None)).chain(waker.map(|waker| (wake, Some(waker))))
+}
+
 const SLEEPS_FIRST: &str = "a wait looks only after it has slept, or goes on for a while once something \
                             came, to collect more";
 
@@ -74,10 +82,7 @@ pub(super) fn wait_1_who_has_something_to_report_does_not_sleep<B: Backend>(
     let token = selector.register(&ours, Interest::READ, ())?;
     backend.register(borrow(&ours), token, READING)?;
     let waker = selector.waker().ok();
-    for (what, waker) in [("ready source", None), ("wake", waker.as_ref())] {
-        if waker.is_none() && what == "wake" {
-            continue;
-        }
+    for (what, waker) in ends(["ready source", "wake"], waker.as_ref()) {
         for timeout in [case.long(), Some(TICK), None] {
             case.did(format!("waited for {timeout:?} until it did not sleep, with a {what}"));
             let mut least = u64::MAX;
@@ -109,10 +114,7 @@ pub(super) fn wait_1_what_comes_ends_the_wait_soon<B: Backend>(case: &mut Case<'
     let mut selector = case.selector()?;
     let token = selector.register(&ours, Interest::READ, ())?;
     let waker = selector.waker().ok();
-    for (what, waker) in [("wrote", None), ("woke it", waker.as_ref())] {
-        if waker.is_none() && what != "wrote" {
-            continue;
-        }
+    for (what, waker) in ends(["wrote", "woke it"], waker.as_ref()) {
         for timeout in [case.long(), None] {
             case.did(format!("waited for {timeout:?}; another thread {what} after {SOON:?}"));
             let mut shortest = None;
