@@ -16,6 +16,8 @@ use std::time::Duration;
 use selectors_testkit::conformance::{CASES, Report, run_side_by_side};
 use selectors_testkit::contract::{RULES, rule_of};
 
+#[path = "broken/batches.rs"]
+mod batches;
 #[path = "broken/bulk.rs"]
 mod bulk;
 #[path = "broken/close.rs"]
@@ -24,6 +26,10 @@ mod close;
 mod counts;
 #[path = "broken/defect.rs"]
 mod defect;
+#[path = "broken/descriptors.rs"]
+mod descriptors;
+#[path = "broken/duplicates.rs"]
+mod duplicates;
 #[path = "broken/ends.rs"]
 mod ends;
 #[path = "broken/kinds.rs"]
@@ -40,14 +46,20 @@ mod proc;
 mod ready;
 #[path = "broken/rebuilding.rs"]
 mod rebuilding;
+#[path = "broken/refusals.rs"]
+mod refusals;
 #[path = "broken/reg.rs"]
 mod reg;
 #[path = "broken/row.rs"]
 mod row;
 #[path = "broken/side_effects.rs"]
 mod side_effects;
+#[path = "broken/signals.rs"]
+mod signals;
 #[path = "broken/states.rs"]
 mod states;
+#[path = "broken/timeouts.rs"]
+mod timeouts;
 #[path = "broken/timing.rs"]
 mod timing;
 #[path = "broken/variants.rs"]
@@ -61,7 +73,10 @@ use row::{Row, epoll, poll, select};
 /// All rows, family by family.
 fn rows() -> impl Iterator<Item = &'static Row> {
     let families = [
+        duplicates::ROWS,
+        refusals::ROWS,
         reg::ROWS,
+        descriptors::ROWS,
         leaks::ROWS,
         modify::ROWS,
         close::ROWS,
@@ -70,6 +85,9 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         ends::ROWS,
         kinds::ROWS,
         mode::ROWS,
+        timeouts::ROWS,
+        signals::ROWS,
+        batches::ROWS,
         wait::ROWS,
         timing::ROWS,
         proc::ROWS,

@@ -1,0 +1,90 @@
+//! WAIT-6: backends that take signals for something else.
+
+use std::io::{self, ErrorKind};
+
+use selectors::{Event, Events, Token};
+
+use super::defect::{Answer, Beneath, Defect, Timeout};
+use super::row::{Row, poll, rows};
+
+/// Goes on by itself when a signal came, with the whole timeout.
+struct RetriesByItself;
+
+impl Defect for RetriesByItself {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        // Some end, lest a storm of signals keep it here.
+        for _ in 0..20 {
+            match beneath.wait(events, timeout) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                answer => return answer,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes a signal for something else.
+struct TakesSignalsFor(fn() -> Answer);
+
+impl Defect for TakesSignalsFor {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        match beneath.wait(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => (self.0)(),
+            answer => answer,
+        }
+    }
+}
+
+/// Takes what is ready from the kernel after a signal, and drops it.
+#[derive(Default)]
+struct LosesEventsToSignals {
+    interrupted: bool,
+    lost: Vec<Token>,
+}
+
+impl Defect for LosesEventsToSignals {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let found = beneath.found(timeout);
+        let found = found.inspect_err(|error| {
+            self.interrupted |= error.kind() == ErrorKind::Interrupted;
+        })?;
+        if self.interrupted && !found.is_empty() {
+            self.interrupted = false;
+            self.lost.extend(found.iter().map(Event::token));
+        }
+        events.extend(found.into_iter().filter(|event| !self.lost.contains(&event.token())));
+        Ok(())
+    }
+}
+
+rows! {
+    "WAIT-6" retries "retries by itself after a signal"
+        poll RetriesByItself =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks;
+    "WAIT-6" early "returns early on EINTR"
+        poll TakesSignalsFor(|| Ok(())) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks;
+    "WAIT-6" fails "fails when a signal came"
+        poll TakesSignalsFor(|| Err(io::Error::other("interrupted"))) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            proc_7_a_signal_handler_may_wake
+            wait_2_without_sources_a_signal_ends_it
+            wait_6_a_signal_does_not_end_the_wait
+            wait_6_no_event_is_lost
+            wait_6_on_request_a_signal_ends_it
+            wait_9_the_backend_appends
+            reg_12_no_wait_leaks
+            reg_12_the_process_is_as_it_was;
+    "WAIT-6" loses "loses what was ready when a signal came"
+        poll LosesEventsToSignals::default() =>
+            proc_7_a_signal_handler_may_wake
+            wait_6_no_event_is_lost;
+}

@@ -1,0 +1,177 @@
+//! WAIT-1 to WAIT-5: backends that wait for too long or too short.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use selectors::Events;
+
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
+use super::row::{FILES, RANDOM, Row, poll, rows};
+use super::variants::Times;
+
+/// Returns at once when it is not to block, without asking the kernel.
+struct SkipsTheLook;
+
+impl Defect for SkipsTheLook {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout == NOW { Ok(()) } else { beneath.wait(events, timeout) }
+    }
+}
+
+/// Returns something at once when there is nothing to watch.
+struct WithoutSources(fn() -> Answer);
+
+impl Defect for WithoutSources {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if beneath.sources.is_empty() { (self.0)() } else { beneath.wait(events, timeout) }
+    }
+}
+
+fn millis(timeout: Timeout, rounded: fn(u128) -> u128) -> Timeout {
+    let millis = rounded(timeout?.as_nanos());
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+/// Takes what is asked for in parts, unless that is very long.
+fn a_moment(timeout: Timeout) -> Timeout {
+    let short = timeout.filter(|timeout| *timeout < Duration::from_secs(1));
+    short.map(|timeout| timeout.min(Duration::from_millis(8))).or(timeout)
+}
+
+/// Panics where the clock cannot hold the sum.
+fn until_a_moment(timeout: Timeout) -> Timeout {
+    let now = Instant::now();
+    timeout.map(|timeout| (now + timeout).duration_since(now))
+}
+
+/// Answers EINVAL to long timeouts, as the kernels of NetBSD and OpenBSD do.
+struct RefusesLongTimeouts;
+
+impl Defect for RefusesLongTimeouts {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout.is_some_and(|timeout| timeout.as_secs() > 100_000_000) {
+            return Err(Errno::EINVAL.into());
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
+/// Goes by a clock that is twice as fast.
+struct HasAFastClock;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Defect for HasAFastClock {
+    fn now(&self) -> Instant {
+        let start = *START;
+        Instant::now() + start.elapsed()
+    }
+
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        beneath.wait(events, timeout.map(|timeout| timeout / 2))
+    }
+}
+
+rows! {
+    "WAIT-1" no_look "does not look when it is not to wait"
+        poll SkipsTheLook =>
+            wait_11_nor_who_has_closed_sources
+            proc_1_a_wait_of_no_time_sees_a_wake
+            wait_7_one_select_reports_all
+            close_4_a_new_kernel_object_watches_all_as_before
+            proc_7_a_signal_handler_may_wake
+            wait_1_zero_reports_what_is_ready
+            wait_9_a_failed_rebuild_loses_nothing
+            ready_9_priority_in_every_mode
+            ready_9_priority_comes_and_goes
+            mod_1_every_mode_becomes_every_other
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            proc_2_no_wake_is_lost_beside_anything
+            wait_7_every_ready_source_gets_its_turn
+            reg_9_no_registration_is_the_last
+            mod_1_every_change_counts
+            ready_4_every_state_of_a_socket
+            mod_1_many_changes_between_two_waits
+            ready_1_what_came_during_a_long_pause
+            proc_6_no_wait_holds_up_another
+            close_4_a_ghost_that_stays_does_not_make_it_spin
+            mode_6_no_arming_is_the_last
+            ready_6_its_own_reading_half_shut_down
+            [FILES RANDOM];
+    "WAIT-2" empty_at_once "returns at once without sources"
+        poll WithoutSources(|| Ok(())) =>
+            close_4_a_ghost_does_not_make_it_spin
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it
+            reg_9_many_leave_between_two_waits
+            [FILES];
+    "WAIT-2" empty_refused "answers EINVAL without sources"
+        poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
+            reg_5_one_file_in_two_selectors
+            reg_2_an_empty_interest_parks
+            reg_7_a_refusal_leaves_nothing_behind
+            reg_9_unregister_gives_everything_back_once
+            reg_9_what_came_and_went_between_two_waits
+            close_1_unregister_after_close
+            close_2_unregister_after_the_number_was_reused
+            close_4_a_ghost_does_not_make_it_spin
+            close_5_a_closed_descriptor_does_not_make_it_spin
+            mode_2_a_fired_one_shot_can_be_unregistered
+            reg_12_no_call_leaks
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_3_the_backend_waits_for_long
+            wait_8_the_last_bit_of_a_word
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_a_hang_up_does_not_reach_what_is_parked
+            mod_3_rearming_reports_an_edge_again
+            close_5_a_reused_number_is_not_ready_for_what_was
+            wait_2_without_sources_the_timeout_holds
+            wait_2_without_sources_a_signal_ends_it
+            wait_8_descriptors_above_1024
+            proc_1_a_waker_outlives_its_selector
+            proc_4_a_forked_copy_changes_nothing
+            ready_9_priority_comes_and_goes
+            reg_9_many_leave_between_two_waits
+            [FILES RANDOM];
+    "WAIT-2" none_is_zero "takes no timeout for zero"
+        poll Times(|timeout| timeout.or(NOW)) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_11_a_long_wait_is_one;
+    "WAIT-2" none_is_a_moment "takes no timeout for a short one"
+        poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
+            wait_2_without_a_timeout_a_signal_ends_it
+            wait_11_a_wait_sleeps_once;
+    "WAIT-3" rounds_down "rounds timeouts down"
+        poll Times(|timeout| millis(timeout, |nanos| nanos / 1_000_000)) =>
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin;
+    "WAIT-3" fast_clock "its clock is too fast"
+        poll HasAFastClock =>
+            wait_3_the_backend_waits_for_long
+            reg_2_the_kernel_does_not_watch_what_is_parked
+            wait_2_without_sources_the_timeout_holds
+            wait_3_never_early
+            wait_3_the_backend_rounds_away_from_zero
+            wait_4_a_fine_timeout_does_not_spin
+            wait_6_a_signal_does_not_end_the_wait
+            wait_3_time_passes_between_waits;
+    "WAIT-3" a_moment_at_a_time "waits for 8 ms at most"
+        poll Times(a_moment) =>
+            wait_2_without_sources_the_timeout_holds
+            wait_3_the_backend_waits_for_long
+            wait_11_a_wait_sleeps_once;
+    "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
+        poll Times(|timeout| millis(timeout, |nanos| nanos.div_ceil(1_000_000))) =>
+            wait_4_the_grain_is_as_declared;
+    "WAIT-5" einval "answers EINVAL to long timeouts"
+        poll RefusesLongTimeouts =>
+            wait_5_no_timeout_is_too_long
+            wait_3_no_length_is_taken_for_another;
+    "WAIT-5" overflow "adds the timeout to the clock"
+        poll Times(until_a_moment) =>
+            wait_5_no_timeout_is_too_long;
+}
