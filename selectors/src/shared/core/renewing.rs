@@ -4,8 +4,8 @@ use std::io;
 
 use super::{Changes, Core, unregister_overdue, watch_raw};
 use crate::backend::{Backend, Registered, fork, is_lost, register_raw};
+use crate::shared::selector::wakes;
 use crate::shared::slots::Keeper;
-use crate::shared::wakes;
 use crate::sync::{Ordering, lock, try_lock};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
