@@ -126,15 +126,15 @@ impl Error {
         source.downcast().unwrap_or_else(|source| Self::os(operation, fd, source))
     }
 
-    /// An inherited selector cannot be made whole again.
+    /// Recreating an inherited selector has failed.
     pub(crate) fn after_fork(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::Unsupported => Self::Unsupported { feature: "after_fork", fd: None },
-            _ => Self::os("renew after fork", None, error),
+            _ => Self::os("recreate the selector after fork", None, error),
         }
     }
 
-    /// A selector is not to watch a descriptor of its own.
+    /// A descriptor of the selector's own cannot be registered.
     pub(crate) fn own_descriptor(fd: RawSource) -> Self {
         Self::Unsupported { feature: "a selector watching itself", fd: fd.into() }
     }

@@ -150,7 +150,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
 
     #[inline]
     pub(crate) fn open(new: impl FnOnce() -> io::Result<B>) -> Result<Self> {
-        let backend = new().map_err(|error| Error::os("make a selector", None, error))?;
+        let backend = new().map_err(|error| Error::os("create a selector", None, error))?;
         Ok(Self::with_backend(backend))
     }
 

@@ -123,7 +123,7 @@ impl AnyBackend {
     /// # Ok::<(), selectors::Error>(())
     /// ```
     pub fn open(kind: BackendKind) -> Result<Self> {
-        let backend = kind.open()?.map_err(|error| Error::os("make a selector", None, error))?;
+        let backend = kind.open()?.map_err(|error| Error::os("create a selector", None, error))?;
         Ok(Self { kind: Some(kind), backend })
     }
 

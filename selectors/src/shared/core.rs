@@ -10,8 +10,8 @@ use std::time::Instant;
 mod changing;
 mod renewing;
 
-use super::desk::Desk;
-use super::slots::{Chunks, Keeper, Slot, Stack};
+use super::handoff::Handoff;
+use super::slots::{Chunks, Slot, Stack, WatchedBy};
 use crate::backend::{
     self, AnyChanger, Backend, Capabilities, OwnedSource, RawSource, Registered, fork,
     register_raw, register_raw_with,
@@ -31,7 +31,7 @@ pub(super) struct Core<T> {
     pub(super) capabilities: Capabilities,
     /// The [generation](fork::generation) of the process that the selector belongs to.
     generation: AtomicU32,
-    pub(super) desk: Desk<DynBackend, Order>,
+    pub(super) handoff: Handoff<DynBackend, Request>,
     /// Locked during a change, including its system call. A wait locks it only to replace a kernel object
     /// or the channel of its waker.
     changes: Mutex<Changes>,
@@ -45,7 +45,7 @@ pub(super) struct Core<T> {
     vacant: Stack,
 }
 
-/// What threads that make changes know beside the slots.
+/// The state of threads that make changes, in addition to the slots.
 struct Changes {
     access: Access,
     /// The waker of users.
@@ -86,7 +86,7 @@ impl<T> Core<T> {
             slots: Chunks::new(),
             capabilities,
             generation: AtomicU32::new(fork::watch()),
-            desk: Desk::new(backend, Order::make),
+            handoff: Handoff::new(backend, Request::make),
             len: AtomicU32::new(0),
             first_waker: user_waker.clone(),
             changes: Mutex::new(Changes {
@@ -115,9 +115,9 @@ impl<T> Core<T> {
 
     /// The time on the backend's clock.
     pub(super) fn now(&self) -> Instant {
-        // In a forked child the desk may be locked for ever.
+        // In a forked child the lock of the backend may never be released.
         let ours = self.check_fork().is_ok();
-        let now = ours.then(|| self.desk.with(|backend| backend.now()));
+        let now = ours.then(|| self.handoff.with(|backend| backend.now()));
         now.flatten().unwrap_or_else(Instant::now)
     }
 
@@ -125,7 +125,7 @@ impl<T> Core<T> {
         self.len.load(Ordering::Relaxed) as usize
     }
 
-    /// Only those who have locked `changes` do this: a read-modify-write would be a waste.
+    /// The caller has locked `changes`, so this needs no read-modify-write.
     fn add_to_len(&self, difference: u32) {
         let len = self.len.load(Ordering::Relaxed);
         self.len.store(len.wrapping_add(difference), Ordering::Relaxed);
@@ -151,13 +151,13 @@ impl<T> Core<T> {
         })
     }
 
-    /// Takes note that the backend has none of the one-shot sources that had fired.
+    /// Marks fired one-shot sources as not registered with the backend.
     fn forget_fired(&self, used: u32) {
         let fired = self.sources(used).filter(|(_, slot)| !slot.state().is_armed());
-        fired.for_each(|(_, slot)| slot.set_keeper(Keeper::Nobody));
+        fired.for_each(|(_, slot)| slot.set_watched_by(WatchedBy::Nothing));
     }
 
-    /// Has the backend make a change, between two system calls of the waiter.
+    /// Makes a change through the backend, between two system calls of the waiter.
     #[inline(never)]
     fn with_backend(
         &self,
@@ -166,9 +166,9 @@ impl<T> Core<T> {
         token: Token,
         step: Step,
     ) -> io::Result<()> {
-        let order = Order { overdue: mem::take(overdue), fd, token, step };
-        self.desk.make(order, || Ok(waker.wake()?)).unwrap_or_else(|(error, order)| {
-            *overdue = order.overdue;
+        let request = Request { overdue: mem::take(overdue), fd, token, step };
+        self.handoff.make(request, || Ok(waker.wake()?)).unwrap_or_else(|(error, request)| {
+            *overdue = request.overdue;
             Err(error)
         })
     }
@@ -204,7 +204,7 @@ impl<T> Core<T> {
     /// A duplicate of the backend's descriptor, for the user.
     pub(super) fn descriptor(&self) -> Option<OwnedSource> {
         let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
-        let made = self.desk.with(duplicate)??;
+        let made = self.handoff.with(duplicate)??;
         let Changes { by_descriptor, front, .. } = &mut *lock(&self.changes);
         by_descriptor.reserve(front, Some(backend::raw(backend::source(&made))));
         Some(made)
@@ -222,7 +222,7 @@ impl<T> Core<T> {
 
 /// A change that the backend is to make.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Request {
     /// Sources to be unregistered before: see [`Access`].
     overdue: Vec<Registered>,
     fd: RawSource,
@@ -237,9 +237,9 @@ enum Step {
     Unregister(Watch),
 }
 
-impl Order {
-    fn make(backend: &mut DynBackend, order: Self) -> io::Result<()> {
-        let Self { mut overdue, fd, token, step } = order;
+impl Request {
+    fn make(backend: &mut DynBackend, request: Self) -> io::Result<()> {
+        let Self { mut overdue, fd, token, step } = request;
         unregister_overdue(backend, &mut overdue);
         match step {
             Step::Register(_) if backend.owns(fd) => Err(Error::own_descriptor(fd).into()),
@@ -254,7 +254,7 @@ impl Order {
 fn unregister_overdue(backend: &mut DynBackend, overdue: &mut Vec<Registered>) -> bool {
     let any = !overdue.is_empty();
     for Registered { fd, token, watch } in overdue.drain(..) {
-        // If that fails as well, only recreating the kernel object helps.
+        // If that fails as well, the source is a ghost until the kernel object is recreated.
         let _ = backend.unregister(fd, token, watch);
     }
     any
@@ -269,12 +269,12 @@ fn watch_raw(
     token: Token,
     watch: Watch,
     by_backend: impl FnOnce() -> io::Result<()>,
-) -> io::Result<Keeper> {
+) -> io::Result<WatchedBy> {
     let taken = match changer {
         Some(changer) => register_raw_with(changer, fd, token, watch)?,
         None => false,
     };
-    if taken { Ok(Keeper::Kernel) } else { by_backend().map(|()| Keeper::Backend) }
+    if taken { Ok(WatchedBy::Kernel) } else { by_backend().map(|()| WatchedBy::Backend) }
 }
 
 impl<T> fmt::Debug for Core<T> {

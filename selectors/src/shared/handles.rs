@@ -465,7 +465,7 @@ impl<F: AsSource, T> Source<F, T> {
 
     fn change(&self, again: bool, watch: impl FnOnce(Watch) -> Watch) -> Result<()> {
         let Registration { core, token } = &self.registration;
-        // Asked before anything is locked: it is the user's code.
+        // Called before anything is locked, because it is user code.
         let now = backend::raw(backend::source(&self.fileobj));
         core.modify(*token, Some(now), again, watch)
     }

@@ -1,8 +1,8 @@
 //! A selector that other threads change while one waits.
 
 mod core;
-mod desk;
 mod handles;
+mod handoff;
 #[cfg(all(test, loom))]
 mod models;
 mod selector;

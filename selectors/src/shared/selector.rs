@@ -1,4 +1,4 @@
-//! The selector itself: how it is made, its handles, and fork(2).
+//! The selector: creating it, its registrar and waker, and fork(2).
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -36,7 +36,7 @@ use crate::{BackendKind, Error, Result, Token, Waker};
 /// - Other threads only send work to the waiting thread: [`Selector`](crate::Selector), its
 ///   [`Waker`], and a channel.
 ///
-/// # What is promised
+/// # Guarantees
 ///
 /// - A change is effective in the current wait when the call returns, and the caller gets the kernel's
 ///   error.
@@ -44,10 +44,10 @@ use crate::{BackendKind, Error, Result, Token, Waker};
 ///   token then finds the old data or nothing, never another source.
 /// - The file object is not used after it was unregistered.
 /// - No readiness is lost, however arming, firing, changing and unregistering interleave. A
-///   one-shot source is reported at least once after it was armed and was ready, and at most once
-///   for each time that it was armed; a report may be of a moment before it was armed again.
-/// - One thread waits at a time. Other threads never wait for it to return, nor it for their system
-///   calls, with the exceptions below.
+///   one-shot source that is armed and ready is reported at least once, and at most once for each
+///   time that it was armed; an event may have been queued before the source was armed again.
+/// - One thread waits at a time. A change never waits for `select` to return, nor `select` for a
+///   change, with the exceptions below.
 ///
 /// # Portability
 ///
@@ -97,7 +97,7 @@ pub struct SharedSelector<T = ()> {
     pub(super) user: Wake,
     /// A duplicate of the backend's descriptor, after it was first requested.
     pub(super) front: OnceLock<OwnedSource>,
-    /// Slots that become vacant.
+    /// A buffer for slots that become vacant.
     pub(super) retired: Vec<u32>,
     /// Per slot, the position of its event in the list.
     pub(super) places: Vec<u32>,
@@ -191,7 +191,7 @@ impl<T> SharedSelector<T> {
     }
 
     fn with_boxed(backend: io::Result<DynBackend>) -> Result<Self> {
-        let failed = |error| Error::os("make a selector", None, error);
+        let failed = |error| Error::os("create a selector", None, error);
         let mut backend = backend.map_err(failed)?;
         let changer = backend.changer().map_err(failed)?;
         let mut capabilities = backend.capabilities();
@@ -259,7 +259,7 @@ impl<T> SharedSelector<T> {
         self.user.waker()
     }
 
-    /// In a child of fork(2): makes the inherited selector whole again, as
+    /// In a child of fork(2): creates a kernel object for the inherited selector, as
     /// [`Selector::after_fork`](crate::Selector::after_fork) does. Handles and registrars then work
     /// again; create a new waker.
     ///

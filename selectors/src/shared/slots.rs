@@ -141,7 +141,7 @@ impl State {
 
 /// The result of filtering an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum Filtered {
     /// It is reported, with the readiness masked by the interest.
     Ready(Readiness),
     /// It is not reported: masked, fired already, or retired during this wait.
@@ -152,10 +152,10 @@ pub(super) enum Settled {
 
 /// What watches a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeper {
+pub(super) enum WatchedBy {
     /// Nothing: it is parked, or had fired when the kernel object was recreated, or was closed before
     /// `after_fork`.
-    Nobody,
+    Nothing,
     /// The kernel.
     Kernel,
     /// The backend, in user space.
@@ -167,10 +167,10 @@ pub(super) struct Slot<T> {
     state: AtomicU64,
     /// The next slot of the [`Stack`] that it is on.
     next: AtomicU32,
-    /// The descriptor of a live source, and its [`Keeper`]. Threads that make changes use them, one at a
+    /// The descriptor of a live source, and its [`WatchedBy`]. Threads that make changes use them, one at a
     /// time.
     fd: AtomicSource,
-    keeper: AtomicU8,
+    watched_by: AtomicU8,
     /// The data, until the waiter first looks it up.
     data: Mutex<Option<T>>,
 }
@@ -181,7 +181,7 @@ impl<T> Slot<T> {
             state: AtomicU64::new(0),
             next: AtomicU32::new(Stack::END),
             fd: AtomicSource::new(0),
-            keeper: AtomicU8::new(Keeper::Nobody as u8),
+            watched_by: AtomicU8::new(WatchedBy::Nothing as u8),
             data: Mutex::new(None),
         }
     }
@@ -196,16 +196,16 @@ impl<T> Slot<T> {
     }
 
     #[inline]
-    pub(super) fn keeper(&self) -> Keeper {
-        match self.keeper.load(Ordering::Relaxed) {
-            0 => Keeper::Nobody,
-            1 => Keeper::Kernel,
-            _ => Keeper::Backend,
+    pub(super) fn watched_by(&self) -> WatchedBy {
+        match self.watched_by.load(Ordering::Relaxed) {
+            0 => WatchedBy::Nothing,
+            1 => WatchedBy::Kernel,
+            _ => WatchedBy::Backend,
         }
     }
 
-    pub(super) fn set_keeper(&self, keeper: Keeper) {
-        self.keeper.store(keeper as u8, Ordering::Relaxed);
+    pub(super) fn set_watched_by(&self, watched_by: WatchedBy) {
+        self.watched_by.store(watched_by as u8, Ordering::Relaxed);
     }
 
     #[inline]
@@ -276,28 +276,28 @@ impl<T> Slot<T> {
 
     /// Filters and masks the raw readiness of an event of the source with this generation.
     #[inline]
-    pub(super) fn settle(&self, generation: u32, raw: Readiness) -> Settled {
+    pub(super) fn filter(&self, generation: u32, raw: Readiness) -> Filtered {
         let mut state = self.state();
         loop {
             if state.generation() != generation {
-                return Settled::Ghost;
+                return Filtered::Ghost;
             }
             // A parked or retired source is not reported, not even for a hang-up.
             if state.interest().is_empty() || !state.is_armed() {
-                return Settled::Dropped;
+                return Filtered::Dropped;
             }
             let readiness = raw.masked_by(state.interest());
             if readiness.is_empty() {
-                return Settled::Dropped;
+                return Filtered::Dropped;
             }
             let fired = if state.mode() == Mode::OneShot { State::ARMED } else { 0 };
             let next = state.without(fired | State::PENDING);
             if next == state {
-                return Settled::Ready(readiness);
+                return Filtered::Ready(readiness);
             }
             match self.state.compare_exchange(state.0, next.0, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return Settled::Ready(readiness),
+                Ok(_) => return Filtered::Ready(readiness),
                 Err(now) => state = State(now),
             }
         }
@@ -374,13 +374,13 @@ mod tests {
         assert!(!slot.is_registered(generation), "not accepted yet");
         slot.accept();
         assert!(slot.is_registered(generation));
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
         slot.retire();
         assert!(!slot.is_registered(generation));
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Dropped);
-        assert_eq!(slot.settle(generation, Readiness::HANGUP), Settled::Dropped);
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Dropped);
+        assert_eq!(slot.filter(generation, Readiness::HANGUP), Filtered::Dropped);
         assert_eq!(slot.reclaim(), (Some(generation + 1), Some("data")));
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ghost);
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Ghost);
         assert_eq!(slot.publish(READ, "other"), generation + 1);
     }
 
@@ -388,7 +388,7 @@ mod tests {
     fn an_event_accepts_what_is_pending() {
         let slot = Slot::new();
         let generation = slot.publish(READ, ());
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
         assert!(slot.is_registered(generation));
     }
 
@@ -397,13 +397,13 @@ mod tests {
         let slot = Slot::new();
         let generation = slot.publish(ONE_SHOT, ());
         for _ in 0..3 {
-            assert_eq!(slot.settle(generation, Readiness::WRITE), Settled::Dropped);
-            assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
-            assert_eq!(slot.settle(generation, Readiness::READ), Settled::Dropped);
+            assert_eq!(slot.filter(generation, Readiness::WRITE), Filtered::Dropped);
+            assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
+            assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Dropped);
             assert!(!slot.arm(ONE_SHOT).is_armed());
         }
         assert!(slot.arm(PARKED).is_armed());
-        assert_eq!(slot.settle(generation, Readiness::HANGUP), Settled::Dropped);
+        assert_eq!(slot.filter(generation, Readiness::HANGUP), Filtered::Dropped);
         let before = slot.arm(ONE_SHOT);
         assert_eq!(before.watch(), PARKED);
         assert!(slot.restore(before));
@@ -415,15 +415,15 @@ mod tests {
         let slot = Slot::new();
         let generation = slot.publish(ONE_SHOT, ());
         let old = slot.arm(ONE_SHOT);
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
         assert!(!slot.restore(old));
-        assert_eq!(slot.settle(generation, Readiness::READ), Settled::Dropped);
+        assert_eq!(slot.filter(generation, Readiness::READ), Filtered::Dropped);
         let level = Slot::new();
         let generation = level.publish(READ, ());
         let old = level.arm(ONE_SHOT);
-        assert_eq!(level.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert_eq!(level.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
         assert!(level.restore(old));
-        assert_eq!(level.settle(generation, Readiness::READ), Settled::Ready(Readiness::READ));
+        assert_eq!(level.filter(generation, Readiness::READ), Filtered::Ready(Readiness::READ));
     }
 
     #[test]

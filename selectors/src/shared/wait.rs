@@ -1,11 +1,11 @@
-//! How a shared selector waits, and what it makes of what the kernel reports.
+//! How a shared selector waits and filters raw events.
 
 use std::cell::OnceCell;
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::SharedSelector;
-use super::slots::Settled;
+use super::slots::Filtered;
 use crate::backend::Backend;
 use crate::event::Flags;
 use crate::wait::{NOW, Pace, Wait};
@@ -37,7 +37,7 @@ impl<T> SharedSelector<T> {
     }
 
     /// Filters, masks and merges raw events.
-    fn settle(&mut self, events: &mut Events) {
+    fn filter(&mut self, events: &mut Events) {
         if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
             self.merge(events);
             events.flags.remove(Flags::REPEATS);
@@ -45,19 +45,19 @@ impl<T> SharedSelector<T> {
         let (mut woken, mut ghost, mut dropped) = (false, false, false);
         for event in &mut events.list {
             let token = event.token();
-            let settled = match self.core.slots.get(token.slot()) {
-                Some(slot) => slot.settle(token.generation(), event.readiness()),
+            let filtered = match self.core.slots.get(token.slot()) {
+                Some(slot) => slot.filter(token.generation(), event.readiness()),
                 None if token == Token::WAKER => {
                     woken = true;
-                    Settled::Dropped
+                    Filtered::Dropped
                 }
-                None => Settled::Ghost,
+                None => Filtered::Ghost,
             };
-            let readiness = match settled {
-                Settled::Ready(readiness) => readiness,
-                Settled::Dropped | Settled::Ghost => Readiness::empty(),
+            let readiness = match filtered {
+                Filtered::Ready(readiness) => readiness,
+                Filtered::Dropped | Filtered::Ghost => Readiness::empty(),
             };
-            ghost |= settled == Settled::Ghost;
+            ghost |= filtered == Filtered::Ghost;
             dropped |= readiness.is_empty();
             *event = Event::new(token, readiness);
         }
@@ -79,7 +79,7 @@ impl<T> SharedSelector<T> {
     fn take_wake(&mut self, events: &mut Events) {
         self.wake.take();
         self.mend_wake();
-        // Not every wake is a user's.
+        // The wake may be that of a change, which does not end a `select`.
         let woken = events.woken() | self.user.reset();
         events.flags.set(Flags::WOKEN, woken);
     }
@@ -113,7 +113,7 @@ impl<T> SharedSelector<T> {
             }
             let Some(slot) = self.core.slots.get(token.slot()) else { continue };
             if rebuilt.is_err() || slot.state().watch().mode == Mode::Edge {
-                if let Settled::Ready(ready) = slot.settle(token.generation(), event.readiness()) {
+                if let Filtered::Ready(ready) = slot.filter(token.generation(), event.readiness()) {
                     events.push(Event::new(token, ready));
                 }
             }
@@ -131,7 +131,7 @@ impl<T> Wait for SharedSelector<T> {
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         self.reclaim();
         self.mend_wake();
-        let Some(mut loan) = self.core.desk.borrow() else { return Err(Error::Closed) };
+        let Some(mut loan) = self.core.handoff.borrow() else { return Err(Error::Closed) };
         let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
         drop(loan);
         if let Err(error) = waited {
@@ -141,7 +141,7 @@ impl<T> Wait for SharedSelector<T> {
             }
             events.flags.set(Flags::INTERRUPTED, self.pace.interruptible);
         }
-        self.settle(events);
+        self.filter(events);
         Ok(events.has_events())
     }
 

@@ -6,12 +6,12 @@ use std::mem;
 use super::{Changes, Core, Step, watch_raw};
 use crate::backend::{self, BorrowedSource, Changer, RawSource, Registered, check_open};
 use crate::checks::{admit, check};
-use crate::shared::slots::{Keeper, Slot, State};
+use crate::shared::slots::{Slot, State, WatchedBy};
 use crate::sync::{MutexGuard, lock, try_lock};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
 
-/// A source that is being registered or unregistered. Unless it stays, its slot is retired in the
-/// end, also if a backend panics.
+/// A source that is being registered or unregistered. Unless it stays registered, its slot is
+/// retired when this is dropped, even if a backend panics.
 struct Transition<'a, T> {
     core: &'a Core<T>,
     changes: MutexGuard<'a, Changes>,
@@ -49,22 +49,23 @@ impl<T> Drop for Arming<'_, T> {
 
 impl<T> Transition<'_, T> {
     #[inline]
-    fn insert(mut self, fd: RawSource, keeper: Keeper) -> Token {
+    fn insert(mut self, fd: RawSource, watched_by: WatchedBy) -> Token {
         self.stays = true;
         self.core.add_to_len(1);
         self.slot.set_fd(fd);
-        self.slot.set_keeper(keeper);
+        self.slot.set_watched_by(watched_by);
         self.changes.by_descriptor.insert(fd, self.token.slot() as usize);
         self.token
     }
 
-    /// Takes back a registration that was refused, and returns the error.
+    /// Undoes a registration that was refused, and returns the error.
     #[cold]
     fn refused(self, fd: RawSource, watch: Watch, error: io::Error) -> Result<Token, (Error, T)> {
         let Some(data) = self.slot.take() else {
-            // A changer has reported what it then refused, and the waiter has the data.
+            // The changer reported the source and then refused it, and the waiter has already taken
+            // the data.
             self.slot.arm(Watch::new(Interest::empty(), watch.mode));
-            return Ok(self.insert(fd, Keeper::Nobody));
+            return Ok(self.insert(fd, WatchedBy::Nothing));
         };
         Err((Error::os_or_own("register", fd, error), data))
     }
@@ -83,9 +84,9 @@ impl<T> Core<T> {
         let fd = backend::raw(source);
         let mut new = self.prepare(source, watch, data)?;
         match self.start(&mut new.changes, fd, new.token, watch) {
-            Ok(keeper) => {
+            Ok(watched_by) => {
                 new.slot.accept();
-                Ok(new.insert(fd, keeper))
+                Ok(new.insert(fd, watched_by))
             }
             Err(error) => new.refused(fd, watch, error),
         }
@@ -110,19 +111,20 @@ impl<T> Core<T> {
             let full = io::ErrorKind::OutOfMemory.into();
             return Err((Error::os("register", backend::raw(source), full), data));
         };
-        // The waiter must find it as soon as the kernel has heard of it.
+        // Before the kernel can report it, because the waiter must then find it.
         let token = Token::new(index, slot.publish(watch, data));
         Ok(Transition { core: self, changes, token, slot, stays: false })
     }
 
-    /// Refuses what the backend is not to hear of.
+    /// Checks the arguments of `register`.
     fn admit(&self, changes: &Changes, source: BorrowedSource<'_>, watch: Watch) -> Result<()> {
         if changes.closed {
             return Err(Error::Closed);
         }
         let fd = backend::raw(source);
         let taken = |fd| Some(self.taken_by(changes.by_descriptor.get(fd)?, fd));
-        // The backend is asked about its own descriptors when it is to watch the source.
+        // Whether the descriptor is one of the backend's own is checked when the source is
+        // registered with it.
         admit(&self.capabilities, fd, watch, taken, |_| false)?;
         let open = if watch.interest.is_empty() { check_open(source) } else { Ok(()) };
         open.map_err(|error| Error::os("register", fd, error))
@@ -142,7 +144,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// A slot that nobody uses.
+    /// An unused slot.
     fn vacant_slot(&self, changes: &mut Changes) -> Option<(u32, &Slot<T>)> {
         if changes.vacant.is_empty() {
             self.vacant.take(&self.slots, &mut changes.vacant);
@@ -156,7 +158,7 @@ impl<T> Core<T> {
         Some((index, slot))
     }
 
-    /// Has a source watched that nobody watches.
+    /// Starts watching a source that neither kernel nor backend watches.
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
     #[inline(always)]
     fn start(
@@ -165,9 +167,9 @@ impl<T> Core<T> {
         fd: RawSource,
         token: Token,
         watch: Watch,
-    ) -> io::Result<Keeper> {
+    ) -> io::Result<WatchedBy> {
         if watch.interest.is_empty() {
-            return Ok(Keeper::Nobody);
+            return Ok(WatchedBy::Nothing);
         }
         let Changes { changer, access, .. } = changes;
         watch_raw(changer.as_mut(), fd, token, watch, || {
@@ -175,8 +177,9 @@ impl<T> Core<T> {
         })
     }
 
-    /// Watches a source for what `watch` makes of what it is watched for; `again` even if that is
-    /// the same. Whoever has the file object passes what its descriptor is `now`.
+    /// Modifies a source: `watch` maps the old watch to the new one. With `again` the source is
+    /// modified even if the two are equal. A caller that has the file object passes its current
+    /// descriptor as `now`.
     #[inline]
     pub(in crate::shared) fn modify(
         &self,
@@ -195,7 +198,7 @@ impl<T> Core<T> {
         }
         check(&self.capabilities, fd, new)?;
         let modes = [old.watch().mode, new.mode];
-        let by_kernel = slot.keeper() == Keeper::Kernel
+        let by_kernel = slot.watched_by() == WatchedBy::Kernel
             && !new.interest.is_empty()
             && !modes.contains(&Mode::Exclusive);
         // Armed before the kernel is, or an event that comes at once would be dropped.
@@ -209,8 +212,8 @@ impl<T> Core<T> {
         changed
     }
 
-    /// As [`modify`](Self::modify), where it is not the kernel alone that watches for something
-    /// else.
+    /// As [`modify`](Self::modify), for changes that the changer cannot make or has refused:
+    /// parking and unparking, exclusive mode, sources that the backend tracks in user space.
     #[cold]
     #[inline(never)]
     fn start_or_stop(
@@ -221,31 +224,32 @@ impl<T> Core<T> {
         (old, new): (State, Watch),
         now: Option<RawSource>,
     ) -> Result<()> {
-        if slot.keeper() == Keeper::Kernel && !new.interest.is_empty() {
-            // What comes of this the backend has to know: the kernel may have lost the source.
-            slot.set_keeper(Keeper::Backend);
+        if slot.watched_by() == WatchedBy::Kernel && !new.interest.is_empty() {
+            // The changer cannot make the change, or refused it and may have lost the source: from
+            // now on the backend tracks the source.
+            slot.set_watched_by(WatchedBy::Backend);
         }
-        let (fd, keeper) = (slot.fd(), slot.keeper());
-        let changed = if keeper == Keeper::Nobody && now.is_some_and(|now| now != fd) {
-            // An odd file object, or another one, whose descriptor is not what was registered.
+        let (fd, watched_by) = (slot.fd(), slot.watched_by());
+        let changed = if watched_by == WatchedBy::Nothing && now.is_some_and(|now| now != fd) {
+            // The file object was replaced, or returns another descriptor than the registered one.
             Err(backend::bad_source())
-        } else if keeper == Keeper::Nobody {
+        } else if watched_by == WatchedBy::Nothing {
             self.start(changes, fd, token, new)
         } else if new.interest.is_empty() {
-            self.stop(changes, fd, keeper, token, old.watch()).map(|()| Keeper::Nobody)
+            self.stop(changes, fd, watched_by, token, old.watch()).map(|()| WatchedBy::Nothing)
         } else {
             self.change(changes, token, slot, old.watch(), new)
         };
         match changed {
-            Ok(keeper) => {
-                slot.set_keeper(keeper);
+            Ok(watched_by) => {
+                slot.set_watched_by(watched_by);
                 Ok(())
             }
             Err(error) => Err(self.unchanged(changes, token, slot, old, error)),
         }
     }
 
-    /// Takes back a modification that was refused, and returns the error.
+    /// Undoes a modification that was refused, and returns the error.
     #[cold]
     fn unchanged(
         &self,
@@ -255,8 +259,9 @@ impl<T> Core<T> {
         old: State,
         error: io::Error,
     ) -> Error {
-        if slot.restore(old) && slot.keeper() != Keeper::Nobody {
-            // What came meanwhile was dropped. If this fails, too, the file is gone.
+        if slot.restore(old) && slot.watched_by() != WatchedBy::Nothing {
+            // Events in between were dropped, so arm it again. If this fails, too, the file was
+            // closed.
             let watch = old.watch();
             let _ = self.change(changes, token, slot, watch, watch);
         }
@@ -272,15 +277,15 @@ impl<T> Core<T> {
         }
         let mut changes = lock(&self.changes);
         let Ok(slot) = self.slot(&changes, token) else { return };
-        let (fd, keeper, watch) = (slot.fd(), slot.keeper(), slot.state().watch());
-        // Before the system call, which leaves less of this in the caches.
+        let (fd, watched_by, watch) = (slot.fd(), slot.watched_by(), slot.state().watch());
+        // Before the system call, which evicts this from the caches.
         self.remove(&mut changes, fd);
-        // What the kernel still watches after that is a ghost, which the waiter gets rid of.
+        // If the kernel still watches the file after that, it is a ghost, which the waiter removes.
         let mut old = Transition { core: self, changes, token, slot, stays: false };
         let changes = &mut *old.changes;
-        if keeper != Keeper::Nobody
-            && self.stop(changes, fd, keeper, token, watch).is_err()
-            && keeper == Keeper::Backend
+        if watched_by != WatchedBy::Nothing
+            && self.stop(changes, fd, watched_by, token, watch).is_err()
+            && watched_by == WatchedBy::Backend
         {
             changes.access.overdue.push(Registered { fd, token, watch });
         }
@@ -309,17 +314,18 @@ impl<T> Core<T> {
         slot: &Slot<T>,
         old: Watch,
         new: Watch,
-    ) -> io::Result<Keeper> {
-        let (fd, keeper) = (slot.fd(), slot.keeper());
-        if let Some(changer) = changes.changer.as_mut().filter(|_| keeper == Keeper::Kernel) {
+    ) -> io::Result<WatchedBy> {
+        let (fd, watched_by) = (slot.fd(), slot.watched_by());
+        if let Some(changer) = changes.changer.as_mut().filter(|_| watched_by == WatchedBy::Kernel)
+        {
             if changer.modify(fd, token, old, new).is_ok() {
-                return Ok(keeper);
+                return Ok(watched_by);
             }
         }
         // As in `modify`.
-        slot.set_keeper(Keeper::Backend);
+        slot.set_watched_by(WatchedBy::Backend);
         self.with_backend(&mut changes.access, fd, token, Step::Modify(old, new))?;
-        Ok(Keeper::Backend)
+        Ok(WatchedBy::Backend)
     }
 
     #[expect(clippy::inline_always, reason = "after a system call every return is mispredicted")]
@@ -328,12 +334,14 @@ impl<T> Core<T> {
         &self,
         changes: &mut Changes,
         fd: RawSource,
-        keeper: Keeper,
+        watched_by: WatchedBy,
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
         match &mut changes.changer {
-            Some(changer) if keeper == Keeper::Kernel => changer.unregister(fd, token, watch),
+            Some(changer) if watched_by == WatchedBy::Kernel => {
+                changer.unregister(fd, token, watch)
+            }
             _ => self.with_backend(&mut changes.access, fd, token, Step::Unregister(watch)),
         }
     }

@@ -1,19 +1,19 @@
-//! New kernel objects for old ones, in this process and in a forked child, and the end.
+//! Replacing kernel objects, in this process and in a forked child, and closing the selector.
 
 use std::io;
 
 use super::{Changes, Core, unregister_overdue, watch_raw};
 use crate::backend::{Backend, Registered, fork, is_lost, register_raw};
 use crate::shared::selector::wakes;
-use crate::shared::slots::Keeper;
+use crate::shared::slots::WatchedBy;
 use crate::sync::{Ordering, lock, try_lock};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
 impl<T> Core<T> {
-    /// For the waiter, between two waits: rids the kernel of what it watches beside the registered
-    /// sources. Appends what the old kernel object had still to report of edge-triggered sources,
-    /// and of the waker. On failure: how many calls it took.
+    /// For the waiter, between two waits: recreates the kernel object, which then watches the
+    /// registered sources only. Appends the pending events of edge-triggered sources and of the
+    /// waker. On failure, returns how many calls were made.
     pub(in crate::shared) fn rebuild(
         &self,
         wake: Option<Registered>,
@@ -24,16 +24,16 @@ impl<T> Core<T> {
         let mut calls = 0;
         let armed = self.sources(*used).filter_map(|(token, slot)| {
             let state = slot.state();
-            let watched = slot.keeper() != Keeper::Nobody && state.is_armed();
+            let watched = slot.watched_by() != WatchedBy::Nothing && state.is_armed();
             watched.then(|| Registered { fd: slot.fd(), token, watch: state.watch() })
         });
         let mut armed = armed.chain(wake).inspect(|_| calls += 1);
-        let rebuilt = self.desk.with(|backend| {
+        let rebuilt = self.handoff.with(|backend| {
             if unregister_overdue(backend, &mut access.overdue) {
                 return Ok(None);
             }
             backend.rebuild(&mut armed, events)?;
-            // If that fails, everything goes through the backend.
+            // If that fails, all changes go through the backend.
             Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
         });
         drop(armed);
@@ -51,38 +51,38 @@ impl<T> Core<T> {
     /// For the waiter, between two waits: replaces the broken channel of its waker.
     #[cold]
     pub(in crate::shared) fn mend(&self, wake: &mut Wake) {
-        // Before the desk, as by who makes a change.
+        // Locked before the backend, in the same order as by threads that make changes.
         let Changes { by_descriptor, channel, .. } = &mut *lock(&self.changes);
         let taken = |fd| *channel != Some(fd) && by_descriptor.get(fd).is_some();
         // If it fails, `wake` stays broken.
-        let _ = self.desk.with(|backend| wake.mend(backend, taken));
+        let _ = self.handoff.with(|backend| wake.mend(backend, taken));
         by_descriptor.reserve(channel, wake.number());
     }
 
-    /// As if it had been inherited by this process.
+    /// Makes the selector look as if this process had inherited it.
     #[cfg(all(test, loom))]
     pub(in crate::shared) fn inherit(&self) {
         self.generation.store(u32::MAX, Ordering::Relaxed);
     }
 
-    /// In a child of fork(2): makes everything as new, and watches every source again.
+    /// In a child of fork(2): creates a kernel object and wakers, and watches every source again.
     pub(in crate::shared) fn after_fork(&self, wake: &mut Wake, user: &mut Wake) -> Result<()> {
         let generation = fork::watch();
         if fork::is_ours(self.generation.load(Ordering::Relaxed)) {
             return Ok(());
         }
-        // Another thread of the parent had it, and will never give it back here.
+        // A thread of the parent held the lock; in this process it is never released.
         let Some(mut changes) = try_lock(&self.changes) else { return Err(Error::Forked) };
         let Changes { by_descriptor, used, changer, access, user_waker, front, channel, .. } =
             &mut *changes;
         *changer = None;
         by_descriptor.reserve(front, None);
         by_descriptor.reserve(channel, None);
-        let renewed = self.desk.with(|backend| -> Result<()> {
-            // Before anything is opened, which may get the numbers of closed sources.
+        let renewed = self.handoff.with(|backend| -> Result<()> {
+            // Before a descriptor is opened, which may get the number of a closed source.
             for (_, slot) in self.sources(*used) {
                 if is_lost(backend, slot.fd()) {
-                    slot.set_keeper(Keeper::Nobody);
+                    slot.set_watched_by(WatchedBy::Nothing);
                 }
             }
             backend.after_fork().map_err(Error::after_fork)?;
@@ -93,14 +93,14 @@ impl<T> Core<T> {
             *changer = backend.changer().map_err(Error::after_fork)?;
             self.forget_fired(*used);
             for (token, slot) in self.sources(*used) {
-                if slot.keeper() == Keeper::Nobody {
+                if slot.watched_by() == WatchedBy::Nothing {
                     continue;
                 }
                 let (fd, watch) = (slot.fd(), slot.state().watch());
                 let started = watch_raw(changer.as_mut(), fd, token, watch, || {
                     register_raw(backend, fd, token, watch)
                 });
-                slot.set_keeper(started.map_err(|error| Error::os("register", fd, error))?);
+                slot.set_watched_by(started.map_err(|error| Error::os("register", fd, error))?);
             }
             Ok(())
         });
@@ -109,18 +109,18 @@ impl<T> Core<T> {
         Ok(())
     }
 
-    /// Gives up the backend and all data. What other threads ask for from now on is refused.
+    /// Drops the backend and all data. Later calls of other threads are refused.
     pub(in crate::shared) fn close(&self) {
         if self.check_fork().is_err() {
-            // Its locks may be held for ever. The parent's is not affected when this is dropped.
+            // The locks may never be released. Dropping this does not affect the parent's selector.
             return;
         }
         let mut changes = lock(&self.changes);
         changes.closed = true;
         changes.changer = None;
-        drop(self.desk.take());
+        drop(self.handoff.take());
         drop(changes);
-        // The data may hold handles, and these the core.
+        // The data may contain handles, which refer to the core.
         self.slots.iter().for_each(|slot| drop(slot.take()));
     }
 }

@@ -1,10 +1,10 @@
-//! Models of what the waiter and others share, in which loom tries every interleaving: run by
-//! `.ci/loom`. The kernel is a mutex around what it would know.
+//! Models of the state that the waiter shares with other threads: loom tries every interleaving, in
+//! `.ci/loom`. The kernel is a mutex around its state.
 
 use crate::sync::{Condvar, Mutex, lock};
 use crate::{Interest, Mode, Readiness, Watch};
 
-mod desk;
+mod handoff;
 mod slots;
 mod waker;
 mod whole;
@@ -13,14 +13,14 @@ const READ: Watch = Watch::new(Interest::READ, Mode::OneShot);
 const WRITE: Watch = Watch::new(Interest::WRITE, Mode::OneShot);
 const LEVEL: Watch = Watch::new(Interest::READ, Mode::Level);
 
-/// Tries every interleaving in which a thread is stopped so often, elsewhere than where it waits.
+/// Tries every interleaving with at most this many preemptions of a thread.
 fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(run);
 }
 
-/// What epoll knows of one source: what it is armed for, and whether it is ready.
+/// The state of one source in epoll: its armed interest, and whether it is ready.
 #[derive(Default)]
 struct Kernel {
     state: Mutex<Known>,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{Kernel, LEVEL, READ, WRITE};
-use crate::shared::slots::{Chunks, Settled, Slot, Stack};
+use crate::shared::slots::{Chunks, Filtered, Slot, Stack};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Interest, Mode, Readiness, Watch};
 
-/// The waiter finds the data of whatever the kernel reports, also before `register` has returned.
+/// The waiter finds the data of every reported source, even before `register` has returned.
 #[test]
-fn what_is_reported_is_found() {
+fn a_reported_source_is_found() {
     loom::model(|| {
         let shared = Arc::new((Slot::new(), Kernel::is(Readiness::READ)));
         let changer = {
@@ -26,14 +26,14 @@ fn what_is_reported_is_found() {
         };
         let (slot, kernel) = &*shared;
         let (generation, ready) = kernel.wait().unwrap();
-        assert_eq!(slot.settle(generation, ready), Settled::Ready(Readiness::READ));
+        assert_eq!(slot.filter(generation, ready), Filtered::Ready(Readiness::READ));
         assert!(slot.is_registered(generation));
         assert_eq!(slot.take(), Some(7));
         changer.join().unwrap();
     });
 }
 
-/// Arming a one-shot source that is ready is followed by a report, whatever is in flight.
+/// Arming a one-shot source that is ready is followed by a report, in every interleaving.
 #[test]
 fn no_arming_is_lost() {
     loom::model(|| {
@@ -47,8 +47,8 @@ fn no_arming_is_lost() {
             thread::spawn(move || {
                 let (slot, kernel, armed) = &*shared;
                 for watch in [WRITE, READ] {
-                    // What is reported from here on answers this arming, or an earlier one, whose
-                    // report comes after it was armed again.
+                    // A report from here on belongs to this arming, or to an earlier one and is
+                    // delivered late.
                     armed.fetch_add(1, Ordering::SeqCst);
                     slot.arm(watch);
                     kernel.watch(generation, Some(watch));
@@ -60,7 +60,7 @@ fn no_arming_is_lost() {
         let last = Cell::new(None);
         let look = || {
             if let Some((generation, ready)) = kernel.look() {
-                if let Settled::Ready(_) = slot.settle(generation, ready) {
+                if let Filtered::Ready(_) = slot.filter(generation, ready) {
                     last.set(Some(armed.load(Ordering::SeqCst)));
                     reports.set(reports.get() + 1);
                 }
@@ -78,9 +78,9 @@ fn no_arming_is_lost() {
     });
 }
 
-/// A refused change leaves a source that is reported if it is ready, once.
+/// After a refused change a ready source is still reported, once.
 #[test]
-fn no_readiness_is_lost_by_a_refused_change() {
+fn a_refused_change_loses_no_readiness() {
     let both = Watch::new(Interest::READ | Interest::WRITE, Mode::OneShot);
     for refused in [WRITE, both] {
         loom::model(move || refuse(refused));
@@ -107,7 +107,7 @@ fn refuse(refused: Watch) {
     let mut reports = 0;
     let mut look = || {
         if let Some((generation, ready)) = kernel.look() {
-            reports += u32::from(matches!(slot.settle(generation, ready), Settled::Ready(_)));
+            reports += u32::from(matches!(slot.filter(generation, ready), Filtered::Ready(_)));
         }
     };
     look();
@@ -117,10 +117,10 @@ fn refuse(refused: Watch) {
     assert_eq!(reports, 1);
 }
 
-/// An event of what was unregistered never meets the next source, and is no proof of a ghost if it
-/// was unregistered during the wait.
+/// An event of an unregistered source never reaches the next source, and does not indicate a ghost
+/// if the source was unregistered during the wait.
 #[test]
-fn an_event_never_meets_another_source() {
+fn an_event_never_reaches_another_source() {
     loom::model(|| {
         let slots = Chunks::new();
         let first = slots.get_or_make(0, Slot::new).unwrap().publish(LEVEL, "first");
@@ -153,7 +153,7 @@ fn an_event_never_meets_another_source() {
         let (slots, kernel, retired, vacant) = &*shared;
         let mut list = Vec::new();
         for _ in 0..2 {
-            // A wait begins by making vacant what was retired before.
+            // A wait begins by making retired slots vacant.
             retired.take(slots, &mut list);
             while let Some(index) = list.pop() {
                 let slot = slots.get(index).unwrap();
@@ -165,12 +165,12 @@ fn an_event_never_meets_another_source() {
             let Some((generation, ready)) = kernel.look() else { continue };
             let expected = if generation == first { "first" } else { "second" };
             let slot = slots.get(0).unwrap();
-            match slot.settle(generation, ready) {
-                Settled::Ready(_) if slot.is_registered(generation) => {
+            match slot.filter(generation, ready) {
+                Filtered::Ready(_) if slot.is_registered(generation) => {
                     assert!(slot.take().is_none_or(|data| data == expected));
                 }
-                Settled::Ready(_) | Settled::Dropped => {}
-                Settled::Ghost => panic!("there is none"),
+                Filtered::Ready(_) | Filtered::Dropped => {}
+                Filtered::Ghost => panic!("there is none"),
             }
         }
         if let Some(second) = changer.join().unwrap() {
@@ -179,7 +179,7 @@ fn an_event_never_meets_another_source() {
     });
 }
 
-/// Nothing that is pushed is lost, or taken twice.
+/// No pushed slot is lost, or taken twice.
 #[test]
 fn every_slot_that_is_pushed_is_taken_once() {
     loom::model(|| {

@@ -8,7 +8,7 @@ use super::{Kernel, model};
 use crate::sync::{AtomicBool, Ordering};
 use crate::waker::Wake;
 
-/// The selector's end of wakers that wake through this kernel.
+/// The selector's side of wakers that wake through this kernel.
 fn wake(kernel: &Arc<Kernel>) -> Wake {
     let kernel = Arc::clone(kernel);
     Wake::over(Box::new(move || {
@@ -17,7 +17,7 @@ fn wake(kernel: &Arc<Kernel>) -> Wake {
     }))
 }
 
-/// What the waiter is to see, and is woken for.
+/// Marks that a thread sets before it wakes the waiter.
 struct Marks([AtomicBool; 2]);
 
 impl Marks {
@@ -30,8 +30,7 @@ impl Marks {
     }
 }
 
-/// A waiter who was woken once for two wakes has seen what both were for; if it has not, it is
-/// woken again, or it would wait for ever.
+/// A waiter that was woken once for two wakes sees the marks of both; otherwise it is woken again.
 #[test]
 fn no_wake_is_lost() {
     model(3, || {
@@ -57,7 +56,7 @@ fn no_wake_is_lost() {
     });
 }
 
-/// What users have wakes through what changes bring the waiter back with: neither hides the other.
+/// The waker of users calls the waker of changes: neither wake hides the other.
 #[test]
 fn a_wake_is_reported_beside_those_of_changes() {
     model(3, || {
@@ -81,7 +80,7 @@ fn a_wake_is_reported_beside_those_of_changes() {
             assert_eq!(kernel.wait(), None);
             inner.reset();
             if user.reset() {
-                assert!(marks.are_seen(1), "it was reported before it was asked for");
+                assert!(marks.are_seen(1), "it was reported before it was requested");
                 seen = true;
             }
         }

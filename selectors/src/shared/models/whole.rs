@@ -157,7 +157,7 @@ impl Backend for Object {
     }
 }
 
-/// A selector whose changes the kernel takes meanwhile, or not.
+/// A selector whose changes the kernel accepts during a wait, or does not.
 fn selector(has_changer: bool) -> (SharedSelector<u32>, Arc<Kernel>) {
     let kernel = Arc::new(Kernel::default());
     let number = kernel.create();
@@ -182,15 +182,15 @@ fn expect(selector: &mut SharedSelector<u32>) -> Token {
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// Whether a source is registered, or armed, while the waiter moves the others to another kernel
-/// object, it is watched there.
+/// A source that is registered or armed while the waiter recreates the kernel object is watched by
+/// the new one.
 #[test]
 fn no_change_is_lost_by_rebuilding() {
     for registered in [false, true] {
         model(4, move || {
             let (mut selector, kernel) = selector(true);
             let registrar = selector.registrar();
-            // In any case, since loom does not know that the first slots are made once.
+            // Always, because loom does not know that the first slots are created once.
             let parked = register(&registrar, Interest::empty());
             let source = if registered {
                 Some(parked)
@@ -198,7 +198,7 @@ fn no_change_is_lost_by_rebuilding() {
                 drop(parked);
                 None
             };
-            // Of another generation than anything that is registered: the next wait rebuilds.
+            // Its generation is that of no source, so the next wait rebuilds.
             kernel.change(0, RawSource::MAX, Some((Token::new(0, 99), LEVEL)));
             let changer = thread::spawn(move || match source {
                 Some(source) => {
@@ -224,10 +224,10 @@ fn no_change_is_lost_by_rebuilding() {
 
 const LEVEL: Watch = Watch::new(Interest::READ, Mode::Level);
 
-/// In a forked child a thread changes something while another gives the selector a kernel object of
-/// its own: it is refused, or effective.
+/// In a forked child a thread makes a change while another calls `after_fork`: the change is
+/// refused, or effective.
 #[test]
-fn a_change_beside_after_fork_is_refused_or_effective() {
+fn a_change_during_after_fork_is_refused_or_effective() {
     model(4, || {
         let (mut selector, _kernel) = selector(true);
         let source = register(&selector.registrar(), Interest::empty());
@@ -238,8 +238,8 @@ fn a_change_beside_after_fork_is_refused_or_effective() {
         });
         match selector.after_fork() {
             Ok(()) => {}
-            // It was being changed at that moment, as it cannot be at that of the fork.
-            Err(Error::Forked) => panic!("nobody who is refused has locked it"),
+            // A change was in progress at that moment, which is impossible at the moment of a fork.
+            Err(Error::Forked) => panic!("a refused thread holds no lock"),
             Err(error) => panic!("{error}"),
         }
         let (source, changed) = changer.join().unwrap();
@@ -252,7 +252,7 @@ fn a_change_beside_after_fork_is_refused_or_effective() {
     });
 }
 
-/// A change that needs the backend, and a wake, find their ways to one who waits.
+/// A change that needs the backend, and a wake, both reach the waiter.
 #[test]
 fn a_change_and_a_wake_reach_the_waiter() {
     model(4, || {

@@ -1,5 +1,4 @@
-//! The desk: it holds the backend while no thread waits, and passes changes to the waiter while one
-//! does.
+//! The backend, which the waiter borrows for each wait, and changes that other threads make to it.
 
 use std::io;
 use std::mem;
@@ -7,41 +6,41 @@ use std::thread::panicking;
 
 use crate::sync::{Condvar, Mutex, PoisonError, lock};
 
-/// Lends the backend `B` to the waiter. A change `C` that a thread makes meanwhile is left here, and
-/// the waiter, which that thread wakes, makes it when its system call has ended.
+/// Lends the backend `B` to the waiter. A thread that makes a change `C` meanwhile stores it here
+/// and wakes the waiter, which makes the change after its system call.
 #[derive(Debug)]
-pub(super) struct Desk<B, C> {
+pub(super) struct Handoff<B, C> {
     state: Mutex<State<B, C>>,
-    answered: Condvar,
+    made: Condvar,
     make: fn(&mut B, C) -> io::Result<()>,
 }
 
 #[derive(Debug)]
 struct State<B, C> {
-    /// `None` while the waiter has it, and once it was taken for good.
+    /// `None` while the waiter has it, and after the selector was closed.
     backend: Option<B>,
     change: Change<C>,
 }
 
-/// The change of the only thread that makes one.
+/// The change that a thread has requested. One thread at a time makes changes.
 #[derive(Debug)]
 enum Change<C> {
     None,
-    Asked(C),
-    Answered(io::Result<()>),
+    Requested(C),
+    Made(io::Result<()>),
 }
 
-impl<B, C> Desk<B, C> {
-    /// A desk with a backend, in which `make` makes changes.
+impl<B, C> Handoff<B, C> {
+    /// Contains a backend, to which `make` makes changes.
     pub(super) fn new(backend: B, make: fn(&mut B, C) -> io::Result<()>) -> Self {
         let state = State { backend: Some(backend), change: Change::None };
-        Self { state: Mutex::new(state), answered: Condvar::new(), make }
+        Self { state: Mutex::new(state), made: Condvar::new(), make }
     }
 
     /// Lends the backend for one wait. `None` if it was taken.
     pub(super) fn borrow(&self) -> Option<Loan<'_, B, C>> {
         let backend = self.take()?;
-        Some(Loan { desk: self, backend: Some(backend), unwinding: panicking() })
+        Some(Loan { handoff: self, backend: Some(backend), unwinding: panicking() })
     }
 
     /// For the waiter, between two waits: runs `act` on the backend. `None` if it was taken.
@@ -66,37 +65,37 @@ impl<B, C> Desk<B, C> {
         if let Some(backend) = &mut state.backend {
             return Ok((self.make)(backend, change));
         }
-        state.change = Change::Asked(change);
+        state.change = Change::Requested(change);
         drop(state);
         let failure = wake().err();
         let mut state = lock(&self.state);
         loop {
             let State { backend, change } = &mut *state;
-            let asked = match mem::replace(change, Change::None) {
-                Change::Asked(asked) => asked,
-                Change::Answered(made) => return Ok(made),
+            let requested = match mem::replace(change, Change::None) {
+                Change::Requested(requested) => requested,
+                Change::Made(made) => return Ok(made),
                 Change::None => {
                     return Ok(Err(io::Error::other("the waiting thread has panicked")));
                 }
             };
             if let Some(backend) = backend {
-                return Ok((self.make)(backend, asked));
+                return Ok((self.make)(backend, requested));
             }
             if let Some(error) = failure {
-                return Err((error, asked));
+                return Err((error, requested));
             }
-            *change = Change::Asked(asked);
-            state = self.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
+            *change = Change::Requested(requested);
+            state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// The borrowed backend, which is returned when this is dropped, also by a panic.
+/// The borrowed backend, which is returned when this is dropped, even by a panic.
 #[derive(Debug)]
 pub(super) struct Loan<'a, B, C> {
-    desk: &'a Desk<B, C>,
+    handoff: &'a Handoff<B, C>,
     backend: Option<B>,
-    /// Whether the thread was panicking before, and waits in a destructor.
+    /// Whether the thread was panicking already, so that it waits in a destructor.
     unwinding: bool,
 }
 
@@ -109,31 +108,31 @@ impl<B, C> Loan<'_, B, C> {
 impl<B, C> Drop for Loan<'_, B, C> {
     fn drop(&mut self) {
         // Dropped, and notified, after the lock is released.
-        let mut notice = Notice { answered: &self.desk.answered, due: false };
-        let mut state = lock(&self.desk.state);
+        let mut notice = Notice { made: &self.handoff.made, due: false };
+        let mut state = lock(&self.handoff.state);
         // Returned before the change is made, which may panic.
         state.backend = self.backend.take();
         let State { backend: Some(backend), change, .. } = &mut *state else { return };
-        notice.due = matches!(change, Change::Asked(_));
-        // Otherwise whoever asked makes it.
+        notice.due = matches!(change, Change::Requested(_));
+        // Otherwise the thread that requested it makes it.
         if notice.due && (self.unwinding || !panicking()) {
-            if let Change::Asked(asked) = mem::replace(change, Change::None) {
-                *change = Change::Answered((self.desk.make)(backend, asked));
+            if let Change::Requested(requested) = mem::replace(change, Change::None) {
+                *change = Change::Made((self.handoff.make)(backend, requested));
             }
         }
     }
 }
 
-/// Wakes whoever waits for an answer when it is dropped, also by a panic.
+/// When dropped, even by a panic, wakes the thread that waits for its change.
 struct Notice<'a> {
-    answered: &'a Condvar,
+    made: &'a Condvar,
     due: bool,
 }
 
 impl Drop for Notice<'_> {
     fn drop(&mut self) {
         if self.due {
-            self.answered.notify_all();
+            self.made.notify_all();
         }
     }
 }
