@@ -17,7 +17,7 @@ use selectors::backend::{
 };
 use selectors::{Events, Interest, Mode, Token, Watch};
 use selectors_testkit::conformance::{SHARED_CASES, check_shared_patiently, run_shared};
-use selectors_testkit::fixtures::{pipe, receive, with_raw};
+use selectors_testkit::fixtures::{is_open, pipe, receive, with_raw};
 
 /// What is wrong with a changer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ enum Defect {
     FailsToRebuild,
     /// Its backend watches the first half of all sources once it was rebuilt.
     RebuildsHalf,
+    /// Its backend cannot be rebuilt while a source is closed.
+    NeedsOpenSources,
 }
 
 /// A change that is made too late.
@@ -172,6 +174,13 @@ impl Backend for Broken {
         match self.defect {
             Defect::DoesNotUnregister => Ok(()),
             Defect::FailsToRebuild => Err(io::ErrorKind::OutOfMemory.into()),
+            Defect::NeedsOpenSources => {
+                let all: Vec<_> = sources.collect();
+                if all.iter().any(|source| !is_open(source.fd)) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                self.epoll.rebuild(&mut all.into_iter(), events)
+            }
             Defect::RebuildsHalf => {
                 let all: Vec<_> = sources.collect();
                 let half = all.len() / 2;
@@ -354,6 +363,7 @@ const CAUGHT: &[(Defect, &str)] = &[
     (Defect::WaitsOn, "shared_6_a_signal_ends_a_wait_on_request"),
     (Defect::FailsToRebuild, "shared_2_a_ghost_is_got_rid_of"),
     (Defect::RebuildsHalf, "shared_2_a_ghost_is_got_rid_of"),
+    (Defect::NeedsOpenSources, "shared_2_a_ghost_is_got_rid_of_beside_closed_sources"),
     (Defect::ForgetsPriority, "shared_6_priority_and_exclusive_wake_up"),
     (Defect::RefusesExclusive, "shared_6_priority_and_exclusive_wake_up"),
     (Defect::Leaks, "shared_6_changes_leak_nothing"),

@@ -23,7 +23,8 @@ macro_rules! for_each_shared_case {
                 shared_5_changes_do_not_wait_for_a_busy_waiter
                 shared_5_changes_do_not_end_the_select;
             ghosts:
-                shared_2_a_ghost_is_got_rid_of;
+                shared_2_a_ghost_is_got_rid_of
+                shared_2_a_ghost_is_got_rid_of_beside_closed_sources;
             unregistered:
                 shared_2_what_was_unregistered_is_not_reported
                 shared_2_what_was_unregistered_does_not_end_waits

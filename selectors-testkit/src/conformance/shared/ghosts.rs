@@ -1,12 +1,13 @@
 //! SHARED-2: files that the kernel still watches although their sources were unregistered.
 
 use std::io::Write;
+use std::mem;
 
 use selectors::{Backend, Interest, Mode};
 
 use super::{SHORT, counted, idle, ready};
 use crate::conformance::{Case, NOW, Outcome};
-use crate::fixtures::{LooseDescriptor, duplicate, pair, send};
+use crate::fixtures::{LooseDescriptor, duplicate, number_of, pair, send};
 
 /// How many waits may pass until a ghost is noticed and gone.
 const WAITS: usize = 200;
@@ -59,4 +60,57 @@ pub(super) fn shared_2_a_ghost_is_got_rid_of<B: Backend + Send + 'static>(
     let other = registrar.register(duplicate(&alive)?, Interest::READ, ())?;
     let all = [quiet.token(), fired.token(), other.token()];
     case.because(lost, case.expect_tokens(&selector.select(case.long())?, &all))
+}
+
+/// How many ghosts there are, one after another, and how many sources are closed: more than the
+/// descriptors that a backend and its changer have.
+const GHOSTS: usize = 6;
+
+/// Closes sources while they are registered, so that new descriptors of the selector get their numbers.
+fn haunt_beside_closed<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outcome {
+    let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
+    let (quiet, _quiet_peer) = idle()?;
+    let mut closed = Vec::new();
+    for _ in 0..GHOSTS {
+        let lowest = duplicate(&quiet)?;
+        closed.push(LooseDescriptor::at(number_of(&lowest), &lowest)?);
+        mem::forget(lowest);
+    }
+    let register = |it: &LooseDescriptor| registrar.register(it.borrow(), Interest::READ, ());
+    let _registered: Vec<_> = closed.iter().map(register).collect::<Result<_, _>>()?;
+    closed.iter().try_for_each(LooseDescriptor::close)?;
+    // Their numbers become the selector's.
+    mem::forget(closed);
+    let (alive, peer) = pair()?;
+    send(&peer, b"x")?;
+    for _ in 0..GHOSTS {
+        let loose = LooseDescriptor::duplicate(&alive)?;
+        let ghost = registrar.register(loose.borrow(), Interest::READ, ())?;
+        loose.close()?;
+        drop(ghost);
+        for _ in 0..WAITS {
+            selector.select(NOW)?;
+        }
+        let before = counts.calls().rebuild;
+        for _ in 0..WAITS {
+            selector.select(NOW)?;
+        }
+        let more = counts.calls().rebuild - before;
+        case.expect("more calls of the backend's rebuild", more, 0)?;
+    }
+    Ok(())
+}
+
+pub(super) fn shared_2_a_ghost_is_got_rid_of_beside_closed_sources<B: Backend + Send + 'static>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.did(format!(
+        "in a forked child: closed {GHOSTS} registered sources, and left as many ghosts behind"
+    ));
+    case.because(
+        "`rebuild` fails because of a source that was closed, whose number is free or by now that of \
+         one of the backend's own descriptors",
+        case.alone_in_forked_child(|| haunt_beside_closed(case)),
+    )
 }

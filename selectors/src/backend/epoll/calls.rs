@@ -110,7 +110,7 @@ pub(super) fn delete(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
 
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
-pub(super) fn delete_raw(epoll: &OwnedFd, fd: RawSource) -> nix::Result<()> {
+pub(super) fn delete_raw(epoll: &impl AsRawFd, fd: RawSource) -> nix::Result<()> {
     let no_event = ptr::null_mut();
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
     let result = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, no_event) };

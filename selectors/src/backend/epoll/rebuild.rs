@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use selectors_sys::epoll as sys;
 
-use super::calls::{add, control_raw, create, delete, wait, wait_for_rest};
+use super::calls::{add, control_raw, create, delete, delete_raw, wait, wait_for_rest};
 use super::{ALWAYS, BEACON, Epoll, NEVER};
-use crate::backend::{Backend, Registered};
+use crate::backend::{Backend, RawSource, Registered};
 use crate::{Events, Mode};
 
 impl Epoll {
@@ -71,8 +71,16 @@ impl Epoll {
             Ok(()) => delete(&self.instance, source.fd),
             // It is closed, or another file that cannot be watched.
             Err(Errno::EBADF | Errno::EPERM | Errno::ELOOP) => Ok(()),
+            // It is a duplicate of this instance, such as a changer's.
+            Err(Errno::EINVAL) if is_instance(source.fd, new) => Ok(()),
             // No memory, or too many watches: it may be either.
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns true if a number is that of an epoll instance, which does not watch `other`.
+fn is_instance(fd: RawSource, other: &OwnedFd) -> bool {
+    // Otherwise EBADF or EINVAL.
+    delete_raw(&fd, other.as_raw_fd()) == Err(Errno::ENOENT)
 }
