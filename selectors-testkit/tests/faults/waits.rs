@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{AnySelector, Backend, BackendKind, Interest, Mode, Readiness, Selector};
 use selectors_testkit::fixtures::{
-    LooseDescriptor, OwnedSource, null_device, regular_file, unix_pair,
+    LooseDescriptor, OwnedSource, borrow, null_device, regular_file, unix_pair,
 };
 
 use super::changes::{LONG, NOW, Subject, assert_failed, tokens, with_source};
@@ -174,5 +174,23 @@ fn close_5_a_file_is_identified_later() -> io::Result<()> {
     let events = selector.select(NOW)?;
     assert!(events.iter().all(|event| event.readiness().contains(Readiness::ERROR)));
     assert_eq!(tokens(&events), [token]);
+    Ok(())
+}
+
+/// The second call, for the others, fails as well: they are not left to the next wait.
+#[test]
+fn wait_7_the_others_beside_what_is_closed() -> io::Result<()> {
+    for times in [1, 3] {
+        let mut selector: Selector<BorrowedFd<'_>, (), _> = Selector::with_backend(Select::new()?);
+        let (ours, mut theirs) = unix_pair()?;
+        let loose = LooseDescriptor::duplicate(&ours)?;
+        let closed = selector.register(loose.borrow(), Interest::READ, ())?;
+        let other = selector.register(borrow(&ours), Interest::READ, ())?;
+        loose.close()?;
+        theirs.write_all(b"x")?;
+        let fault = Fault::new(Call::Select, Errno::ENOMEM).after(1).times(times);
+        let (events, injected) = failing(fault, || selector.select(NOW));
+        assert_eq!((tokens(&events?), injected), (vec![closed, other], times));
+    }
     Ok(())
 }

@@ -224,14 +224,14 @@ impl Select {
                 Some(timeout) => Some(timeout.saturating_sub(start.elapsed())),
                 None => None,
             };
-            match self.ready.select(left) {
-                // Another one was closed, or one was closed and opened again.
-                Err(Errno::EBADF) if retries < RETRIES => retries += 1,
+            match (self.ready.select(left), events.len() > first) {
                 // The call does not block, and the others must be reported as well.
-                Err(Errno::EINTR) if events.len() > first => {}
+                (Err(Errno::EINTR), true) => {}
+                // Another one was closed, or one was closed and opened again; or memory is short.
+                (Err(Errno::EBADF), _) | (Err(_), true) if retries < RETRIES => retries += 1,
                 // Reported events must not be lost.
-                Err(_) if events.len() > first => return Ok(0),
-                answer => return answer,
+                (Err(_), true) => return Ok(0),
+                (answer, _) => return answer,
             }
         }
     }
