@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::backend::{
     Backend, BorrowedSource, Capabilities, Channel, RawSource, Registered, Trigger, fork,
-    generation, preserve_errno, raw,
+    generation, open_untaken, preserve_errno, raw,
 };
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::{Error, Interest, Mode, Result, Token, Watch};
@@ -342,15 +342,7 @@ fn failed(error: io::Error) -> Error {
     Error::os("make a waker", None, error)
 }
 
-/// Creates a channel whose number is not `taken`: that of a source that was closed while registered is
-/// free, but a backend could not distinguish the two.
+/// Creates a channel whose number is not `taken`.
 fn new_channel(taken: impl Fn(RawSource) -> bool) -> io::Result<Channel> {
-    let mut unfit = Vec::new();
-    loop {
-        let channel = Channel::new()?;
-        if !taken(raw(channel.source())) {
-            return Ok(channel);
-        }
-        unfit.push(channel);
-    }
+    open_untaken(Channel::new, |channel| raw(channel.source()), taken)
 }

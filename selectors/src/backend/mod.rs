@@ -144,7 +144,7 @@ pub use platform::{DefaultBackend, DefaultSelector};
 #[cfg_attr(docsrs, doc(cfg(unix)))]
 pub use poll::Poll;
 pub use registered::Registered;
-pub(crate) use registered::{is_lost, register_raw, register_raw_with};
+pub(crate) use registered::{is_lost, open_untaken, register_raw, register_raw_with};
 pub use select::Select;
 
 /// The names under which the crate exports its selectors.

@@ -47,6 +47,23 @@ impl Registered {
     }
 }
 
+/// Opens a descriptor of the selector's own whose number is not `taken`: that of a source that was closed
+/// while registered is free, but the two could not be distinguished.
+pub(crate) fn open_untaken<S>(
+    open: impl Fn() -> io::Result<S>,
+    number: impl Fn(&S) -> RawSource,
+    taken: impl Fn(RawSource) -> bool,
+) -> io::Result<S> {
+    let mut unfit = Vec::new();
+    loop {
+        let opened = open()?;
+        if !taken(number(&opened)) {
+            return Ok(opened);
+        }
+        unfit.push(opened);
+    }
+}
+
 /// Whether a source was closed: its number is free, or one of the backend's own.
 pub(crate) fn is_lost<B: Backend + ?Sized>(backend: &B, fd: RawSource) -> bool {
     !is_open(fd) || backend.owns(fd)

@@ -14,7 +14,7 @@ use super::handoff::Handoff;
 use super::slots::{Chunks, Slot, Stack, WatchedBy};
 use crate::backend::{
     self, AnyChanger, Backend, Capabilities, OwnedSource, RawSource, Registered, fork,
-    register_raw, register_raw_with,
+    open_untaken, register_raw, register_raw_with,
 };
 use crate::index::DescriptorIndex;
 use crate::sync::{AtomicU32, Mutex, Ordering, lock};
@@ -203,10 +203,15 @@ impl<T> Core<T> {
 
     /// A duplicate of the backend's descriptor, for the user.
     pub(super) fn descriptor(&self) -> Option<OwnedSource> {
-        let duplicate = |backend: &mut DynBackend| backend.descriptor()?.try_clone_to_owned().ok();
-        let made = self.handoff.with(duplicate)??;
+        // Before the hand-off, as for a change.
         let Changes { by_descriptor, front, .. } = &mut *lock(&self.changes);
-        by_descriptor.reserve(front, Some(backend::raw(backend::source(&made))));
+        let number = |own: &OwnedSource| backend::raw(backend::source(own));
+        let made = self.handoff.with(|backend| {
+            let own = backend.descriptor()?;
+            let taken = |fd| by_descriptor.get(fd).is_some();
+            open_untaken(|| own.try_clone_to_owned(), number, taken).ok()
+        })??;
+        by_descriptor.reserve(front, Some(number(&made)));
         Some(made)
     }
 

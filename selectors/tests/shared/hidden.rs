@@ -142,3 +142,28 @@ fn a_new_channel_of_the_waker_does_not_get_the_number_of_a_source() {
     assert!(selector.select(LONG).unwrap().woken());
     drop(other);
 }
+
+/// Nor is it used for the selector's own descriptor, which stays refused when the source is gone.
+#[test]
+fn its_own_descriptor_does_not_get_the_number_of_a_source() {
+    if !is_alone("hidden::its_own_descriptor_does_not_get_the_number_of_a_source") {
+        return;
+    }
+    for kind in BackendKind::available() {
+        let selector: SharedSelector<u32> = SharedSelector::of_kind(kind).unwrap();
+        let registrar = selector.registrar();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let numbers = [ours.as_raw_fd(), theirs.as_raw_fd()];
+        let closed = numbers.map(|number| {
+            // SAFETY: it is closed below, and not used by this name afterwards.
+            let source = unsafe { BorrowedFd::borrow_raw(number) };
+            registrar.register(source, Interest::READ, 1).unwrap()
+        });
+        drop((ours, theirs));
+        let Some(own) = selector.descriptor() else { continue };
+        assert!(!numbers.contains(&own.as_raw_fd()), "{kind}");
+        drop(closed);
+        let refused = registrar.register(own, Interest::empty(), 2);
+        assert!(refused.is_err(), "{kind}: {refused:?}");
+    }
+}
