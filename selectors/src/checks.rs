@@ -1,9 +1,9 @@
-//! Checks of the arguments of `register` and `modify`, before a backend sees them.
+//! Checks the arguments of `register` and `modify` before they reach a backend.
 
 use crate::backend::{self, Capabilities, RawSource, is_plausible};
 use crate::{Error, Interest, Mode, Result, Watch};
 
-/// Refuses to register what the backend is not to hear of.
+/// Refuses a registration that must not reach the backend.
 #[inline]
 pub(crate) fn admit(
     capabilities: &Capabilities,
@@ -28,7 +28,7 @@ pub(crate) fn admit(
     Ok(())
 }
 
-/// What every backend supports, in every mode that it supports.
+/// The interest that every backend supports, in every mode.
 pub(crate) const EVERYWHERE: Interest = Interest::READ.union(Interest::WRITE);
 
 /// Refuses an interest or mode that the backend does not support.

@@ -195,7 +195,7 @@ bitflags! {
 
 impl Events {
     /// The least capacity that a wait starts with.
-    pub(crate) const LEAST_ROOM: usize = 64;
+    pub(crate) const MIN_CAPACITY: usize = 64;
 
     /// Creates an empty list.
     ///
@@ -226,7 +226,7 @@ impl Events {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         let mut events = Self::new();
-        // No program is to end because of a guess at what will be needed.
+        // The capacity is a guess: a failure to allocate it must not abort the program.
         let _ = events.list.try_reserve_exact(capacity);
         events
     }
@@ -502,7 +502,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_a_wake_or_a_signal_is_something_to_report() {
+    fn events_wakes_and_signals_end_a_wait() {
         let mut events = Events::new();
         assert!(!events.has_events());
         for (flags, what) in [(Flags::WOKEN, (true, false)), (Flags::INTERRUPTED, (false, true))] {

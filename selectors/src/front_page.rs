@@ -30,7 +30,7 @@ fn main() -> io::Result<()> {
                         selector.register(Source::Client(client), Interest::READ, Vec::new())?;
                     }
                     Err(error) if matches!(error.kind(), WouldBlock | ConnectionAborted) => {}
-                    // Out of descriptors: park the listener for one wait, and not a long one.
+                    // Too many open files: park the listener for one short wait.
                     Err(_) => {
                         selector.modify(listener, Interest::empty())?;
                         timeout = Some(Duration::from_millis(100));

@@ -26,7 +26,7 @@ impl Ghosts {
         due
     }
 
-    /// Records that recreating the kernel object failed after so many calls.
+    /// Records that recreating the kernel object failed after this many calls.
     pub(crate) fn stay(&mut self, calls: usize) {
         *self = Self { patience: calls, seen: true };
     }
@@ -43,7 +43,7 @@ mod tests {
     use super::Ghosts;
 
     #[test]
-    fn as_many_waits_pass_as_it_took_calls() {
+    fn a_failure_delays_the_next_attempt_by_its_number_of_calls() {
         let mut ghosts = Ghosts::default();
         assert!(ghosts.are_due());
         assert!(!ghosts.seen, "they may be gone");

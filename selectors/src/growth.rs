@@ -1,4 +1,4 @@
-//! The growth of lists: of those with an element for each source, and of those of events.
+//! How lists of sources and of events grow.
 
 /// Appends to a list. Unless the list is short, at most an eighth of its capacity is unused; of a long
 /// one, at most a sixteenth.
@@ -18,7 +18,7 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
     let more = more.max(step(list.len()));
     if list.capacity() == 0 {
-        // Takes fewer instructions than to grow from nothing.
+        // Takes fewer instructions than growing an empty vector.
         *list = Vec::with_capacity(more);
     } else {
         list.reserve_exact(more);

@@ -14,10 +14,10 @@ const DENSE: usize = 1 << 20;
 
 /// What a descriptor is mapped to.
 pub(crate) trait Value: Copy {
-    /// How it is kept.
+    /// How it is stored.
     type Cell: Copy + PartialEq + std::fmt::Debug;
 
-    /// What is kept for a descriptor without a value.
+    /// The stored form of no value.
     const NOTHING: Self::Cell;
 
     fn cell(self) -> Self::Cell;
@@ -59,7 +59,7 @@ impl Value for Token {
     }
 }
 
-/// How many descriptors are kept in the map itself, before there is an array or a tree.
+/// How many descriptors are stored inline, before the map allocates an array or a tree.
 const FEW: usize = 4;
 
 /// A map from descriptors, in constant time and without hashing in the usual case.
@@ -67,19 +67,19 @@ const FEW: usize = 4;
 pub(crate) struct DescriptorMap<V: Value> {
     dense: Vec<V::Cell>,
     sparse: BTreeMap<RawSource, V::Cell>,
-    /// The first descriptors, while the two others are empty and none has been removed: a selector
-    /// for a few sources allocates nothing for them, and one whose sources change looks at an array.
+    /// The first descriptors, as long as there are few and none was removed. A selector with few
+    /// sources then allocates nothing; one whose sources come and go uses the array.
     few: [(RawSource, V::Cell); FEW],
 }
 
 /// A map from descriptors to places.
 pub(crate) type DescriptorIndex = DescriptorMap<usize>;
 
-/// A place that no list has: see [`DescriptorIndex::reserve`].
+/// An index beyond every list: see [`DescriptorIndex::reserve`].
 const NO_PLACE: usize = u32::MAX as usize - 1;
 
 impl DescriptorIndex {
-    /// Keeps a number from being used, as that of no place, instead of the `reserved` one.
+    /// Reserves a number, by mapping it to no place, and releases the one in `reserved`.
     pub(crate) fn reserve(&mut self, reserved: &mut Option<RawSource>, number: Option<RawSource>) {
         if number == *reserved {
             return;
@@ -129,7 +129,7 @@ impl<V: Value> DescriptorMap<V> {
     fn insert_other(&mut self, fd: RawSource, cell: V::Cell) {
         if self.dense.is_empty() && self.sparse.is_empty() {
             let fits = |&(other, held): &(_, _)| other == fd || held == V::NOTHING;
-            // Nothing is removed from them, so the free ones are the last.
+            // Nothing is removed from `few`, so the free elements are at its end.
             if let Some(place) = self.few.iter_mut().find(|place| fits(place)) {
                 *place = (fd, cell);
                 return;
@@ -139,7 +139,7 @@ impl<V: Value> DescriptorMap<V> {
         self.insert_many(fd, cell);
     }
 
-    /// Moves the few to where there is room for many.
+    /// Moves the inline descriptors to the array and the tree.
     fn move_few(&mut self) {
         let few = mem::replace(&mut self.few, [(0, V::NOTHING); FEW]);
         for (fd, cell) in few.into_iter().filter(|(_, cell)| *cell != V::NOTHING) {
@@ -147,7 +147,7 @@ impl<V: Value> DescriptorMap<V> {
         }
     }
 
-    /// Inserts a descriptor where there is room for many.
+    /// Inserts a descriptor into the array or the tree.
     fn insert_many(&mut self, fd: RawSource, cell: V::Cell) {
         let at = position(fd);
         if at >= DENSE {
@@ -199,8 +199,8 @@ mod tests {
         [0, 1, 1023, 1024, 65_536, (1 << 20) - 1, 1 << 20, RawSource::MAX];
 
     #[test]
-    fn numbers_low_high_and_odd_all_have_a_place() {
-        // From either end, as many as stay few, and more.
+    fn every_kind_of_number_is_found() {
+        // As many as are stored inline, from either end, and more.
         for numbers in [&NUMBERS[..FEW], &NUMBERS[4..], &NUMBERS[3..], &NUMBERS] {
             let mut index = DescriptorIndex::default();
             for round in 0..3 {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn few_numbers_allocate_nothing_and_do_not_get_in_the_way_of_many() {
+    fn few_numbers_are_stored_inline_until_there_are_more() {
         let mut index = DescriptorIndex::default();
         for value in 0..3 {
             (0..4).for_each(|fd| index.insert(fd, value));
@@ -233,15 +233,12 @@ mod tests {
         index.insert(RawSource::MAX, 3);
         (0..4).for_each(|fd| index.insert(fd, 4));
         (0..4).for_each(|fd| assert_eq!(index.remove(fd), Some(4)));
-        assert!(
-            (0..4).all(|fd| index.get(fd).is_none()),
-            "an old place of a number that was moved"
-        );
+        assert!((0..4).all(|fd| index.get(fd).is_none()), "a stale inline value");
         assert_eq!(index.get(RawSource::MAX), Some(3));
     }
 
     #[test]
-    fn a_number_of_few_is_removed_alone() {
+    fn removing_an_inline_number_keeps_the_others() {
         const FDS: [RawSource; 3] = [0, 1, RawSource::MAX];
         for removed in FDS {
             let mut index = DescriptorIndex::default();

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_reg_1_a_key_is_as_it_was_given() {
+    fn rule_reg_1_a_key_has_the_registered_values() {
         let mut registry = Registry::new();
         let token = registry.add(7, READ, "file", "data");
         let entry = registry.get(token).unwrap();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_reg_9_what_was_taken_in_comes_out_once() {
+    fn rule_reg_9_removing_returns_file_object_and_data_once() {
         let mut registry = Registry::new();
         let token = registry.add(7, READ, "file", "data");
         assert_eq!(registry.remove(token), ("file", "data"));
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_reg_11_all_ways_to_a_source_agree() {
+    fn rule_reg_11_all_lookups_agree() {
         let mut registry = Registry::new();
         let tokens: Vec<_> = (0..10).map(|fd| registry.add(fd, READ, fd, ())).collect();
         for token in tokens.iter().step_by(2) {

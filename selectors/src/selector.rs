@@ -236,7 +236,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     {
         let watch = Watch::new(interest, mode);
         let token = self.registry.next_token();
-        // Called once: an odd file object might return another descriptor the next time.
+        // Called once: a file object may return another descriptor at the next call.
         let source = backend::source(&fileobj);
         let fd = backend::raw(source);
         match self.watch(source, fd, token, watch) {
@@ -402,8 +402,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         Ok(())
     }
 
-    /// Undoing a change to exclusive mode is adding the source again, which arms it, though it may
-    /// be a one-shot source that has fired: the backend is better off without that.
+    /// A refused change to exclusive mode is undone by adding the source again, which also arms a
+    /// one-shot source that has fired. Such a source is removed from the backend.
     #[cold]
     fn silence_fired(&mut self, token: Token) {
         let Some(entry) = self.registry.get_mut(token) else { return };
@@ -582,10 +582,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn select_into(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
         events.clear();
         if *self.generation.get_mut() != fork::generation() {
-            self.take_note()?;
+            self.catch_up()?;
         }
-        // The same call each time, for a timeout that is known there, so that little is kept
-        // meanwhile.
+        // A call for each timeout that is known at compile time keeps fewer registers alive.
         match timeout {
             NOW => self.wait_once(events, NOW).map(drop),
             None if self.pace.spin.limit.is_zero() && self.wait_once(events, None)? => Ok(()),
@@ -631,7 +630,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if self.check_fork().is_ok() {
             return Ok(());
         }
-        // Before anything is opened, which may get the numbers of closed sources.
+        // Before a descriptor is opened, which may get the number of a closed source.
         self.registry.forget_lost(|fd| is_lost(&self.backend, fd));
         self.backend.after_fork().map_err(Error::after_fork)?;
         self.wake = Mutex::new(None);
@@ -680,11 +679,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         // At once if possible: the selector may be registered with another.
         wake.attach(|channel, watch| match self.backend.changer() {
             Ok(Some(mut changer)) => changer.register(channel, Token::WAKER, watch),
-            // None, or no descriptor for one.
+            // The backend has no changer, or there is no free descriptor for it.
             Ok(None) | Err(_) => Ok(false),
         })?;
         if wake.number().is_some() {
-            // The next wait looks after it.
+            // The next wait attaches it.
             let other = generation::other(fork::generation());
             self.generation.store(other, Ordering::Relaxed);
         }
@@ -717,13 +716,14 @@ impl<F, T, B: Backend> Selector<F, T, B> {
 
     /// Sets how long a wait busy-polls before it blocks. Zero by default.
     ///
-    /// Blocking and being woken take several microseconds. Spinning saves them if replies arrive sooner,
-    /// as between two threads on two cores or on a fast network. It keeps a core busy meanwhile, and
-    /// costs energy. After a fruitless spin, because nothing arrived in time or another thread ran on the
-    /// core, the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
-    /// `duration` that was lost, and all for sixteen times as long as the spin took. Spinning therefore
-    /// costs little where it does not help. It counts towards the timeout and ends with it. A signal
-    /// during a spin may not end the wait, as if it had arrived before, even if waits are interruptible.
+    /// Blocking and being woken take several microseconds. Spinning saves them if replies arrive
+    /// sooner, as between two threads on two cores or on a fast network. It keeps a core busy
+    /// meanwhile, and costs energy. If nothing arrived in time, or another thread ran on the core,
+    /// the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
+    /// `duration` that was lost, and all for sixteen times as long as the spin took. Spinning
+    /// therefore costs little where it does not help. It counts towards the timeout and ends with
+    /// it. A signal during a spin may not end the wait, as if it had arrived before, even if waits
+    /// are interruptible.
     ///
     /// # Examples
     ///
@@ -749,9 +749,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         self.pace.spin = Spin::new(duration);
     }
 
-    /// Returns the present moment on the clock of the backend, which deadlines are compared with: the
-    /// monotonic clock of the system, unless the backend makes up its time, as the scripted one of
-    /// `selectors-testkit` does. Timers that go by it can be tested without waiting.
+    /// Returns the current time on the clock of the backend, with which deadlines are compared: the
+    /// system's monotonic clock, or a virtual one, such as that of the scripted backend in
+    /// `selectors-testkit`. Timers that use it can be tested without waiting.
     ///
     /// # Examples
     ///

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 const LEAST: u32 = 64;
 const MOST: u32 = 1024;
 
-/// For how many times as long as a fruitless spin took no wait spins after it, however many waits
-/// there are: spinning then never costs more than a sixteenth.
+/// After a fruitless spin no wait spins for this many times its duration, however many waits there
+/// are: spinning costs at most a sixteenth of the time.
 const PAUSE: u32 = 16;
 
 /// How many waits block at once until the clock is read again, if it is too early to spin.
@@ -41,8 +41,8 @@ impl Spin {
         rests
     }
 
-    /// Returns true if a wait that does not rest spins. If it is too early, the next waits rest, so that
-    /// few look at the clock for nothing.
+    /// Returns true if a wait that does not rest spins. If it is too early, the next waits rest, so
+    /// that few of them read the clock.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let is_due = self.until.is_none_or(|until| until <= now);
         if !is_due {
@@ -73,7 +73,7 @@ mod tests {
 
     /// How many waits block at once before one spins.
     fn rest(spin: &mut Spin) -> u32 {
-        // So late that only their number counts.
+        // So late that only the number of waits counts.
         let now = Instant::now() + Duration::from_secs(1000);
         let mut waits = 0;
         while spin.rests() || !spin.is_due(now) {

@@ -1,5 +1,5 @@
-//! The types by which threads share state: those of the standard library, or of loom, which tries every
-//! interleaving.
+//! The types with which threads share state: those of the standard library, or those of loom, which
+//! tries every interleaving.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
@@ -15,12 +15,12 @@ pub(crate) use loom::sync::{
 #[cfg(loom)]
 pub(crate) use std::sync::{PoisonError, TryLockError};
 
-/// Locks, whether or not a thread has panicked meanwhile: what is locked is whole at any time.
+/// Locks. Ignores poison, because a panic leaves no locked state inconsistent.
 pub(crate) fn lock<S: ?Sized>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// [`lock`] for whom the one that has locked it may never let in. `None` if it is locked.
+/// As [`lock`], but `None` if it is locked: in a forked child the holder may not exist.
 pub(crate) fn try_lock<S: ?Sized>(mutex: &Mutex<S>) -> Option<MutexGuard<'_, S>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),

@@ -153,7 +153,7 @@ impl Waker {
 }
 
 impl Shared {
-    /// Sends the wake that was asked for, in this `state`.
+    /// Sends the requested wake, in this `state`.
     #[inline(never)]
     fn send(&self, state: u64) -> Result<()> {
         if state & UNWATCHED != 0 {
@@ -187,12 +187,12 @@ pub(crate) struct Wake {
     watch: Option<Watch>,
     /// The state between two wakes.
     idle: u64,
-    /// Whether the backend does not know the channel yet.
+    /// Whether the channel is not registered with the backend yet.
     is_new: bool,
 }
 
 impl Wake {
-    /// Sets up waking for `backend`, perhaps by a channel, whose number is not `taken`, and which is to
+    /// Creates the waker of `backend`. If it uses a channel, its number is not `taken`, and it must
     /// be [attached](Self::attach).
     pub(crate) fn new<B: Backend>(
         backend: &B,
@@ -219,8 +219,8 @@ impl Wake {
         Ok(Self { waker: Waker::new(sender), watch, idle: 0, is_new: watch.is_some() })
     }
 
-    /// Has the channel, if there is one, registered. If `register` returns false, the next wait
-    /// [mends](Self::mend) this; wakes before are not lost.
+    /// Registers the channel, if there is one. If `register` returns false, the next wait
+    /// [registers](Self::mend) it; wakes before that are not lost.
     pub(crate) fn attach(
         &mut self,
         register: impl FnOnce(BorrowedSource<'_>, Watch) -> io::Result<bool>,
@@ -230,7 +230,7 @@ impl Wake {
         Ok(())
     }
 
-    /// Wakers that call a trigger.
+    /// A waker that calls a trigger.
     pub(crate) fn over(trigger: Trigger) -> Self {
         let sender = Sender::Trigger(trigger);
         Self { waker: Waker::new(sender), watch: None, idle: 0, is_new: false }
@@ -312,7 +312,7 @@ impl Wake {
                 return Ok(());
             }
         } else if !taken(fd) {
-            // Otherwise it would end every wait.
+            // Otherwise the old channel would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
         let channel = new_channel(taken)?;

@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn close_5_what_a_failed_rebuild_fetched_of_a_refused_source_is_hidden() {
+    fn close_5_a_failed_rebuild_reports_no_refused_source() {
         let mut deferred = Deferred::new(Deaf::default());
         let error = io::ErrorKind::NotFound.into();
         let refused = Refused { mode: Mode::Level, error, armed: true };

@@ -96,7 +96,7 @@ pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> bool {
     }
 }
 
-/// Returns true if select(2) does not call a descriptor closed.
+/// Returns true unless select(2) reports that a descriptor is closed (EBADF).
 #[cold]
 #[inline(never)]
 fn is_selectable(source: BorrowedSource<'_>) -> bool {
@@ -218,7 +218,7 @@ mod tests {
         assert!(!is_named_pipe(file.as_fd()).unwrap());
         let name = std::env::temp_dir().join(format!("selectors-fifo-{}", std::process::id()));
         nix::unistd::mkfifo(&name, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // Opened for both, it waits for nobody.
+        // Opened for reading and writing, because opening one end would block.
         let opened = std::fs::File::options().read(true).write(true).open(&name);
         std::fs::remove_file(&name).unwrap();
         assert!(is_named_pipe(opened.unwrap().as_fd()).unwrap());

@@ -73,7 +73,7 @@ impl<F, T> EpollSelector<F, T> {
 /// The token of the beacon: see [`Epoll::beacon`].
 const BEACON: Token = Token::reserved(1);
 
-/// The number of a beacon that there is not.
+/// In place of the number of a beacon, if there is none.
 const NO_BEACON: RawSource = -1;
 
 /// epoll(7).
@@ -86,11 +86,11 @@ const NO_BEACON: RawSource = -1;
 /// - A timeout of whole milliseconds is that of epoll_wait(2). A finer one is that of a select(2) on
 ///   the instance, followed by an epoll_wait(2) that does not block: epoll_pwait2(2) would save a call,
 ///   but older kernels lack it, and some sandboxes kill its caller.
-/// - Files that epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) are always
-///   ready. Each wait checks with fstat(2) that the descriptor still refers to the same file. An eventfd
-///   ends the waits on their account; if there is no free descriptor for it, waits do not block while
-///   such a file is to be reported, and another selector sees it after the next wait that can create
-///   the eventfd.
+/// - Files that epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) are
+///   always ready. Each wait checks with fstat(2) that the descriptor still refers to the same
+///   file. An eventfd that is always readable ends the waits while such a file is to be reported.
+///   If there is no free descriptor for the eventfd, those waits do not block, and another selector
+///   sees the file after the next wait that can create the eventfd.
 /// - [`Mode::Exclusive`] is set and unset by deleting and adding the source, as epoll_ctl(2)
 ///   requires. If the kernel has no memory to add it again, each wait tries again, and reports the
 ///   source as an ERROR until it succeeds: one-shot and edge-triggered sources once.
@@ -163,7 +163,7 @@ impl Epoll {
         Ok(Self {
             instance: create()?,
             front: OnceLock::new(),
-            room: Events::LEAST_ROOM,
+            room: Events::MIN_CAPACITY,
             always: AlwaysReady::default(),
             lost: Lost::default(),
             beacon: None,
@@ -205,7 +205,7 @@ impl Epoll {
             let _ = wait_for_rest(&self.instance, &mut events.list);
             count = events.list.len();
         }
-        self.room = Events::LEAST_ROOM.max(2 * count);
+        self.room = Events::MIN_CAPACITY.max(2 * count);
         Ok(())
     }
 

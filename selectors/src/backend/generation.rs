@@ -1,13 +1,13 @@
-//! One number that every call compares, and that changes when something has happened of which a
-//! selector has to take note.
+//! A number that every call compares. It changes when selectors have to react: the process has
+//! forked, or a waker has failed.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// In the upper bits how often the process has forked into a child, in the lower ones how often
-/// a waker of whatever selector has failed, which are never all zero.
+/// The upper bits count the forks from which this process descends, the lower ones the failures of
+/// wakers of any selector. The lower ones are never all zero.
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// One fork further.
+/// One fork.
 const FORK: u32 = 1 << 8;
 
 /// The generation of this process.
@@ -16,8 +16,8 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether what was made under `generation` belongs to this process, and not to a parent from which
-/// it was inherited.
+/// Returns true if an object with this generation was created by this process, and not inherited
+/// from its parent.
 ///
 /// A raw clone(2), or glibc's `_Fork`, runs no handlers and is not noticed.
 #[inline]
@@ -30,13 +30,13 @@ pub(crate) fn other(generation: u32) -> u32 {
     generation & !(FORK - 1)
 }
 
-/// In a child of fork(2): what exists by now is not this process's.
+/// Called in a child of fork(2): existing objects are then inherited ones.
 #[cfg_attr(windows, expect(dead_code, reason = "there is no fork(2)"))]
 pub(crate) fn forked() {
     GENERATION.fetch_add(FORK, Ordering::Relaxed);
 }
 
-/// Has every selector look after its wakers in its next wait. A signal handler may call it.
+/// Makes every selector check its wakers in its next wait. May be called by a signal handler.
 #[cold]
 #[inline(never)]
 pub(crate) fn waker_failed() {
@@ -50,14 +50,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakers_that_fail_are_no_fork() {
+    fn a_failed_waker_does_not_count_as_a_fork() {
         let start = generation();
         for _ in 0..1000 {
             let before = generation();
             waker_failed();
             assert_ne!(generation(), before);
             assert!(is_ours(start) && is_ours(other(start)));
-            assert_ne!(other(start), generation(), "it would go unnoticed");
+            assert_ne!(other(start), generation(), "the change would not be noticed");
         }
         assert!(!is_ours(generation().wrapping_add(FORK)));
     }

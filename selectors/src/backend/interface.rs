@@ -21,12 +21,12 @@ use crate::{Events, Token, Watch};
 /// The chapter `writing_a_backend` in the documentation of `selectors-testkit` describes how to get from
 /// an empty file to a backend that passes the conformance suite.
 ///
-/// # Questions of authors
+/// # Frequently asked questions
 ///
-/// Each answer names a case of the conformance suite that fails if it is not heeded.
+/// Each answer names a case of the conformance suite that tests it.
 ///
-/// - **May the kernel hold the file after `unregister`?** No, neither by a request that is under way nor
-///   by a duplicate. The caller may close the file next, and its peer must see that at once
+/// - **May the kernel hold the file after `unregister`?** No, neither through a pending request nor
+///   through a duplicate. The caller may close the file next, and its peer must see that at once
 ///   (`reg_9_its_peer_sees_the_end_at_once`). Dropping the backend releases everything, too
 ///   (`reg_12_dropping_closes_everything`).
 /// - **Must readiness be true at this wait?** Yes, in every mode. What the kernel queued between two
@@ -37,8 +37,8 @@ use crate::{Events, Token, Watch};
 ///   as a hint. Alone it is masked, and a wait that returns because of it again and again spins:
 ///   do not ask the kernel for it, or silence the source
 ///   (`wait_11_who_has_nothing_to_report_sleeps`).
-/// - **May one file be registered with two selectors?** Yes. Each reports it as if the other did not
-///   exist, and what one changes, the other does not notice (`reg_5_one_file_in_two_selectors`).
+/// - **May one file be registered with two selectors?** Yes. Each reports it as if the other did
+///   not exist, and a change in one does not affect the other (`reg_5_one_file_in_two_selectors`).
 /// - **May `O_NONBLOCK` change?** No, not even for the duration of a call: other processes may share
 ///   the open file (`reg_9_flags_are_as_they_were`).
 /// - **May a source appear twice in one wait?** Yes, if the list says so ([`Events::mark_repeats`]) or
@@ -297,10 +297,10 @@ pub trait Backend {
         self.descriptor().is_some_and(|own| raw(own) == fd)
     }
 
-    /// The backend's own means to be woken: calling the trigger makes the current wait, or the next
-    /// one, report `token` once. With `None`, the default, the selector watches a channel of its own
-    /// like a source: at once through the [`changer`](Self::changer) if there is one, and otherwise
-    /// from its next wait on.
+    /// The backend's own wake-up mechanism: calling the trigger makes the current wait, or the next
+    /// one, report `token` once. With `None`, the default, the selector watches a channel of its
+    /// own like a source: at once through the [`changer`](Self::changer) if there is one, and
+    /// otherwise from its next wait on.
     ///
     /// Called once for each selector, in a forked child once more after
     /// [`after_fork`](Self::after_fork), and not during a wait.

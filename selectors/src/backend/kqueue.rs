@@ -106,9 +106,9 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 ///   without a peer that the kernel refuses to watch (EPIPE, EBADF) or has stopped watching: FreeBSD and
 ///   OpenBSD report the hang-up to a wait for WRITE once, as an unrequested `EV_ONESHOT`, and drop the
 ///   filter.
-/// - A readable socket ends the waits on account of what is always ready. Without a free descriptor for it,
-///   waits do not block while such a source is to be reported; registering one fails if the selector's
-///   own descriptor was requested before, because another selector may watch it.
+/// - A socket that is always readable ends the waits while such a source is to be reported. If
+///   there is no free descriptor for the socket, those waits do not block; registering one fails if
+///   the selector's own descriptor was requested before, because another selector may watch it.
 /// - A terminal that the kernel refuses to watch (macOS: `/dev/tty`), and on macOS a named pipe, whose
 ///   filters do not report its end, is watched by an additional select(2) before kevent(2). It does not
 ///   make the descriptor of the selector readable, and cannot be edge-triggered.
@@ -116,8 +116,8 @@ const BOTH: Watch = Watch::new(Interest::READ.union(Interest::WRITE), Mode::Leve
 /// - Wakers are an `EVFILT_USER` if the kernel has it (NetBSD from 10.0), otherwise a socket pair.
 /// - Deferred changes are the changelist of the waiting kevent(2) call, unless one of them needs more
 ///   than filters.
-/// - fork(2) does not pass the queue on, and its number is free in the child. There every call returns
-///   EBADF, and dropping the backend closes nothing.
+/// - A child of fork(2) does not inherit the queue, whose number is free there. There every call
+///   returns EBADF, and dropping the backend closes nothing.
 ///
 /// # Examples
 ///
@@ -186,8 +186,8 @@ impl Kqueue {
         })
     }
 
-    /// Has the kernel watch for `new` instead of `old`, as one change. What the kernel refuses
-    /// leaves `old` in place.
+    /// Makes the kernel watch for `new` instead of `old`, as one change. If the kernel refuses it,
+    /// `old` stays in place.
     fn change(
         &self,
         fd: RawSource,
@@ -198,7 +198,7 @@ impl Kqueue {
         self.queue.change(fd, token, old, new).map_err(|(error, _)| error)
     }
 
-    /// Removes both filters of a source. What cannot be removed is gone.
+    /// Removes both filters of a source. A filter that cannot be removed does not exist.
     fn remove_filters(&self, fd: RawSource, token: Token) {
         let _ = Changes::new(fd, token, Some(BOTH), None).submit(&self.queue);
     }

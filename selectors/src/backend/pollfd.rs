@@ -12,7 +12,7 @@ pub(super) struct Flags {
     pub(super) priority: i16,
     /// The peer has shut down its writing side.
     pub(super) read_closed: i16,
-    /// Those of POLLERR and POLLHUP that reliably mean an error and a hang-up.
+    /// The flags among POLLERR and POLLHUP that reliably mean an error and a hang-up.
     pub(super) hints: i16,
 }
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interest_is_translated_there_and_back() {
+    fn an_interest_survives_both_translations() {
         let flags = Flags { read_closed: CLOSED, ..flags(0) };
         assert_eq!(flags.of(Interest::READ), POLLIN | CLOSED);
         assert_eq!(flags.of(Interest::WRITE | Interest::PRIORITY), POLLOUT | POLLPRI);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_select_has_found_becomes_the_flags_of_poll() {
+    fn readiness_from_select_becomes_flags_of_poll() {
         let flags = flags(0);
         assert_eq!(flags.revents(Readiness::READ | Readiness::WRITE), POLLIN | POLLOUT);
         assert_eq!(flags.revents(Readiness::READ | Readiness::PRIORITY), POLLIN | POLLPRI);

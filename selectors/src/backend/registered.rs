@@ -69,8 +69,8 @@ pub(crate) fn is_lost<B: Backend + ?Sized>(backend: &B, fd: RawSource) -> bool {
     !is_open(fd) || backend.owns(fd)
 }
 
-/// Registers a source of the selector by its number. Refuses one of the backend's own, whose source was
-/// closed.
+/// Registers a source of the selector by its number. Refuses a number of the backend's own, because
+/// then the source was closed.
 pub(crate) fn register_raw<B: Backend + ?Sized>(
     backend: &mut B,
     fd: RawSource,

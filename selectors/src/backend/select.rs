@@ -291,7 +291,7 @@ impl Backend for Select {
     }
 }
 
-/// How often a wait is repeated in which a descriptor was closed. A thread that closes and opens
+/// How often a wait is repeated because a descriptor was closed. A thread that closes and opens
 /// descriptors without pause makes about every other call fail.
 const RETRIES: u32 = 50;
 

@@ -13,9 +13,10 @@ use crate::waker::Wake;
 use crate::{Error, Events, Result};
 
 impl<F, T, B: Backend> Selector<F, T, B> {
-    /// Called when the generation differs: fails in a forked child, and otherwise looks after the waker.
+    /// Called when the generation differs: fails in a forked child, and otherwise repairs the
+    /// waker.
     #[cold]
-    pub(super) fn take_note(&mut self) -> Result<()> {
+    pub(super) fn catch_up(&mut self) -> Result<()> {
         self.check_fork()?;
         *self.generation.get_mut() = fork::generation();
         self.mend_wake();
@@ -33,7 +34,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         }
         // The signal's handler may have failed to wake this one.
         if *self.generation.get_mut() != fork::generation() {
-            self.take_note()?;
+            self.catch_up()?;
         }
         events.flags.set(Flags::INTERRUPTED, self.pace.interruptible);
         Ok(if events.is_empty() { self.pace.interruptible } else { self.filter(events) })

@@ -36,7 +36,7 @@ impl<T> SharedSelector<T> {
     /// # }
     /// ```
     pub fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
-        let mut events = Events::with_capacity(Events::LEAST_ROOM);
+        let mut events = Events::with_capacity(Events::MIN_CAPACITY);
         self.select_into(&mut events, timeout)?;
         Ok(events)
     }
@@ -90,7 +90,7 @@ impl<T> SharedSelector<T> {
     /// # }
     /// ```
     pub fn select_until(&mut self, deadline: Option<Instant>) -> Result<Events> {
-        let mut events = Events::with_capacity(Events::LEAST_ROOM);
+        let mut events = Events::with_capacity(Events::MIN_CAPACITY);
         self.select_into_until(&mut events, deadline)?;
         Ok(events)
     }

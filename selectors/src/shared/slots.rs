@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reported_before_a_refusal_is_not_armed_again() {
+    fn an_event_before_a_refusal_is_not_repeated() {
         let slot = Slot::new();
         let generation = slot.publish(ONE_SHOT, ());
         let old = slot.arm(ONE_SHOT);

@@ -56,7 +56,7 @@ pub(super) fn is_full(list: &Vec<Event>) -> bool {
 #[cold]
 pub(super) fn wait_for_rest(epoll: &OwnedFd, list: &mut Vec<Event>) -> nix::Result<()> {
     loop {
-        match wait(epoll, list, Events::LEAST_ROOM.max(2 * list.len()), 0) {
+        match wait(epoll, list, Events::MIN_CAPACITY.max(2 * list.len()), 0) {
             Ok(_) if is_full(list) => {}
             Err(Errno::EINTR) => {}
             result => return result.map(drop),

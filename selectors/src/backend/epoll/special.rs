@@ -43,8 +43,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// [`keep_beacon`](Self::keep_beacon), whose failure is an error only if another selector may watch
-    /// this instance: the waits of this one do without a beacon.
+    /// As [`keep_beacon`](Self::keep_beacon), but fails only if another selector may watch this
+    /// instance: without a beacon its own waits do not block.
     fn keep_beacon_if_watched(&mut self) -> nix::Result<()> {
         let kept = self.keep_beacon();
         if self.front.get().is_some() { kept } else { Ok(()) }

@@ -9,8 +9,8 @@ use crate::backend::RawSource;
 use crate::{Interest, Mode, Token, Watch};
 
 impl Queue {
-    /// Watches for `new` instead of `old`, as one change. What the kernel refuses leaves `old` in
-    /// place. With the error comes whether the kernel has lost the source instead.
+    /// Watches for `new` instead of `old`, as one change. If the kernel refuses it, `old` stays in
+    /// place, unless the kernel has lost the source, which is returned with the error.
     pub(super) fn change(
         &self,
         fd: RawSource,
@@ -20,7 +20,7 @@ impl Queue {
     ) -> Result<(), (Errno, bool)> {
         Changes::new(fd, token, old, new).submit(self).map_err(|error| {
             let undone = Changes::new(fd, token, new, old).submit(self);
-            // What was closed has gone by itself.
+            // Closing a descriptor has removed its filters.
             (error, undone.is_err_and(|error| error != Errno::EBADF))
         })
     }

@@ -14,8 +14,8 @@ use selectors_sys::kqueue as sys;
 use crate::backend::fork;
 use crate::timeout::seconds_and_nanos;
 
-/// A queue. fork(2) does not pass it on, and its number is free in the child, where it may refer to
-/// another file. A child therefore neither uses nor closes it.
+/// A queue. A child of fork(2) does not inherit it: its number is free there, or refers to another
+/// file. A child therefore neither uses nor closes it.
 #[derive(Debug)]
 pub(super) struct Queue {
     fd: ManuallyDrop<OwnedFd>,

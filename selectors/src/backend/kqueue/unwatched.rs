@@ -57,8 +57,8 @@ impl Kqueue {
         Ok(())
     }
 
-    /// [`keep_beacon`](Self::keep_beacon), whose failure is an error only if another selector may watch
-    /// this queue: the waits of this one do without a beacon.
+    /// As [`keep_beacon`](Self::keep_beacon), but fails only if another selector may watch this
+    /// queue: without a beacon its own waits do not block.
     pub(super) fn keep_beacon_if_watched(&mut self) -> io::Result<()> {
         let kept = self.keep_beacon();
         if *self.shown.get_mut() { kept } else { Ok(()) }

@@ -21,8 +21,8 @@ const _: () = {
     assert!(offset_of!(Record, token) == offset_of!(epoll_event, u64));
 };
 
-/// The `u64` of an `epoll_event`. As halves, because who wants the slot alone, or readiness and
-/// generation together, then has it in one load.
+/// The `u64` of an `epoll_event`, in halves, so that the slot alone, or readiness and generation
+/// together, take one load.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Halves {

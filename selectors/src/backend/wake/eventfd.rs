@@ -26,7 +26,7 @@ impl Channel {
     pub(crate) fn notify(&self) -> io::Result<()> {
         match self.0.write(1) {
             Ok(_) => Ok(()),
-            // Full: empty it, since only a change of the counter is an edge.
+            // Full: empty it, because only a change of the counter is an edge.
             Err(Errno::EAGAIN) => {
                 self.drain()?;
                 self.0.write(1)?;
