@@ -7,18 +7,39 @@
 //! # Examples
 //!
 //! ```
-//! use selectors_sys::epoll::{EPOLL_CLOEXEC, epoll_create1, epoll_event, epoll_wait};
+//! use selectors_sys::epoll::{
+//!     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, MAX_EVENTS, dup3, epoll_create1, epoll_ctl,
+//!     epoll_event, epoll_wait,
+//! };
+//! use std::io::Write;
 //! use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+//! use std::os::unix::net::UnixStream;
 //!
+//! # fn main() -> std::io::Result<()> {
 //! // SAFETY: epoll_create1(2) has no pointer arguments.
 //! let fd = unsafe { epoll_create1(EPOLL_CLOEXEC) };
 //! assert!(fd >= 0);
 //! // SAFETY: a new descriptor, owned by nothing else.
 //! let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+//! let (ours, mut theirs) = UnixStream::pair()?;
+//! theirs.write_all(b"!")?;
+//! let mut event = epoll_event { events: EPOLLIN as u32, u64: 7 };
+//! // SAFETY: `event` is readable.
+//! let added = unsafe { epoll_ctl(fd, EPOLL_CTL_ADD, ours.as_raw_fd(), &mut event) };
+//! assert_eq!(added, 0, "or a negative errno");
+//!
 //! let mut events = [epoll_event { events: 0, u64: 0 }; 8];
-//! // SAFETY: there is room for 8 events.
-//! let count = unsafe { epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), 8, 0) };
-//! assert_eq!(count, 0, "nothing is registered");
+//! assert!(events.len() <= MAX_EVENTS as usize);
+//! // SAFETY: the array has 8 writable elements.
+//! let count = unsafe { epoll_wait(fd, events.as_mut_ptr(), 8, 0) };
+//! assert_eq!((count, { events[0].u64 }), (1, 7));
+//!
+//! // SAFETY: dup3(2) has no pointer arguments, and a file that is ours is replaced.
+//! let replaced = unsafe { dup3(fd, theirs.as_raw_fd(), EPOLL_CLOEXEC) };
+//! assert_eq!(replaced, theirs.as_raw_fd());
+//! # drop(epoll);
+//! # Ok(())
+//! # }
 //! ```
 
 use core::ffi::c_int;

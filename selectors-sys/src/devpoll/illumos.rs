@@ -1,4 +1,5 @@
 //! /dev/poll, poll(4D), from `<sys/devpoll.h>`: illumos.
+#![doc = include_str!("example.md")]
 
 /// close(2).
 pub use libc::close;

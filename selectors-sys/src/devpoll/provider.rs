@@ -15,6 +15,7 @@
 //! `selectors-testkit`, or as the environment variable `SELECTORS_DEVPOLL_LIB` says when this crate is
 //! built: from a shared library with these four, or, if it is `libc`, from the C library as open, write,
 //! ioctl and close, which a preloaded library can then replace.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_char, c_int, c_void};
 

@@ -1,4 +1,5 @@
 //! /dev/poll, poll(4D), from `<sys/devpoll.h>`: Solaris.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 use core::mem::{offset_of, size_of};

@@ -1,4 +1,5 @@
 //! kqueue(2), from `<sys/event.h>`: macOS, iOS and the other Apple systems.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 use core::mem::size_of;

@@ -1,4 +1,5 @@
 //! kqueue(2), from `<sys/event.h>`: FreeBSD, from version 12.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 use core::mem::{offset_of, size_of};

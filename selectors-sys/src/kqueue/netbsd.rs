@@ -3,6 +3,7 @@
 //! The fields and the counts are wider than on other systems, and the filters are numbered from 0. This
 //! is the interface `__kevent50`, which every NetBSD since 6.0 has; NetBSD 10 added another one with a
 //! longer structure. `EVFILT_USER` exists since NetBSD 10; older kernels return EINVAL for it.
+#![doc = include_str!("example.md")]
 
 use core::mem::size_of;
 

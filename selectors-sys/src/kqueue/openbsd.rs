@@ -1,4 +1,5 @@
 //! kqueue(2), from `<sys/event.h>`: OpenBSD.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 use core::mem::size_of;

@@ -3,6 +3,7 @@
 //!
 //! They are linked from the emulation in `selectors-testkit`, or from the shared library that the
 //! environment variable `SELECTORS_KQUEUE_LIB` names when this crate is built.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_void};
 use core::mem::size_of;

@@ -1,5 +1,6 @@
 //! poll(2), from `<poll.h>`: macOS, iOS and the other Apple systems. Its limits are those of XNU's
 //! `poll_nocancel()` and `poll_callback()`, in `bsd/kern/sys_generic.c`.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_short};
 

@@ -1,4 +1,5 @@
 //! poll(2), from `<poll.h>`: NetBSD and DragonFly.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_short};
 

@@ -1,4 +1,5 @@
 //! poll(2), from `<poll.h>`: illumos and Solaris.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_short};
 

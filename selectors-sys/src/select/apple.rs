@@ -1,4 +1,5 @@
 //! select(2), from `<sys/select.h>`, on macOS, iOS and the other Apple systems: sets of 32-bit masks.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 

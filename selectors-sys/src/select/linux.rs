@@ -1,5 +1,6 @@
 //! select(2), from `<sys/select.h>`, on Linux and Android: sets of `long` masks. The kernel
 //! accepts sets longer than `FD_SETSIZE`; only the C library's macros do not.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_ulong};
 

@@ -1,6 +1,7 @@
 //! select(2), from `<sys/select.h>`, on FreeBSD and DragonFly: sets
 //! of `long` masks. These kernels accept sets longer than `FD_SETSIZE`; only the C library's
 //! macros do not.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_ulong};
 

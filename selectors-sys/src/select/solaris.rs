@@ -1,5 +1,6 @@
 //! select(3C), from `<sys/select.h>`, on illumos and Solaris: sets of `long` masks,
 //! and a library function over poll(2) that refuses more than `FD_SETSIZE` descriptors.
+#![doc = include_str!("example.md")]
 
 use core::ffi::{c_int, c_ulong};
 

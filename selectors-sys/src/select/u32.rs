@@ -1,5 +1,6 @@
 //! select(2), from `<sys/select.h>`, on NetBSD and OpenBSD: sets of 32-bit masks.
 //! These kernels accept sets longer than `FD_SETSIZE`; only the C library's macros do not.
+#![doc = include_str!("example.md")]
 
 use core::ffi::c_int;
 

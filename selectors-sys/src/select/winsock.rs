@@ -1,6 +1,7 @@
 //! select, from `<winsock2.h>`, on Windows: for sockets only. A set is a count and an array of that
 //! many sockets. `FD_SETSIZE` is the length of the array in the header's `fd_set`, not a limit of the
 //! call.
+#![doc = include_str!("winsock.md")]
 
 use core::ffi::c_int;
 use core::mem::{align_of, offset_of, size_of};
