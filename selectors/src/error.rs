@@ -311,4 +311,23 @@ mod tests {
         assert_eq!(kind(Error::AlreadyRegistered { fd: 7, token }), io::ErrorKind::AlreadyExists);
         assert_eq!(kind(Error::Unsupported { feature: "", fd: None }), io::ErrorKind::Unsupported);
     }
+
+    #[test]
+    fn a_refused_registration_reads_as_its_error() {
+        use error::Error as _;
+
+        let refused = RegisterError {
+            error: Error::os("register", 7 as RawSource, io::Error::from_raw_os_error(9)),
+            fileobj: (),
+            data: (),
+        };
+        assert_eq!(refused.to_string(), refused.error.to_string());
+        let cause = |error: &dyn error::Error| {
+            error.source()?.downcast_ref::<io::Error>()?.raw_os_error()
+        };
+        assert_eq!((cause(&refused.error), cause(&refused)), (Some(9), Some(9)));
+        assert!(Error::Forked.source().is_none());
+        let debug = format!("{refused:?}");
+        assert!(debug.starts_with("RegisterError { error: Os {"), "{debug}");
+    }
 }
