@@ -322,9 +322,8 @@ mod tests {
             data: (),
         };
         assert_eq!(refused.to_string(), refused.error.to_string());
-        let cause = |error: &dyn error::Error| {
-            error.source()?.downcast_ref::<io::Error>()?.raw_os_error()
-        };
+        let cause =
+            |error: &dyn error::Error| error.source()?.downcast_ref::<io::Error>()?.raw_os_error();
         assert_eq!((cause(&refused.error), cause(&refused)), (Some(9), Some(9)));
         assert!(Error::Forked.source().is_none());
         let debug = format!("{refused:?}");

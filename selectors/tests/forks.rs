@@ -13,8 +13,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use selectors::backend::Poll;
 use selectors::{
-    AnySelector, Backend, BackendKind, Capabilities, Error, Event, Events, Interest, Mode,
-    Selector, SharedSelector, Token, Watch,
+    AnySelector, Backend, BackendKind, Capabilities, DefaultSelector, Error, Event, Events,
+    Interest, Mode, Selector, SharedSelector, Token, Watch,
 };
 
 #[path = "support/descriptors.rs"]
@@ -233,6 +233,24 @@ fn reg_12_a_child_keeps_no_descriptor_of_its_parent() {
     }
 }
 
+#[test]
+fn proc_4_the_descriptor_of_a_child_is_not_that_of_its_parent() {
+    for kind in BackendKind::available() {
+        let mut selector: SharedSelector = SharedSelector::of_kind(kind).unwrap();
+        if selector.descriptor().is_none() || !selector.capabilities().nesting {
+            continue;
+        }
+        let fine = in_child(|| {
+            selector.after_fork().unwrap();
+            selector.waker().wake().unwrap();
+            let mut outer = DefaultSelector::new().unwrap();
+            outer.register(selector.descriptor().unwrap(), Interest::READ, ()).unwrap();
+            assert_eq!(outer.select(LONG).unwrap().len(), 1, "the wake is the child's");
+        });
+        assert!(fine, "{kind}");
+    }
+}
+
 /// poll(2), whose `register` waits until the test lets it go on.
 struct Slow {
     poll: Poll,
@@ -308,9 +326,9 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
             assert!(matches!(selector.after_fork(), Err(Error::Forked)));
             assert!(!format!("{selector:?}").is_empty());
         });
-        assert!(fine);
         let_go.send(()).unwrap();
         let _other = changer.join().unwrap().unwrap();
+        assert!(fine);
         let parked = &mine.as_ref().unwrap().0;
         let_go.send(()).unwrap();
         parked.modify(Interest::READ).unwrap();

@@ -2,7 +2,6 @@
 //!
 //! The *waiter* is the thread that waits, or waits next.
 
-use std::fmt;
 use std::io;
 use std::mem;
 use std::time::Instant;
@@ -280,10 +279,4 @@ fn watch_raw(
         None => false,
     };
     if taken { Ok(WatchedBy::Kernel) } else { by_backend().map(|()| WatchedBy::Backend) }
-}
-
-impl<T> fmt::Debug for Core<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").finish_non_exhaustive()
-    }
 }

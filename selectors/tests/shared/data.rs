@@ -13,6 +13,34 @@ use super::hooked::{Call, Hooked};
 use super::{LONG, NOW, during_a_wait, everywhere, tokens};
 
 #[test]
+fn data_can_be_changed_while_its_source_is_registered() {
+    everywhere(|mut selector, kind| {
+        assert!(selector.is_empty(), "{kind}");
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let source = selector.registrar().register(ours, Interest::READ, 1).unwrap();
+        let token = source.token();
+        assert!(!selector.is_empty(), "{kind}");
+        *selector.get_mut(token).expect("it is registered") += 1;
+        assert_eq!(selector.get(token), Some(&2), "{kind}");
+        drop(source);
+        assert_eq!(selector.get_mut(token), None, "{kind}");
+        assert!(selector.is_empty(), "{kind}");
+    });
+}
+
+#[test]
+fn handles_show_what_they_are_of() {
+    let selector: SharedSelector<u32> = SharedSelector::new().unwrap();
+    let registrar = selector.registrar();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = registrar.register(ours, Interest::READ, 1).unwrap();
+    assert_eq!(format!("{selector:?} {registrar:?}"), "SharedSelector { .. } Registrar { .. }");
+    let (token, fileobj) = (source.token(), &*source);
+    let shown = format!("Source {{ token: {token:?}, fileobj: {fileobj:?}, .. }}");
+    assert_eq!(format!("{source:?}"), shown);
+}
+
+#[test]
 fn data_is_dropped_by_the_wait_after_it_was_unregistered() {
     for kind in BackendKind::available() {
         let mut selector = SharedSelector::of_kind(kind).unwrap();

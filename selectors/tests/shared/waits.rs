@@ -37,6 +37,27 @@ fn the_timeout_holds_whatever_others_change() {
 }
 
 #[test]
+fn a_wait_until_a_deadline_ends_then_or_earlier() {
+    everywhere(|mut selector, kind| {
+        let mut events = Events::new();
+        let deadline = selector.now() + Duration::from_millis(20);
+        assert!(selector.select_until(Some(deadline)).unwrap().is_empty(), "{kind}");
+        assert!(selector.now() >= deadline, "{kind}");
+        let deadline = selector.now() + Duration::from_millis(20);
+        selector.select_into_until(&mut events, Some(deadline)).unwrap();
+        assert!(events.is_empty() && selector.now() >= deadline, "{kind}");
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let source = selector.registrar().register(ours, Interest::WRITE, 1).unwrap();
+        for deadline in [None, Some(deadline)] {
+            let found = selector.select_until(deadline).unwrap();
+            assert_eq!(tokens(&found), [source.token()], "{kind}");
+            selector.select_into_until(&mut events, deadline).unwrap();
+            assert_eq!(tokens(&events), [source.token()], "{kind}");
+        }
+    });
+}
+
+#[test]
 fn a_ghost_is_not_taken_for_another_source() {
     everywhere(|mut selector, kind| {
         let registrar = selector.registrar();
@@ -64,13 +85,26 @@ fn a_ghost_is_not_taken_for_another_source() {
     });
 }
 
-/// poll(2), which can be made deaf to wakes, and whose waits are counted.
+/// poll(2), which can be made deaf to wakes. Its waits and wakes are counted.
 struct Deaf {
     poll: Poll,
     /// What is not watched yet.
     channel: Mutex<Option<(Arc<UnixStream>, Token)>>,
     ignores_wakes: Arc<AtomicBool>,
     waits: Arc<AtomicUsize>,
+    wakes: Arc<AtomicUsize>,
+}
+
+impl Default for Deaf {
+    fn default() -> Self {
+        Self {
+            poll: Poll::new().unwrap(),
+            channel: Mutex::default(),
+            ignores_wakes: Arc::default(),
+            waits: Arc::default(),
+            wakes: Arc::default(),
+        }
+    }
 }
 
 impl Backend for Deaf {
@@ -103,9 +137,10 @@ impl Backend for Deaf {
         let (ours, theirs) = UnixStream::pair()?;
         let ours = Arc::new(ours);
         *self.channel.lock().unwrap() = Some((Arc::clone(&ours), token));
-        let deaf = Arc::clone(&self.ignores_wakes);
+        let (deaf, wakes) = (Arc::clone(&self.ignores_wakes), Arc::clone(&self.wakes));
         Ok(Some(Box::new(move || {
             let _kept_open = &ours;
+            wakes.fetch_add(1, Ordering::SeqCst);
             let refused = deaf.load(Ordering::SeqCst);
             if refused { Err(io::ErrorKind::BrokenPipe.into()) } else { (&theirs).write_all(b"x") }
         })))
@@ -114,13 +149,8 @@ impl Backend for Deaf {
 
 #[test]
 fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
-    let (deaf, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let backend = Deaf {
-        poll: Poll::new().unwrap(),
-        channel: Mutex::default(),
-        ignores_wakes: Arc::clone(&deaf),
-        waits: Arc::clone(&waits),
-    };
+    let backend = Deaf::default();
+    let (deaf, waits) = (Arc::clone(&backend.ignores_wakes), Arc::clone(&backend.waits));
     let mut selector = SharedSelector::with_backend(backend).unwrap();
     let registrar = selector.registrar();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -151,14 +181,27 @@ fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
 }
 
 #[test]
+fn the_waiter_is_woken_to_drop_data_once_in_4096_sources() {
+    let backend = Deaf::default();
+    let wakes = Arc::clone(&backend.wakes);
+    let mut selector = SharedSelector::with_backend(backend).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    for round in 1..=2 {
+        for _ in 0..4095 {
+            drop(selector.registrar().register(&ours, Interest::READ, 1).unwrap());
+        }
+        assert_eq!(wakes.load(Ordering::SeqCst), round - 1);
+        drop(selector.registrar().register(&ours, Interest::READ, 1).unwrap());
+        assert_eq!(wakes.load(Ordering::SeqCst), round);
+        // The wake is the library's own.
+        assert!(!selector.select(NOW).unwrap().woken());
+    }
+}
+
+#[test]
 fn a_wait_spins_before_it_blocks() {
-    let waits = Arc::new(AtomicUsize::new(0));
-    let backend = Deaf {
-        poll: Poll::new().unwrap(),
-        channel: Mutex::default(),
-        ignores_wakes: Arc::default(),
-        waits: Arc::clone(&waits),
-    };
+    let backend = Deaf::default();
+    let waits = Arc::clone(&backend.waits);
     let mut selector: SharedSelector = SharedSelector::with_backend(backend).unwrap();
     let mut calls = |spin| {
         selector.set_spin(spin);
