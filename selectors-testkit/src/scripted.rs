@@ -195,7 +195,7 @@ impl Scripted {
         capabilities.hangup = true;
         capabilities.error = true;
         capabilities.write_hangup = true;
-        capabilities.timeout_grain = Duration::from_nanos(1);
+        capabilities.timeout_resolution = Duration::from_nanos(1);
         Self::with_capabilities(capabilities)
     }
 

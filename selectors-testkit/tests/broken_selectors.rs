@@ -45,26 +45,26 @@ macro_rules! defects {
 
 defects! {
     a_key_that_forgets_the_interest ForgetsInterest:
-        reg_1_the_key_is_as_given
-        mod_4_map_and_kernel_agree_after_a_descriptor_went
+        reg_1_a_key_has_the_registered_values
+        mod_4_map_and_kernel_agree_after_a_close
         mode_3_edge_reports_again_after_modify
-        reg_2_the_kernel_does_not_watch_what_is_parked;
+        reg_2_the_kernel_does_not_watch_parked_sources;
     an_empty_interest_taken_for_read TakesEmptyInterest:
         reg_2_an_empty_interest_parks
-        reg_2_the_kernel_does_not_watch_what_is_parked
-        reg_2_a_hang_up_does_not_reach_what_is_parked
+        reg_2_the_kernel_does_not_watch_parked_sources
+        reg_2_a_parked_source_reports_no_hang_up
         ready_9_priority_comes_and_goes
         mod_3_rearming_reports_an_edge_again
-        close_4_a_new_kernel_object_watches_all_as_before
+        close_4_a_new_kernel_object_keeps_all_state
         [RANDOM];
     unknown_bits_that_are_dropped DropsUnknownBits:
         reg_3_unknown_bits_are_refused;
     a_second_registration_that_is_accepted RegistersTwice:
         reg_4_a_descriptor_is_registered_once
-        reg_2_parking_is_no_way_around
+        reg_2_parked_sources_are_checked_too
         [RANDOM];
     a_map_that_contains_what_is_gone ContainsTheGone:
-        reg_10_no_token_comes_twice
+        reg_10_tokens_are_unique
         reg_11_every_view_agrees
         [RANDOM];
     data_that_costs_a_call CallsForData:
@@ -72,27 +72,27 @@ defects! {
     a_call_for_nothing CallsForNothing:
         mod_3_no_change_makes_no_call;
     an_unknown_token_that_is_modified ModifiesTheUnknown:
-        reg_10_no_token_comes_twice
+        reg_10_tokens_are_unique
         mod_5_an_unknown_token_is_not_registered
         [RANDOM];
     a_source_that_a_panic_takes_away LosesTheHandled:
         proc_5_a_panic_leaves_the_selector_usable;
     a_list_that_is_appended_to Appends:
-        mode_6_no_arming_is_the_last
+        mode_6_arming_never_stops_working
         wait_9_select_into_replaces
         [RANDOM];
     a_list_that_is_left_alone LeavesTheList:
-        proc_2_a_list_forgets_its_wake
+        proc_2_a_reused_list_does_not_keep_the_wake
         wait_9_select_into_replaces
         [RANDOM];
     a_ghost_that_is_looked_for_again_and_again SpinsWithGhosts:
         close_4_a_ghost_that_stays_does_not_make_it_spin;
     a_second_waker_that_wakes_nothing WakesByTheFirst:
         proc_1_every_waker_wakes
-        proc_4_a_child_goes_on_by_itself
+        proc_4_after_fork_works
         proc_4_children_of_children_leak_nothing;
     a_parked_source_that_is_not_handed_back KeepsTheParked:
-        reg_12_closing_hands_everything_back;
+        reg_12_closing_returns_everything;
     a_rebuild_that_fails_the_wait FailsWithTheRebuild:
         close_4_a_ghost_that_stays_does_not_make_it_spin
         wait_9_a_failed_rebuild_loses_nothing;

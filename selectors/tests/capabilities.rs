@@ -20,7 +20,7 @@ fn epoll_has_everything() -> std::io::Result<()> {
     all.write_hangup = true;
     all.nesting = true;
     all.constant_wait = true;
-    all.timeout_grain = MICROSECOND;
+    all.timeout_resolution = MICROSECOND;
     assert_eq!(Epoll::new()?.capabilities(), all);
     assert!(Epoll::new()?.changer()?.is_some(), "other threads change it during its waits");
     Ok(())
@@ -34,7 +34,7 @@ fn poll_has_all_hints() -> std::io::Result<()> {
     hints.hangup = true;
     hints.error = true;
     hints.write_hangup = true;
-    hints.timeout_grain = MICROSECOND;
+    hints.timeout_resolution = MICROSECOND;
     assert_eq!(Poll::new()?.capabilities(), hints);
     assert!(Poll::new()?.changer()?.is_none());
     Ok(())
@@ -44,7 +44,7 @@ fn poll_has_all_hints() -> std::io::Result<()> {
 fn select_has_none() -> std::io::Result<()> {
     let mut few = Capabilities::default();
     few.priority = true;
-    few.timeout_grain = MICROSECOND;
+    few.timeout_resolution = MICROSECOND;
     assert_eq!(Select::new()?.capabilities(), few);
     Ok(())
 }

@@ -303,7 +303,7 @@ impl Backend for Uring {
         capabilities.hangup = true;
         capabilities.error = true;
         capabilities.write_hangup = true;
-        capabilities.timeout_grain = Duration::from_nanos(1);
+        capabilities.timeout_resolution = Duration::from_nanos(1);
         capabilities
     }
 

@@ -47,7 +47,9 @@ pub(super) fn wait_3_time_passes_between_waits<B: Backend>(case: &mut Case<'_, B
     case.expect_tokens(&selector.select_until(Some(past))?, &[])
 }
 
-pub(super) fn ready_1_what_came_during_a_long_pause<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_1_data_that_arrives_during_a_long_pause<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let mut sources = Vec::new();
     for mode in modes(case)? {
         let ends = pair()?;
@@ -69,7 +71,7 @@ pub(super) fn ready_1_what_came_during_a_long_pause<B: Backend>(case: &mut Case<
     Ok(())
 }
 
-pub(super) fn proc_6_no_wait_holds_up_another<B: Backend + Send>(
+pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, theirs) = pair()?;

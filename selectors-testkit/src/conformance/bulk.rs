@@ -34,7 +34,9 @@ pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'
     Ok(())
 }
 
-pub(super) fn reg_9_many_leave_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_9_many_are_unregistered_between_two_waits<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let twins: Vec<_> =
@@ -91,7 +93,9 @@ pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B
     Ok(())
 }
 
-pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_7_every_kind_of_readiness_at_once<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let capabilities = case.backend()?.capabilities();
     let mut selector = case.selector()?;
     let (mut expected, mut peers): (_, Vec<OwnedSource>) = (Vec::new(), Vec::new());
@@ -147,7 +151,7 @@ pub(super) fn wait_7_ready_in_every_way_at_once<B: Backend>(case: &mut Case<'_, 
     Ok(())
 }
 
-pub(super) fn wait_7_however_little_room_there_is<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_7_a_list_with_little_capacity<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let twins: Vec<_> = (0..5).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;

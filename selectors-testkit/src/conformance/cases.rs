@@ -12,22 +12,22 @@ macro_rules! for_each_case {
         $then! {
             $($before)*
             registry:
-                reg_1_the_key_is_as_given
+                reg_1_a_key_has_the_registered_values
                 reg_2_an_empty_interest_parks
                 reg_4_a_descriptor_is_registered_once
                 reg_5_a_duplicate_is_a_source_of_its_own
                 reg_5_one_file_in_two_selectors
-                reg_9_unregister_gives_everything_back_once
-                reg_9_the_backend_forgets_what_was_unregistered
-                reg_9_what_was_unregistered_does_not_make_it_spin
-                reg_9_what_came_and_went_between_two_waits
-                reg_10_no_token_comes_twice
+                reg_9_unregister_returns_everything_once
+                reg_9_the_backend_forgets_unregistered_sources
+                reg_9_an_unregistered_source_does_not_end_waits
+                reg_9_sources_come_and_go_between_two_waits
+                reg_10_tokens_are_unique
                 reg_11_every_view_agrees;
             refusals:
                 reg_3_unknown_bits_are_refused
                 reg_6_a_closed_descriptor_is_refused
-                reg_6_a_negative_descriptor_stays_away_from_the_backend
-                reg_7_file_object_and_data_come_back
+                reg_6_a_negative_descriptor_does_not_reach_the_backend
+                reg_7_a_refusal_returns_file_object_and_data
                 reg_7_a_refusal_leaves_nothing_behind
                 reg_7_a_refusal_undoes_no_other_change
                 reg_8_a_selector_does_not_watch_itself
@@ -38,35 +38,35 @@ macro_rules! for_each_case {
                 mod_1_the_last_change_before_a_wait_counts
                 mod_2_changing_the_data_makes_no_call
                 mod_3_no_change_makes_no_call
-                mod_3_a_fired_one_shot_is_armed_again
-                mod_3_there_and_back_arms_a_one_shot
+                mod_3_modify_rearms_a_fired_one_shot
+                mod_3_changing_the_mode_and_back_rearms_a_one_shot
                 mod_4_a_refused_modify_changes_nothing
-                mod_4_the_backend_goes_on_as_before
-                mod_4_map_and_kernel_agree_after_a_descriptor_went
+                mod_4_the_backend_keeps_the_old_state
+                mod_4_map_and_kernel_agree_after_a_close
                 mod_4_a_file_keeps_its_state
                 mod_5_an_unknown_token_is_not_registered;
             close:
                 close_1_unregister_after_close
                 close_2_unregister_after_the_number_was_reused
                 close_3_a_reused_number_inherits_no_interest
-                close_3_a_number_changes_hands_between_two_waits
-                close_4_a_duplicate_keeps_no_ghost
-                close_4_the_others_keep_their_state
+                close_3_a_number_is_reused_between_two_waits
+                close_4_a_duplicate_leaves_no_ghost
+                close_4_other_sources_keep_their_state
                 close_4_a_ghost_does_not_make_it_spin
                 close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
-                close_4_a_forked_holder_keeps_no_ghost
-                close_5_a_closed_descriptor_harms_no_other
+                close_4_a_forked_child_leaves_no_ghost
+                close_5_other_sources_are_still_reported
                 close_5_a_closed_descriptor_does_not_make_it_spin
                 close_5_a_closed_one_shot_is_reported_once;
             readiness:
                 ready_1_idle_sources_are_silent
                 ready_2_unread_data_is_read
-                ready_2_however_much_is_unread
-                ready_2_space_is_write_and_none_is_not
+                ready_2_any_amount_of_unread_data
+                ready_2_space_is_write_and_a_full_buffer_is_not
                 ready_3_both_directions_are_one_event
-                ready_4_only_what_was_asked_for
-                ready_4_an_error_wakes_whatever_was_asked_for
-                ready_4_the_backend_tells_errors_as_they_are;
+                ready_4_only_the_interest_is_reported
+                ready_4_an_error_wakes_every_interest
+                ready_4_the_backend_reports_errors;
             peers:
                 ready_5_a_pending_connection_is_read
                 ready_5_a_finished_connect_is_write
@@ -76,11 +76,11 @@ macro_rules! for_each_case {
                 ready_6_both_directions_shut_down
                 ready_6_its_own_reading_half_shut_down
                 ready_6_a_reset_peer
-                ready_6_no_hint_where_nothing_happened
+                ready_6_no_hint_without_a_cause
                 ready_7_pipe_writer_gone_wakes_reader
                 ready_7_pipe_reader_gone_wakes_writer
                 ready_7_pipe_reader_gone_wakes_full_writer
-                ready_7_a_hang_up_wakes_who_waits_for_write
+                ready_7_a_hang_up_ends_a_wait_for_write
                 ready_8_data_before_end_of_file;
             kinds:
                 ready_9_out_of_band_data_is_priority
@@ -88,7 +88,7 @@ macro_rules! for_each_case {
                 ready_11_a_regular_file_is_always_ready
                 ready_11_a_directory_is_always_ready
                 ready_11_the_null_device_is_always_ready
-                ready_11_files_go_with_other_sources
+                ready_11_files_beside_other_sources
                 ready_12_a_terminal_behaves_as_with_poll
                 ready_12_a_fifo_behaves_as_a_pipe
                 ready_13_a_selector_can_be_watched;
@@ -99,21 +99,21 @@ macro_rules! for_each_case {
                 mode_2_one_shot_is_silent_about_errors_too
                 mode_2_a_fired_one_shot_can_be_unregistered
                 mode_2_a_fired_one_shot_does_not_make_it_spin
-                mode_3_edge_reports_what_is_new
+                mode_3_edge_reports_changes
                 mode_3_edge_reports_again_after_modify
-                mode_3_edge_reports_again_after_there_and_back
+                mode_3_edge_reports_again_after_two_modifies
                 mode_4_exclusive_wakes_at_least_one
                 mode_4_exclusive_can_be_modified
                 mode_5_modes_mix;
             stale_readiness:
-                ready_1_what_came_and_went_between_two_waits
-                ready_1_what_was_drained_of_many
+                ready_1_readiness_that_ended_between_two_waits
+                ready_1_drained_sources_among_many
                 mode_2_arming_with_a_new_interest
                 reg_5_a_duplicate_changes_without_its_twin;
             release:
                 reg_9_its_peer_sees_the_end_at_once
-                reg_9_flags_are_as_they_were
-                reg_12_closing_hands_everything_back
+                reg_9_flags_do_not_change
+                reg_12_closing_returns_everything
                 reg_12_dropping_closes_everything
                 reg_12_no_descriptor_is_leaked
                 reg_12_nothing_is_closed_twice
@@ -126,16 +126,16 @@ macro_rules! for_each_case {
                 wait_2_without_a_timeout_a_signal_ends_it
                 wait_3_the_backend_waits_for_long;
             processor:
-                wait_11_who_has_nothing_to_report_sleeps
+                wait_11_idle_waits_sleep
                 wait_11_the_backend_itself_sleeps
-                wait_11_a_long_wait_is_one
-                wait_11_nor_who_has_closed_sources;
+                wait_11_a_long_wait_is_not_split
+                wait_11_waits_with_closed_sources_sleep;
             timing:
                 wait_1_zero_does_not_sleep
-                wait_1_who_has_something_to_report_does_not_sleep
-                wait_1_what_comes_ends_the_wait_soon
-                wait_3_no_length_is_taken_for_another
-                wait_4_no_longer_than_was_asked
+                wait_1_a_wait_with_a_ready_source_does_not_sleep
+                wait_1_an_event_ends_the_wait_soon
+                wait_3_no_timeout_is_truncated
+                wait_4_waits_are_not_too_long
                 wait_11_a_wait_sleeps_once;
             numbers:
                 reg_10_every_bit_of_a_token_counts
@@ -144,71 +144,71 @@ macro_rules! for_each_case {
                 ready_9_priority_in_every_mode
                 ready_9_priority_comes_and_goes;
             counts:
-                reg_9_no_registration_is_the_last
+                reg_9_registering_never_stops_working
                 mod_1_every_change_counts
-                mode_6_no_arming_is_the_last
-                ready_1_no_wait_is_the_one_that_reports_idle_sources
-                wait_7_no_event_is_the_last
+                mode_6_arming_never_stops_working
+                ready_1_no_wait_of_many_reports_idle_sources
+                wait_7_events_never_stop
                 reg_9_no_number_is_used_up;
             states:
                 ready_4_every_state_of_a_socket;
             bulk:
                 reg_5_one_file_in_many_selectors
-                reg_9_many_leave_between_two_waits
+                reg_9_many_are_unregistered_between_two_waits
                 mod_1_many_changes_between_two_waits
-                wait_7_ready_in_every_way_at_once
-                wait_7_however_little_room_there_is;
+                wait_7_every_kind_of_readiness_at_once
+                wait_7_a_list_with_little_capacity;
             between_waits:
-                ready_1_what_came_during_a_long_pause
+                ready_1_data_that_arrives_during_a_long_pause
                 wait_3_time_passes_between_waits
-                proc_6_no_wait_holds_up_another;
+                proc_6_waits_do_not_block_each_other;
             side_effects:
-                reg_9_files_are_as_they_were
-                reg_12_the_process_is_as_it_was
-                reg_12_no_thread_is_left_behind
+                reg_9_files_do_not_change
+                reg_12_process_settings_do_not_change
+                reg_12_no_thread_is_leaked
                 wait_6_a_blocked_signal_stays_blocked;
             transitions:
-                mod_1_every_mode_becomes_every_other
-                mode_2_what_is_masked_does_not_fire;
+                mod_1_every_mode_changes_to_every_other
+                mode_2_masked_readiness_does_not_fire;
             file_kinds:
                 ready_4_an_error_of_a_datagram_socket_wakes
                 ready_12_every_kind_of_file_behaves_as_with_poll;
             rare_paths:
                 ready_5_a_listener_stays_ready_until_all_are_accepted
-                proc_1_a_wait_of_no_time_sees_a_wake
+                proc_1_a_zero_timeout_sees_a_wake
                 proc_2_a_wake_hides_no_event
-                proc_2_a_list_forgets_its_wake
-                proc_2_no_wake_is_lost_beside_anything
+                proc_2_a_reused_list_does_not_keep_the_wake
+                proc_2_no_wake_is_lost_beside_events
                 wait_8_the_last_bit_of_a_word
                 proc_6_a_selector_changes_threads;
             combinations:
-                reg_9_descriptor_zero_stays_when_another_leaves
-                ready_3_urgent_data_beside_the_rest
+                reg_9_descriptor_zero_stays_registered
+                ready_3_urgent_and_ordinary_data_are_one_event
                 mode_2_a_fired_one_shot_that_is_closed_stays_silent;
             parking:
-                reg_2_the_kernel_does_not_watch_what_is_parked
-                reg_2_a_hang_up_does_not_reach_what_is_parked
-                reg_2_parking_is_no_way_around
-                reg_6_what_only_names_a_file_is_refused
+                reg_2_the_kernel_does_not_watch_parked_sources
+                reg_2_a_parked_source_reports_no_hang_up
+                reg_2_parked_sources_are_checked_too
+                reg_6_an_o_path_descriptor_is_refused
                 mod_3_rearming_reports_an_edge_again
                 mode_6_both_directions_of_a_one_shot_wait_for_arming
                 wait_7_one_select_reports_all;
             closing:
-                close_4_a_new_kernel_object_watches_all_as_before
+                close_4_a_new_kernel_object_keeps_all_state
                 wait_9_a_failed_rebuild_loses_nothing
                 close_5_another_thread_closes_during_waits
-                close_5_what_is_closed_during_a_wait_is_not_ready
-                close_5_a_reused_number_is_not_ready_for_what_was;
+                close_5_a_source_closed_during_a_wait_is_not_ready
+                close_5_a_reused_number_does_not_report_the_old_file;
             rebuilding:
                 close_4_a_new_kernel_object_keeps_the_edges
                 close_4_a_new_kernel_object_watches_every_source
                 close_4_a_ghost_that_stays_does_not_make_it_spin;
             forks:
-                proc_4_a_child_is_told_that_it_is_one
-                proc_4_a_child_goes_on_by_itself
+                proc_4_calls_fail_in_a_child
+                proc_4_after_fork_works
                 proc_4_children_of_children_leak_nothing;
             limits:
-                wait_12_without_descriptors_what_is_there_is_served
+                wait_12_sources_are_served_without_free_descriptors
                 proc_7_a_signal_handler_may_wake;
             random:
                 ready_1_random_programs
@@ -224,7 +224,7 @@ macro_rules! for_each_case {
                 wait_3_never_early
                 wait_3_the_backend_rounds_away_from_zero
                 wait_4_a_fine_timeout_does_not_spin
-                wait_4_the_grain_is_as_declared
+                wait_4_the_resolution_is_as_declared
                 wait_5_no_timeout_is_too_long
                 wait_6_a_signal_does_not_end_the_wait
                 wait_6_no_event_is_lost

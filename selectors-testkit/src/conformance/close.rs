@@ -81,7 +81,7 @@ pub(super) fn close_3_a_reused_number_inherits_no_interest<B: Backend>(
     case.expect("WRITE", event.is_writable(), false)
 }
 
-pub(super) fn close_3_a_number_changes_hands_between_two_waits<B: Backend>(
+pub(super) fn close_3_a_number_is_reused_between_two_waits<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, _theirs) = pair()?;
@@ -122,7 +122,7 @@ fn ghost<B: Backend>(
     Ok((token, loose))
 }
 
-pub(super) fn close_4_a_duplicate_keeps_no_ghost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn close_4_a_duplicate_leaves_no_ghost<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, alive, peer) in stream_pairs()? {
         let (other, mut other_peer) = pair()?;
         let mut selector = case.selector()?;
@@ -149,7 +149,9 @@ pub(super) fn close_4_a_duplicate_keeps_no_ghost<B: Backend>(case: &mut Case<'_,
     Ok(())
 }
 
-pub(super) fn close_4_the_others_keep_their_state<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn close_4_other_sources_keep_their_state<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let (alive, peer) = pair()?;
     let (fired, mut fired_peer) = pair()?;
     let (waiting, mut waiting_peer) = pair()?;
@@ -215,7 +217,7 @@ pub(super) fn close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin<B: B
     case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
 }
 
-pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
+pub(super) fn close_4_a_forked_child_leaves_no_ghost<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
@@ -235,7 +237,7 @@ pub(super) fn close_4_a_forked_holder_keeps_no_ghost<B: Backend>(
     case.expect_tokens(&selector.select(Some(SHORT))?, &[])
 }
 
-pub(super) fn close_5_a_closed_descriptor_harms_no_other<B: Backend>(
+pub(super) fn close_5_other_sources_are_still_reported<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];

@@ -70,7 +70,7 @@ pub(super) fn close_5_another_thread_closes_during_waits<B: Backend>(
     })
 }
 
-pub(super) fn close_5_what_is_closed_during_a_wait_is_not_ready<B: Backend>(
+pub(super) fn close_5_a_source_closed_during_a_wait_is_not_ready<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
@@ -124,7 +124,7 @@ fn closed_during_a_wait<B: Backend>(case: &Case<'_, B>, interest: Interest) -> O
     })
 }
 
-pub(super) fn close_5_a_reused_number_is_not_ready_for_what_was<B: Backend>(
+pub(super) fn close_5_a_reused_number_does_not_report_the_old_file<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let mut olds = vec![];
@@ -177,7 +177,7 @@ pub(super) fn close_5_a_reused_number_is_not_ready_for_what_was<B: Backend>(
     Ok(())
 }
 
-pub(super) fn close_4_a_new_kernel_object_watches_all_as_before<B: Backend>(
+pub(super) fn close_4_a_new_kernel_object_keeps_all_state<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let mut selector = case.selector::<BorrowedSource<'_>, &str>()?;

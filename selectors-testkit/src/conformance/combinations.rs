@@ -32,7 +32,7 @@ fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
     Ok(())
 }
 
-pub(super) fn reg_9_descriptor_zero_stays_when_another_leaves<B: Backend>(
+pub(super) fn reg_9_descriptor_zero_stays_registered<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.did("in a forked child: watched descriptor 0, and unregistered another source");
@@ -42,7 +42,9 @@ pub(super) fn reg_9_descriptor_zero_stays_when_another_leaves<B: Backend>(
     )
 }
 
-pub(super) fn ready_3_urgent_data_beside_the_rest<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_3_urgent_and_ordinary_data_are_one_event<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let urgent = Interest::PRIORITY;
     for interest in [Interest::READ | urgent, Interest::WRITE | urgent, BOTH | urgent] {
         let (ours, theirs) = tcp_pair()?;

@@ -26,7 +26,7 @@ const SOMETIMES: &str = "now and then something is reported without asking the k
 const LOST: &str = "changes are collected, or counted, and one is dropped when there is no room, or \
                     the count begins anew";
 
-pub(super) fn reg_9_no_registration_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_9_registering_never_stops_working<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let pairs: Vec<_> = (0..SOURCES).map(|_| pair()).collect::<Result<_, _>>()?;
     pairs.iter().try_for_each(|(_, theirs)| send(theirs, b"x").map(drop))?;
     let mut selector = case.selector()?;
@@ -81,7 +81,7 @@ pub(super) fn mod_1_every_change_counts<B: Backend>(case: &mut Case<'_, B>) -> O
     Ok(())
 }
 
-pub(super) fn mode_6_no_arming_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mode_6_arming_never_stops_working<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let mut selector = case.selector()?;
@@ -110,7 +110,7 @@ pub(super) fn mode_6_no_arming_is_the_last<B: Backend>(case: &mut Case<'_, B>) -
     Ok(())
 }
 
-pub(super) fn ready_1_no_wait_is_the_one_that_reports_idle_sources<B: Backend>(
+pub(super) fn ready_1_no_wait_of_many_reports_idle_sources<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (idle, full) = (pair()?, pair()?);
@@ -166,7 +166,7 @@ pub(super) fn reg_9_no_number_is_used_up<B: Backend>(case: &mut Case<'_, B>) -> 
     case.expect_tokens(&events, &[])
 }
 
-pub(super) fn wait_7_no_event_is_the_last<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_7_events_never_stop<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let mut backend = case.backend()?;

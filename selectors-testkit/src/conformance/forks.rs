@@ -108,7 +108,7 @@ fn in_child<B: Backend>(
     case.because(SHARED, outcome)
 }
 
-pub(super) fn proc_4_a_child_is_told_that_it_is_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn proc_4_calls_fail_in_a_child<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let ends = ends()?;
     let mut scene = Some(Scene::new(case, &ends)?);
@@ -126,7 +126,7 @@ pub(super) fn proc_4_a_child_is_told_that_it_is_one<B: Backend>(case: &mut Case<
     scene.as_mut().map_or(Ok(()), |scene| scene.works(case))
 }
 
-pub(super) fn proc_4_a_child_goes_on_by_itself<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let ends = ends()?;
     let mut scene = Some(Scene::new(case, &ends)?);

@@ -135,7 +135,7 @@ pub(super) fn ready_11_the_null_device_is_always_ready<B: Backend>(
     always_ready(case, "/dev/null", &null_device()?)
 }
 
-pub(super) fn ready_11_files_go_with_other_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_11_files_beside_other_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let files = [regular_file()?, regular_file()?, regular_file()?];
     let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;

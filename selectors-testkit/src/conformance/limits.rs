@@ -81,7 +81,7 @@ fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
     Ok(())
 }
 
-pub(super) fn wait_12_without_descriptors_what_is_there_is_served<B: Backend>(
+pub(super) fn wait_12_sources_are_served_without_free_descriptors<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];

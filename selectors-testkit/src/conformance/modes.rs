@@ -159,7 +159,7 @@ pub(super) fn mode_2_a_fired_one_shot_does_not_make_it_spin<B: Backend>(
     Ok(())
 }
 
-pub(super) fn mode_3_edge_reports_what_is_new<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mode_3_edge_reports_changes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
         let mut selector = case.selector()?;
         case.did(format!("registered a {name} socket, edge-triggered"));
@@ -232,7 +232,7 @@ pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
     Ok(())
 }
 
-pub(super) fn mode_3_edge_reports_again_after_there_and_back<B: Backend>(
+pub(super) fn mode_3_edge_reports_again_after_two_modifies<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, mut theirs) = pair()?;

@@ -112,7 +112,7 @@ pub(super) fn mod_3_no_change_makes_no_call<B: Backend>(case: &mut Case<'_, B>) 
 /// What is wrong where a one-shot source is reported a second time.
 const STILL_ARMED: &str = "a one-shot source that was reported is not disarmed";
 
-pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mod_3_modify_rearms_a_fired_one_shot<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
     case.did("registered a one-shot source, and modified it to the same before it fired");
@@ -129,7 +129,9 @@ pub(super) fn mod_3_a_fired_one_shot_is_armed_again<B: Backend>(case: &mut Case<
     Ok(())
 }
 
-pub(super) fn mod_3_there_and_back_arms_a_one_shot<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mod_3_changing_the_mode_and_back_rearms_a_one_shot<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let (ours, mut theirs) = pair()?;
     let mut selector = case.selector()?;
     let token = selector.register_with(ours, Interest::READ, (), Mode::OneShot)?;
@@ -177,7 +179,7 @@ pub(super) fn mod_4_a_refused_modify_changes_nothing<B: Backend>(
     Ok(())
 }
 
-pub(super) fn mod_4_the_backend_goes_on_as_before<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mod_4_the_backend_keeps_the_old_state<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let all = [BOTH, Interest::PRIORITY, Interest::READ | Interest::PRIORITY];
     for mode in [Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive] {
         for old_mode in [Mode::Level, Mode::Exclusive] {
@@ -211,7 +213,7 @@ pub(super) fn mod_4_the_backend_goes_on_as_before<B: Backend>(case: &mut Case<'_
     Ok(())
 }
 
-pub(super) fn mod_4_map_and_kernel_agree_after_a_descriptor_went<B: Backend>(
+pub(super) fn mod_4_map_and_kernel_agree_after_a_close<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, _theirs) = pair()?;

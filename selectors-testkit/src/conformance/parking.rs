@@ -15,7 +15,7 @@ use crate::fixtures::{
 /// Long enough for a spin to show.
 const SHORT: Duration = Duration::from_millis(5);
 
-pub(super) fn reg_2_the_kernel_does_not_watch_what_is_parked<B: Backend>(
+pub(super) fn reg_2_the_kernel_does_not_watch_parked_sources<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let file = if_any(regular_file())?;
@@ -65,7 +65,7 @@ pub(super) fn reg_2_the_kernel_does_not_watch_what_is_parked<B: Backend>(
     Ok(())
 }
 
-pub(super) fn reg_2_a_hang_up_does_not_reach_what_is_parked<B: Backend>(
+pub(super) fn reg_2_a_parked_source_reports_no_hang_up<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     for mode in modes(case)? {
@@ -88,7 +88,7 @@ pub(super) fn reg_2_a_hang_up_does_not_reach_what_is_parked<B: Backend>(
     Ok(())
 }
 
-pub(super) fn reg_2_parking_is_no_way_around<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_2_parked_sources_are_checked_too<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
     case.did("registered the same descriptor twice for nothing");
@@ -114,9 +114,7 @@ pub(super) fn reg_2_parking_is_no_way_around<B: Backend>(case: &mut Case<'_, B>)
     case.expect("the number of sources", selector.len(), 0)
 }
 
-pub(super) fn reg_6_what_only_names_a_file_is_refused<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn reg_6_an_o_path_descriptor_is_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let named = path_only()?;
     let mut selector = case.selector()?;
     for interest in [BOTH, Interest::READ] {

@@ -145,9 +145,7 @@ pub(super) fn ready_6_a_reset_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcom
     event_after(case, "a TCP socket that was reset", &ours.into(), expected)
 }
 
-pub(super) fn ready_6_no_hint_where_nothing_happened<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn ready_6_no_hint_without_a_cause<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
         (&theirs).write_all(b"x")?;
         let mut selector = case.selector()?;
@@ -232,7 +230,7 @@ fn writer_wakes<B: Backend>(case: &mut Case<'_, B>, full: bool) -> Outcome {
     Ok(())
 }
 
-pub(super) fn ready_7_a_hang_up_wakes_who_waits_for_write<B: Backend>(
+pub(super) fn ready_7_a_hang_up_ends_a_wait_for_write<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (reader, writer) = pipe()?;

@@ -95,9 +95,7 @@ fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcom
     case.expect_or(TURNS, spent < LITTLE && slept, &what, (spent, slept))
 }
 
-pub(super) fn wait_11_who_has_nothing_to_report_sleeps<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn wait_11_idle_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let capabilities = case.backend()?.capabilities();
     let changed = [pair()?, pair()?, pair()?];
@@ -185,7 +183,7 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
     )
 }
 
-pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_11_a_long_wait_is_not_split<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     // What milliseconds in 32 bits, and jiffies, cannot hold; and no end at all.
     let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
@@ -221,7 +219,9 @@ pub(super) fn wait_11_a_long_wait_is_one<B: Backend>(case: &mut Case<'_, B>) -> 
     Ok(())
 }
 
-pub(super) fn wait_11_nor_who_has_closed_sources<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_11_waits_with_closed_sources_sleep<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     case.alone()?;
     for mode in [Mode::Level, Mode::OneShot] {
         let (alive, peer) = pair()?;

@@ -43,7 +43,7 @@ pub(super) fn ready_5_a_listener_stays_ready_until_all_are_accepted<B: Backend>(
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
-pub(super) fn proc_1_a_wait_of_no_time_sees_a_wake<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn proc_1_a_zero_timeout_sees_a_wake<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let mut selector = case.selector::<OwnedSource, ()>()?;
     if !selector.capabilities().waker {
         return Ok(());
@@ -99,7 +99,9 @@ pub(super) fn proc_2_a_wake_hides_no_event<B: Backend>(case: &mut Case<'_, B>) -
     Ok(())
 }
 
-pub(super) fn proc_2_a_list_forgets_its_wake<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn proc_2_a_reused_list_does_not_keep_the_wake<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let mut selector = case.selector::<OwnedSource, ()>()?;
     if !selector.capabilities().waker {
         return Ok(());
@@ -119,9 +121,7 @@ pub(super) fn proc_2_a_list_forgets_its_wake<B: Backend>(case: &mut Case<'_, B>)
     case.expect("whether it still says so", events.woken(), false)
 }
 
-pub(super) fn proc_2_no_wake_is_lost_beside_anything<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn proc_2_no_wake_is_lost_beside_events<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let mut selector = case.selector::<OwnedSource, ()>()?;

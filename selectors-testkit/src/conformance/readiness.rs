@@ -52,7 +52,7 @@ pub(super) fn ready_2_unread_data_is_read<B: Backend>(case: &mut Case<'_, B>) ->
     Ok(())
 }
 
-pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
+pub(super) fn ready_2_space_is_write_and_a_full_buffer_is_not<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     for (name, reader, writer) in byte_pairs()? {
@@ -73,7 +73,7 @@ pub(super) fn ready_2_space_is_write_and_none_is_not<B: Backend>(
 /// How much there may be to read: more than 8, 15 and 16 bits can count, where that fits.
 const AMOUNTS: [usize; 8] = [1, 127, 256, 4_096, 32_768, 65_535, 65_536, 100_000];
 
-pub(super) fn ready_2_however_much_is_unread<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_2_any_amount_of_unread_data<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, reader, writer) in byte_pairs()? {
         let mut selector = case.selector()?;
         let token = selector.register(&reader, Interest::READ, ())?;
@@ -151,7 +151,7 @@ pub(super) fn ready_3_both_directions_are_one_event<B: Backend>(case: &mut Case<
     Ok(())
 }
 
-pub(super) fn ready_4_only_what_was_asked_for<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_4_only_the_interest_is_reported<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
         (&theirs).write_all(b"x")?;
         for interest in [Interest::READ, Interest::WRITE] {
@@ -165,9 +165,7 @@ pub(super) fn ready_4_only_what_was_asked_for<B: Backend>(case: &mut Case<'_, B>
     Ok(())
 }
 
-pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let capabilities = case.backend()?.capabilities();
     let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
     if capabilities.priority && capabilities.error {
@@ -202,9 +200,7 @@ pub(super) fn ready_4_an_error_wakes_whatever_was_asked_for<B: Backend>(
     Ok(())
 }
 
-pub(super) fn ready_4_the_backend_tells_errors_as_they_are<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn ready_4_the_backend_reports_errors<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = tcp_pair()?;
     reset(theirs)?;
     let mut backend = case.backend()?;

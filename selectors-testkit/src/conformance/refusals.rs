@@ -101,7 +101,7 @@ fn is_an_error<F: AsSource, B: Backend>(
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
-pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend>(
+pub(super) fn reg_6_a_negative_descriptor_does_not_reach_the_backend<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let numbers = impossible_numbers();
@@ -123,7 +123,9 @@ pub(super) fn reg_6_a_negative_descriptor_stays_away_from_the_backend<B: Backend
     Ok(())
 }
 
-pub(super) fn reg_7_file_object_and_data_come_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_7_a_refusal_returns_file_object_and_data<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let number = closed_number()?;
     case.did(format!("registered descriptor {number}, which is closed, with data"));
     with_raw(number, |fd| {

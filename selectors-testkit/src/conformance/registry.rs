@@ -12,7 +12,7 @@ use crate::fixtures::{borrow, number_of, pair};
 /// Long enough for a spin to show.
 const SHORT: Duration = Duration::from_millis(20);
 
-pub(super) fn reg_1_the_key_is_as_given<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_1_a_key_has_the_registered_values<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let number = number_of(&ours);
     let mut selector = case.selector()?;
@@ -118,7 +118,7 @@ pub(super) fn reg_5_one_file_in_two_selectors<B: Backend>(case: &mut Case<'_, B>
     case.only(&two.select(case.long())?, once).map(drop)
 }
 
-pub(super) fn reg_9_unregister_gives_everything_back_once<B: Backend>(
+pub(super) fn reg_9_unregister_returns_everything_once<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, mut theirs) = pair()?;
@@ -150,7 +150,7 @@ pub(super) fn reg_9_unregister_gives_everything_back_once<B: Backend>(
     )
 }
 
-pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
+pub(super) fn reg_9_the_backend_forgets_unregistered_sources<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let pairs: Vec<_> = (0..5).map(|_| pair()).collect::<Result<_, _>>()?;
@@ -172,7 +172,7 @@ pub(super) fn reg_9_the_backend_forgets_what_was_unregistered<B: Backend>(
     case.expect("the tokens reported", seen, vec![tokens[1], tokens[3]])
 }
 
-pub(super) fn reg_9_what_was_unregistered_does_not_make_it_spin<B: Backend>(
+pub(super) fn reg_9_an_unregistered_source_does_not_end_waits<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, mut theirs) = pair()?;
@@ -190,7 +190,7 @@ pub(super) fn reg_9_what_was_unregistered_does_not_make_it_spin<B: Backend>(
     case.expect_that(waits <= 10, "at most 10 calls of the backend's wait", waits)
 }
 
-pub(super) fn reg_9_what_came_and_went_between_two_waits<B: Backend>(
+pub(super) fn reg_9_sources_come_and_go_between_two_waits<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let (ours, mut theirs) = pair()?;
@@ -217,7 +217,7 @@ pub(super) fn reg_9_what_came_and_went_between_two_waits<B: Backend>(
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
-pub(super) fn reg_10_no_token_comes_twice<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_10_tokens_are_unique<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, mut theirs) = pair()?;
     theirs.write_all(b"x")?;
     let mut selector = case.selector()?;

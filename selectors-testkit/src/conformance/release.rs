@@ -76,7 +76,7 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
     Ok(())
 }
 
-pub(super) fn reg_9_flags_are_as_they_were<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_9_flags_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for blocking in [true, false] {
         for mode in modes(case)? {
             let (ours, theirs) = pair()?;
@@ -145,7 +145,7 @@ pub(super) fn reg_12_nothing_is_closed_twice<B: Backend>(case: &mut Case<'_, B>)
     case.expect("the number of those that it closed", canaries.gone(), 0)
 }
 
-pub(super) fn reg_12_closing_hands_everything_back<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_12_closing_returns_everything<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let mut selector = case.selector()?;
     let mut peers = Vec::new();
     case.did(

@@ -73,7 +73,7 @@ fn use_selectors<B: Backend>(case: &Case<'_, B>) -> Outcome {
     as_before(case, &before, "was dropped")
 }
 
-pub(super) fn reg_12_the_process_is_as_it_was<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_12_process_settings_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     // Here, since a forked child cannot say so.
     process_state()?;
     case.did("in a forked child: used a selector and a backend");
@@ -110,7 +110,7 @@ fn read(source: &OwnedSource) -> Result<usize, ErrorKind> {
     receive(source, &mut [0; 16]).map_err(|error| error.kind())
 }
 
-pub(super) fn reg_9_files_are_as_they_were<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_9_files_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     // The others are not touched.
     let (kinds, others) = (every_kind()?, every_kind()?);
     for (Kind { name, source, .. }, Kind { source: other, .. }) in kinds.iter().zip(&others) {
@@ -135,7 +135,7 @@ pub(super) fn reg_9_files_are_as_they_were<B: Backend>(case: &mut Case<'_, B>) -
 /// How often selectors are made.
 const ROUNDS: usize = 40;
 
-pub(super) fn reg_12_no_thread_is_left_behind<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let (ours, theirs) = pair()?;
     case.did(format!("made, used and dropped {ROUNDS} selectors with a waker"));

@@ -22,7 +22,7 @@ pub(super) fn modes<B: Backend>(case: &Case<'_, B>) -> Result<Vec<Mode>, super::
     Ok(modes)
 }
 
-pub(super) fn ready_1_what_came_and_went_between_two_waits<B: Backend>(
+pub(super) fn ready_1_readiness_that_ended_between_two_waits<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     for mode in modes(case)? {
@@ -60,7 +60,7 @@ pub(super) fn ready_1_what_came_and_went_between_two_waits<B: Backend>(
     Ok(())
 }
 
-pub(super) fn ready_1_what_was_drained_of_many<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn ready_1_drained_sources_among_many<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     // More than a batch of 64, and no multiple of it.
     const MANY: usize = 70;
     for mode in [Mode::Level, Mode::OneShot] {

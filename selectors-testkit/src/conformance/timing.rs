@@ -73,7 +73,7 @@ fn ends<'a>(
 const SLEEPS_FIRST: &str = "a wait looks only after it has slept, or goes on for a while once something \
                             came, to collect more";
 
-pub(super) fn wait_1_who_has_something_to_report_does_not_sleep<B: Backend>(
+pub(super) fn wait_1_a_wait_with_a_ready_source_does_not_sleep<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
@@ -109,7 +109,7 @@ pub(super) fn wait_1_who_has_something_to_report_does_not_sleep<B: Backend>(
     Ok(())
 }
 
-pub(super) fn wait_1_what_comes_ends_the_wait_soon<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_1_an_event_ends_the_wait_soon<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let mut selector = case.selector()?;
     let token = selector.register(&ours, Interest::READ, ())?;
@@ -192,7 +192,7 @@ const LATE: Duration = if cfg!(target_os = "linux") { Duration::from_millis(3) }
 /// How long a wait goes on that could last for years.
 const SOON: Duration = Duration::from_millis(2);
 
-pub(super) fn wait_3_no_length_is_taken_for_another<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_3_no_timeout_is_truncated<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let mut backend = case.backend()?;
     let token = Token::from_bits(1);
@@ -215,14 +215,14 @@ pub(super) fn wait_3_no_length_is_taken_for_another<B: Backend>(case: &mut Case<
     Ok(())
 }
 
-pub(super) fn wait_4_no_longer_than_was_asked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_4_waits_are_not_too_long<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let (mut selector, mut backend) = (case.selector()?, case.backend()?);
     let token = selector.register(&ours, Interest::READ, ())?;
     backend.register(borrow(&ours), token, READING)?;
-    let grain = backend.capabilities().timeout_grain;
+    let resolution = backend.capabilities().timeout_resolution;
     for timeout in [Duration::from_millis(3), Duration::from_millis(17)] {
-        let most = timeout + grain + LATE;
+        let most = timeout + resolution + LATE;
         case.did(format!("waited for {timeout:?} until it took less than {most:?}"));
         for waits in ["the selector", "the backend"] {
             let mut shortest = Duration::MAX;
@@ -239,7 +239,7 @@ pub(super) fn wait_4_no_longer_than_was_asked<B: Backend>(case: &mut Case<'_, B>
                 }
             }
             case.expect_or(
-                "the timeout is rounded up to a coarser unit than the declared grain, or the wait \
+                "the timeout is rounded up to a coarser unit than the declared resolution, or the wait \
                  begins anew",
                 shortest < most,
                 &format!("a wait of {waits} that takes less than {most:?}"),

@@ -9,7 +9,9 @@ use super::stale_readiness::modes;
 use super::{Case, NOW, Outcome};
 use crate::fixtures::{drain, fill, pair, send};
 
-pub(super) fn mod_1_every_mode_becomes_every_other<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mod_1_every_mode_changes_to_every_other<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     let modes = modes(case)?;
     let pairs = modes.iter().flat_map(|from| modes.iter().map(move |to| (*from, *to)));
     for (from, to) in pairs.filter(|(from, to)| from != to) {
@@ -53,7 +55,7 @@ const USED_UP: &str = "the kernel is asked for what nobody asked for (POLLRDHUP 
                        READ beside WRITE), and what it then says disarms the source, or is taken \
                        for its edge";
 
-pub(super) fn mode_2_what_is_masked_does_not_fire<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn mode_2_masked_readiness_does_not_fire<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for mode in modes(case)? {
         case.did(format!("registered a full socket for WRITE, {mode:?}"));
         let (ours, theirs) = pair()?;

@@ -146,12 +146,16 @@ pub(super) fn wait_4_a_fine_timeout_does_not_spin<B: Backend>(case: &mut Case<'_
     case.expect_that(waits <= 80, "at most 80 calls of the backend's wait", waits)
 }
 
-pub(super) fn wait_4_the_grain_is_as_declared<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn wait_4_the_resolution_is_as_declared<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let mut backend = case.backend()?;
-    let grain = backend.capabilities().timeout_grain;
-    case.expect_that(grain <= Duration::from_millis(20), "a grain of at most 20 ms", grain)?;
-    if grain >= Duration::from_millis(1) {
+    let resolution = backend.capabilities().timeout_resolution;
+    case.expect_that(
+        resolution <= Duration::from_millis(20),
+        "a resolution of at most 20 ms",
+        resolution,
+    )?;
+    if resolution >= Duration::from_millis(1) {
         return Ok(());
     }
     backend.register(borrow(&ours), Token::from_bits(1), READING)?;
@@ -166,7 +170,7 @@ pub(super) fn wait_4_the_grain_is_as_declared<B: Backend>(case: &mut Case<'_, B>
             return Ok(());
         }
     }
-    case.expect_that(false, "a wait as fine as the declared grain", shortest)
+    case.expect_that(false, "a wait as fine as the declared resolution", shortest)
 }
 
 pub(super) fn wait_5_no_timeout_is_too_long<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

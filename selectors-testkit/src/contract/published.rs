@@ -51,7 +51,7 @@ fn optional_parts() -> String {
         ("`write_hangup`", &|c| yes(c.write_hangup)),
         ("`nesting`", &|c| yes(c.nesting)),
         ("`waker`", &|c| yes(c.waker)),
-        ("`timeout_grain`", &|c| format!("{:?}", c.timeout_grain)),
+        ("`timeout_resolution`", &|c| format!("{:?}", c.timeout_resolution)),
         ("`max_descriptor`", &|c| {
             c.max_descriptor.map_or("none".to_owned(), |limit| limit.to_string())
         }),

@@ -245,7 +245,7 @@ rules! {
     "milliseconds are truncated instead of rounded up"
 
     "WAIT-4"
-    "Timeouts below a millisecond neither spin nor become zero, and have the resolution that `timeout_grain` declares."
+    "Timeouts below a millisecond neither spin nor become zero, and have the resolution that `timeout_resolution` declares."
     "Pacing needs it, and a zero timeout in a loop keeps a core busy."
     "a timeout of 0.3 ms becomes 0 ms"
 

@@ -41,20 +41,20 @@ impl Defect for RepeatsFullBatches {
 rows! {
     "WAIT-7" first_64 "reports the first 64 each time"
         poll StopsAt(64) =>
-            ready_1_what_was_drained_of_many
+            ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
             wait_7_every_ready_source_gets_its_turn
-            proc_2_no_wake_is_lost_beside_anything
-            reg_9_many_leave_between_two_waits
+            proc_2_no_wake_is_lost_beside_events
+            reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
         epoll RepeatsBatches =>
-            ready_1_what_was_drained_of_many
+            ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             wait_7_every_ready_source_gets_its_turn
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
@@ -63,11 +63,11 @@ rows! {
             wait_7_every_ready_source_gets_its_turn;
     "WAIT-7" rest_kept "reports 64 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(64) =>
-            ready_1_what_was_drained_of_many
+            ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             wait_7_every_ready_source_gets_its_turn
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
 }

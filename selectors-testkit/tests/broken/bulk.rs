@@ -178,26 +178,26 @@ rows! {
             mod_1_many_changes_between_two_waits;
     "REG-9" unregisters_64 "unregisters 64 between two waits, and refuses more"
         poll UnregistersSome(HasAQueue::of(64)) =>
-            reg_9_many_leave_between_two_waits;
+            reg_9_many_are_unregistered_between_two_waits;
     "REG-5" one_of_few "has room for 64 backends in a process"
         poll IsOneOfFew::new() =>
             reg_5_one_file_in_many_selectors;
     "WAIT-7" urgent_first "reports urgent data first, and the rest later"
         poll PutsUrgentDataFirst =>
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" fills_the_room "takes the room of the list for a limit"
         poll FillsTheRoom =>
-            wait_7_however_little_room_there_is;
+            wait_7_a_list_with_little_capacity;
     "WAIT-3" keeps_the_time "reads the clock when a wait ends"
         poll KeepsTheTime(Instant::now()) =>
             wait_3_time_passes_between_waits;
     "READY-1" falls_asleep "drops what is ready after a pause"
         poll FallsAsleep::new() =>
-            ready_1_what_came_during_a_long_pause;
+            ready_1_data_that_arrives_during_a_long_pause;
     "PROC-6" waits_alone "has one lock for all waits"
         poll WaitsAlone =>
-            proc_6_no_wait_holds_up_another;
+            proc_6_waits_do_not_block_each_other;
     "WAIT-8" high_writers "loses high descriptors that are watched for WRITE alone"
         poll LosesHigh(|source| source.watch.interest == Interest::WRITE) =>
             wait_8_high_descriptors_in_every_mode;

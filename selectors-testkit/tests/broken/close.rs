@@ -244,18 +244,18 @@ impl Defect for RebuildsArmed {
 rows! {
     "CLOSE-1" closed_not_forgotten "answers EBADF when a closed source is unregistered"
         poll RefusesToForgetClosed =>
-            mod_4_map_and_kernel_agree_after_a_descriptor_went
+            mod_4_map_and_kernel_agree_after_a_close
             close_1_unregister_after_close
             close_3_a_reused_number_inherits_no_interest
-            close_3_a_number_changes_hands_between_two_waits
-            close_4_a_duplicate_keeps_no_ghost
-            close_4_the_others_keep_their_state
+            close_3_a_number_is_reused_between_two_waits
+            close_4_a_duplicate_leaves_no_ghost
+            close_4_other_sources_keep_their_state
             close_4_a_ghost_does_not_make_it_spin
-            close_4_a_forked_holder_keeps_no_ghost
+            close_4_a_forked_child_leaves_no_ghost
             close_5_a_closed_descriptor_does_not_make_it_spin
             reg_12_no_call_leaks
-            close_4_a_new_kernel_object_watches_all_as_before
-            wait_12_without_descriptors_what_is_there_is_served
+            close_4_a_new_kernel_object_keeps_all_state
+            wait_12_sources_are_served_without_free_descriptors
             close_5_random_programs_that_close
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
@@ -270,69 +270,69 @@ rows! {
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
         epoll KnowsByNumber::default() =>
-            close_4_a_forked_holder_keeps_no_ghost;
+            close_4_a_forked_child_leaves_no_ghost;
     "CLOSE-4" edges_forgotten "makes a new kernel object without edge-triggered sources"
         epoll RebuildsWithout(Mode::Edge) =>
-            close_4_a_duplicate_keeps_no_ghost
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_duplicate_leaves_no_ghost
+            close_4_a_new_kernel_object_keeps_all_state
             close_5_random_programs_that_close
             close_4_a_new_kernel_object_keeps_the_edges
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
-            close_4_a_duplicate_keeps_no_ghost
+            close_4_a_duplicate_leaves_no_ghost
             close_5_random_programs_that_close
             wait_9_a_failed_rebuild_loses_nothing
             close_4_a_new_kernel_object_keeps_the_edges
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
         epoll RebuildsInheritable =>
-            close_4_a_new_kernel_object_watches_all_as_before;
+            close_4_a_new_kernel_object_keeps_all_state;
     "CLOSE-4" files_forgotten "makes a new kernel object without regular files"
         epoll RebuildsWithoutFiles =>
-            close_4_a_new_kernel_object_watches_all_as_before;
+            close_4_a_new_kernel_object_keeps_all_state;
     "CLOSE-4" fired_armed "makes a new kernel object that watches what has fired"
         epoll RebuildsArmed::default() =>
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             wait_9_a_failed_rebuild_loses_nothing;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
         poll Reports(swallows_closed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
-            wait_11_nor_who_has_closed_sources;
+            wait_11_waits_with_closed_sources_sleep;
     "CLOSE-5" closed_readable "reports POLLNVAL as READ"
         poll Reports(closed_is_readable) =>
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_another_thread_closes_during_waits
-            close_5_what_is_closed_during_a_wait_is_not_ready;
+            close_5_a_source_closed_during_a_wait_is_not_ready;
     "CLOSE-5" closed_ready_once "reports what was closed during a wait as ready"
         poll ClosedIsReadyOnce::default() =>
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_another_thread_closes_during_waits
-            close_5_what_is_closed_during_a_wait_is_not_ready;
+            close_5_a_source_closed_during_a_wait_is_not_ready;
     "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
         poll FailsForOne =>
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_a_closed_one_shot_is_reported_once
-            wait_11_nor_who_has_closed_sources
+            wait_11_waits_with_closed_sources_sleep
             close_5_another_thread_closes_during_waits
             close_5_random_programs_that_close;
     "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
         poll LooksAtClosedAlone =>
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             close_5_another_thread_closes_during_waits
-            close_5_what_is_closed_during_a_wait_is_not_ready
+            close_5_a_source_closed_during_a_wait_is_not_ready
             close_5_random_programs_that_close;
     "CLOSE-5" closed_repeated "reports a closed one-shot source each time"
         poll RepeatsClosed =>
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_5_a_closed_one_shot_is_reported_once
-            wait_11_nor_who_has_closed_sources;
+            wait_11_waits_with_closed_sources_sleep;
     "CLOSE-5" files_by_number "keeps files by their numbers, whatever those are by now"
         poll FilesBeside::new(&[SFlag::S_IFREG], true) =>
-            close_5_a_reused_number_is_not_ready_for_what_was;
+            close_5_a_reused_number_does_not_report_the_old_file;
 }

@@ -157,52 +157,52 @@ impl Defect for FillsUp {
 rows! {
     "REG-9" room_for_2000 "has room for 2,000 registrations, and refuses more"
         epoll FillsUp { room: 2_000, refuses: true } =>
-            reg_9_no_registration_is_the_last;
+            reg_9_registering_never_stops_working;
     "REG-9" room_for_4096 "has room for 4,096 registrations, and forgets more"
         poll FillsUp { room: 4_096, refuses: false } =>
-            reg_9_no_registration_is_the_last;
+            reg_9_registering_never_stops_working;
     "REG-9" loses_the_thousandth_registration "loses every thousandth registration"
         poll Skips::new(Call::Register, 1_000) =>
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             wait_7_every_ready_source_gets_its_turn;
     "MOD-1" loses_the_hundredth_change "loses every hundredth change"
         poll Skips::new(Call::Modify, 100) =>
             mod_1_every_change_counts
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             mod_1_many_changes_between_two_waits
-            mode_6_no_arming_is_the_last;
+            mode_6_arming_never_stops_working;
     "MOD-1" loses_the_thousandth_change "loses every thousandth change"
         poll Skips::new(Call::Modify, 1_000) =>
             mod_1_every_change_counts
-            reg_9_no_registration_is_the_last
-            mode_6_no_arming_is_the_last;
+            reg_9_registering_never_stops_working
+            mode_6_arming_never_stops_working;
     "MOD-1" loses_the_thousandth_wait "reports nothing of every thousandth wait"
         poll Skips::new(Call::Wait, 1_000) =>
             mod_1_every_change_counts
-            mode_6_no_arming_is_the_last;
+            mode_6_arming_never_stops_working;
     "READY-1" reports_idle "reports an idle source once in 1,000 waits"
         poll ReportsIdle { each: 1_000, count: 0 } =>
-            ready_1_no_wait_is_the_one_that_reports_idle_sources;
+            ready_1_no_wait_of_many_reports_idle_sources;
     "READY-1" forgets_the_silent "forgets what was silent for 1,000 waits"
         poll ForgetsTheSilent { most: 1_000, silent: BTreeMap::new() } =>
-            ready_1_no_wait_is_the_one_that_reports_idle_sources;
+            ready_1_no_wait_of_many_reports_idle_sources;
     "REG-9" leaves_the_256th "leaves every 256th source in the kernel"
         epoll Skips::new(Call::Unregister, 256) =>
-            reg_9_many_leave_between_two_waits;
+            reg_9_many_are_unregistered_between_two_waits;
     "MODE-6" counts_arms "arms a source 255 times"
         epoll CountsArms::default() =>
-            mode_6_no_arming_is_the_last;
+            mode_6_arming_never_stops_working;
     "REG-9" loses_registration_65536 "loses every 65,536th registration"
         epoll Skips::new(Call::Register, 65_536) =>
             reg_9_no_number_is_used_up;
     "WAIT-7" loses_event_65536 "loses every 65,536th event"
         poll Skips::new(Call::Event, 65_536) =>
-            wait_7_no_event_is_the_last;
+            wait_7_events_never_stop;
     "WAIT-7" loses_the_thousandth_event "loses every thousandth event"
         poll Skips::new(Call::Event, 1_000) =>
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             mod_1_every_change_counts
             wait_7_one_select_reports_all
             wait_7_every_ready_source_gets_its_turn
-            mode_6_no_arming_is_the_last;
+            mode_6_arming_never_stops_working;
 }

@@ -91,12 +91,12 @@ impl Defect for InheritableItself {
 rows! {
     "REG-12" shut_down "shuts its sources down when it is dropped"
         poll ShutsDown =>
-            reg_12_closing_hands_everything_back
-            ready_4_only_what_was_asked_for
+            reg_12_closing_returns_everything
+            ready_4_only_the_interest_is_reported
             ready_6_a_half_closed_peer
             wait_2_without_a_timeout_a_signal_ends_it
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
             proc_4_a_forked_copy_changes_nothing
             wait_8_the_lowest_numbers
             ready_4_every_state_of_a_socket;
@@ -109,5 +109,5 @@ rows! {
     "REG-13" inheritable_itself "its own descriptor is not close-on-exec"
         epoll InheritableItself =>
             reg_13_descriptors_are_close_on_exec
-            close_4_a_new_kernel_object_watches_all_as_before;
+            close_4_a_new_kernel_object_keeps_all_state;
 }

@@ -105,35 +105,35 @@ rows! {
             close_5_another_thread_closes_during_waits
             wait_7_every_ready_source_gets_its_turn
             reg_12_no_wait_leaks
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             mod_1_every_change_counts
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
-            wait_7_however_little_room_there_is
-            mode_6_no_arming_is_the_last
+            wait_7_a_list_with_little_capacity
+            mode_6_arming_never_stops_working
             close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_is_the_one_that_reports_idle_sources
+            ready_1_no_wait_of_many_reports_idle_sources
             [RANDOM];
     "REG-5" twins "changes duplicates together"
         poll ChangesTwins =>
             reg_5_a_duplicate_changes_without_its_twin
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [RANDOM];
     "REG-5" table_shared "has one table for all backends"
         poll SharesItsTable::new() =>
             reg_5_one_file_in_two_selectors
             mode_2_one_shot_is_silent_about_errors_too
             wait_1_zero_does_not_sleep
-            wait_4_no_longer_than_was_asked
+            wait_4_waits_are_not_too_long
             wait_6_on_request_a_signal_ends_it
-            reg_12_the_process_is_as_it_was
+            reg_12_process_settings_do_not_change
             wait_6_a_blocked_signal_stays_blocked
             reg_5_one_file_in_many_selectors
-            wait_1_who_has_something_to_report_does_not_sleep;
+            wait_1_a_wait_with_a_ready_source_does_not_sleep;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
 }

@@ -133,21 +133,21 @@ rows! {
             ready_8_data_before_end_of_file
             mode_2_one_shot_is_silent_about_hang_ups_too
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
-            reg_2_a_hang_up_does_not_reach_what_is_parked;
+            wait_7_every_kind_of_readiness_at_once
+            reg_2_a_parked_source_reports_no_hang_up;
     "READY-6" own_end_is_hang_up "reports HANGUP once its own side was shut down"
         poll Reports(own_end_is_hang_up) =>
             ready_5_a_refused_connect_wakes
-            ready_6_no_hint_where_nothing_happened;
+            ready_6_no_hint_without_a_cause;
     "READY-6" no_hang_up "drops HANGUP"
         poll Reports(|r, _| r - Readiness::HANGUP) =>
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
             ready_7_pipe_writer_gone_wakes_reader
-            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_7_a_hang_up_ends_a_wait_for_write
             ready_8_data_before_end_of_file
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_2_a_parked_source_reports_no_hang_up
             [RANDOM];
     "READY-6" no_read_closed "drops READ_CLOSED"
         poll Reports(|r, _| r - Readiness::READ_CLOSED) =>
@@ -161,7 +161,7 @@ rows! {
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_full_writer
-            wait_11_nor_who_has_closed_sources
+            wait_11_waits_with_closed_sources_sleep
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-6" half_close_hang_up "reports a half-closed peer as HANGUP"
@@ -173,7 +173,7 @@ rows! {
         poll Reports(half_closed_is_full) =>
             ready_6_a_half_closed_peer
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             ready_6_its_own_reading_half_shut_down;
     "READY-6" end_is_error "reports an end as ERROR"
         poll Reports(end_is_error) =>
@@ -183,11 +183,11 @@ rows! {
             ready_4_every_state_of_a_socket;
     "READY-6" data_is_end "reports data as READ_CLOSED"
         poll Reports(data_is_the_end) =>
-            reg_9_descriptor_zero_stays_when_another_leaves
+            reg_9_descriptor_zero_stays_registered
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts
             ready_3_both_directions_are_one_event
-            ready_6_no_hint_where_nothing_happened
+            ready_6_no_hint_without_a_cause
             mode_2_one_shot_reports_once
             mode_2_arming_with_a_new_interest
             wait_8_the_last_bit_of_a_word
@@ -198,8 +198,8 @@ rows! {
         poll Reports(ends_are_silent) =>
             reg_2_an_empty_interest_parks
             reg_12_dropping_closes_everything
-            ready_4_an_error_wakes_whatever_was_asked_for
-            ready_4_the_backend_tells_errors_as_they_are
+            ready_4_an_error_wakes_every_interest
+            ready_4_the_backend_reports_errors
             ready_5_a_refused_connect_wakes
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
@@ -208,14 +208,14 @@ rows! {
             ready_8_data_before_end_of_file
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_2_a_parked_source_reports_no_hang_up
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             ready_6_its_own_reading_half_shut_down
             [RANDOM];
     "READY-6" undeclared_hints "reports hints that it does not declare"
         poll Declares(|c| (c.hangup, c.read_closed, c.error) = (false, false, false)) =>
-            ready_4_the_backend_tells_errors_as_they_are
+            ready_4_the_backend_reports_errors
             ready_5_a_refused_connect_wakes
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
@@ -224,7 +224,7 @@ rows! {
             ready_7_pipe_writer_gone_wakes_reader;
     "READY-6" missing_hints "declares hints that it does not report"
         select Declares(|c| (c.hangup, c.read_closed, c.error) = (true, true, true)) =>
-            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_an_error_wakes_every_interest
             ready_5_a_refused_connect_wakes
             ready_6_a_half_closed_peer
             ready_6_a_closed_peer
@@ -234,25 +234,25 @@ rows! {
     "READY-7" deaf_writers "reports hang-ups to readers alone"
         poll Reports(writers_hear_no_hang_up) =>
             ready_7_pipe_reader_gone_wakes_full_writer
-            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_7_a_hang_up_ends_a_wait_for_write
             [RANDOM];
     "READY-7" space_alone "says nothing of a pipe without readers"
         poll Reports(pipes_have_space_or_not) =>
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
             mode_2_one_shot_is_silent_about_hang_ups_too
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             [RANDOM];
     "READY-7" write_hangup_declared "declares write_hangup, and cannot see it"
         select Declares(|c| c.write_hangup = true) =>
-            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_7_a_hang_up_ends_a_wait_for_write
             [RANDOM];
     "READY-7" silent_pipes "says nothing of a pipe without writers"
         poll Reports(ends_of_pipes_are_silent) =>
             ready_7_pipe_writer_gone_wakes_reader
-            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_7_a_hang_up_ends_a_wait_for_write
             ready_8_data_before_end_of_file
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_2_a_parked_source_reports_no_hang_up
             [RANDOM];
     "READY-8" end_once "reports an end only with the data before it"
         poll EndsOnce::default() =>

@@ -227,7 +227,7 @@ rows! {
         poll Reports(urgent_beside_nothing) =>
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
-            ready_3_urgent_data_beside_the_rest
+            ready_3_urgent_and_ordinary_data_are_one_event
             ready_4_every_state_of_a_socket
             close_4_a_new_kernel_object_watches_every_source;
     "READY-9" urgent_level "reports PRIORITY of level-triggered sources alone"
@@ -246,20 +246,20 @@ rows! {
             ready_4_every_state_of_a_socket;
     "WAIT-11" priority_kept "goes on watching for PRIORITY"
         poll KeepsPriority =>
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_idle_waits_sleep;
     "MOD-1" stays_one_shot "leaves a one-shot source that when it is to be edge-triggered"
         epoll StaysOneShot =>
-            mod_1_every_mode_becomes_every_other;
+            mod_1_every_mode_changes_to_every_other;
     "WAIT-11" parked_remembered "adds what a source was watched for before it was parked"
         poll RemembersTheParked::default() =>
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_idle_waits_sleep;
     "MODE-2" ends_disarm "lets the end of a stream disarm who waits to write"
         epoll EndsDisarm::default() =>
-            mode_2_what_is_masked_does_not_fire;
+            mode_2_masked_readiness_does_not_fire;
     "WAIT-8" zero_is_none "takes descriptor 0 for none"
         poll Reports(zero_is_none) =>
             wait_8_the_lowest_numbers
-            reg_9_descriptor_zero_stays_when_another_leaves;
+            reg_9_descriptor_zero_stays_registered;
     "WAIT-8" standard_streams "takes descriptors 1 and 2 for the standard streams"
         poll Reports(standard_streams_are_none) =>
             wait_8_the_lowest_numbers;
@@ -274,14 +274,14 @@ rows! {
             wait_7_every_ready_source_gets_its_turn;
     "PROC-2" every_100th "loses every hundredth wake"
         poll DropsWakes::when(|wakes, _| wakes % 100 == 0) =>
-            proc_2_no_wake_is_lost_beside_anything;
+            proc_2_no_wake_is_lost_beside_events;
     "PROC-2" beside_a_batch "loses wakes beside more than 64"
         poll DropsWakes::when(|_, found| found.len() > 65) =>
-            proc_2_no_wake_is_lost_beside_anything;
+            proc_2_no_wake_is_lost_beside_events;
     "PROC-2" asked_late "has no waker for who has waited already"
         poll WakesOnlyWhoAskedFirst::default() =>
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             wait_2_without_a_timeout_a_source_ends_it
-            proc_4_a_child_goes_on_by_itself
+            proc_4_after_fork_works
             proc_4_children_of_children_leak_nothing;
 }

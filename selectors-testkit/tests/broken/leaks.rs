@@ -167,11 +167,11 @@ rows! {
     "REG-12" leaks_modified "leaks a descriptor when it modifies"
         poll Leaks::new(When::Modified) =>
             reg_12_no_call_leaks
-            wait_12_without_descriptors_what_is_there_is_served;
+            wait_12_sources_are_served_without_free_descriptors;
     "REG-12" leaks_timed "leaks a descriptor when it waits for a time"
         poll Leaks::new(When::Timed) =>
             reg_12_no_call_leaks
-            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_sources_are_served_without_free_descriptors
             proc_4_children_of_children_leak_nothing;
     "REG-12" leaks_rebuilt "leaks a descriptor when it makes a new kernel object"
         epoll Leaks::new(When::Rebuilt) =>
@@ -182,7 +182,7 @@ rows! {
     "REG-12" leaks_endless "leaks a descriptor when it waits without a timeout"
         poll Leaks::new(When::Endless) =>
             reg_12_no_wait_leaks
-            wait_12_without_descriptors_what_is_there_is_served;
+            wait_12_sources_are_served_without_free_descriptors;
     "REG-12" leaks_interrupted "leaks a descriptor when a signal ends a wait"
         poll Leaks::new(When::Interrupted) =>
             reg_12_no_wait_leaks;
@@ -193,7 +193,7 @@ rows! {
         poll Leaks::new(When::Woken) =>
             reg_12_no_wait_leaks
             proc_4_children_of_children_leak_nothing
-            wait_12_without_descriptors_what_is_there_is_served;
+            wait_12_sources_are_served_without_free_descriptors;
     "PROC-4" leaks_forked "leaks a descriptor when a child goes on"
         epoll Leaks::new(When::Forked) =>
             proc_4_children_of_children_leak_nothing;

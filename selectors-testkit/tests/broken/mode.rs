@@ -176,10 +176,10 @@ rows! {
             reg_5_a_duplicate_is_a_source_of_its_own
             mod_1_the_last_change_before_a_wait_counts
             mod_4_a_refused_modify_changes_nothing
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             ready_3_both_directions_are_one_event
             ready_8_data_before_end_of_file
-            ready_11_files_go_with_other_sources
+            ready_11_files_beside_other_sources
             mode_1_level_repeats_until_drained
             mode_2_one_shot_reports_once
             mode_3_edge_reports_again_after_modify
@@ -188,11 +188,11 @@ rows! {
             ready_5_a_listener_stays_ready_until_all_are_accepted
             mod_3_rearming_reports_an_edge_again
             wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             close_5_another_thread_closes_during_waits
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             wait_9_select_into_replaces
             wait_10_an_unregistered_source_has_no_key
             proc_5_a_panic_leaves_the_selector_usable
@@ -200,20 +200,20 @@ rows! {
             reg_12_no_wait_leaks
             wait_8_the_lowest_numbers
             ready_9_priority_in_every_mode
-            mod_1_every_mode_becomes_every_other
-            proc_2_no_wake_is_lost_beside_anything
+            mod_1_every_mode_changes_to_every_other
+            proc_2_no_wake_is_lost_beside_events
             wait_7_every_ready_source_gets_its_turn
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             reg_5_one_file_in_many_selectors
             reg_7_a_refusal_undoes_no_other_change
-            ready_2_however_much_is_unread
+            ready_2_any_amount_of_unread_data
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
             reg_5_one_file_in_two_selectors
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
-            mod_3_a_fired_one_shot_is_armed_again
-            mod_3_there_and_back_arms_a_one_shot
+            mod_3_modify_rearms_a_fired_one_shot
+            mod_3_changing_the_mode_and_back_rearms_a_one_shot
             close_5_a_closed_one_shot_is_reported_once
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
@@ -221,33 +221,33 @@ rows! {
             mode_2_a_fired_one_shot_can_be_unregistered
             mode_2_a_fired_one_shot_does_not_make_it_spin
             mode_5_modes_mix
-            ready_1_what_was_drained_of_many
+            ready_1_drained_sources_among_many
             mode_2_arming_with_a_new_interest
             reg_5_a_duplicate_changes_without_its_twin
-            wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources
+            wait_11_idle_waits_sleep
+            wait_11_waits_with_closed_sources_sleep
             ready_5_a_listener_stays_ready_until_all_are_accepted
             proc_2_a_wake_hides_no_event
             mode_6_both_directions_of_a_one_shot_wait_for_arming
             wait_7_one_select_reports_all
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             proc_4_a_forked_copy_changes_nothing
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
-            mod_1_every_mode_becomes_every_other
+            mod_1_every_mode_changes_to_every_other
             wait_8_high_descriptors_in_every_mode
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" fired_hidden "hides a one-shot that has fired, and lets it end waits"
         poll OneShot::reported(1, Readiness::empty()) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             mode_2_a_fired_one_shot_does_not_make_it_spin
-            wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources
+            wait_11_idle_waits_sleep
+            wait_11_waits_with_closed_sources_sleep
             close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-2" hang_ups_after "reports hang-ups of a fired one-shot"
@@ -256,8 +256,8 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
             mode_2_a_fired_one_shot_does_not_make_it_spin
-            wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources
+            wait_11_idle_waits_sleep
+            wait_11_waits_with_closed_sources_sleep
             close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" errors_after "reports errors of a fired one-shot"
@@ -267,8 +267,8 @@ rows! {
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
             mode_2_a_fired_one_shot_does_not_make_it_spin
-            wait_11_who_has_nothing_to_report_sleeps
-            wait_11_nor_who_has_closed_sources
+            wait_11_idle_waits_sleep
+            wait_11_waits_with_closed_sources_sleep
             close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
@@ -279,15 +279,15 @@ rows! {
             reg_9_its_peer_sees_the_end_at_once
             reg_12_no_call_leaks
             proc_2_a_wake_hides_no_event
-            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_the_kernel_does_not_watch_parked_sources
             proc_4_a_forked_copy_changes_nothing
-            close_4_a_new_kernel_object_watches_all_as_before
-            wait_11_who_has_nothing_to_report_sleeps
+            close_4_a_new_kernel_object_keeps_all_state
+            wait_11_idle_waits_sleep
             wait_8_the_lowest_numbers
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket
-            reg_9_files_are_as_they_were
-            reg_12_the_process_is_as_it_was
+            reg_9_files_do_not_change
+            reg_12_process_settings_do_not_change
             [FILES RANDOM];
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll ArmsTheOld::default() =>
@@ -298,134 +298,134 @@ rows! {
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
             ready_13_a_selector_can_be_watched
-            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_changes
             mode_3_edge_reports_again_after_modify
-            mode_3_edge_reports_again_after_there_and_back
+            mode_3_edge_reports_again_after_two_modifies
             mode_5_modes_mix
-            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_idle_waits_sleep
             mod_3_rearming_reports_an_edge_again
             wait_7_one_select_reports_all
             reg_12_no_wait_leaks
             ready_9_priority_in_every_mode
-            mod_1_every_mode_becomes_every_other
+            mod_1_every_mode_changes_to_every_other
             close_4_a_new_kernel_object_keeps_the_edges
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES];
     "MODE-3" edge_is_one_shot "takes edge for one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
             reg_8_what_it_opened_for_itself_stays_its_own
-            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_changes
             wait_2_without_a_timeout_a_source_ends_it
-            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_1_a_zero_timeout_sees_a_wake
             proc_2_a_wake_hides_no_event
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             proc_7_a_signal_handler_may_wake
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost
             reg_12_no_wait_leaks
-            mod_1_every_mode_becomes_every_other
-            proc_2_no_wake_is_lost_beside_anything
-            reg_12_the_process_is_as_it_was
+            mod_1_every_mode_changes_to_every_other
+            proc_2_no_wake_is_lost_beside_events
+            reg_12_process_settings_do_not_change
             proc_1_every_waker_wakes
             close_4_a_new_kernel_object_keeps_the_edges
-            wait_1_who_has_something_to_report_does_not_sleep
-            wait_1_what_comes_ends_the_wait_soon
+            wait_1_a_wait_with_a_ready_source_does_not_sleep
+            wait_1_an_event_ends_the_wait_soon
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
             mode_3_edge_reports_again_after_modify
-            mode_3_edge_reports_again_after_there_and_back
+            mode_3_edge_reports_again_after_two_modifies
             mod_3_rearming_reports_an_edge_again
             mode_5_random_programs_of_all_modes
             close_5_random_programs_that_close
             ready_9_priority_in_every_mode
             ready_4_every_state_of_a_socket
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
-            mode_3_edge_reports_what_is_new
+            mode_3_edge_reports_changes
             mode_3_edge_reports_again_after_modify
-            mode_3_edge_reports_again_after_there_and_back
+            mode_3_edge_reports_again_after_two_modifies
             mode_5_modes_mix
-            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_idle_waits_sleep
             mod_3_rearming_reports_an_edge_again
             wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             reg_12_no_wait_leaks
             ready_9_priority_in_every_mode
-            mod_1_every_mode_becomes_every_other
-            mode_6_no_arming_is_the_last
+            mod_1_every_mode_changes_to_every_other
+            mode_6_arming_never_stops_working
             close_4_a_new_kernel_object_watches_every_source
             [FILES];
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll ModifiesExclusive =>
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_are_as_they_were
-            mod_1_every_mode_becomes_every_other
+            reg_9_flags_do_not_change
+            mod_1_every_mode_changes_to_every_other
             wait_8_high_descriptors_in_every_mode;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
-            mod_4_the_backend_goes_on_as_before
+            mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
             mode_5_modes_mix
-            ready_1_what_came_and_went_between_two_waits
+            ready_1_readiness_that_ended_between_two_waits
             reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_are_as_they_were
-            reg_2_the_kernel_does_not_watch_what_is_parked
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_9_flags_do_not_change
+            reg_2_the_kernel_does_not_watch_parked_sources
+            reg_2_a_parked_source_reports_no_hang_up
             wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_watches_all_as_before
-            mod_1_every_mode_becomes_every_other
-            mode_2_what_is_masked_does_not_fire
-            wait_7_ready_in_every_way_at_once
-            wait_7_however_little_room_there_is
-            ready_1_what_came_during_a_long_pause
+            close_4_a_new_kernel_object_keeps_all_state
+            mod_1_every_mode_changes_to_every_other
+            mode_2_masked_readiness_does_not_fire
+            wait_7_every_kind_of_readiness_at_once
+            wait_7_a_list_with_little_capacity
+            ready_1_data_that_arrives_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
             close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_is_the_one_that_reports_idle_sources
+            ready_1_no_wait_of_many_reports_idle_sources
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
-            mod_4_the_backend_goes_on_as_before
+            mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
             mode_5_modes_mix
-            ready_1_what_came_and_went_between_two_waits
+            ready_1_readiness_that_ended_between_two_waits
             reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_are_as_they_were
-            reg_2_the_kernel_does_not_watch_what_is_parked
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_9_flags_do_not_change
+            reg_2_the_kernel_does_not_watch_parked_sources
+            reg_2_a_parked_source_reports_no_hang_up
             wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_watches_all_as_before
-            mod_1_every_mode_becomes_every_other
-            mode_2_what_is_masked_does_not_fire
-            wait_7_ready_in_every_way_at_once
-            wait_7_however_little_room_there_is
-            ready_1_what_came_during_a_long_pause
+            close_4_a_new_kernel_object_keeps_all_state
+            mod_1_every_mode_changes_to_every_other
+            mode_2_masked_readiness_does_not_fire
+            wait_7_every_kind_of_readiness_at_once
+            wait_7_a_list_with_little_capacity
+            ready_1_data_that_arrives_during_a_long_pause
             wait_8_high_descriptors_in_every_mode
             close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_is_the_one_that_reports_idle_sources
+            ready_1_no_wait_of_many_reports_idle_sources
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>
-            close_4_the_others_keep_their_state
+            close_4_other_sources_keep_their_state
             mode_5_modes_mix
-            wait_11_who_has_nothing_to_report_sleeps
-            close_4_a_new_kernel_object_watches_all_as_before
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
+            wait_11_idle_waits_sleep
+            close_4_a_new_kernel_object_keeps_all_state
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
             wait_9_a_failed_rebuild_loses_nothing
             reg_12_no_wait_leaks
             proc_2_a_wake_hides_no_event
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             reg_8_what_it_opened_for_itself_stays_its_own
-            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_sources_are_served_without_free_descriptors
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>

@@ -179,77 +179,77 @@ rows! {
             mod_1_the_backend_does_not_add_to_the_old_interest
             ready_1_random_programs
             mode_5_random_programs_of_all_modes
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_idle_waits_sleep;
     "MOD-1" modified_late "modifies after the next wait"
         poll ModifiesLate::default() =>
-            reg_9_descriptor_zero_stays_when_another_leaves
+            reg_9_descriptor_zero_stays_registered
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_backend_does_not_add_to_the_old_interest
             mod_1_the_last_change_before_a_wait_counts
             reg_5_a_duplicate_changes_without_its_twin
             ready_5_a_listener_stays_ready_until_all_are_accepted
-            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_sources_are_served_without_free_descriptors
             proc_4_a_forked_copy_changes_nothing
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             ready_6_a_half_closed_peer
             wait_9_a_failed_rebuild_loses_nothing
             wait_8_the_lowest_numbers
             ready_9_priority_comes_and_goes
-            mod_1_every_mode_becomes_every_other
-            reg_9_no_registration_is_the_last
+            mod_1_every_mode_changes_to_every_other
+            reg_9_registering_never_stops_working
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
             mod_1_many_changes_between_two_waits
             wait_8_high_descriptors_in_every_mode
             reg_7_a_refusal_undoes_no_other_change
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
             reg_5_one_file_in_two_selectors
-            mod_3_a_fired_one_shot_is_armed_again
+            mod_3_modify_rearms_a_fired_one_shot
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_arming_with_a_new_interest
             ready_5_a_listener_stays_ready_until_all_are_accepted
             proc_6_a_selector_changes_threads
             mode_6_both_directions_of_a_one_shot_wait_for_arming
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
-            close_4_a_new_kernel_object_watches_all_as_before
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
+            close_4_a_new_kernel_object_keeps_all_state
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             wait_8_high_descriptors_in_every_mode
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
             reg_5_one_file_in_two_selectors
-            mod_3_a_fired_one_shot_is_armed_again
-            mod_3_there_and_back_arms_a_one_shot
+            mod_3_modify_rearms_a_fired_one_shot
+            mod_3_changing_the_mode_and_back_rearms_a_one_shot
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
-            mode_3_edge_reports_again_after_there_and_back
+            mode_3_edge_reports_again_after_two_modifies
             mode_2_arming_with_a_new_interest
             ready_5_a_listener_stays_ready_until_all_are_accepted
             proc_6_a_selector_changes_threads
             mod_3_rearming_reports_an_edge_again
             mode_6_both_directions_of_a_one_shot_wait_for_arming
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             ready_9_priority_in_every_mode
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             wait_8_high_descriptors_in_every_mode
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
             reg_5_one_file_in_two_selectors
-            mod_3_a_fired_one_shot_is_armed_again
+            mod_3_modify_rearms_a_fired_one_shot
             mode_2_one_shot_reports_once
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_arming_with_a_new_interest
@@ -257,21 +257,21 @@ rows! {
             proc_6_a_selector_changes_threads
             mod_3_rearming_reports_an_edge_again
             mode_6_both_directions_of_a_one_shot_wait_for_arming
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             ready_9_priority_in_every_mode
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             wait_8_high_descriptors_in_every_mode
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             [FILES RANDOM];
     "MOD-4" no_roll_back "forgets to roll back"
         poll DeletesAndAdds =>
-            mod_4_map_and_kernel_agree_after_a_descriptor_went
+            mod_4_map_and_kernel_agree_after_a_close
             close_5_random_programs_that_close;
     "MOD-4" refused_and_done "refuses a modify after it was made"
         poll RefusesAndChanges =>
-            mod_4_the_backend_goes_on_as_before
+            mod_4_the_backend_keeps_the_old_state
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes

@@ -208,60 +208,60 @@ rows! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-1" no_look_at_wakes "does not look at wakes when it is not to block"
         poll WakesWhoBlocks =>
-            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_1_a_zero_timeout_sees_a_wake
             proc_7_a_signal_handler_may_wake
             wait_9_a_failed_rebuild_loses_nothing
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
             reg_8_what_it_opened_for_itself_stays_its_own
             wait_2_without_a_timeout_a_source_ends_it
-            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_1_a_zero_timeout_sees_a_wake
             proc_2_a_wake_hides_no_event
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             proc_7_a_signal_handler_may_wake
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             proc_2_no_wake_is_lost
             reg_12_no_wait_leaks
-            proc_2_no_wake_is_lost_beside_anything
-            reg_12_the_process_is_as_it_was
+            proc_2_no_wake_is_lost_beside_events
+            reg_12_process_settings_do_not_change
             proc_1_every_waker_wakes
-            wait_1_who_has_something_to_report_does_not_sleep
-            wait_1_what_comes_ends_the_wait_soon
+            wait_1_a_wait_with_a_ready_source_does_not_sleep
+            wait_1_an_event_ends_the_wait_soon
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
             reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_no_wake_is_lost
             wait_2_without_a_timeout_a_source_ends_it
-            proc_1_a_wait_of_no_time_sees_a_wake
+            proc_1_a_zero_timeout_sees_a_wake
             wait_1_zero_does_not_sleep
             proc_2_a_wake_hides_no_event
-            proc_2_a_list_forgets_its_wake
-            proc_4_a_child_is_told_that_it_is_one
-            proc_4_a_child_goes_on_by_itself
-            wait_12_without_descriptors_what_is_there_is_served
+            proc_2_a_reused_list_does_not_keep_the_wake
+            proc_4_calls_fail_in_a_child
+            proc_4_after_fork_works
+            wait_12_sources_are_served_without_free_descriptors
             proc_7_a_signal_handler_may_wake
             proc_1_a_wake_ends_a_wait
             proc_2_many_wakes_are_one
             reg_12_no_wait_leaks
-            proc_2_no_wake_is_lost_beside_anything
-            reg_12_the_process_is_as_it_was
+            proc_2_no_wake_is_lost_beside_events
+            reg_12_process_settings_do_not_change
             proc_1_every_waker_wakes
             wait_1_zero_does_not_sleep
-            wait_1_who_has_something_to_report_does_not_sleep
-            wait_1_what_comes_ends_the_wait_soon;
+            wait_1_a_wait_with_a_ready_source_does_not_sleep
+            wait_1_an_event_ends_the_wait_soon;
     "PROC-2" beside_a_wake "drops what is ready beside a wake"
         poll DropsBesideAWake =>
             reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_a_wake_hides_no_event
-            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_sources_are_served_without_free_descriptors
             wait_9_a_failed_rebuild_loses_nothing
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             [RANDOM];
     "PROC-3" own_thread "wakes from its own thread alone"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>
@@ -271,19 +271,19 @@ rows! {
             proc_1_a_wake_ends_a_wait
             proc_2_no_wake_is_lost
             proc_3_wakers_tokens_and_events_cross_threads
-            wait_1_what_comes_ends_the_wait_soon;
+            wait_1_an_event_ends_the_wait_soon;
     "PROC-4" object_kept "goes on with the parent's kernel object after fork(2)"
         epoll KeepsTheObject =>
-            proc_4_a_child_goes_on_by_itself
+            proc_4_after_fork_works
             proc_4_random_programs_that_fork;
     "PROC-4" unregisters "unregisters one by one when it is dropped"
         epoll UnregistersWhenDropped =>
-            proc_4_a_child_is_told_that_it_is_one
+            proc_4_calls_fail_in_a_child
             proc_4_a_forked_copy_changes_nothing;
     "PROC-6" one_thread "serves the thread that filled it alone"
         poll KnowsItsThread::default() =>
             proc_6_a_selector_changes_threads
-            proc_6_no_wait_holds_up_another;
+            proc_6_waits_do_not_block_each_other;
     "PROC-7" not_in_handlers "does not wake in the handler of a signal"
         poll HasAWaker::new(Wakes::NotWhereItWaits) =>
             proc_7_a_signal_handler_may_wake;

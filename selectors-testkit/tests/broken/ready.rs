@@ -239,14 +239,14 @@ rows! {
             ready_1_idle_sources_are_silent
             ready_2_unread_data_is_read
             ready_12_a_fifo_behaves_as_a_pipe
-            ready_1_what_came_and_went_between_two_waits
+            ready_1_readiness_that_ended_between_two_waits
             ready_12_every_kind_of_file_behaves_as_with_poll
-            ready_2_however_much_is_unread
+            ready_2_any_amount_of_unread_data
             [RANDOM];
     "READY-1" collects_early "collects what is ready before it is to wait"
         poll CollectsEarly::default() =>
-            close_5_a_closed_descriptor_harms_no_other
-            ready_1_what_came_and_went_between_two_waits
+            close_5_other_sources_are_still_reported
+            ready_1_readiness_that_ended_between_two_waits
             reg_5_a_duplicate_changes_without_its_twin
             wait_8_descriptors_above_1024
             wait_8_the_lowest_numbers
@@ -254,46 +254,46 @@ rows! {
             [RANDOM];
     "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
         poll KeepsTheRest::beyond(40) =>
-            ready_1_what_was_drained_of_many
+            ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
             close_5_another_thread_closes_during_waits
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             wait_7_every_ready_source_gets_its_turn
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
     "READY-2" write_assumed "takes WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
-            ready_2_space_is_write_and_none_is_not
+            ready_2_space_is_write_and_a_full_buffer_is_not
             ready_12_a_fifo_behaves_as_a_pipe
-            ready_1_what_came_and_went_between_two_waits
-            wait_11_who_has_nothing_to_report_sleeps
-            mode_2_what_is_masked_does_not_fire
-            close_5_what_is_closed_during_a_wait_is_not_ready
+            ready_1_readiness_that_ended_between_two_waits
+            wait_11_idle_waits_sleep
+            mode_2_masked_readiness_does_not_fire
+            close_5_a_source_closed_during_a_wait_is_not_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_is_the_one_that_reports_idle_sources
+            ready_1_no_wait_of_many_reports_idle_sources
             [RANDOM];
     "READY-2" amounts "keeps the number of unread bytes in sixteen bits"
         poll Reports(amounts_in_16_bits) =>
-            ready_2_however_much_is_unread;
+            ready_2_any_amount_of_unread_data;
     "READY-3" two_events "two events for two directions"
         poll SeparatesDirections =>
-            reg_9_descriptor_zero_stays_when_another_leaves
-            ready_3_urgent_data_beside_the_rest
-            reg_9_what_came_and_went_between_two_waits
+            reg_9_descriptor_zero_stays_registered
+            ready_3_urgent_and_ordinary_data_are_one_event
+            reg_9_sources_come_and_go_between_two_waits
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts
             ready_3_both_directions_are_one_event
-            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_an_error_wakes_every_interest
             ready_5_a_refused_connect_wakes
-            ready_6_no_hint_where_nothing_happened
+            ready_6_no_hint_without_a_cause
             mode_2_one_shot_reports_once
             mode_2_a_fired_one_shot_can_be_unregistered
             mode_2_arming_with_a_new_interest
-            reg_9_flags_are_as_they_were
+            reg_9_flags_do_not_change
             wait_8_the_last_bit_of_a_word
             proc_6_a_selector_changes_threads
             mode_6_both_directions_of_a_one_shot_wait_for_arming
@@ -304,40 +304,40 @@ rows! {
             ready_9_priority_comes_and_goes
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             wait_8_high_descriptors_in_every_mode
             close_4_a_new_kernel_object_watches_every_source
             [FILES RANDOM];
     "READY-3" two_sets_as_one "adds its sets up so that a source in two of them is in none"
         poll Reports(in_one_set) =>
-            ready_3_urgent_data_beside_the_rest
+            ready_3_urgent_and_ordinary_data_are_one_event
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket;
     "READY-4" error_is_read "reports an error as READ alone"
         poll Reports(error_is_read) =>
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             close_5_a_closed_descriptor_does_not_make_it_spin
-            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_an_error_wakes_every_interest
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
             mode_2_one_shot_is_silent_about_hang_ups_too
             close_5_another_thread_closes_during_waits
-            close_5_what_is_closed_during_a_wait_is_not_ready
-            wait_7_ready_in_every_way_at_once
+            close_5_a_source_closed_during_a_wait_is_not_ready
+            wait_7_every_kind_of_readiness_at_once
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Reports(a_direction_is_needed) =>
             close_5_a_closed_descriptor_does_not_make_it_spin
-            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_an_error_wakes_every_interest
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_pipe_reader_gone_wakes_full_writer
-            ready_7_a_hang_up_wakes_who_waits_for_write
+            ready_7_a_hang_up_ends_a_wait_for_write
             ready_8_data_before_end_of_file
-            wait_11_nor_who_has_closed_sources
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            wait_11_waits_with_closed_sources_sleep
+            reg_2_a_parked_source_reports_no_hang_up
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
     "READY-5" deaf_listener "says nothing of pending connections"
@@ -347,7 +347,7 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-5" refusal_is_end "reports a refused connect as an end-of-file"
         poll Reports(refusal_is_the_end) =>
-            ready_4_an_error_wakes_whatever_was_asked_for
+            ready_4_an_error_wakes_every_interest
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer;
     "READY-5" connected_readable "reports a finished connect as READ"
@@ -355,18 +355,18 @@ rows! {
             ready_5_a_finished_connect_is_write
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_4_every_state_of_a_socket
-            ready_6_no_hint_where_nothing_happened;
+            ready_6_no_hint_without_a_cause;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
             ready_5_a_listener_stays_ready_until_all_are_accepted;
     "READY-9" urgent_is_read "reports PRIORITY as READ"
         poll Reports(urgent_is_read) =>
-            ready_3_urgent_data_beside_the_rest
+            ready_3_urgent_and_ordinary_data_are_one_event
             ready_9_out_of_band_data_is_priority
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket
-            wait_7_ready_in_every_way_at_once
+            wait_7_every_kind_of_readiness_at_once
             close_4_a_new_kernel_object_watches_every_source;
     "READY-9" read_is_urgent "reports READ as PRIORITY"
         poll Reports(read_is_urgent) =>
@@ -382,28 +382,28 @@ rows! {
             reg_12_no_descriptor_is_leaked
             reg_13_descriptors_are_close_on_exec
             mod_4_a_file_keeps_its_state
-            close_5_a_closed_descriptor_harms_no_other
+            close_5_other_sources_are_still_reported
             ready_11_a_regular_file_is_always_ready
-            ready_11_files_go_with_other_sources
+            ready_11_files_beside_other_sources
             reg_12_no_call_leaks
             reg_12_nothing_is_closed_twice
-            wait_11_who_has_nothing_to_report_sleeps
-            reg_2_the_kernel_does_not_watch_what_is_parked
-            close_4_a_new_kernel_object_watches_all_as_before
-            close_5_a_reused_number_is_not_ready_for_what_was
-            wait_12_without_descriptors_what_is_there_is_served
-            reg_12_the_process_is_as_it_was
-            wait_7_ready_in_every_way_at_once
+            wait_11_idle_waits_sleep
+            reg_2_the_kernel_does_not_watch_parked_sources
+            close_4_a_new_kernel_object_keeps_all_state
+            close_5_a_reused_number_does_not_report_the_old_file
+            wait_12_sources_are_served_without_free_descriptors
+            reg_12_process_settings_do_not_change
+            wait_7_every_kind_of_readiness_at_once
             [RANDOM];
     "READY-11" no_directories "refuses directories with EPERM"
         poll Refuses(no_directories) =>
             ready_11_a_directory_is_always_ready
-            reg_6_what_only_names_a_file_is_refused;
+            reg_6_an_o_path_descriptor_is_refused;
     "READY-11" no_null_device "refuses the null device with EPERM"
         poll Refuses(no_null_device) =>
             ready_11_the_null_device_is_always_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
-            reg_9_files_are_as_they_were;
+            reg_9_files_do_not_change;
     "READY-11" files_end "says nothing of a file at its end"
         poll Reports(files_end) =>
             ready_11_a_regular_file_is_always_ready;
@@ -411,7 +411,7 @@ rows! {
         poll Refuses(no_terminals) =>
             ready_12_a_terminal_behaves_as_with_poll
             ready_12_every_kind_of_file_behaves_as_with_poll
-            reg_9_files_are_as_they_were;
+            reg_9_files_do_not_change;
     "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
         poll Assumes(fifos_are_files) =>
             ready_1_idle_sources_are_silent
@@ -421,10 +421,10 @@ rows! {
         epoll HasAnotherDescriptor(pipe().ok()) =>
             reg_8_a_selector_does_not_watch_itself
             ready_13_a_selector_can_be_watched
-            reg_2_parking_is_no_way_around;
+            reg_2_parked_sources_are_checked_too;
     "READY-13" files_beside "keeps files where its descriptor cannot show them"
         epoll FilesBeside::new(&[SFlag::S_IFREG, SFlag::S_IFDIR], false) =>
             ready_13_a_selector_can_be_watched
-            reg_6_what_only_names_a_file_is_refused
-            close_5_a_reused_number_is_not_ready_for_what_was;
+            reg_6_an_o_path_descriptor_is_refused
+            close_5_a_reused_number_does_not_report_the_old_file;
 }

@@ -92,39 +92,39 @@ rows! {
     "REG-6" closed_taken "takes a closed descriptor in"
         poll Takes::what(closed) =>
             reg_6_a_closed_descriptor_is_refused
-            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
-            reg_6_what_only_names_a_file_is_refused
+            reg_6_an_o_path_descriptor_is_refused
             reg_7_a_refusal_undoes_no_other_change;
     "REG-6" deferral_declared "declares deferred changes, and makes them at once"
         poll Declares(|c| c.deferred = true) =>
             reg_6_a_closed_descriptor_is_refused
-            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
-            reg_6_what_only_names_a_file_is_refused;
+            reg_6_an_o_path_descriptor_is_refused;
     "REG-6" deferral_undeclared "defers its changes, and does not say so"
         deferred Declares(|c| c.deferred = false) =>
             reg_6_a_closed_descriptor_is_refused
-            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
-            reg_6_what_only_names_a_file_is_refused;
+            reg_6_an_o_path_descriptor_is_refused;
     "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
         deferred Reports(|r, _| r - Readiness::ERROR) =>
             reg_6_a_closed_descriptor_is_refused
-            reg_7_file_object_and_data_come_back
+            reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
             ready_7_pipe_reader_gone_wakes_full_writer
-            wait_11_nor_who_has_closed_sources
-            reg_6_what_only_names_a_file_is_refused
+            wait_11_waits_with_closed_sources_sleep
+            reg_6_an_o_path_descriptor_is_refused
             ready_4_an_error_of_a_datagram_socket_wakes
             reg_7_a_refusal_undoes_no_other_change
             [RANDOM];
     "REG-6" names_taken "takes a descriptor in that only names a file"
         poll Takes::what(names) =>
-            reg_6_what_only_names_a_file_is_refused;
+            reg_6_an_o_path_descriptor_is_refused;
     "REG-7" undoes "drops the changes since the last wait when one is refused"
         poll UndoesWithARefusal::default() =>
             reg_7_a_refusal_undoes_no_other_change;

@@ -166,20 +166,20 @@ impl Defect for HoldsTheModified {
 rows! {
     "REG-9" zero_lost "loses descriptor 0 when another source leaves"
         poll LosesZero =>
-            reg_9_descriptor_zero_stays_when_another_leaves
+            reg_9_descriptor_zero_stays_registered
             wait_8_the_lowest_numbers;
     "REG-9" place_lost "forgets the wrong source after a removal"
         poll LosesItsPlace::default() =>
-            reg_9_the_backend_forgets_what_was_unregistered
-            reg_9_what_came_and_went_between_two_waits
+            reg_9_the_backend_forgets_unregistered_sources
+            reg_9_sources_come_and_go_between_two_waits
             wait_8_the_lowest_numbers
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             [RANDOM];
     "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
         poll HidesTheUnregistered::default() =>
-            reg_9_what_was_unregistered_does_not_make_it_spin
-            wait_11_who_has_nothing_to_report_sleeps
-            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_9_an_unregistered_source_does_not_end_waits
+            wait_11_idle_waits_sleep
+            reg_2_the_kernel_does_not_watch_parked_sources
             [FILES];
     "REG-9" held "holds the open file until the next wait"
         poll HoldsTheUnregistered::default() =>
@@ -189,29 +189,29 @@ rows! {
             reg_9_its_peer_sees_the_end_at_once;
     "REG-9" nonblocking "makes its sources non-blocking"
         poll SetsNonblocking =>
-            reg_9_flags_are_as_they_were
-            reg_9_files_are_as_they_were;
+            reg_9_flags_do_not_change
+            reg_9_files_do_not_change;
     "REG-10" old_token "reports the token that a descriptor had first"
         poll ReportsOldTokens::default() =>
-            reg_9_what_came_and_went_between_two_waits
-            reg_10_no_token_comes_twice
+            reg_9_sources_come_and_go_between_two_waits
+            reg_10_tokens_are_unique
             close_3_a_reused_number_inherits_no_interest
-            close_3_a_number_changes_hands_between_two_waits
-            close_4_a_duplicate_keeps_no_ghost
+            close_3_a_number_is_reused_between_two_waits
+            close_4_a_duplicate_leaves_no_ghost
             mode_2_a_fired_one_shot_can_be_unregistered
             proc_2_a_wake_hides_no_event
             wait_10_an_unregistered_source_has_no_key
             reg_10_every_bit_of_a_token_counts
             wait_8_the_lowest_numbers
             ready_12_every_kind_of_file_behaves_as_with_poll
-            proc_2_no_wake_is_lost_beside_anything
-            reg_9_no_registration_is_the_last
+            proc_2_no_wake_is_lost_beside_events
+            reg_9_registering_never_stops_working
             ready_4_every_state_of_a_socket
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             [FILES RANDOM];
     "REG-10" eight_bits "keeps eight bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_00ff) =>
-            reg_10_no_token_comes_twice
+            reg_10_tokens_are_unique
             reg_10_every_bit_of_a_token_counts
-            reg_9_no_registration_is_the_last;
+            reg_9_registering_never_stops_working;
 }

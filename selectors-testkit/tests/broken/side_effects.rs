@@ -101,32 +101,32 @@ impl Defect for ChangesFlags {
 rows! {
     "REG-12" mask_left "leaves a signal blocked after a wait"
         epoll Mask::LeftBlocked =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "REG-12" mask_left_when_interrupted "leaves a signal blocked after a wait that one interrupted"
         epoll Mask::LeftBlockedWhenInterrupted =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "WAIT-6" empty_mask "lets blocked signals in while it waits"
         epoll Mask::Empty =>
             wait_6_a_blocked_signal_stays_blocked;
     "REG-12" handler_left "leaves a signal ignored"
         poll LeavesBehind(ignore_alarms) =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "REG-12" alarm_left "leaves an alarm set"
         poll LeavesBehind(|| alarm::set(1_000).map_or(Ok(()), |_| Ok(()))) =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "REG-12" limit_left "leaves another limit on descriptors"
         poll LeavesBehind(lower_the_limit) =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "REG-12" directory_left "leaves another working directory"
         poll LeavesBehind(|| std::env::set_current_dir("/")) =>
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "REG-12" thread_left "leaves a thread behind"
         poll LeavesBehind(leave_a_thread) =>
-            reg_12_no_thread_is_left_behind;
+            reg_12_no_thread_is_leaked;
     "REG-9" reads "reads a byte to see whether there is one"
         epoll Reads =>
-            reg_9_files_are_as_they_were;
+            reg_9_files_do_not_change;
     "REG-9" other_flags "leaves a pipe with other flags"
         epoll ChangesFlags =>
-            reg_9_files_are_as_they_were;
+            reg_9_files_do_not_change;
 }

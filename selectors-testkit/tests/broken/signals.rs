@@ -82,7 +82,7 @@ rows! {
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends
             reg_12_no_wait_leaks
-            reg_12_the_process_is_as_it_was;
+            reg_12_process_settings_do_not_change;
     "WAIT-6" loses "loses what was ready when a signal came"
         poll LosesEventsToSignals::default() =>
             proc_7_a_signal_handler_may_wake

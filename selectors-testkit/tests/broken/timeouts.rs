@@ -76,27 +76,27 @@ impl Defect for HasAFastClock {
 rows! {
     "WAIT-1" no_look "does not look when it is not to wait"
         poll SkipsTheLook =>
-            wait_11_nor_who_has_closed_sources
-            proc_1_a_wait_of_no_time_sees_a_wake
+            wait_11_waits_with_closed_sources_sleep
+            proc_1_a_zero_timeout_sees_a_wake
             wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_watches_all_as_before
+            close_4_a_new_kernel_object_keeps_all_state
             proc_7_a_signal_handler_may_wake
             wait_1_zero_reports_what_is_ready
             wait_9_a_failed_rebuild_loses_nothing
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
-            mod_1_every_mode_becomes_every_other
+            mod_1_every_mode_changes_to_every_other
             ready_12_every_kind_of_file_behaves_as_with_poll
-            proc_2_no_wake_is_lost_beside_anything
+            proc_2_no_wake_is_lost_beside_events
             wait_7_every_ready_source_gets_its_turn
-            reg_9_no_registration_is_the_last
+            reg_9_registering_never_stops_working
             mod_1_every_change_counts
             ready_4_every_state_of_a_socket
             mod_1_many_changes_between_two_waits
-            ready_1_what_came_during_a_long_pause
-            proc_6_no_wait_holds_up_another
+            ready_1_data_that_arrives_during_a_long_pause
+            proc_6_waits_do_not_block_each_other
             close_4_a_ghost_that_stays_does_not_make_it_spin
-            mode_6_no_arming_is_the_last
+            mode_6_arming_never_stops_working
             ready_6_its_own_reading_half_shut_down
             [FILES RANDOM];
     "WAIT-2" empty_at_once "returns at once without sources"
@@ -104,18 +104,18 @@ rows! {
             close_4_a_ghost_does_not_make_it_spin
             wait_2_without_a_timeout_a_signal_ends_it
             wait_3_the_backend_waits_for_long
-            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_the_kernel_does_not_watch_parked_sources
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             [FILES];
     "WAIT-2" empty_refused "answers EINVAL without sources"
         poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
             reg_5_one_file_in_two_selectors
             reg_2_an_empty_interest_parks
             reg_7_a_refusal_leaves_nothing_behind
-            reg_9_unregister_gives_everything_back_once
-            reg_9_what_came_and_went_between_two_waits
+            reg_9_unregister_returns_everything_once
+            reg_9_sources_come_and_go_between_two_waits
             close_1_unregister_after_close
             close_2_unregister_after_the_number_was_reused
             close_4_a_ghost_does_not_make_it_spin
@@ -125,22 +125,22 @@ rows! {
             wait_2_without_a_timeout_a_signal_ends_it
             wait_3_the_backend_waits_for_long
             wait_8_the_last_bit_of_a_word
-            reg_2_the_kernel_does_not_watch_what_is_parked
-            reg_2_a_hang_up_does_not_reach_what_is_parked
+            reg_2_the_kernel_does_not_watch_parked_sources
+            reg_2_a_parked_source_reports_no_hang_up
             mod_3_rearming_reports_an_edge_again
-            close_5_a_reused_number_is_not_ready_for_what_was
+            close_5_a_reused_number_does_not_report_the_old_file
             wait_2_without_sources_the_timeout_holds
             wait_2_without_sources_a_signal_ends_it
             wait_8_descriptors_above_1024
             proc_1_a_waker_outlives_its_selector
             proc_4_a_forked_copy_changes_nothing
             ready_9_priority_comes_and_goes
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             [FILES RANDOM];
     "WAIT-2" none_is_zero "takes no timeout for zero"
         poll Times(|timeout| timeout.or(NOW)) =>
             wait_2_without_a_timeout_a_signal_ends_it
-            wait_11_a_long_wait_is_one;
+            wait_11_a_long_wait_is_not_split;
     "WAIT-2" none_is_a_moment "takes no timeout for a short one"
         poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
             wait_2_without_a_timeout_a_signal_ends_it
@@ -152,7 +152,7 @@ rows! {
     "WAIT-3" fast_clock "its clock is too fast"
         poll HasAFastClock =>
             wait_3_the_backend_waits_for_long
-            reg_2_the_kernel_does_not_watch_what_is_parked
+            reg_2_the_kernel_does_not_watch_parked_sources
             wait_2_without_sources_the_timeout_holds
             wait_3_never_early
             wait_3_the_backend_rounds_away_from_zero
@@ -166,11 +166,11 @@ rows! {
             wait_11_a_wait_sleeps_once;
     "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
         poll Times(|timeout| millis(timeout, |nanos| nanos.div_ceil(1_000_000))) =>
-            wait_4_the_grain_is_as_declared;
+            wait_4_the_resolution_is_as_declared;
     "WAIT-5" einval "answers EINVAL to long timeouts"
         poll RefusesLongTimeouts =>
             wait_5_no_timeout_is_too_long
-            wait_3_no_length_is_taken_for_another;
+            wait_3_no_timeout_is_truncated;
     "WAIT-5" overflow "adds the timeout to the clock"
         poll Times(until_a_moment) =>
             wait_5_no_timeout_is_too_long;

@@ -132,14 +132,14 @@ impl Defect for Dawdles {
 rows! {
     "WAIT-1" naps_first "sleeps for a millisecond before it looks"
         epoll Dawdles { first: true, since_begin: false, time: Duration::from_millis(1) } =>
-            wait_1_who_has_something_to_report_does_not_sleep;
+            wait_1_a_wait_with_a_ready_source_does_not_sleep;
     "WAIT-1" collects "waits for 4 ms more once something came"
         epoll Dawdles { first: false, since_begin: false, time: Duration::from_millis(4) } =>
-            wait_1_who_has_something_to_report_does_not_sleep;
+            wait_1_a_wait_with_a_ready_source_does_not_sleep;
     "WAIT-1" in_slices "looks every 25 ms at what came"
         epoll Dawdles { first: false, since_begin: true, time: Duration::from_millis(25) } =>
-            wait_1_who_has_something_to_report_does_not_sleep
-            wait_1_what_comes_ends_the_wait_soon;
+            wait_1_a_wait_with_a_ready_source_does_not_sleep
+            wait_1_an_event_ends_the_wait_soon;
     "WAIT-1" every_50th "sleeps for a millisecond in every 50th wait of no time"
         poll YieldsEach { each: 50, count: 0 } =>
             wait_1_zero_does_not_sleep;
@@ -151,22 +151,22 @@ rows! {
             wait_1_zero_does_not_sleep;
     "WAIT-3" without_seconds "drops the seconds of a timeout"
         poll Times(without_seconds) =>
-            wait_3_no_length_is_taken_for_another;
+            wait_3_no_timeout_is_truncated;
     "WAIT-3" micros_in_32_bits "keeps 32 bits of microseconds"
         poll Times(micros_in_32_bits) =>
-            wait_3_no_length_is_taken_for_another;
+            wait_3_no_timeout_is_truncated;
     "WAIT-3" seconds_are_millis "takes seconds for milliseconds"
         poll Times(seconds_are_millis) =>
-            wait_3_no_length_is_taken_for_another;
+            wait_3_no_timeout_is_truncated;
     "WAIT-4" in_tenths "rounds up to tenths of a second"
         poll Times(in_tenths) =>
-            wait_4_no_longer_than_was_asked;
+            wait_4_waits_are_not_too_long;
     "WAIT-4" in_eights "rounds up to 8 ms"
         epoll Times(in_eights) =>
-            wait_4_no_longer_than_was_asked;
+            wait_4_waits_are_not_too_long;
     "WAIT-4" twice "waits for twice the time"
         poll Times(twice) =>
-            wait_4_no_longer_than_was_asked;
+            wait_4_waits_are_not_too_long;
     "WAIT-11" naps "naps instead of waiting"
         poll Naps(Duration::from_millis(2)) =>
             wait_11_a_wait_sleeps_once;

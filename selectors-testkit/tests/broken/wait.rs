@@ -178,56 +178,56 @@ rows! {
             wait_9_the_backend_appends;
     "WAIT-10" by_slot "knows sources by their slots"
         poll KnowsBySlot::default() =>
-            reg_9_what_came_and_went_between_two_waits
-            reg_10_no_token_comes_twice
-            close_3_a_number_changes_hands_between_two_waits
+            reg_9_sources_come_and_go_between_two_waits
+            reg_10_tokens_are_unique
+            close_3_a_number_is_reused_between_two_waits
             mode_2_a_fired_one_shot_can_be_unregistered
             proc_2_a_wake_hides_no_event
             wait_10_an_unregistered_source_has_no_key
             reg_10_every_bit_of_a_token_counts
             ready_12_every_kind_of_file_behaves_as_with_poll
-            proc_2_no_wake_is_lost_beside_anything
-            reg_9_no_registration_is_the_last
+            proc_2_no_wake_is_lost_beside_events
+            reg_9_registering_never_stops_working
             ready_4_every_state_of_a_socket
-            reg_9_many_leave_between_two_waits
+            reg_9_many_are_unregistered_between_two_waits
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
-            close_5_a_reused_number_is_not_ready_for_what_was
+            close_5_a_reused_number_does_not_report_the_old_file
             close_5_random_programs_that_close
             wait_10_an_unregistered_source_has_no_key
             reg_10_every_bit_of_a_token_counts
-            reg_9_no_registration_is_the_last;
+            reg_9_registering_never_stops_working;
     "WAIT-11" turns_inside "looks again and again instead of waiting"
         poll TurnsInside =>
             close_4_a_new_kernel_object_watches_every_source
-            wait_11_who_has_nothing_to_report_sleeps
+            wait_11_idle_waits_sleep
             wait_11_the_backend_itself_sleeps
-            wait_11_nor_who_has_closed_sources
-            wait_11_a_long_wait_is_one
+            wait_11_waits_with_closed_sources_sleep
+            wait_11_a_long_wait_is_not_split
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends;
     "WAIT-11" reads_too "watches for READ whatever is asked for"
         poll Watches(reads_too) =>
             mod_1_the_backend_does_not_add_to_the_old_interest
-            wait_11_who_has_nothing_to_report_sleeps
-            mode_2_what_is_masked_does_not_fire;
+            wait_11_idle_waits_sleep
+            mode_2_masked_readiness_does_not_fire;
     "WAIT-11" ends_for_writers "watches for the end of READ whatever is asked for"
         poll EndsForWriters =>
-            wait_11_who_has_nothing_to_report_sleeps;
+            wait_11_idle_waits_sleep;
     "WAIT-11" long_is_zero "takes a timeout of more than 35 minutes for zero"
         poll Times(micros) =>
-            wait_11_a_long_wait_is_one
-            wait_3_no_length_is_taken_for_another;
+            wait_11_a_long_wait_is_not_split
+            wait_3_no_timeout_is_truncated;
     "WAIT-11" turns_for_ever "looks again and again when there is no timeout"
         poll TurnsForEver =>
             wait_2_without_a_timeout_a_signal_ends_it
-            wait_11_a_long_wait_is_one
+            wait_11_a_long_wait_is_not_split
             reg_12_no_wait_leaks;
     "WAIT-12" helper "opens a descriptor for each wait"
         poll NeedsADescriptor =>
-            wait_12_without_descriptors_what_is_there_is_served
+            wait_12_sources_are_served_without_free_descriptors
             wait_12_random_programs_without_descriptors;
 }

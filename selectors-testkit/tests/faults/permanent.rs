@@ -20,18 +20,18 @@ fn run<B: Backend + Send>(
 }
 
 /// Timeouts become coarser than is declared.
-const FINE: &str = "wait_4_the_grain_is_as_declared";
+const FINE: &str = "wait_4_the_resolution_is_as_declared";
 
 /// What select(2) does not tell.
 const HINTS: [&str; 14] = [
     "ready_4_an_error_of_a_datagram_socket_wakes",
-    "ready_4_an_error_wakes_whatever_was_asked_for",
+    "ready_4_an_error_wakes_every_interest",
     "ready_5_a_refused_connect_wakes",
     "ready_6_a_closed_peer",
     "ready_6_a_half_closed_peer",
     "ready_6_a_reset_peer",
     "ready_6_both_directions_shut_down",
-    "ready_7_a_hang_up_wakes_who_waits_for_write",
+    "ready_7_a_hang_up_ends_a_wait_for_write",
     "ready_7_pipe_writer_gone_wakes_reader",
     "ready_1_random_programs",
     "mode_5_random_programs_of_all_modes",
@@ -51,7 +51,7 @@ fn epoll_keeps_its_ghosts() {
     let except = [
         "close_4_a_ghost_does_not_make_it_spin",
         "close_4_a_new_kernel_object_keeps_the_edges",
-        "proc_4_a_child_goes_on_by_itself",
+        "proc_4_after_fork_works",
         "proc_4_children_of_children_leak_nothing",
         "proc_4_random_programs_that_fork",
     ];
@@ -62,7 +62,7 @@ fn epoll_keeps_its_ghosts() {
 #[test]
 fn epoll_does_not_know_its_files() {
     // They have no identity.
-    let except = ["close_5_a_reused_number_is_not_ready_for_what_was"];
+    let except = ["close_5_a_reused_number_does_not_report_the_old_file"];
     run(Epoll::new, &[(Call::Fstat, Errno::EOVERFLOW)], &except);
 }
 
@@ -71,7 +71,7 @@ fn poll_waits_without_select() {
     // Beyond the limit on descriptors poll(2) is refused as well, and nothing is left to wait by.
     let except = [
         FINE,
-        "wait_12_without_descriptors_what_is_there_is_served",
+        "wait_12_sources_are_served_without_free_descriptors",
         "wait_12_random_programs_without_descriptors",
     ];
     run(Poll::new, &[(Call::Select, Errno::EPERM)], &except);

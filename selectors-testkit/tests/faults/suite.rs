@@ -236,13 +236,13 @@ fn run_shared<B: Backend + Send + 'static>(
 const REST: [&str; 3] = [
     "wait_7_one_select_reports_all",
     "mod_1_many_changes_between_two_waits",
-    "reg_9_many_leave_between_two_waits",
+    "reg_9_many_are_unregistered_between_two_waits",
 ];
 
 /// What is closed is reported at once, and the call that failed shows in the next wait.
 const CLOSED: [&str; 4] = [
     "reg_7_a_refusal_undoes_no_other_change",
-    "close_5_a_closed_descriptor_harms_no_other",
+    "close_5_other_sources_are_still_reported",
     "close_5_another_thread_closes_during_waits",
     "close_5_random_programs_that_close",
 ];
@@ -276,7 +276,7 @@ fn helpers_of_epoll_fail() {
     ];
     run(Epoll::new, &faults, &[]);
     // A wait in which fstat(2) says nothing takes an open number for what it was.
-    let unknown = ["close_5_a_reused_number_is_not_ready_for_what_was"];
+    let unknown = ["close_5_a_reused_number_does_not_report_the_old_file"];
     run(Epoll::new, &[(Call::Fstat, Errno::ENOMEM)], &unknown);
 }
 
@@ -288,7 +288,7 @@ fn deferred_changes_of_epoll_fail() {
     // A change that was refused is reported as an ERROR, and not repeated.
     let refused = [
         "mode_4_exclusive_can_be_modified",
-        "mod_1_every_mode_becomes_every_other",
+        "mod_1_every_mode_changes_to_every_other",
         "mode_5_random_programs_of_all_modes",
         "close_5_random_programs_that_close",
         "proc_4_random_programs_that_fork",
@@ -315,12 +315,11 @@ fn select_fails() {
     run(Select::new, &[(Call::Select, Errno::EINTR), (Call::Select, Errno::ENOMEM)], &CLOSED);
     // Not EBADF, by which what is open would be reported as closed. select(2) is asked in its place,
     // which knows neither O_PATH nor numbers above those of the process.
-    let unknown =
-        ["reg_6_a_closed_descriptor_is_refused", "reg_6_what_only_names_a_file_is_refused"];
+    let unknown = ["reg_6_a_closed_descriptor_is_refused", "reg_6_an_o_path_descriptor_is_refused"];
     run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
     // Where fcntl(2) says nothing, the kernel's answer stands.
     let unknown = [
-        "close_5_what_is_closed_during_a_wait_is_not_ready",
+        "close_5_a_source_closed_during_a_wait_is_not_ready",
         "close_5_another_thread_closes_during_waits",
     ];
     let suite = |fault| conformance::run(|| faulty(Select::new, fault));
@@ -351,7 +350,7 @@ fn kqueue_fails() {
     run(Kqueue::new, &helpers, &[]);
     // Not EBADF, by which what is open would be refused as closed. select(2) is asked in its place,
     // which does not know O_PATH.
-    let unknown = ["reg_6_what_only_names_a_file_is_refused"];
+    let unknown = ["reg_6_an_o_path_descriptor_is_refused"];
     run(Kqueue::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
     run(Kqueue::new, &waits[..1], &[]);
     run(Kqueue::new, &waits[1..], &REST);

@@ -50,7 +50,7 @@ pub struct Capabilities {
     /// blocking before a wait is cheap.
     pub constant_wait: bool,
     /// The resolution of timeouts, to which finer ones are rounded up. One millisecond by default.
-    pub timeout_grain: Duration,
+    pub timeout_resolution: Duration,
     /// The highest descriptor that can be watched, if there is a limit.
     pub max_descriptor: Option<RawSource>,
 }
@@ -70,7 +70,7 @@ impl Default for Capabilities {
             separate_directions: false,
             deferred: false,
             constant_wait: false,
-            timeout_grain: Duration::from_millis(1),
+            timeout_resolution: Duration::from_millis(1),
             max_descriptor: None,
         }
     }

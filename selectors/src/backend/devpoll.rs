@@ -315,7 +315,7 @@ impl Backend for Devpoll {
             priority: true,
             write_hangup: true,
             constant_wait: true,
-            timeout_grain: TICK,
+            timeout_resolution: TICK,
             ..Capabilities::default()
         }
     }

@@ -237,7 +237,7 @@ impl Backend for Epoll {
             write_hangup: true,
             nesting: true,
             constant_wait: true,
-            timeout_grain: Duration::from_micros(1),
+            timeout_resolution: Duration::from_micros(1),
             ..Capabilities::default()
         }
     }

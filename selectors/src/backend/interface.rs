@@ -30,17 +30,17 @@ use crate::{Events, Token, Watch};
 ///   (`reg_9_its_peer_sees_the_end_at_once`). Dropping the backend releases everything, too
 ///   (`reg_12_dropping_closes_everything`).
 /// - **Must readiness be true at this wait?** Yes, in every mode. What the kernel queued between two
-///   waits is reported only if it is still true (`ready_1_what_came_and_went_between_two_waits`).
+///   waits is reported only if it is still true (`ready_1_readiness_that_ended_between_two_waits`).
 /// - **May `wait` be called by another thread than `register`?** Yes, and the thread that registered may
 ///   have ended. Calls never overlap (`proc_6_a_selector_changes_threads`).
 /// - **May READ_CLOSED be reported of a source that is watched for WRITE alone?** Together with WRITE,
 ///   as a hint. Alone it is masked, and a wait that returns because of it again and again spins:
 ///   do not ask the kernel for it, or silence the source
-///   (`wait_11_who_has_nothing_to_report_sleeps`).
+///   (`wait_11_idle_waits_sleep`).
 /// - **May one file be registered with two selectors?** Yes. Each reports it as if the other did
 ///   not exist, and a change in one does not affect the other (`reg_5_one_file_in_two_selectors`).
 /// - **May `O_NONBLOCK` change?** No, not even for the duration of a call: other processes may share
-///   the open file (`reg_9_flags_are_as_they_were`).
+///   the open file (`reg_9_flags_do_not_change`).
 /// - **May a source appear twice in one wait?** Yes, if the list says so ([`Events::mark_repeats`]) or
 ///   the backend declares [`Capabilities::separate_directions`]: the selector merges its events
 ///   (`wait_7_one_select_reports_all`).

@@ -260,7 +260,7 @@ impl Backend for Kqueue {
             nesting: true,
             separate_directions: true,
             constant_wait: true,
-            timeout_grain: Duration::from_nanos(1),
+            timeout_resolution: Duration::from_nanos(1),
             ..Capabilities::default()
         }
     }

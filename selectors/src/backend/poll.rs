@@ -190,7 +190,7 @@ impl Backend for Poll {
             hangup: has(sys::HINTS, sys::POLLHUP),
             error: has(sys::HINTS, sys::POLLERR),
             write_hangup: true,
-            timeout_grain: Duration::from_micros(1),
+            timeout_resolution: Duration::from_micros(1),
             ..Capabilities::default()
         }
     }

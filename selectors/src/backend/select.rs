@@ -241,7 +241,7 @@ impl Backend for Select {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             priority: true,
-            timeout_grain: Duration::from_micros(1),
+            timeout_resolution: Duration::from_micros(1),
             max_descriptor: sys::MAX_DESCRIPTOR,
             ..Capabilities::default()
         }

@@ -17,31 +17,31 @@ macro_rules! for_each_shared_case {
             changes:
                 shared_1_registering_is_effective_in_the_wait
                 shared_1_modifying_is_effective_in_the_wait
-                shared_1_a_token_modifies_its_own_source_alone
+                shared_1_a_token_modifies_only_its_own_source
                 shared_1_parking_and_unregistering_are_effective_in_the_wait
                 shared_1_a_refusal_is_returned_to_the_caller
                 shared_5_changes_do_not_wait_for_a_busy_waiter
                 shared_5_changes_do_not_end_the_select;
             ghosts:
-                shared_2_a_ghost_is_got_rid_of
-                shared_2_a_ghost_is_got_rid_of_beside_closed_sources;
+                shared_2_a_ghost_is_removed
+                shared_2_a_ghost_is_removed_beside_closed_sources;
             unregistered:
-                shared_2_what_was_unregistered_is_not_reported
-                shared_2_what_was_unregistered_does_not_end_waits
+                shared_2_an_unregistered_source_is_not_reported
+                shared_2_an_unregistered_source_does_not_end_waits
                 shared_2_the_file_is_closed_at_once
                 shared_3_a_token_finds_its_own_data_or_none
-                shared_3_data_does_not_gather_while_the_waiter_sleeps
-                shared_3_data_goes_in_the_next_wait;
+                shared_3_data_does_not_accumulate_during_a_wait
+                shared_3_data_is_dropped_in_the_next_wait;
             arming:
                 shared_4_no_arming_is_lost
                 shared_4_a_one_shot_is_reported_once_for_each_arming
                 shared_4_a_one_shot_that_fired_does_not_end_waits;
             parity:
-                shared_6_files_and_edges_are_as_ever
+                shared_6_files_and_edges_work
                 shared_6_a_panic_leaves_the_selector_usable
                 shared_6_handles_outlive_the_selector
                 shared_6_a_forked_child_changes_nothing
-                shared_6_a_forked_child_can_go_on
+                shared_6_after_fork_works
                 shared_6_a_forked_child_forgets_what_it_drops;
             bulk:
                 shared_6_one_select_reports_all

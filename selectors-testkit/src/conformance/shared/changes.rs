@@ -47,7 +47,7 @@ pub(super) fn shared_1_modifying_is_effective_in_the_wait<B: Backend + Send + 's
     Ok(())
 }
 
-pub(super) fn shared_1_a_token_modifies_its_own_source_alone<B: Backend + Send + 'static>(
+pub(super) fn shared_1_a_token_modifies_only_its_own_source<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };

@@ -15,7 +15,7 @@ const WAITS: usize = 200;
 const STAYS: &str = "`rebuild` fails, or the new kernel object watches what the old one did: each wait \
                      finds the ghost again, and tries to get rid of it";
 
-pub(super) fn shared_2_a_ghost_is_got_rid_of<B: Backend + Send + 'static>(
+pub(super) fn shared_2_a_ghost_is_removed<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
@@ -102,7 +102,7 @@ fn haunt_beside_closed<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outco
     Ok(())
 }
 
-pub(super) fn shared_2_a_ghost_is_got_rid_of_beside_closed_sources<B: Backend + Send + 'static>(
+pub(super) fn shared_2_a_ghost_is_removed_beside_closed_sources<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.did(format!(

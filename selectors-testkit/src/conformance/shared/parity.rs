@@ -9,7 +9,7 @@ use super::{during_a_wait, idle, ready, selector};
 use crate::conformance::{Case, NOW, Outcome};
 use crate::fixtures::{LooseDescriptor, drain, if_any, in_forked_child, number_of, regular_file};
 
-pub(super) fn shared_6_files_and_edges_are_as_ever<B: Backend + Send + 'static>(
+pub(super) fn shared_6_files_and_edges_work<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
@@ -103,7 +103,7 @@ pub(super) fn shared_6_a_forked_child_changes_nothing<B: Backend + Send + 'stati
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
-pub(super) fn shared_6_a_forked_child_can_go_on<B: Backend + Send + 'static>(
+pub(super) fn shared_6_after_fork_works<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;

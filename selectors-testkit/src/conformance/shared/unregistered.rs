@@ -12,7 +12,7 @@ use crate::conformance::streams::PATIENTLY;
 use crate::conformance::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{drain, is_ready};
 
-pub(super) fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send + 'static>(
+pub(super) fn shared_2_an_unregistered_source_is_not_reported<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
@@ -31,7 +31,7 @@ pub(super) fn shared_2_what_was_unregistered_is_not_reported<B: Backend + Send +
     Ok(())
 }
 
-pub(super) fn shared_2_what_was_unregistered_does_not_end_waits<B: Backend + Send + 'static>(
+pub(super) fn shared_2_an_unregistered_source_does_not_end_waits<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some((mut selector, counts)) = counted::<B, u32>(case)? else { return Ok(()) };
@@ -107,7 +107,7 @@ pub(super) fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 's
 /// How many sources come and go at least, and at most, before the data of most of them has to go.
 const GONE: (usize, usize) = (100, 50_000);
 
-pub(super) fn shared_3_data_does_not_gather_while_the_waiter_sleeps<B: Backend + Send + 'static>(
+pub(super) fn shared_3_data_does_not_accumulate_during_a_wait<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, Arc<()>>(case)? else { return Ok(()) };
@@ -141,7 +141,7 @@ pub(super) fn shared_3_data_does_not_gather_while_the_waiter_sleeps<B: Backend +
     case.expect_tokens(&events, &[])
 }
 
-pub(super) fn shared_3_data_goes_in_the_next_wait<B: Backend + Send + 'static>(
+pub(super) fn shared_3_data_is_dropped_in_the_next_wait<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let Some(mut selector) = selector::<B, Arc<()>>(case)? else { return Ok(()) };
