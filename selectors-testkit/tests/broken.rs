@@ -34,6 +34,8 @@ mod duplicates;
 mod ends;
 #[path = "broken/kinds.rs"]
 mod kinds;
+#[path = "broken/kinds_in_modes.rs"]
+mod kinds_in_modes;
 #[path = "broken/leaks.rs"]
 mod leaks;
 #[path = "broken/mode.rs"]
@@ -84,6 +86,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         ready::ROWS,
         ends::ROWS,
         kinds::ROWS,
+        kinds_in_modes::ROWS,
         mode::ROWS,
         timeouts::ROWS,
         signals::ROWS,

@@ -1,26 +1,29 @@
 //! MODE: how often a source is reported while it stays ready.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use selectors::backend::AsSource;
 use selectors::{Backend, Interest, Mode, Readiness, Token};
 
-use super::streams::stream_pairs;
+use super::streams::{DATAGRAMS, PATIENTLY, all_pairs, stream_pairs};
 use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
-    drain, fill, if_any, listener_with_pending, pair, pipe, receive, reset, tcp_pair,
+    drain, fill, if_any, is_ready, listener_with_pending, pair, pipe, receive, reset, send,
+    tcp_pair,
 };
 
 /// Long enough for a spin to show.
 const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    for (name, ours, theirs) in stream_pairs()? {
+    for (name, ours, theirs) in all_pairs()? {
         let mut selector = case.selector()?;
-        case.did(format!("registered a {name} socket, level-triggered, with two bytes to read"));
+        case.did(format!("registered a {name}, level-triggered, with two bytes to read"));
         let token = selector.register(&ours, Interest::READ, ())?;
-        (&theirs).write_all(b"xy")?;
+        send(&theirs, b"x")?;
+        send(&theirs, b"y")?;
         for _ in 0..3 {
             case.only(&selector.select(case.long())?, token)?;
         }
@@ -28,6 +31,7 @@ pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_,
         receive(&ours, &mut [0])?;
         case.only(&selector.select(case.long())?, token)?;
         case.did("read the other");
+        is_ready(&ours, Interest::READ, PATIENTLY)?;
         drain(&ours)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
@@ -160,9 +164,9 @@ pub(super) fn mode_2_a_fired_one_shot_does_not_make_it_spin<B: Backend>(
 }
 
 pub(super) fn mode_3_edge_reports_changes<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    for (name, ours, theirs) in stream_pairs()? {
+    for (name, ours, theirs) in all_pairs()? {
         let mut selector = case.selector()?;
-        case.did(format!("registered a {name} socket, edge-triggered"));
+        case.did(format!("registered a {name}, edge-triggered"));
         let answer = selector.register_with(&ours, Interest::READ, (), Mode::Edge);
         let declared = selector.capabilities().edge;
         let answer = answer.map_err(Into::into);
@@ -170,7 +174,7 @@ pub(super) fn mode_3_edge_reports_changes<B: Backend>(case: &mut Case<'_, B>) ->
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         for _ in 0..3 {
             case.did("sent it a byte");
-            (&theirs).write_all(b"x")?;
+            send(&theirs, b"x")?;
             case.only(&selector.select(case.long())?, token)?;
             case.did("waited again without reading");
             case.expect_tokens(&selector.select(NOW)?, &[])?;
@@ -179,13 +183,17 @@ pub(super) fn mode_3_edge_reports_changes<B: Backend>(case: &mut Case<'_, B>) ->
         drain(&ours)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         case.did("sent another byte");
-        (&theirs).write_all(b"x")?;
+        send(&theirs, b"x")?;
         case.only(&selector.select(case.long())?, token)?;
         drop(theirs);
+        if DATAGRAMS.contains(&name) {
+            continue;
+        }
         case.did("closed the peer");
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ", event.is_readable(), true)?;
     }
+    new_connections(case)?;
     let Some((reader, writer)) = if_any(pipe())? else { return Ok(()) };
     let mut selector = case.selector()?;
     case.did("registered the writing end of a pipe, edge-triggered");
@@ -201,6 +209,24 @@ pub(super) fn mode_3_edge_reports_changes<B: Backend>(case: &mut Case<'_, B>) ->
     drain(&reader)?;
     case.only(&selector.select(case.long())?, token)?;
     case.expect_tokens(&selector.select(NOW)?, &[])
+}
+
+/// Each connection is an edge of its listener.
+fn new_connections<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    let (listener, _first) = listener_with_pending()?;
+    let mut selector = case.selector()?;
+    case.did("registered a listener, edge-triggered, and connected twice more");
+    let answer = selector.register_with(&listener, Interest::READ, (), Mode::Edge);
+    let declared = selector.capabilities().edge;
+    let answer = case.declared_or_refused(declared, answer.map_err(Into::into))?;
+    let Some(token) = answer else { return Ok(()) };
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        case.only(&selector.select(case.long())?, token)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        streams.push(TcpStream::connect(listener.local_addr()?)?);
+    }
+    case.only(&selector.select(case.long())?, token).map(drop)
 }
 
 pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(

@@ -6,7 +6,7 @@ use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Interest, Mode, Readiness, Token};
 
 use super::stale_readiness::modes;
-use super::streams::{all_pairs, at_most};
+use super::streams::{DATAGRAMS, all_pairs, at_most};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     borrow, closed_number, drain, if_any, pair, path_only, regular_file, send, with_raw,
@@ -77,7 +77,7 @@ pub(super) fn reg_2_a_parked_source_reports_no_hang_up<B: Backend>(
             selector.modify(token, Interest::empty())?;
             drop(theirs);
             case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
-            if ["UDP", "unix datagram"].contains(&name) {
+            if DATAGRAMS.contains(&name) {
                 continue;
             }
             case.did("modified it to READ");

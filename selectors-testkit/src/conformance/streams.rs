@@ -66,6 +66,9 @@ pub(crate) fn byte_pairs() -> io::Result<Vec<Ends<OwnedSource>>> {
     Ok(pairs)
 }
 
+/// The names of those that tell nobody when they are closed.
+pub(crate) const DATAGRAMS: [&str; 2] = ["unix datagram", "UDP"];
+
 /// Everything that carries bytes, as a stream or one by one.
 pub(crate) fn all_pairs() -> io::Result<Vec<Ends<OwnedSource>>> {
     let mut pairs = byte_pairs()?;

@@ -141,6 +141,7 @@ rows! {
             ready_6_no_hint_without_a_cause;
     "READY-6" no_hang_up "drops HANGUP"
         poll Reports(|r, _| r - Readiness::HANGUP) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
             ready_6_a_reset_peer
@@ -196,6 +197,7 @@ rows! {
             [FILES];
     "READY-6" silent_ends "says nothing of an end-of-file"
         poll Reports(ends_are_silent) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_2_an_empty_interest_parks
             reg_12_dropping_closes_everything
             ready_4_an_error_wakes_every_interest
@@ -256,6 +258,7 @@ rows! {
             [RANDOM];
     "READY-8" end_once "reports an end only with the data before it"
         poll EndsOnce::default() =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             ready_8_data_before_end_of_file
             ready_1_random_programs
             mode_5_random_programs_of_all_modes;

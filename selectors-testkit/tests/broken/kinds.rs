@@ -22,7 +22,7 @@ fn is_unix_listener(fd: RawSource) -> bool {
     })
 }
 
-fn is_datagram(fd: RawSource) -> bool {
+pub(crate) fn is_datagram(fd: RawSource) -> bool {
     with_raw(fd, |fd| SockRef::from(&fd).r#type().is_ok_and(|r#type| r#type == Type::DGRAM))
 }
 

@@ -171,6 +171,7 @@ impl Defect for HasOneMode {
 rows! {
     "MODE-1" level_is_edge "takes level for edge"
         epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_8_what_it_opened_for_itself_stays_its_own
             reg_5_one_file_in_two_selectors
             reg_5_a_duplicate_is_a_source_of_its_own
@@ -210,6 +211,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             mod_3_modify_rearms_a_fired_one_shot
@@ -252,6 +254,7 @@ rows! {
             [FILES];
     "MODE-2" hang_ups_after "reports hang-ups of a fired one-shot"
         poll OneShot::reported(1, Readiness::HANGUP) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             mode_2_one_shot_is_silent_about_hang_ups_too
             mode_2_one_shot_is_silent_about_errors_too
@@ -291,12 +294,14 @@ rows! {
             [FILES RANDOM];
     "MODE-2" arms_the_old "arms a one-shot for its first interest"
         poll ArmsTheOld::default() =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mode_2_arming_with_a_new_interest
             ready_4_every_state_of_a_socket
             wait_8_high_descriptors_in_every_mode
             [RANDOM];
     "MODE-3" edge_is_level "takes edge for level"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             ready_13_a_selector_can_be_watched
             mode_3_edge_reports_changes
             mode_3_edge_reports_again_after_modify
@@ -336,6 +341,7 @@ rows! {
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mode_3_edge_reports_again_after_modify
             mode_3_edge_reports_again_after_two_modifies
             mod_3_rearming_reports_an_edge_again
@@ -347,6 +353,7 @@ rows! {
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mode_3_edge_reports_changes
             mode_3_edge_reports_again_after_modify
             mode_3_edge_reports_again_after_two_modifies
@@ -363,6 +370,7 @@ rows! {
             [FILES];
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll ModifiesExclusive =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once
             reg_9_flags_do_not_change
@@ -370,6 +378,7 @@ rows! {
             wait_8_high_descriptors_in_every_mode;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
@@ -392,6 +401,7 @@ rows! {
             [FILES];
     "MODE-4" none_wakes "wakes nobody for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
             mode_4_exclusive_can_be_modified
@@ -429,6 +439,7 @@ rows! {
             [RANDOM];
     "MODE-6" half_silenced "silences the direction of a one-shot that it reported"
         poll SilencesHalf =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             mode_2_one_shot_reports_once
             mode_6_both_directions_of_a_one_shot_wait_for_arming
             [RANDOM];

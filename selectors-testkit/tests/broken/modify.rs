@@ -182,6 +182,7 @@ rows! {
             wait_11_idle_waits_sleep;
     "MOD-1" modified_late "modifies after the next wait"
         poll ModifiesLate::default() =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_descriptor_zero_stays_registered
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_backend_does_not_add_to_the_old_interest
@@ -206,6 +207,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
         poll SkipsTheSame =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot
             mode_2_one_shot_reports_once
@@ -226,6 +228,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot
             mod_3_changing_the_mode_and_back_rearms_a_one_shot
@@ -248,6 +251,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot
             mode_2_one_shot_reports_once

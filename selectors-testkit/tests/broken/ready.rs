@@ -236,6 +236,7 @@ fn in_one_set(readiness: Readiness, _: Registered) -> Readiness {
 rows! {
     "READY-1" idle_pipes "reports idle pipes"
         poll Assumes(every_pipe_is_readable) =>
+            mode_1_level_repeats_until_drained
             ready_1_idle_sources_are_silent
             ready_2_unread_data_is_read
             ready_12_a_fifo_behaves_as_a_pipe
@@ -330,6 +331,7 @@ rows! {
             [RANDOM];
     "READY-4" direction_needed "drops what has no direction"
         poll Reports(a_direction_is_needed) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_4_an_error_wakes_every_interest
             ready_7_pipe_writer_gone_wakes_reader
@@ -358,6 +360,7 @@ rows! {
             ready_6_no_hint_without_a_cause;
     "READY-5" listeners_once "reports a listener once for each connection"
         epoll Watches(level_listeners_are_edges) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             ready_5_a_listener_stays_ready_until_all_are_accepted;
     "READY-9" urgent_is_read "reports PRIORITY as READ"
         poll Reports(urgent_is_read) =>
@@ -378,6 +381,8 @@ rows! {
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-11" no_files "refuses regular files with EPERM"
         poll Refuses(no_regular_files) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
+            reg_9_files_do_not_change
             reg_8_what_it_opened_for_itself_stays_its_own
             reg_12_no_descriptor_is_leaked
             reg_13_descriptors_are_close_on_exec
@@ -406,6 +411,7 @@ rows! {
             reg_9_files_do_not_change;
     "READY-11" files_end "says nothing of a file at its end"
         poll Reports(files_end) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             ready_11_a_regular_file_is_always_ready;
     "READY-12" no_terminals "refuses terminals"
         poll Refuses(no_terminals) =>

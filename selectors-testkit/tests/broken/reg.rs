@@ -203,7 +203,6 @@ rows! {
             wait_10_an_unregistered_source_has_no_key
             reg_10_every_bit_of_a_token_counts
             wait_8_the_lowest_numbers
-            ready_12_every_kind_of_file_behaves_as_with_poll
             proc_2_no_wake_is_lost_beside_events
             reg_9_registering_never_stops_working
             ready_4_every_state_of_a_socket

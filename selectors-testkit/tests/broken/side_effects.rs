@@ -125,6 +125,7 @@ rows! {
             reg_12_no_thread_is_leaked;
     "REG-9" reads "reads a byte to see whether there is one"
         epoll Reads =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_do_not_change;
     "REG-9" other_flags "leaves a pipe with other flags"
         epoll ChangesFlags =>

@@ -111,6 +111,7 @@ rows! {
             [FILES];
     "WAIT-2" empty_refused "answers EINVAL without sources"
         poll WithoutSources(|| Err(Errno::EINVAL.into())) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             reg_2_an_empty_interest_parks
             reg_7_a_refusal_leaves_nothing_behind
