@@ -38,7 +38,7 @@ impl<T> SharedSelector<T> {
 
     /// Filters, masks and merges raw events.
     fn filter(&mut self, events: &mut Events) {
-        if self.core.capabilities.separate_directions | events.flags.contains(Flags::REPEATS) {
+        if self.core.capabilities.separate_directions || events.flags.contains(Flags::REPEATS) {
             self.merge(events);
             events.flags.remove(Flags::REPEATS);
         }
@@ -80,8 +80,9 @@ impl<T> SharedSelector<T> {
         self.wake.take();
         self.mend_wake();
         // The wake may be that of a change, which does not end a `select`.
-        let woken = events.woken() | self.user.reset();
-        events.flags.set(Flags::WOKEN, woken);
+        if self.user.reset() {
+            events.flags |= Flags::WOKEN;
+        }
     }
 
     /// Replaces a broken channel of the waker. If that fails, calls of `wake` keep failing, and the

@@ -16,6 +16,8 @@ mod hidden;
 mod hooked;
 mod modes;
 mod own;
+mod recorded;
+mod recorder;
 mod stress;
 mod waits;
 

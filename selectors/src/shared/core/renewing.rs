@@ -29,23 +29,16 @@ impl<T> Core<T> {
         });
         let mut armed = armed.chain(wake).inspect(|_| calls += 1);
         let rebuilt = self.handoff.with(|backend| {
-            if unregister_overdue(backend, &mut access.overdue) {
-                return Ok(None);
+            if !unregister_overdue(backend, &mut access.overdue) {
+                backend.rebuild(&mut armed, events)?;
+                // If that fails, all changes go through the backend.
+                *changer = backend.changer().ok().flatten();
+                self.forget_fired(*used);
             }
-            backend.rebuild(&mut armed, events)?;
-            // If that fails, all changes go through the backend.
-            Ok::<_, io::Error>(Some(backend.changer().ok().flatten()))
+            Ok::<_, io::Error>(())
         });
         drop(armed);
-        match rebuilt {
-            Some(Ok(Some(new))) => {
-                *changer = new;
-                self.forget_fired(*used);
-                Ok(())
-            }
-            Some(Ok(None)) => Ok(()),
-            _ => Err(calls),
-        }
+        if let Some(Ok(())) = rebuilt { Ok(()) } else { Err(calls) }
     }
 
     /// For the waiter, between two waits: replaces the broken channel of its waker.

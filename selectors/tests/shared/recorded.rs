@@ -1,0 +1,216 @@
+//! Which calls a selector makes, and what it does with events that no kernel is known to report.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use selectors::{Event, Interest, Mode, Readiness, SharedSelector, Source, Token};
+
+use super::recorder::Recorder;
+use super::{NOW, tokens};
+
+/// A source of the selector.
+fn register<'a>(
+    selector: &SharedSelector<u32>,
+    file: &'a UnixStream,
+    interest: Interest,
+    mode: Mode,
+) -> Source<&'a UnixStream, u32> {
+    selector.registrar().register_with(file, interest, 1, mode).unwrap()
+}
+
+#[test]
+fn the_kernel_makes_the_changes_of_what_it_watches() {
+    let recorder = Recorder::default();
+    recorder.record().capabilities.exclusive = true;
+    let selector = recorder.selector();
+    let changes = || recorder.record().changes();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    assert_eq!(changes(), ["kernel: register"]);
+    source.modify(Interest::WRITE).unwrap();
+    assert_eq!(changes(), ["kernel: modify"]);
+    source.park().unwrap();
+    assert_eq!(changes(), ["kernel: unregister"]);
+    source.modify(Interest::WRITE).unwrap();
+    assert_eq!(changes(), ["kernel: register"]);
+    source.modify_with(Interest::READ, Mode::Exclusive).unwrap();
+    assert_eq!(changes(), ["modify"], "the backend registers it again");
+    source.modify_with(Interest::READ, Mode::Level).unwrap();
+    drop(source);
+    assert_eq!(changes(), ["modify", "unregister"]);
+    drop(register(&selector, &ours, Interest::READ, Mode::Level));
+    assert_eq!(changes(), ["kernel: register", "kernel: unregister"]);
+}
+
+#[test]
+fn the_backend_makes_the_changes_of_what_the_kernel_declines() {
+    let recorder = Recorder::default();
+    recorder.record().declines = true;
+    let selector = recorder.selector();
+    let changes = || recorder.record().changes();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    assert_eq!(changes(), ["kernel: register", "register"]);
+    source.modify(Interest::WRITE).unwrap();
+    assert_eq!(changes(), ["modify"]);
+    source.park().unwrap();
+    assert_eq!(changes(), ["unregister"]);
+    source.modify(Interest::WRITE).unwrap();
+    assert_eq!(changes(), ["kernel: register", "register"]);
+    drop(source);
+    assert_eq!(changes(), ["unregister"]);
+}
+
+#[test]
+fn what_is_refused_is_armed_again_where_it_is_watched() {
+    let recorder = Recorder::default();
+    recorder.record().refuses = &["kernel: unregister"];
+    let selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    recorder.record().changes();
+    source.park().unwrap_err();
+    assert_eq!(recorder.record().changes(), ["kernel: unregister", "kernel: modify"]);
+    // The kernel may have lost it, which the backend finds out.
+    recorder.record().refuses = &["kernel: modify", "modify"];
+    source.modify(Interest::WRITE).unwrap_err();
+    assert_eq!(recorder.record().changes(), ["kernel: modify", "modify", "modify"]);
+}
+
+/// A file object whose descriptor changes.
+struct Odd([UnixStream; 2], Cell<usize>);
+
+impl AsFd for Odd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0[self.1.get()].as_fd()
+    }
+}
+
+#[test]
+fn a_parked_source_is_not_watched_under_another_number() {
+    let recorder = Recorder::default();
+    let selector = recorder.selector();
+    let odd = Odd(UnixStream::pair().unwrap().into(), Cell::new(0));
+    let source = selector.registrar().register(odd, Interest::READ, 1).unwrap();
+    source.park().unwrap();
+    source.1.set(1);
+    recorder.record().changes();
+    source.modify(Interest::READ).unwrap_err();
+    assert!(recorder.record().changes().is_empty(), "it is refused");
+    source.1.set(0);
+    source.modify(Interest::READ).unwrap();
+    assert_eq!(recorder.record().changes(), ["kernel: register"]);
+    // What is watched is changed by its number, which is known.
+    source.1.set(1);
+    recorder.record().refuses = &["kernel: modify"];
+    source.modify(Interest::WRITE).unwrap();
+    source.1.set(0);
+}
+
+#[test]
+fn a_kernel_that_only_reports_what_is_masked_is_replaced() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (other, _peer) = UnixStream::pair().unwrap();
+    let parked = register(&selector, &ours, Interest::empty(), Mode::Level);
+    let source = register(&selector, &other, Interest::READ, Mode::Level);
+    let waker = recorder.record().waker.expect("there is one");
+    let masked = Event::new(parked.token(), Readiness::HANGUP);
+    let ready = Event::new(source.token(), Readiness::READ);
+    let wake = Event::new(waker, Readiness::READ);
+    let mut rebuilt = |events: &[Event], waits| {
+        recorder.record().events = events.into();
+        for _ in 0..waits {
+            assert_eq!(selector.select(NOW).unwrap().len(), usize::from(events.contains(&ready)));
+        }
+        std::mem::take(&mut recorder.record().rebuilt_with).len()
+    };
+    assert_eq!(rebuilt(&[masked], 64), 0);
+    assert_eq!(rebuilt(&[masked], 1), 1);
+    for seldom in [&[masked, ready][..], &[ready], &[masked, wake], &[]] {
+        assert_eq!(rebuilt(&[masked], 64), 0);
+        assert_eq!(rebuilt(seldom, 1), 0);
+        assert_eq!(rebuilt(&[masked], 64), 0);
+        assert_eq!(rebuilt(seldom, 100), 0);
+    }
+}
+
+#[test]
+fn a_token_of_nobody_is_a_ghost_and_no_wake() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let foreign = Event::new(Token::from_bits(1_000_000 << 32), Readiness::READ);
+    recorder.record().events = vec![foreign];
+    let events = selector.select(NOW).unwrap();
+    assert!(events.is_empty() && !events.woken());
+    assert_eq!(recorder.record().rebuilt_with.len(), 1);
+}
+
+#[test]
+fn a_new_kernel_object_watches_what_is_armed() {
+    let recorder = Recorder::default();
+    recorder.record().capabilities.edge = true;
+    let mut selector = recorder.selector();
+    let files = [(); 4].map(|()| UnixStream::pair().unwrap().0);
+    let level = register(&selector, &files[0], Interest::READ, Mode::Level);
+    let edge = register(&selector, &files[1], Interest::READ, Mode::Edge);
+    let fired = register(&selector, &files[2], Interest::READ, Mode::OneShot);
+    let _parked = register(&selector, &files[3], Interest::empty(), Mode::Level);
+    let ready = |token| Event::new(token, Readiness::READ);
+    recorder.record().events = vec![ready(fired.token())];
+    assert_eq!(tokens(&selector.select(NOW).unwrap()), [fired.token()]);
+    let (waker, token) = (selector.waker(), recorder.record().waker.expect("there is one"));
+    let ghost = ready(Token::from_bits(1_000_000 << 32));
+    {
+        let mut record = recorder.record();
+        record.events = vec![ghost, ready(token)];
+        record.pending = [level.token(), edge.token(), token].map(ready).into();
+        let waker = waker.clone();
+        record.during_rebuild = Some(Box::new(move || waker.wake().unwrap()));
+    }
+    // Once before the kernel object is replaced, and once while it is.
+    for before in [false, true] {
+        if before {
+            waker.wake().unwrap();
+        }
+        let events = selector.select(NOW).unwrap();
+        assert!(events.woken(), "{before}");
+        assert_eq!(tokens(&events), [edge.token()], "others are reported by the new one");
+        let sources = recorder.record().rebuilt_with.pop().expect("one attempt");
+        assert_eq!(sources, [level.token(), edge.token()]);
+    }
+}
+
+#[test]
+fn what_fails_is_tried_again_after_as_many_waits_as_it_made_calls() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let files = [(); 3].map(|()| UnixStream::pair().unwrap().0);
+    let sources =
+        files.each_ref().map(|file| register(&selector, file, Interest::READ, Mode::Level));
+    recorder.record().refuses = &["rebuild"];
+    recorder.record().events = vec![Event::new(Token::from_bits(1_000_000 << 32), Readiness::READ)];
+    for _ in 0..9 {
+        selector.select(NOW).unwrap();
+    }
+    let attempts = recorder.record().rebuilt_with.iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(attempts, [3; 3], "one, then three waits without");
+    drop(sources);
+}
+
+#[test]
+fn where_waits_are_cheap_the_first_does_not_block() {
+    let timeout = Some(Duration::from_millis(1));
+    for (constant_wait, interruptible) in [(false, false), (true, false), (true, true)] {
+        let recorder = Recorder::default();
+        recorder.record().capabilities.constant_wait = constant_wait;
+        let mut selector = recorder.selector();
+        selector.set_interruptible(interruptible);
+        assert!(selector.select(timeout).unwrap().is_empty());
+        let first = recorder.record().timeouts[0];
+        assert_eq!(first == NOW, constant_wait && !interruptible, "{first:?}");
+    }
+}
