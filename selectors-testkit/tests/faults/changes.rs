@@ -2,14 +2,17 @@
 
 use std::fmt::Debug;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Selector, Token};
-use selectors_testkit::fixtures::{OwnedSource, drain, is_ready, null_device, unix_pair};
+use selectors_testkit::fixtures::{OwnedSource, drain, is_ready, null_device, unix_pair, with_raw};
 
+use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -314,4 +317,33 @@ fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     assert!(is_ready(&selector, Interest::READ, 0)?);
     assert_eq!(tokens(&selector.select(NOW)?), [token]);
     Ok(())
+}
+
+/// Where fcntl(2) is refused, a closed number is checked without memory for a set that reaches it.
+#[test]
+fn reg_6_a_huge_closed_number_takes_no_memory() -> io::Result<()> {
+    const HUGE: i32 = i32::MAX - 1;
+    fn refuses<B: Backend>(backend: B) {
+        let mut selector: Selector<BorrowedFd<'_>, (), B> = Selector::with_backend(backend);
+        let refused = Fault::new(Call::GetStatus, Errno::EPERM).times(FOR_EVER);
+        with_raw(HUGE, |huge| {
+            for interest in [Interest::READ, Interest::empty()] {
+                let (result, _) = failing(refused, || selector.register(huge, interest, ()));
+                assert_failed(result.map_err(|refused| refused.error), Errno::EBADF);
+            }
+        });
+    }
+    in_child(|| {
+        let pages: u64 = std::fs::read_to_string("/proc/self/statm")?
+            .split(' ')
+            .next()
+            .and_then(|pages| pages.parse().ok())
+            .ok_or(io::ErrorKind::InvalidData)?;
+        let little = pages * 4096 + (64 << 20);
+        setrlimit(Resource::RLIMIT_AS, little, little)?;
+        refuses(Epoll::new()?);
+        refuses(Poll::new()?);
+        refuses(Select::new()?);
+        Ok(())
+    })
 }

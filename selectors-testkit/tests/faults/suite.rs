@@ -312,18 +312,11 @@ fn poll_fails() {
 #[test]
 fn select_fails() {
     run(Select::new, &[(Call::Select, Errno::EBADF)], &[]);
-    run(Select::new, &[(Call::Select, Errno::EINTR), (Call::Select, Errno::ENOMEM)], &CLOSED);
-    // Not EBADF, by which what is open would be reported as closed. select(2) is asked in its place,
-    // which knows neither O_PATH nor numbers above those of the process.
-    let unknown = ["reg_6_a_closed_descriptor_is_refused", "reg_6_an_o_path_descriptor_is_refused"];
-    run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
-    // Where fcntl(2) says nothing, the kernel's answer stands.
-    let unknown = [
-        "close_5_a_source_closed_during_a_wait_is_not_ready",
-        "close_5_another_thread_closes_during_waits",
-    ];
+    run(Select::new, &[(Call::Select, Errno::EINTR), (Call::Select, Errno::ENOMEM)], &[]);
+    // Not EBADF, by which what is open would be reported as closed. poll(2) is asked in its place.
+    run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &[]);
     let suite = |fault| conformance::run(|| faulty(Select::new, fault));
-    run_each(&[(Call::GetFlags, Errno::ENOMEM)], EACH, &unknown, suite);
+    run_each(&[(Call::GetFlags, Errno::ENOMEM)], EACH, &[], suite);
 }
 
 #[test]
@@ -348,10 +341,8 @@ fn kqueue_fails() {
     let helpers = [(Call::Fstat, Errno::ENOMEM), (Call::Eventfd, Errno::EMFILE)];
     run(Kqueue::new, &add, &[]);
     run(Kqueue::new, &helpers, &[]);
-    // Not EBADF, by which what is open would be refused as closed. select(2) is asked in its place,
-    // which does not know O_PATH.
-    let unknown = ["reg_6_an_o_path_descriptor_is_refused"];
-    run(Kqueue::new, &[(Call::GetStatus, Errno::ENOMEM)], &unknown);
+    // Not EBADF, by which what is open would be refused as closed. poll(2) is asked in its place.
+    run(Kqueue::new, &[(Call::GetStatus, Errno::ENOMEM)], &[]);
     run(Kqueue::new, &waits[..1], &[]);
     run(Kqueue::new, &waits[1..], &REST);
     // A deferred change that is refused is an ERROR, which no case expects: waits fail only.

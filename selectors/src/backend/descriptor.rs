@@ -13,7 +13,7 @@ use selectors_sys::poll as sys;
 
 use super::select::Sets;
 use super::{Backend, Deferred};
-use crate::{Interest, Selector};
+use crate::Selector;
 /// Shares a number with other threads.
 pub(crate) use std::sync::atomic::AtomicI32 as AtomicSource;
 
@@ -92,25 +92,31 @@ pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> bool {
         }
         Err(Errno::EBADF) => false,
         // A sandbox refuses the call.
-        Err(_) => is_selectable(source),
+        Err(_) => is_pollable(source),
     }
 }
 
-/// Returns true unless select(2) reports that a descriptor is closed (EBADF).
+/// Returns true unless poll(2) reports that a descriptor is closed (POLLNVAL).
 #[cold]
 #[inline(never)]
-fn is_selectable(source: BorrowedSource<'_>) -> bool {
-    let mut alone = Sets::default();
-    alone.set(source.as_raw_fd(), Interest::READ);
-    alone.select(Some(Duration::ZERO)) != Err(Errno::EBADF)
+fn is_pollable(source: BorrowedSource<'_>) -> bool {
+    // Not without events: macOS ignores such an entry.
+    let mut alone = sys::pollfd { fd: source.as_raw_fd(), events: sys::POLLIN, revents: 0 };
+    // SAFETY: one element, which is ours.
+    let ready = unsafe { sys::poll(&raw mut alone, 1, 0) };
+    ready <= 0 || alone.revents & sys::POLLNVAL == 0
 }
 
 /// Returns true if a number is an open descriptor.
 pub(crate) fn is_open(fd: RawSource) -> bool {
-    // SAFETY: fcntl(2) with F_GETFD accepts any number and changes nothing.
-    let fd = unsafe { borrow(fd) };
-    // A sandbox may refuse the call.
-    fcntl(fd, FcntlArg::F_GETFD) != Err(Errno::EBADF)
+    // SAFETY: passed to calls that accept any number and change nothing.
+    let source = unsafe { borrow(fd) };
+    match fcntl(source, FcntlArg::F_GETFD) {
+        Ok(_) => true,
+        Err(Errno::EBADF) => false,
+        // A sandbox refuses the call.
+        Err(_) => is_pollable(source),
+    }
 }
 
 /// Returns true if the error is a temporary lack of descriptors or memory.

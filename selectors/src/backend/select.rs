@@ -67,12 +67,11 @@ impl<F, T> SelectSelector<F, T> {
 /// - The cost of a wait grows with the highest descriptor.
 /// - The kernel reports nothing but READ, WRITE and PRIORITY, and a hang-up only for READ.
 /// - One closed descriptor makes select(2) fail with EBADF. Every descriptor is then checked by
-///   fcntl(2), or by a select(2) of its own if a sandbox refuses that. Closed ones are reported as ERROR
-///   and omitted from another call for the others, which is repeated while other threads close
-///   descriptors.
+///   fcntl(2), or by poll(2) if a sandbox refuses that. Closed ones are reported as ERROR and omitted from
+///   another call for the others, which is repeated while other threads close descriptors.
 /// - Linux reports a descriptor that is closed while select(2) waits as ready in every set that it
 ///   is in. To distinguish it from an open one, each descriptor is in the set for PRIORITY as well, where
-///   an open one is reported for urgent data only; in case of doubt fcntl(2) checks the descriptor.
+///   an open one is reported for urgent data only; in case of doubt the descriptor is checked likewise.
 ///
 /// # Examples
 ///
