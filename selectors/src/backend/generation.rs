@@ -3,12 +3,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The upper bits count the forks from which this process descends, the lower ones the failures of
-/// wakers of any selector. The lower ones are never all zero.
+/// The upper half counts the forks from which this process descends, the lower one the failures of
+/// wakers of any selector. The lower one is never zero.
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
-/// One fork.
-const FORK: u32 = 1 << 8;
+/// One fork. Neither half wraps around unnoticed: that many wakers would have to fail between two waits,
+/// or that many children be each other's ancestors.
+const FORK: u32 = 1 << (u32::BITS / 2);
 
 /// The generation of this process.
 #[inline]
@@ -56,6 +57,7 @@ mod tests {
             let before = generation();
             waker_failed();
             assert_ne!(generation(), before);
+            assert_ne!(generation(), start, "it would go unnoticed");
             assert!(is_ours(start) && is_ours(other(start)));
             assert_ne!(other(start), generation(), "the change would not be noticed");
         }
