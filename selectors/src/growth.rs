@@ -16,13 +16,7 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
 #[cold]
 #[inline(never)]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    let more = more.max(step(list.len()));
-    if list.capacity() == 0 {
-        // Takes fewer instructions than growing an empty vector.
-        *list = Vec::with_capacity(more);
-    } else {
-        list.reserve_exact(more);
-    }
+    reserve_exact(list, more.max(step(list.len())));
 }
 
 /// As [`Vec::reserve`], in fewer instructions for an empty vector.
@@ -30,18 +24,23 @@ pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
 #[inline]
 pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) {
     if list.capacity() - list.len() < more {
-        reserve_more(list, more);
+        double(list, more);
     }
 }
 
 #[cfg(unix)]
 #[cold]
 #[inline(never)]
-fn reserve_more<T>(list: &mut Vec<T>, more: usize) {
+fn double<T>(list: &mut Vec<T>, more: usize) {
+    reserve_exact(list, more.max(2 * list.capacity() - list.len()));
+}
+
+fn reserve_exact<T>(list: &mut Vec<T>, more: usize) {
     if list.capacity() == 0 {
+        // Takes fewer instructions than growing an empty vector.
         *list = Vec::with_capacity(more);
     } else {
-        list.reserve(more);
+        list.reserve_exact(more);
     }
 }
 
