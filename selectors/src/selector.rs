@@ -3,7 +3,6 @@
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod wait;
@@ -16,6 +15,7 @@ use crate::checks::{EVERYWHERE, admit, check};
 use crate::ghosts::Ghosts;
 use crate::registry::{Registry, State};
 use crate::spin::Spin;
+use crate::sync::{Mutex, lock};
 use crate::wait::{NOW, Pace, Wait};
 use crate::waker::Wake;
 use crate::{Error, Event, Events, Interest, Mode, RegisterError, Result, Token, Waker, Watch};
@@ -670,7 +670,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// ```
     pub fn waker(&self) -> Result<Waker> {
         self.check_fork()?;
-        let mut known = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.wake);
         if let Some(wake) = &*known {
             return Ok(wake.waker());
         }

@@ -20,6 +20,11 @@ pub(crate) fn lock<S: ?Sized>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// As [`lock`], for the only owner.
+pub(crate) fn get_mut<S>(mutex: &mut Mutex<S>) -> &mut S {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// As [`lock`], but `None` if it is locked: in a forked child the holder may not exist.
 pub(crate) fn try_lock<S: ?Sized>(mutex: &Mutex<S>) -> Option<MutexGuard<'_, S>> {
     match mutex.try_lock() {

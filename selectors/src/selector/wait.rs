@@ -2,12 +2,12 @@
 //! of ghosts. How it polls first, spins and blocks is in `crate::wait`.
 
 use std::io;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Selector;
 use crate::backend::{Backend, fork, generation};
 use crate::event::Flags;
+use crate::sync::get_mut;
 use crate::wait::{Pace, Wait};
 use crate::waker::Wake;
 use crate::{Error, Events, Result};
@@ -72,7 +72,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     }
 
     fn wake(&mut self) -> Option<&mut Wake> {
-        self.wake.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+        get_mut(&mut self.wake).as_mut()
     }
 
     /// Attaches a new channel of the waker, or replaces a broken one. If that fails, calls of `wake`
@@ -80,7 +80,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     #[cold]
     fn mend_wake(&mut self) {
         let Self { wake, backend, registry, .. } = self;
-        let Some(wake) = wake.get_mut().unwrap_or_else(PoisonError::into_inner) else { return };
+        let Some(wake) = get_mut(wake) else { return };
         let taken = |fd| registry.token_of(fd).is_some();
         if wake.needs_mending() && wake.mend(backend, taken).is_err() {
             *self.generation.get_mut() = generation::other(fork::generation());
