@@ -23,7 +23,7 @@ use crate::{Error, Interest, Mode, Result, Token, Watch};
 /// Wakes are coalesced by an atomic word; only the first of several makes a system call. That is a
 /// write(2) to an eventfd (Linux, Android), a trigger of the backend (`EVFILT_USER`), or a write(2) to
 /// a socket pair, on Windows one over the loopback interface. If foreign code closes the channel or
-/// shuts it down, the next wait of the selector replaces it.
+/// shuts it down, the next wait of the selector replaces it, and a closed number is not closed again.
 ///
 /// # Examples
 ///
@@ -315,7 +315,10 @@ impl Wake {
             // Otherwise the old channel would end every wait.
             let _ = backend.unregister(fd, Token::WAKER, watch);
         }
+        link.channel.check_lost();
         let channel = new_channel(taken)?;
+        // If this fails as well, nothing is gained. The next wait does not report it.
+        channel.notify()?;
         backend.register(channel.source(), Token::WAKER, watch)?;
         // Only this method replaces it.
         let _ = link.next.set(Arc::new(Link::new(channel)));

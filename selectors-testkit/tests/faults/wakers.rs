@@ -1,6 +1,8 @@
 //! Wakers whose channel fails: it is replaced, or `wake` returns an error, and no wake is lost.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Selector, Waker};
 #[cfg(feature = "kqueue")]
 use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{OwnedSource, open_descriptors, unix_pair};
+use selectors_testkit::fixtures::{OwnedSource, open_descriptors, open_numbers, unix_pair};
 
 use crate::in_child;
 #[cfg(feature = "kqueue")]
@@ -351,4 +353,58 @@ fn asked_for<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
 fn proc_2_what_was_asked_for_is_sent_to_the_new_channel() -> io::Result<()> {
     over_all!(asked_for);
     Ok(())
+}
+
+/// Each wait that finds the channel broken tries another one, and keeps none that does not work.
+fn never_sent<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    let never = Fault::new(Call::Write, Errno::EPERM).times(FOR_EVER);
+    let before = open_descriptors();
+    for _ in 0..20 {
+        assert!(failing(never, || waker.wake()).0.is_err());
+        assert!(!failing(never, || selector.select(NOW)).0?.woken());
+    }
+    assert_eq!(open_descriptors(), before);
+    assert!(selector.select(LONG)?.woken());
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn reg_12_channels_that_fail_leak_no_descriptor() -> io::Result<()> {
+    in_child(|| {
+        over_all!(never_sent);
+        Ok(())
+    })
+}
+
+/// Foreign code closes the channel. Its number becomes that of the next one, or of a file, which is not
+/// closed with the waker.
+fn closed<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    for reused in [false, true] {
+        let count = open_descriptors();
+        let mut selector: Subject<B> = Selector::with_backend(new()?);
+        let before = open_numbers()?;
+        let waker = selector.waker()?;
+        let own = open_numbers()?.into_iter().find(|number| !before.contains(number));
+        let own = own.expect("the waker has a descriptor");
+        nix::unistd::close(own)?;
+        let file = reused.then(|| File::open("/")).transpose()?;
+        assert!(file.as_ref().is_none_or(|file| file.as_raw_fd() == own));
+        assert!(waker.wake().is_err());
+        assert!(selector.select(LONG)?.woken());
+        works(&mut selector, &waker)?;
+        drop((selector, waker));
+        assert!(file.is_none_or(|file| file.metadata().is_ok()));
+        assert_eq!(open_descriptors(), count);
+    }
+    Ok(())
+}
+
+#[test]
+fn proc_7_what_foreign_code_has_closed_is_not_closed_again() -> io::Result<()> {
+    in_child(|| {
+        over_all!(closed);
+        Ok(())
+    })
 }

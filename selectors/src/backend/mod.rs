@@ -65,6 +65,8 @@ pub(crate) use record::Record;
 
 // The channel of wakers.
 
+#[path = "wake/kept.rs"]
+mod kept;
 #[cfg(all(unix, not(eventfd)))]
 #[path = "wake/socketpair.rs"]
 mod pair;

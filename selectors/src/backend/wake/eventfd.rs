@@ -5,10 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::stat::{SFlag, fstat};
+
+use super::kept::Kept;
 
 /// A counter that other threads increment.
 #[derive(Debug)]
-pub(crate) struct Channel(EventFd);
+pub(crate) struct Channel(Kept<EventFd>);
 
 impl Channel {
     /// Filling the counter would take 2⁶⁴ wakes, or a write by foreign code.
@@ -16,7 +19,7 @@ impl Channel {
 
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Self(EventFd::from_flags(flags)?))
+        Ok(Self(Kept::new(EventFd::from_flags(flags)?)))
     }
 
     pub(crate) fn source(&self) -> BorrowedFd<'_> {
@@ -33,6 +36,19 @@ impl Channel {
                 Ok(())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the descriptor not closed if foreign code has closed it.
+    pub(crate) fn check_lost(&self) {
+        let is_other = match fstat(self.source()) {
+            // An eventfd has no type.
+            Ok(stat) => !(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT).is_empty(),
+            // EOVERFLOW: a file too large for a 32-bit process.
+            Err(error) => matches!(error, Errno::EBADF | Errno::EOVERFLOW),
+        };
+        if is_other {
+            self.0.lose();
         }
     }
 
