@@ -182,7 +182,7 @@ mod files {
 
     /// A new kernel object takes the sources over, but for one whose number is the selector's own.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn file_before_rebuild<B: Backend>(backend: B) -> io::Result<()> {
+    fn file_before_rebuild<B: Backend + AsFd>(backend: B) -> io::Result<()> {
         use std::io::Write;
 
         use selectors_testkit::fixtures::LooseDescriptor;
@@ -204,6 +204,9 @@ mod files {
         for _ in 0..3 {
             assert_eq!(tokens(&selector.select(NOW)?), [file]);
         }
+        selector.modify(file, Interest::empty())?;
+        assert!(!is_ready(&selector, Interest::READ, 0)?, "the ghost is gone");
+        selector.modify(file, Interest::READ)?;
         selector.unregister(closed)?;
         assert_eq!(tokens(&selector.select(NOW)?), [file]);
         Ok(())

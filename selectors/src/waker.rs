@@ -349,3 +349,54 @@ fn failed(error: io::Error) -> Error {
 fn new_channel(taken: impl Fn(RawSource) -> bool) -> io::Result<Channel> {
     open_untaken(Channel::new, |channel| raw(channel.source()), taken)
 }
+
+#[cfg(all(test, unix, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Events;
+
+    /// Watches nothing, and refuses sources on request.
+    struct Watching(bool);
+
+    impl Backend for Watching {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn register(&mut self, _: BorrowedSource<'_>, _: Token, _: Watch) -> io::Result<()> {
+            if self.0 { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
+        }
+
+        fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wait(&mut self, _: &mut Events, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn wakes_are_refused_until_the_channel_is_replaced() {
+        let mut wake = Wake::new(&Watching(true), Capabilities::default(), |_| false).unwrap();
+        wake.attach(|_, _| Ok(true)).unwrap();
+        let waker = wake.waker();
+        wake.mend(&mut Watching(false), |_| false).unwrap_err();
+        assert!(wake.needs_mending());
+        for _ in 0..2 {
+            waker.wake().unwrap_err();
+            // An event of the old channel that comes late.
+            assert!(wake.reset());
+        }
+        wake.mend(&mut Watching(true), |_| false).unwrap();
+        assert!(!wake.needs_mending() && !wake.reset(), "nothing is asked for");
+        waker.wake().unwrap();
+        assert!(wake.reset());
+    }
+}

@@ -362,3 +362,18 @@ fn ready_11_there_is_no_urgent_data_in_a_file() -> io::Result<()> {
     assert_eq!(tokens(&events), [token]);
     Ok(())
 }
+
+#[test]
+fn wait_11_a_file_that_was_reported_once_does_not_end_waits() -> io::Result<()> {
+    let (mut backend, mut events) = (Epoll::new()?, Events::new());
+    let file = File::open("/dev/null")?;
+    let watch = Watch::new(Interest::READ, Mode::OneShot);
+    backend.register(file.as_fd(), Token::from_bits(1), watch)?;
+    backend.wait(&mut events, LONG)?;
+    assert_eq!(tokens(&events), [Token::from_bits(1)]);
+    events.clear();
+    let (timeout, start) = (Duration::from_millis(20), Instant::now());
+    backend.wait(&mut events, Some(timeout))?;
+    assert!(events.is_empty() && start.elapsed() >= timeout);
+    Ok(())
+}

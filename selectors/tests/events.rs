@@ -1,7 +1,7 @@
 //! Events and lists of events, as values.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selectors::{DefaultSelector, Event, Events, Interest, Readiness, Token};
 
@@ -107,5 +107,21 @@ fn wait_6_a_wait_that_no_signal_ended_was_not_interrupted() -> std::io::Result<(
     selector.waker()?.wake()?;
     let events = selector.select(Some(Duration::from_secs(20)))?;
     assert!(events.woken() && !events.interrupted());
+    Ok(())
+}
+
+#[test]
+fn wait_3_a_wait_until_a_deadline_ends_then_or_earlier() -> std::io::Result<()> {
+    let mut selector: DefaultSelector<std::net::UdpSocket> = DefaultSelector::new()?;
+    let mut events = Events::new();
+    let deadline = selector.now() + Duration::from_millis(20);
+    selector.select_into_until(&mut events, Some(deadline))?;
+    assert!(events.is_empty() && selector.now() >= deadline);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let token = selector.register(socket, Interest::WRITE, ())?;
+    for deadline in [None, Some(deadline), Some(Instant::now() + Duration::from_secs(20))] {
+        selector.select_into_until(&mut events, deadline)?;
+        assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [token]);
+    }
     Ok(())
 }

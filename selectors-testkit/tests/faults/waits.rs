@@ -1,7 +1,7 @@
 //! Waits that fail or are interrupted, and what they do without.
 
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use selectors_testkit::fixtures::{
 };
 
 use super::changes::{LONG, NOW, Subject, assert_failed, tokens, with_source};
+use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, failing};
 
 /// A wait that fails shows the error, and what was ready comes with the next one.
@@ -193,4 +194,40 @@ fn wait_7_the_others_beside_what_is_closed() -> io::Result<()> {
         assert_eq!((tokens(&events?), injected), (vec![closed, other], times));
     }
     Ok(())
+}
+
+/// select(2) does not say which descriptor is closed: it is found, and the call is repeated without it.
+#[test]
+fn close_5_select_repeats_a_wait_without_what_is_closed() -> io::Result<()> {
+    let mut selector: Selector<BorrowedFd<'_>, (), _> = Selector::with_backend(Select::new()?);
+    let (ours, mut theirs) = unix_pair()?;
+    let closed = LooseDescriptor::duplicate(&ours)?;
+    let gone = selector.register(closed.borrow(), Interest::READ, ())?;
+    let other = selector.register(ours.as_fd(), Interest::READ, ())?;
+    closed.close()?;
+    let start = Instant::now();
+    assert_eq!(tokens(&selector.select(LONG)?), [gone]);
+    assert!(LONG.is_some_and(|long| start.elapsed() < long / 2), "others are not waited for");
+    theirs.write_all(b"x")?;
+    for times in [1, 3] {
+        // The first call fails by itself.
+        let fault = Fault::new(Call::Select, Errno::EINTR).after(1).times(times);
+        let (events, injected) = failing(fault, || selector.select(NOW));
+        assert_eq!(tokens(&events?), [gone, other]);
+        assert_eq!(injected, times);
+    }
+    Ok(())
+}
+
+/// If it fails whatever is left out, so does the wait.
+#[test]
+fn close_5_select_is_not_repeated_for_ever() -> io::Result<()> {
+    in_child(|| {
+        let (mut selector, _token, _peer) = with_source(Select::new()?)?;
+        let fault = Fault::new(Call::Select, Errno::EBADF).times(FOR_EVER);
+        let (result, injected) = failing(fault, || selector.select(LONG));
+        assert_failed(result, Errno::EBADF);
+        assert!(injected < 100, "{injected} calls");
+        Ok(())
+    })
 }

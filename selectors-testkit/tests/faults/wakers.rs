@@ -13,7 +13,9 @@ use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Selector, Waker};
 #[cfg(feature = "kqueue")]
 use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{OwnedSource, open_descriptors, open_numbers, unix_pair};
+use selectors_testkit::fixtures::{
+    OwnedSource, open_descriptors, open_numbers, unix_pair, wake_in_handler,
+};
 
 use crate::in_child;
 #[cfg(feature = "kqueue")]
@@ -407,4 +409,29 @@ fn proc_7_what_foreign_code_has_closed_is_not_closed_again() -> io::Result<()> {
         over_all!(closed);
         Ok(())
     })
+}
+
+/// A signal ends the system call of a wait, which then sends what its handler could not.
+fn handler_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    let handler = wake_in_handler(&waker)?;
+    let (events, injected) = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Most of the time it blocks by then.
+            thread::sleep(Duration::from_millis(10));
+            handler.signal()
+        });
+        failing(Fault::new(Call::Write, Errno::EIO), || selector.select(LONG))
+    });
+    assert!(events?.woken());
+    assert_eq!((injected, handler.failures()), (1, 1));
+    drop(handler);
+    works(&mut selector, &waker)
+}
+
+#[test]
+fn proc_2_what_a_handler_could_not_send_ends_the_wait() -> io::Result<()> {
+    over_all!(handler_fails);
+    Ok(())
 }

@@ -297,8 +297,7 @@ const RETRIES: u32 = 50;
 /// The sets of a source with this interest. If the kernel reports a closed descriptor as ready in all of its
 /// sets, that for PRIORITY is always one of them, because an open descriptor is rarely ready in it.
 fn asked(interest: Interest) -> Interest {
-    let more = sys::CLOSED_IS_READY && !interest.is_empty();
-    interest | Interest::PRIORITY.when(more)
+    interest | Interest::PRIORITY.when(sys::CLOSED_IS_READY)
 }
 
 /// The bits of one word whose descriptors are not open.
@@ -453,4 +452,19 @@ fn to_index(fd: RawSource) -> usize {
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "it was one")]
 fn from_index(index: usize) -> RawSource {
     index as RawSource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_can_be_used_again() {
+        let mut sets = Sets::default();
+        sets.set(70, Interest::all());
+        assert_eq!(sets.words(), 70 / sys::NFDBITS + 1);
+        sets.clear();
+        assert_eq!(sets.words(), 0);
+        assert_eq!(sets.select(Some(Duration::ZERO)), Ok(0));
+    }
 }

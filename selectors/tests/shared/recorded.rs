@@ -182,6 +182,9 @@ fn a_new_kernel_object_watches_what_is_armed() {
         let sources = recorder.record().rebuilt_with.pop().expect("one attempt");
         assert_eq!(sources, [level.token(), edge.token()]);
     }
+    recorder.record().events = vec![ghost];
+    recorder.record().pending = vec![ready(token)];
+    assert!(selector.select(NOW).unwrap().woken(), "by the old one alone");
 }
 
 #[test]
