@@ -482,7 +482,8 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// # }
     /// ```
     pub fn select(&mut self, timeout: Option<Duration>) -> Result<Events> {
-        let mut events = Events { list: mem::take(&mut self.room), ..Events::new() };
+        let mut events = Events::new();
+        events.list = mem::take(&mut self.room);
         let waited = self.select_into(&mut events, timeout);
         if events.list.is_empty() {
             self.room = mem::take(&mut events.list);

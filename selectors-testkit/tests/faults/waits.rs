@@ -11,9 +11,9 @@ use selectors_testkit::fixtures::{
     LooseDescriptor, OwnedSource, borrow, null_device, regular_file, unix_pair,
 };
 
-use super::changes::{LONG, NOW, Subject, assert_failed, tokens, with_source};
+use super::changes::{LONG, NONE, NOW, Subject, assert_failed, tokens, with_source};
 use crate::in_child;
-use crate::injection::{Call, FOR_EVER, Fault, failing};
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
 
 /// A wait that fails shows the error, and what was ready comes with the next one.
 fn wait_fails<B: Backend>(new: impl Fn() -> io::Result<B>, call: Call) -> io::Result<()> {
@@ -122,6 +122,26 @@ fn fine<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
 fn wait_12_fine_timeouts_without_select() -> io::Result<()> {
     fine(Epoll::new)?;
     fine(Poll::new)
+}
+
+/// What is not to be reported does not end their system calls either.
+fn fine_beside_fired<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let (mut selector, token, mut peer) = with_source(new()?)?;
+    selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+    peer.write_all(b"x")?;
+    assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    let before = calls();
+    let (events, _) = failing(NONE, || selector.select(Some(Duration::from_micros(900))));
+    assert!(events?.is_empty());
+    let calls = calls() - before;
+    assert!((1..10).contains(&calls), "{calls} calls");
+    Ok(())
+}
+
+#[test]
+fn wait_11_fine_timeouts_beside_a_fired_source() -> io::Result<()> {
+    fine_beside_fired(Epoll::new)?;
+    fine_beside_fired(Poll::new)
 }
 
 /// More sources than RLIMIT_NOFILE: poll(2) fails with EINVAL, and select(2) waits in its place.

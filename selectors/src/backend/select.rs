@@ -467,4 +467,13 @@ mod tests {
         assert_eq!(sets.words(), 0);
         assert_eq!(sets.select(Some(Duration::ZERO)), Ok(0));
     }
+
+    #[test]
+    fn the_descriptors_of_a_word_are_found_in_order() {
+        let word = 1 | 1 << 5;
+        let bits =
+            sys::NFDBITS.try_into().map(|first: RawSource| [(first, 1), (first + 5, 1 << 5)]);
+        assert_eq!(descriptors(1, word).take(3).collect::<Vec<_>>(), bits.unwrap());
+        assert!(descriptors(1, 0).next().is_none());
+    }
 }
