@@ -1,8 +1,6 @@
 //! The list of all cases, from which everything that runs cases is generated.
 
-use selectors::Backend;
-
-use super::Run;
+use super::{Boxed, Run};
 
 /// Hands the list of all cases to a macro, after `$before`.
 #[doc(hidden)]
@@ -264,8 +262,8 @@ macro_rules! list {
         pub const CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
         /// Every case by its name.
-        pub(super) fn all<B: Backend + Send>() -> Vec<(&'static str, Run<B>)> {
-            vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
+        pub(super) fn all<'a>() -> Vec<(&'static str, Run<Boxed<'a>>)> {
+            vec![$($((stringify!($case), super::$module::$case::<Boxed<'a>>)),+),+]
         }
     };
 }

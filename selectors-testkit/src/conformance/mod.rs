@@ -11,7 +11,7 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -63,6 +63,7 @@ mod timing;
 mod transitions;
 mod unbounded;
 mod waiting;
+mod watchdog;
 
 pub(crate) use case::{Case, Cause, Outcome, Stop};
 pub use cases::CASES;
@@ -75,6 +76,7 @@ pub use subject::SelectorDefect;
 pub(crate) use subject::Subject;
 #[doc(hidden)]
 pub use tally::{Tally, expect_all_run};
+use watchdog::{Watchdog, limit, stuck};
 
 /// No time at all: for what is to be silent.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -88,13 +90,13 @@ const EMULATED: bool = cfg!(any(feature = "kqueue", feature = "devpoll"));
 type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 
 /// Runs one case, and says why it failed.
-fn attempt<B: Backend>(
+fn attempt<'a>(
     name: &'static str,
-    new: &dyn Fn() -> io::Result<B>,
+    new: &dyn Fn() -> io::Result<Boxed<'a>>,
     patience: Duration,
     defect: Option<SelectorDefect>,
     progress: &Progress,
-    (case, may_be_alone): (Run<B>, bool),
+    (case, may_be_alone): (Run<Boxed<'a>>, bool),
 ) -> Outcome {
     let _named = name_if_aborted(name);
     progress.join();
@@ -125,48 +127,13 @@ fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> S
     message
 }
 
-/// How long a case with this patience may take between two steps.
-fn limit(patience: Duration) -> Duration {
-    3 * patience
-}
+/// Any backend: the cases are compiled once, and not for each of its types.
+type Boxed<'a> = Box<dyn Backend + Send + 'a>;
 
-/// The message of a case that hangs.
-fn stuck(name: &str, progress: &Progress) -> String {
-    let seconds = progress.silence().as_secs();
-    let why = format!("  expected: that this ends\n  seen:     no progress for {seconds} s");
-    let cause = "a timeout that is taken for none, a wait that goes on by itself after a signal or \
-                 an empty batch, or a lock that is held while it waits";
-    message(name, progress, &why, Some(cause))
-}
-
-/// Runs a case on the calling thread, and ends the process if it hangs.
-fn attempt_here<B: Backend>(
-    name: &'static str,
-    new: &dyn Fn() -> io::Result<B>,
-    patience: Duration,
-    defect: Option<SelectorDefect>,
-    case: (Run<B>, bool),
-) -> Outcome {
-    let (progress, over) = (Progress::new(), AtomicBool::new(false));
-    // Not too short, because it ends all other cases, too.
-    let limit = limit(patience).max(Duration::from_secs(10));
-    thread::scope(|scope| {
-        let watchdog = scope.spawn(|| {
-            while !over.load(Ordering::Acquire) {
-                thread::park_timeout(limit.saturating_sub(progress.silence()));
-                if !over.load(Ordering::Acquire) && progress.silence() >= limit {
-                    // Not captured like the output of tests, which is lost when the process ends.
-                    let message = format!("failed: {}\n", stuck(name, &progress));
-                    let _ = io::Write::write_all(&mut io::stderr(), message.as_bytes());
-                    std::process::exit(101);
-                }
-            }
-        });
-        let outcome = attempt(name, new, patience, defect, &progress, case);
-        over.store(true, Ordering::Release);
-        watchdog.thread().unpark();
-        outcome
-    })
+fn boxed<'a, B: Backend + Send + 'a>(
+    new: impl Fn() -> io::Result<B>,
+) -> impl Fn() -> io::Result<Boxed<'a>> {
+    move || new().map(|backend| Box::new(backend) as Boxed<'a>)
 }
 
 /// How long a case waits for an event that must arrive, unless it sets another limit.
@@ -215,7 +182,7 @@ pub fn check_patiently<B: Backend + Send + 'static>(
     new: impl Fn() -> io::Result<B> + Send + 'static,
     patience: Duration,
 ) {
-    report_not_run(name, outcome_of(all::<B>(), name, new, patience));
+    report_not_run(name, outcome_of(all(), name, Box::new(boxed(new)), patience));
 }
 
 /// Prints a case that could not run, past the harness, which hides the output of passing tests.
@@ -230,10 +197,10 @@ fn not_run(name: &str, why: &str) -> String {
 }
 
 /// Runs a case on a thread of its own. Returns the reason if it could not run.
-fn outcome_of<B: Backend + Send + 'static>(
-    all: Vec<(&'static str, Run<B>)>,
+fn outcome_of(
+    all: Vec<(&'static str, Run<Boxed<'static>>)>,
     name: &'static str,
-    new: impl Fn() -> io::Result<B> + Send + 'static,
+    new: Box<dyn Fn() -> io::Result<Boxed<'static>> + Send>,
     patience: Duration,
 ) -> Result<(), String> {
     let case = all.into_iter().find(|(other, _)| *other == name);
@@ -349,10 +316,24 @@ pub fn run_with<B: Backend + Send>(
     patience: Duration,
     defect: Option<SelectorDefect>,
 ) -> Report {
+    run_all(all(), &boxed(new), patience, defect)
+}
+
+/// Runs these cases, one after the other.
+fn run_all<'a>(
+    all: Vec<(&'static str, Run<Boxed<'a>>)>,
+    new: &dyn Fn() -> io::Result<Boxed<'a>>,
+    patience: Duration,
+    defect: Option<SelectorDefect>,
+) -> Report {
     let mut report = Report::default();
-    for (name, case) in all::<B>() {
-        report.add(name, attempt_here(name, &new, patience, defect, (case, true)));
-    }
+    Watchdog::watches(patience, |watchdog| {
+        for (name, case) in all {
+            let attempt =
+                |progress: &_| attempt(name, new, patience, defect, progress, (case, true));
+            report.add(name, watchdog.during(name, attempt));
+        }
+    });
     report
 }
 
@@ -365,28 +346,32 @@ pub fn run_side_by_side<B: Backend + Send>(
     names: &[&str],
 ) -> Report {
     const WORKERS: usize = 16;
-    let (mut cases, next) = (all::<B>(), AtomicUsize::new(0));
+    let new = boxed(new);
+    let (mut cases, next) = (all(), AtomicUsize::new(0));
     cases.retain(|(name, _)| names.contains(name));
     let outcomes = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(&(name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = attempt_here(name, &new, patience, defect, (case, false));
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((name, outcome));
-        }
-    };
-    thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by_key(|(name, _)| cases.iter().position(|(other, _)| other == name));
     let mut report = Report::default();
-    for ((name, outcome), (_, case)) in outcomes.into_iter().zip(cases) {
-        report.add(
-            name,
-            match outcome {
-                Err(Stop::Later) => attempt_here(name, &new, patience, defect, (case, true)),
+    Watchdog::watches(patience, |watchdog| {
+        let run = |name, case| {
+            watchdog.during(name, |progress| attempt(name, &new, patience, defect, progress, case))
+        };
+        let work = || {
+            while let Some(&(name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let outcome = run(name, (case, false));
+                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((name, outcome));
+            }
+        };
+        thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
+        let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outcomes.sort_by_key(|(name, _)| cases.iter().position(|(other, _)| other == name));
+        for ((name, outcome), &(_, case)) in outcomes.into_iter().zip(&cases) {
+            let outcome = match outcome {
+                Err(Stop::Later) => run(name, (case, true)),
                 outcome => outcome,
-            },
-        );
-    }
+            };
+            report.add(name, outcome);
+        }
+    });
     report
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use selectors::Backend;
 
-use super::{PATIENCE, all, limit, not_run, outcome_of, shared};
+use super::{PATIENCE, all, boxed, limit, not_run, outcome_of, shared};
 
 #[derive(Default)]
 struct Counts {
@@ -41,7 +41,7 @@ impl Tally {
         name: &'static str,
         new: impl Fn() -> io::Result<B> + Send + 'static,
     ) {
-        Self::count(module, name, || outcome_of(all::<B>(), name, new, PATIENCE));
+        Self::count(module, name, || outcome_of(all(), name, Box::new(boxed(new)), PATIENCE));
     }
 
     /// [`check_shared`](super::check_shared), likewise.
@@ -54,7 +54,9 @@ impl Tally {
         name: &'static str,
         new: impl Fn() -> io::Result<B> + Send + 'static,
     ) {
-        Self::count(module, name, || outcome_of(shared::all::<B>(), name, new, PATIENCE));
+        Self::count(module, name, || {
+            outcome_of(shared::all(), name, Box::new(boxed(new)), PATIENCE)
+        });
     }
 
     fn count(module: &'static str, name: &'static str, run: impl FnOnce() -> Result<(), String>) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use selectors::Backend;
 
-use crate::conformance::{PATIENCE, Report, Run, attempt_here, outcome_of, report_not_run};
+use crate::conformance::{
+    Boxed, PATIENCE, Report, Run, boxed, outcome_of, report_not_run, run_all,
+};
 
 /// Hands the list of the cases for shared selectors to a macro, after `$before`.
 #[doc(hidden)]
@@ -70,8 +72,8 @@ macro_rules! list {
         /// ```
         pub const SHARED_CASES: &[&str] = &[$($(stringify!($case)),+),+];
 
-        pub(in crate::conformance) fn all<B: Backend + Send + 'static>() -> Vec<(&'static str, Run<B>)> {
-            vec![$($((stringify!($case), super::$module::$case::<B>)),+),+]
+        pub(in crate::conformance) fn all() -> Vec<(&'static str, Run<Boxed<'static>>)> {
+            vec![$($((stringify!($case), super::$module::$case::<Boxed<'static>>)),+),+]
         }
     };
 }
@@ -120,7 +122,7 @@ pub fn check_shared_patiently<B: Backend + Send + 'static>(
     new: impl Fn() -> io::Result<B> + Send + 'static,
     patience: Duration,
 ) {
-    report_not_run(name, outcome_of(all::<B>(), name, new, patience));
+    report_not_run(name, outcome_of(all(), name, Box::new(boxed(new)), patience));
 }
 
 /// Runs all cases for shared selectors with backends created by `new`, waiting for at most `patience` for
@@ -140,9 +142,5 @@ pub fn run_shared<B: Backend + Send + 'static>(
     new: impl Fn() -> io::Result<B>,
     patience: Duration,
 ) -> Report {
-    let mut report = Report::default();
-    for (name, case) in all::<B>() {
-        report.add(name, attempt_here(name, &new, patience, None, (case, true)));
-    }
-    report
+    run_all(all(), &boxed(new), patience, None)
 }
