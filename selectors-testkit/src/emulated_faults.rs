@@ -1,8 +1,11 @@
 //! Makes calls of the emulated kernels fail, for tests.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+
+use crate::conformance::emulation;
 
 /// An operation of an emulated kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,11 @@ pub fn ask(faults: Faults) {
 
 /// Fails if the step is to fail.
 pub(crate) fn check(step: Step) -> Result<(), Errno> {
+    match step {
+        Step::Queue => emulation::QUEUE.store(true, Ordering::Relaxed),
+        Step::Open => emulation::DEVICE.store(true, Ordering::Relaxed),
+        _ => {}
+    }
     let errno = FAULTS.get().and_then(|faults| (faults.step)(step));
     errno.map_or(Ok(()), |errno| Err(Errno::from_raw(errno)))
 }

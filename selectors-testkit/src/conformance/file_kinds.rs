@@ -6,7 +6,7 @@ use selectors::{Backend, Interest, Mode, Readiness};
 
 use super::stale_readiness::modes;
 use super::streams::{REQUESTABLE, truth};
-use super::{BOTH, Case, EMULATED, NOW, Outcome};
+use super::{BOTH, Case, NOW, Outcome, emulation};
 use crate::fixtures::{Kind, borrow, every_kind, is_ready};
 
 const READ: Interest = Interest::READ;
@@ -41,11 +41,11 @@ const LIKE_ANY_OTHER: &str = "files of some kinds are treated on their own: each
 
 /// Whether the kernel, or the one that is emulated, has a rule of its own for this kind.
 fn is_special(name: &str, mode: Mode) -> bool {
-    let macos = EMULATED || cfg!(target_vendor = "apple");
+    let macos = emulation::is_any() || cfg!(target_vendor = "apple");
     // epoll_ctl(2).
     (mode == Mode::Exclusive && name.starts_with("an epoll instance"))
         || (macos && mode == Mode::Edge && name.contains("fifo"))
-        || (EMULATED && name.ends_with("never connected"))
+        || (emulation::is_any() && name.ends_with("never connected"))
 }
 
 pub(super) fn ready_12_every_kind_of_file_behaves_as_with_poll<B: Backend>(

@@ -3,7 +3,7 @@
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Events, Interest, Mode, Result, Token, Waker};
 
-use super::{Case, NOW, Outcome, Stop, Subject};
+use super::{Case, NOW, Outcome, Stop, Subject, emulation};
 use crate::fixtures::{
     PairStream, borrow, drain, inheritable_descriptors, open_descriptors, pair,
     report_of_forked_child, send,
@@ -206,7 +206,7 @@ fn go_on_for<B: Backend>(
         return Ok(());
     }
     // An emulated device cannot take a child's copy of what it opened for itself back.
-    let emulated = if cfg!(feature = "devpoll") { 2 } else { 0 };
+    let emulated = if emulation::is_device() { 2 } else { 0 };
     let most = open + of_a_child + emulated;
     let mut copy = Some(selector);
     case.in_forked_child(|| match copy.take() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode};
 
-use super::{Case, EMULATED, NOW, Outcome, Stop};
+use super::{Case, NOW, Outcome, Stop, emulation};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any, limit_descriptors,
     pair, regular_file, send, wake_in_handler,
@@ -85,7 +85,8 @@ pub(super) fn wait_12_sources_are_served_without_free_descriptors<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
-    for how in &ways[..if EMULATED { 1 } else { 2 }] {
+    case.backend()?;
+    for how in &ways[..if emulation::is_any() { 1 } else { 2 }] {
         case.did(format!("in a forked child: {how}, and went on"));
         case.because(NEEDS_ONE, case.alone_in_forked_child(|| serve(case, how)))?;
     }

@@ -32,6 +32,7 @@ mod combinations;
 mod concurrency;
 mod counting;
 mod counts;
+pub(crate) mod emulation;
 mod file_kinds;
 mod forks;
 mod kinds;
@@ -82,10 +83,6 @@ use watchdog::{Watchdog, limit, stuck};
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
-
-/// Whether an emulation may take the place of the kernel. Unlike a kernel, it is subject to the limit on
-/// descriptors itself.
-const EMULATED: bool = cfg!(any(feature = "kqueue", feature = "devpoll"));
 
 type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 

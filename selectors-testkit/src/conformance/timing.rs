@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use selectors::{Backend, Events, Interest, Mode, Token, Waker, Watch};
 
 use super::counts::OFTEN;
-use super::{Case, NOW, Outcome, Stop};
+use super::{Case, NOW, Outcome, Stop, emulation};
 use crate::fixtures::{borrow, drain, pair, send, sleeps};
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
@@ -257,7 +257,8 @@ const IDLE: Duration = Duration::from_millis(25);
 const SLEEPS: u64 = 2;
 
 pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    if cfg!(feature = "devpoll") {
+    case.backend()?;
+    if emulation::is_device() {
         // No kernel does.
         return Err(Stop::NotRun("an emulated device naps".to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use selectors::{Backend, Error, Interest, Readiness};
 
-use super::super::{EMULATED, NOW, Outcome, Stop};
+use super::super::{NOW, Outcome, Stop, emulation};
 use super::numbers::Numbers;
 use super::world::World;
 use crate::fixtures::{duplicate, number_of, report_of_forked_child};
@@ -92,7 +92,7 @@ impl<B: Backend> World<'_, '_, B> {
         let free = number_of(&duplicate(&self.files[0].ours)?);
         #[allow(clippy::useless_conversion, reason = "a number is a u64 on Windows alone")]
         let free = u64::try_from(free).unwrap_or(0);
-        let limit = if EMULATED || b % 2 == 0 { free } else { 0 };
+        let limit = if emulation::is_any() || b % 2 == 0 { free } else { 0 };
         self.note(format!("  lower the limit on descriptors to {limit}"));
         self.limited = Some(limit);
         Ok(())
