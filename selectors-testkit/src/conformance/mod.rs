@@ -353,15 +353,17 @@ pub fn run_side_by_side<B: Backend + Send>(
             watchdog.during(name, |progress| attempt(name, &new, patience, defect, progress, case))
         };
         let work = || {
-            while let Some(&(name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&(name, case)) = cases.get(at) else { break };
                 let outcome = run(name, (case, false));
-                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((name, outcome));
+                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
             }
         };
         thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
         let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outcomes.sort_by_key(|(name, _)| cases.iter().position(|(other, _)| other == name));
-        for ((name, outcome), &(_, case)) in outcomes.into_iter().zip(&cases) {
+        outcomes.sort_by_key(|(at, _)| *at);
+        for ((_, outcome), &(name, case)) in outcomes.into_iter().zip(&cases) {
             let outcome = match outcome {
                 Err(Stop::Later) => run(name, (case, true)),
                 outcome => outcome,

@@ -1,5 +1,6 @@
 //! READY: backends that do not report what the kernel reports.
 
+use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -163,11 +164,15 @@ fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Read
 
 /// Keeps the number of unread bytes in sixteen bits.
 fn amounts_in_16_bits(readiness: Readiness, source: Registered) -> Readiness {
+    thread_local! {
+        static BUFFER: RefCell<Box<[MaybeUninit<u8>]>> =
+            RefCell::new(Box::new_uninit_slice((1 << 16) + 1));
+    }
     // Looking takes an error away.
     let wraps = readiness == Readiness::READ
-        && with_raw(source.fd, |fd| {
-            let mut buffer = vec![MaybeUninit::uninit(); (1 << 16) + 1];
-            SockRef::from(&fd).peek(&mut buffer).is_ok_and(|bytes| bytes == 1 << 16)
+        && BUFFER.with_borrow_mut(|buffer| {
+            with_raw(source.fd, |fd| SockRef::from(&fd).peek(buffer))
+                .is_ok_and(|bytes| bytes == 1 << 16)
         });
     if wraps { readiness - Readiness::READ } else { readiness }
 }
