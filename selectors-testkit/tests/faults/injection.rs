@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::mem::transmute;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -88,6 +88,13 @@ thread_local! {
 /// From now on calls of this thread fail as `fault` says, within [`within`].
 pub(crate) fn set(fault: Option<Fault>) {
     FAULTS.set([fault, None]);
+}
+
+/// How many calls of all threads have failed.
+static INJECTED_ANYWHERE: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn injected_anywhere() -> u32 {
+    INJECTED_ANYWHERE.load(Ordering::Relaxed)
 }
 
 /// How many calls of this thread have failed.
@@ -171,6 +178,7 @@ fn fault(call: Call) -> Option<Errno> {
     } else {
         fault.times -= u32::from(fault.times != FOR_EVER);
         INJECTED.set(INJECTED.get() + 1);
+        INJECTED_ANYWHERE.fetch_add(1, Ordering::Relaxed);
         LAST.set(Some(fault.errno));
         Some(fault.errno)
     };

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,12 @@ type Act<B> = Box<dyn Fn(&mut Scene<B>) -> Result<(), Error>>;
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
+/// A regular file: making one for each of thousands of scenes takes longer than all else.
+fn a_file() -> io::Result<File> {
+    static FILE: LazyLock<io::Result<File>> = LazyLock::new(regular_file);
+    FILE.as_ref().expect("a file").try_clone()
+}
+
 impl<B: Backend> Scene<B> {
     fn new(backend: B, with_waker: bool) -> io::Result<Self> {
         let mut selector = Selector::with_backend(backend);
@@ -64,9 +72,9 @@ impl<B: Backend> Scene<B> {
         let parked = *sources.keys().next_back().expect("the last one is to be parked");
         selector.modify(parked, Interest::empty())?;
         let watched = if with_waker { Interest::READ } else { Interest::empty() };
-        let file = selector.register(regular_file()?.into(), watched, ())?;
+        let file = selector.register(a_file()?.into(), watched, ())?;
         let (reported, gone) = (Vec::new(), Vec::new());
-        let (spare, spare_file) = (Some(unix_pair()?), Some(regular_file()?.into()));
+        let (spare, spare_file) = (Some(unix_pair()?), Some(a_file()?.into()));
         let mut scene = Self { selector, waker, sources, file, spare, spare_file, reported, gone };
         // Deferred changes are made.
         scene.select(NOW)?;

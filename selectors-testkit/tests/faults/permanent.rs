@@ -4,19 +4,18 @@ use std::io;
 
 use nix::errno::Errno;
 use selectors::backend::{Backend, Epoll, Poll};
-use selectors_testkit::conformance;
 
 use crate::injection::{Call, FOR_EVER};
-use crate::suite::{faulty, run_each};
+use crate::suite::{run_each, suite};
 
 /// Runs the suite for each of `faults`. `except` are the cases that fail, of what cannot be without
 /// the call.
 fn run<B: Backend + Send>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     faults: &[(Call, Errno)],
     except: &[&str],
 ) {
-    run_each(faults, &[(0, FOR_EVER)], except, |fault| conformance::run(|| faulty(&new, fault)));
+    run_each(faults, &[(0, FOR_EVER)], except, |fault| suite(&new, fault));
 }
 
 /// Timeouts become coarser than is declared.

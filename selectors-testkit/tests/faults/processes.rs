@@ -68,6 +68,9 @@ fn run(test: &str, number: usize) -> Result<u32, String> {
     let answer = text.split_once(ANSWER).and_then(|(_, rest)| rest.lines().next()?.parse().ok());
     match answer {
         Some(answer) if output.status.success() => Ok(answer),
-        _ => Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))),
+        _ => {
+            let more = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{test}, number {number}: {}\n{text}{more}", output.status))
+        }
     }
 }
