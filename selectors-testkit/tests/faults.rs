@@ -51,6 +51,8 @@ mod processes;
 mod random;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
+#[path = "faults/shared.rs"]
+mod shared;
 #[path = "faults/suite.rs"]
 mod suite;
 #[path = "faults/waits.rs"]

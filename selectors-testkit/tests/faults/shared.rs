@@ -1,0 +1,125 @@
+//! A new kernel object beneath a shared selector: each of the calls that make it fails.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use selectors::{Event, Events, Interest, Mode, SharedSelector, Source, Token};
+use selectors_testkit::fixtures::{
+    LooseDescriptor, OwnedSource, drain, is_ready, null_device, unix_pair,
+};
+
+use crate::injection::{Call, FOR_EVER, Fault, failing};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// How many waits it takes at most until a ghost is noticed, and a new kernel object is tried again.
+const WAITS: usize = 40;
+
+type Watched = Source<OwnedSource>;
+
+fn sorted(mut tokens: Vec<Token>) -> Vec<Token> {
+    tokens.sort();
+    tokens
+}
+
+fn tokens(events: &Events) -> Vec<Token> {
+    sorted(events.iter().map(Event::token).collect())
+}
+
+fn of<'a>(sources: impl IntoIterator<Item = &'a Watched>) -> Vec<Token> {
+    sorted(sources.into_iter().map(Source::token).collect())
+}
+
+/// A ghost is ready beside one source of each mode, while calls fail. Returns how many did.
+fn rebuild(fault: Fault) -> io::Result<u32> {
+    const MODES: [Mode; 6] =
+        [Mode::Level, Mode::Exclusive, Mode::OneShot, Mode::Edge, Mode::OneShot, Mode::Edge];
+    let mut selector: SharedSelector = SharedSelector::new()?;
+    let registrar = selector.registrar();
+    let mut peers: Vec<UnixStream> = Vec::new();
+    let mut register = |mode| -> io::Result<Watched> {
+        let (ours, theirs) = unix_pair()?;
+        peers.push(theirs);
+        Ok(registrar.register_with(ours.into(), Interest::READ, (), mode)?)
+    };
+    let sources: Vec<Watched> = MODES.into_iter().map(&mut register).collect::<io::Result<_>>()?;
+    let parked = register(Mode::Level)?;
+    parked.park()?;
+    let file = registrar.register(null_device()?.into(), Interest::READ, ())?;
+    // The last two have been reported before.
+    for peer in &mut peers[4..] {
+        peer.write_all(b"x")?;
+    }
+    assert_eq!(tokens(&selector.select(NOW)?), of(sources[4..].iter().chain([&file])));
+    // Somebody watches the selector.
+    assert!(selector.descriptor().is_some());
+    let (alive, mut peer) = unix_pair()?;
+    let loose = LooseDescriptor::duplicate(&alive)?;
+    let ghost = registrar.register(loose.borrow(), Interest::READ, ())?;
+    loose.close()?;
+    drop(ghost);
+    peer.write_all(b"x")?;
+    for peer in &mut peers[..4] {
+        peer.write_all(b"x")?;
+    }
+    selector.waker().wake()?;
+    let (again, injected) = failing(fault, || -> io::Result<_> {
+        let events = selector.select(NOW)?;
+        assert_eq!(tokens(&events), of(sources[..4].iter().chain([&file])), "{fault:?}");
+        assert!(events.woken(), "{fault:?}");
+        (0..WAITS).map(|_| Ok(selector.select(NOW)?)).collect::<io::Result<Vec<_>>>()
+    });
+    for events in again? {
+        assert_eq!(tokens(&events), of(sources[..2].iter().chain([&file])), "{fault:?}");
+        assert!(!events.woken(), "{fault:?}");
+    }
+    // The calls succeed again.
+    sources[..2].iter().try_for_each(|source| drain(&**source).map(drop))?;
+    file.park()?;
+    for _ in 0..WAITS {
+        assert_eq!(tokens(&selector.select(NOW)?), [], "{fault:?}");
+    }
+    let own = selector.descriptor().expect("epoll has one");
+    assert!(!is_ready(&own, Interest::READ, 0)?, "{fault:?}: the kernel has a ghost");
+    sources.iter().try_for_each(Source::rearm)?;
+    [&parked, &file].into_iter().try_for_each(|source| source.modify(Interest::READ))?;
+    for peer in &mut peers {
+        peer.write_all(b"x")?;
+    }
+    selector.waker().wake()?;
+    let events = selector.select(NOW)?;
+    assert_eq!(tokens(&events), of(sources.iter().chain([&parked, &file])), "{fault:?}");
+    assert!(events.woken(), "{fault:?}");
+    let again = of(sources[..2].iter().chain([&parked, &file]));
+    assert_eq!(tokens(&selector.select(NOW)?), again, "{fault:?}");
+    drop((sources, parked));
+    assert_eq!(tokens(&selector.select(NOW)?), of([&file]), "{fault:?}");
+    Ok(injected)
+}
+
+#[test]
+fn shared_2_each_call_of_a_rebuild_fails() -> io::Result<()> {
+    for (call, errno) in [
+        (Call::EpollCreate, Errno::EMFILE),
+        (Call::EpollAdd, Errno::ENOMEM),
+        (Call::EpollAdd, Errno::EINVAL),
+        (Call::EpollDelete, Errno::ENOMEM),
+        (Call::Duplicate, Errno::EMFILE),
+    ] {
+        let mut places = 0;
+        loop {
+            let mut injected = 0;
+            for times in [1, 3, FOR_EVER] {
+                injected += rebuild(Fault::new(call, errno).after(places).times(times))?;
+            }
+            if injected == 0 {
+                break;
+            }
+            places += 1;
+        }
+        assert!(places > 0, "{call:?} is never made");
+    }
+    Ok(())
+}
