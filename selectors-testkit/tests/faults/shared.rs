@@ -1,15 +1,17 @@
-//! A new kernel object beneath a shared selector: each of the calls that make it fails.
+//! A new kernel object beneath a shared selector, in this process and in a forked child: each of the calls
+//! that make it fails.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use selectors::{Event, Events, Interest, Mode, SharedSelector, Source, Token};
+use selectors::{BackendKind, Error, Event, Events, Interest, Mode, SharedSelector, Source, Token};
 use selectors_testkit::fixtures::{
     LooseDescriptor, OwnedSource, drain, is_ready, null_device, unix_pair,
 };
 
+use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, failing};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -120,6 +122,75 @@ fn shared_2_each_call_of_a_rebuild_fails() -> io::Result<()> {
             places += 1;
         }
         assert!(places > 0, "{call:?} is never made");
+    }
+    Ok(())
+}
+
+/// In a child, one source of each kind is watched again as soon as no call fails.
+fn renew(kind: BackendKind, fault: Fault) -> io::Result<()> {
+    let mut selector: SharedSelector = SharedSelector::of_kind(kind)?;
+    let registrar = selector.registrar();
+    let (mut sources, mut peers) = (Vec::new(), Vec::new());
+    for mode in [Mode::Level, Mode::OneShot] {
+        let (ours, theirs) = unix_pair()?;
+        sources.push(registrar.register_with(OwnedSource::from(ours), Interest::READ, (), mode)?);
+        peers.push(theirs);
+    }
+    sources.push(registrar.register(null_device()?.into(), Interest::READ, ())?);
+    let loose = LooseDescriptor::duplicate(&peers[0])?;
+    let closed = registrar.register(loose.borrow(), Interest::PRIORITY, ())?;
+    assert!(selector.select(NOW)?.len() == 1);
+    let inherited = selector.waker();
+    in_child(|| {
+        loose.close()?;
+        let mut places = 0;
+        loop {
+            let (result, injected) =
+                failing(fault.after(places), || selector.after_fork().map_err(io::Error::from));
+            if injected == 0 {
+                result?;
+                break;
+            }
+            places += 1;
+            match result {
+                // Waits do without the beacon of the file.
+                Ok(()) => break,
+                Err(error) => assert_eq!(error.raw_os_error(), Some(fault.errno as i32)),
+            }
+            assert!(matches!(selector.select(NOW), Err(Error::Forked)), "{fault:?}");
+            assert!(matches!(sources[0].park(), Err(Error::Forked)), "{fault:?}");
+        }
+        assert!(places > 0, "{kind}: {fault:?} is never met");
+        assert!(matches!(inherited.wake(), Err(Error::Forked)));
+        for peer in &mut peers {
+            peer.write_all(b"x")?;
+        }
+        selector.waker().wake()?;
+        let events = selector.select(None)?;
+        assert!(events.woken(), "{kind}: {fault:?}");
+        assert_eq!(tokens(&events), of(&sources), "{kind}: {fault:?}");
+        drop(closed);
+        sources.remove(1).modify(Interest::WRITE)?;
+        let (ours, _theirs) = unix_pair()?;
+        sources.push(registrar.register(ours.into(), Interest::WRITE, ())?);
+        assert_eq!(tokens(&selector.select(None)?), of(&sources), "{kind}: {fault:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn shared_6_each_call_of_after_fork_fails() -> io::Result<()> {
+    for (call, errno) in [
+        (Call::EpollCreate, Errno::EMFILE),
+        (Call::EpollAdd, Errno::ENOMEM),
+        (Call::Duplicate, Errno::EMFILE),
+        (Call::Eventfd, Errno::EMFILE),
+    ] {
+        renew(BackendKind::Epoll, Fault::new(call, errno))?;
+    }
+    for kind in [BackendKind::Poll, BackendKind::Select] {
+        renew(kind, Fault::new(Call::GetStatus, Errno::EBADF))?;
+        renew(kind, Fault::new(Call::Eventfd, Errno::EMFILE))?;
     }
     Ok(())
 }
