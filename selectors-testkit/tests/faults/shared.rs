@@ -2,7 +2,10 @@
 //! that make it fails.
 
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -15,6 +18,7 @@ use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, failing};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
+const LONG: Duration = Duration::from_secs(20);
 
 /// How many waits it takes at most until a ghost is noticed, and a new kernel object is tried again.
 const WAITS: usize = 40;
@@ -193,4 +197,61 @@ fn shared_6_each_call_of_after_fork_fails() -> io::Result<()> {
         renew(kind, Fault::new(Call::Eventfd, Errno::EMFILE))?;
     }
     Ok(())
+}
+
+/// While the waiting thread cannot be woken, changes that it would have to make are refused, and what is
+/// unregistered is not reported, although its number is another source's soon.
+fn not_woken(kind: BackendKind) -> io::Result<()> {
+    let mut selector: SharedSelector<&str> = SharedSelector::of_kind(kind)?;
+    let registrar = selector.registrar();
+    let never = Fault::new(Call::Write, Errno::EIO).times(FOR_EVER);
+    let (ours, _theirs) = unix_pair()?;
+    let (seen, sees) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        // Until the selector is woken.
+        loop {
+            let events = selector.select(None).expect("no error");
+            let data = events.iter().map(|event| selector.get(event.token()).copied());
+            seen.send((tokens(&events), data.collect::<Vec<_>>())).expect("somebody listens");
+            if events.woken() {
+                return selector;
+            }
+        }
+    });
+    let source = loop {
+        let (result, injected) = failing(never, || registrar.register(&ours, Interest::READ, "a"));
+        match result {
+            // The thread was not waiting yet.
+            Ok(source) => drop(source),
+            Err(refused) => {
+                assert!(injected > 0 && refused.data == "a", "{kind}: {refused}");
+                break registrar.register(&ours, Interest::READ, "b")?;
+            }
+        }
+    };
+    let (result, injected) = failing(never, || source.modify(Interest::PRIORITY));
+    assert!(injected == 0 || result.is_err(), "{kind}");
+    let number = ours.as_raw_fd();
+    failing(never, || drop(source));
+    drop(ours);
+    let (other, mut peer) = unix_pair()?;
+    assert_eq!(other.as_raw_fd(), number, "the lowest that is free");
+    let other = registrar.register(&other, Interest::READ, "c")?;
+    peer.write_all(b"x")?;
+    let reported = (vec![other.token()], vec![Some("c")]);
+    assert_eq!(sees.recv_timeout(LONG).expect("an event"), reported, "{kind}");
+    failing(Fault::new(Call::Write, Errno::EIO).times(0), || registrar.waker().wake()).0?;
+    let mut selector = waiter.join().expect("no panic");
+    drop(other);
+    assert!(selector.select(NOW)?.is_empty(), "{kind}");
+    Ok(())
+}
+
+#[test]
+fn shared_2_a_waiter_that_is_not_woken() -> io::Result<()> {
+    // Alone with its descriptors, whose numbers are reused.
+    in_child(|| {
+        not_woken(BackendKind::Poll)?;
+        not_woken(BackendKind::Select)
+    })
 }
