@@ -185,3 +185,38 @@ impl AlwaysReady {
         (mem::replace(&mut source.watch, watch), mem::replace(&mut source.armed, armed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn what_has_fired_is_forgotten_alone() {
+        let files = [(); 4].map(|()| File::open("/dev/null").unwrap());
+        let numbers = files.each_ref().map(AsRawFd::as_raw_fd);
+        let tokens = [0, 1, 2, 3].map(|slot| Token::new(slot, 0));
+        let [fired, edge, level, armed] = [0, 1, 2, 3];
+        let modes = [Mode::OneShot, Mode::Edge, Mode::Level, Mode::OneShot];
+        let watches = modes.map(|mode| Watch::new(Interest::READ, mode));
+        let (mut always, mut events) = (AlwaysReady::default(), Events::new());
+        for source in [fired, edge, level] {
+            always.insert(numbers[source], tokens[source], watches[source]).unwrap();
+        }
+        always.report(&mut events);
+        assert_eq!(events.len(), 3);
+        always.insert(numbers[armed], tokens[armed], watches[armed]).unwrap();
+        always.forget_fired();
+        assert!(!always.remove(numbers[fired], tokens[fired]));
+        for source in [edge, armed] {
+            assert!(always.contains(numbers[source], tokens[source]));
+            assert!(always.remove(numbers[source], tokens[source]));
+        }
+        events.clear();
+        always.report(&mut events);
+        assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [tokens[level]]);
+        assert!(always.remove(numbers[level], tokens[level]) && always.is_empty());
+    }
+}

@@ -41,9 +41,14 @@ pub(crate) fn forked() {
 #[cold]
 #[inline(never)]
 pub(crate) fn waker_failed() {
-    let next = |now: u32| Some(other(now) | (now % FORK % (FORK - 1) + 1));
+    let next = |now| Some(after_failure(now));
     // It never fails.
     let _ = GENERATION.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+}
+
+/// The generation of the same process after a waker has failed.
+fn after_failure(generation: u32) -> u32 {
+    other(generation) | (generation % FORK % (FORK - 1) + 1)
 }
 
 #[cfg(test)]
@@ -62,5 +67,17 @@ mod tests {
             assert_ne!(other(start), generation(), "the change would not be noticed");
         }
         assert!(!is_ours(generation().wrapping_add(FORK)));
+    }
+
+    #[test]
+    fn each_failure_is_noticed_however_often_the_process_has_forked() {
+        for forks in [0, 1, FORK - 3, FORK - 2, FORK - 1] {
+            let mut generation = forks * FORK + 1;
+            for failures in 1..=FORK {
+                generation = after_failure(generation);
+                assert_eq!(generation / FORK, forks);
+                assert_eq!(generation % FORK, failures % (FORK - 1) + 1);
+            }
+        }
     }
 }
