@@ -588,7 +588,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         // A call for each timeout that is known at compile time keeps fewer registers alive.
         match timeout {
             NOW => self.wait_once(events, NOW).map(drop),
-            None if self.pace.spin.limit.is_zero() && self.wait_once(events, None)? => Ok(()),
+            None if self.pace.spin.is_none() && self.wait_once(events, None)? => Ok(()),
             _ => self.wait_on(events, timeout),
         }
     }
@@ -721,10 +721,11 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// sooner, as between two threads on two cores or on a fast network. It keeps a core busy
     /// meanwhile, and costs energy. If nothing arrived in time, or another thread ran on the core,
     /// the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
-    /// `duration` that was lost, and all for sixteen times as long as the spin took. Spinning
-    /// therefore costs little where it does not help. It counts towards the timeout and ends with
-    /// it. A signal during a spin may not end the wait, as if it had arrived before, even if waits
-    /// are interruptible.
+    /// `duration` that was lost, and all for at least sixteen times as long as the spin took. The
+    /// first waits block at once as well, for at most a tenth of a second. Spinning therefore costs
+    /// little where it does not help. It counts towards the timeout and ends with it. A signal
+    /// during a spin may not end the wait, as if it had arrived before, even if waits are
+    /// interruptible.
     ///
     /// # Examples
     ///

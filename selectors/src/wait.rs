@@ -15,7 +15,8 @@ pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 /// How a selector waits, and what it remembers of earlier waits.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    pub(crate) spin: Spin,
+    /// `None` if no wait spins.
+    pub(crate) spin: Option<Box<Spin>>,
     pub(crate) ghosts: Ghosts,
     pub(crate) interruptible: bool,
 }
@@ -38,7 +39,7 @@ pub(crate) trait Wait {
     /// then blocks.
     #[inline(never)]
     fn wait_on(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<()> {
-        let rests = self.pace().spin.rests();
+        let rests = self.pace().spin.as_mut().is_none_or(|spin| spin.rests());
         // Polling first, where that is cheap, avoids a kernel timer and reading the clock.
         let polls_first = !rests || timeout.is_some() && self.polls_first();
         if polls_first && self.wait_once(events, NOW)? {
@@ -50,8 +51,8 @@ pub(crate) trait Wait {
         let start = self.time();
         let deadline = timeout.map_or(Deadline::Never, |timeout| Deadline::after(timeout, start));
         let mut now = start;
-        if !rests && self.pace().spin.is_due(start) {
-            let limit = self.pace().spin.limit;
+        let spin = self.pace().spin.as_mut().filter(|_| !rests);
+        if let Some(limit) = spin.and_then(|spin| spin.due(start)) {
             let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
             let (mut found, mut took) = (false, Duration::ZERO);
             while !found && took < limit {
@@ -59,7 +60,9 @@ pub(crate) trait Wait {
                 now = self.time();
                 took = now.saturating_duration_since(start);
             }
-            self.pace().spin.ended(now, took, found);
+            if let Some(spin) = &mut self.pace().spin {
+                spin.ended(now, took, found);
+            }
             if found {
                 return Ok(());
             }

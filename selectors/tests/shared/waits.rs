@@ -205,6 +205,11 @@ fn a_wait_spins_before_it_blocks() {
     let mut selector: SharedSelector = SharedSelector::with_backend(backend).unwrap();
     let mut calls = |spin| {
         selector.set_spin(spin);
+        // The first waits of a selector that spins block, for 100 ms.
+        for _ in 0..17 {
+            let events = selector.select(Some(Duration::from_millis(6))).unwrap();
+            assert!(events.is_empty());
+        }
         let start = (waits.load(Ordering::SeqCst), Instant::now());
         let events = selector.select(Some(Duration::from_millis(50))).unwrap();
         assert!(events.is_empty() && start.1.elapsed() >= Duration::from_millis(50));
