@@ -16,7 +16,12 @@ pub(crate) fn push<T>(list: &mut Vec<T>, element: T) {
 #[cold]
 #[inline(never)]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    reserve_exact(list, more.max(step(list.len())));
+    if list.capacity() == 0 && more <= FIRST {
+        // A constant takes fewer instructions.
+        *list = Vec::with_capacity(FIRST);
+    } else {
+        reserve_exact(list, more.max(step(list.len())));
+    }
 }
 
 /// As [`Vec::reserve`], in fewer instructions for an empty vector.
@@ -44,10 +49,14 @@ fn reserve_exact<T>(list: &mut Vec<T>, more: usize) {
     }
 }
 
+/// The capacity of a list after its first element.
+pub(crate) const FIRST: usize = 4;
+
 /// By how much a list of this length grows.
+#[inline]
 pub(crate) fn step(len: usize) -> usize {
     match len {
-        0..64 => len.max(4),
+        0..64 => len.max(FIRST),
         64..1024 => len / 8,
         _ => len / 16,
     }

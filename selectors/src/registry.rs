@@ -154,13 +154,14 @@ impl<F, T> Registry<F, T> {
 
     #[cold]
     fn grow(&mut self) {
-        let more = growth::step(self.slots.len());
         if self.slots.capacity() == 0 {
-            self.slots = Slab::with_capacity(more);
+            self.slots = Slab::with_capacity(growth::FIRST);
+            self.usual = Vec::with_capacity(growth::FIRST);
         } else {
+            let more = growth::step(self.slots.len());
             self.slots.reserve_exact(more);
+            growth::grow(&mut self.usual, more);
         }
-        growth::grow(&mut self.usual, more);
     }
 
     /// A source, which must be registered, and its usual event, to be updated with its interest.
