@@ -120,15 +120,14 @@ pub(super) fn delete_raw(epoll: &impl AsRawFd, fd: RawSource) -> nix::Result<()>
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]
 #[inline]
 fn to_epoll(Watch { interest, mode }: Watch) -> u32 {
-    let mode_flags = match mode {
-        Mode::Level => 0,
-        Mode::OneShot => sys::EPOLLONESHOT,
-        Mode::Edge => sys::EPOLLET,
-        Mode::Exclusive => sys::EPOLLEXCLUSIVE,
-    };
     // The kernel refuses EPOLLEXCLUSIVE with EPOLLRDHUP.
-    let closed = interest.contains(Interest::READ) && mode != Mode::Exclusive;
-    let closed_flags = if closed { sys::EPOLLRDHUP } else { 0 };
+    let (mode_flags, closed_flags) = match mode {
+        Mode::Level => (0, sys::EPOLLRDHUP),
+        Mode::OneShot => (sys::EPOLLONESHOT, sys::EPOLLRDHUP),
+        Mode::Edge => (sys::EPOLLET, sys::EPOLLRDHUP),
+        Mode::Exclusive => (sys::EPOLLEXCLUSIVE, 0),
+    };
+    let closed_flags = if interest.contains(Interest::READ) { closed_flags } else { 0 };
     // An interest has the same bits as its readiness.
     u32::from(interest.bits()) | (mode_flags | closed_flags) as u32
 }
