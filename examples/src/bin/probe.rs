@@ -83,9 +83,9 @@ fn describe(capabilities: &Capabilities) {
     };
     say(format_args!("  has: {}", names(yes)));
     say(format_args!("  lacks: {}", names(no)));
-    say(format_args!("  timeouts: {:?} or coarser", capabilities.timeout_resolution));
+    say(format_args!("  timeout resolution: {:?}", capabilities.timeout_resolution));
     if let Some(limit) = capabilities.max_descriptor {
-        say(format_args!("  descriptors: at most {limit}"));
+        say(format_args!("  highest descriptor: {limit}"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What selectors costs beside bare system calls and beside other libraries:
-//! `cargo bench -p selectors`, and with `-- --help` the options.
+//! Benchmarks of selectors, bare system calls and other libraries: `cargo bench -p selectors`. `--
+//! --help` prints the options.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
