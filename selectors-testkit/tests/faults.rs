@@ -4,9 +4,16 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 
 use std::io;
+use std::time::Duration;
 
 use nix::unistd::alarm;
-use selectors_testkit::fixtures::in_forked_child;
+use selectors::Selector;
+use selectors_testkit::fixtures::{OwnedSource, in_forked_child};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+const LONG: Option<Duration> = Some(Duration::from_secs(20));
+
+type Subject<B> = Selector<OwnedSource, (), B>;
 
 /// Runs a test in a child process, where nobody else opens descriptors, and limits and filters end
 /// with it.

@@ -12,14 +12,8 @@ use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Event, Events, Interest, Mode, Readiness, Selector, Token};
 use selectors_testkit::fixtures::{OwnedSource, drain, is_ready, null_device, unix_pair, with_raw};
 
-use crate::in_child;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
-
-pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
-pub(crate) const LONG: Option<Duration> = Some(Duration::from_secs(20));
-pub(crate) const NONE: Fault = Fault::new(Call::EpollWait, Errno::EIO).times(0);
-
-pub(crate) type Subject<B> = Selector<OwnedSource, (), B>;
+use crate::{LONG, NOW, Subject, in_child};
 
 /// A selector, a source of it that is registered for READ, and its peer.
 pub(crate) fn with_source<B: Backend>(backend: B) -> io::Result<(Subject<B>, Token, UnixStream)> {

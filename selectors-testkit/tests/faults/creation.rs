@@ -74,6 +74,13 @@ fn selectors() -> Vec<Make> {
     all
 }
 
+/// Each error of each of the first calls, once and for ever.
+fn faults(call: Call, errnos: &[Errno]) -> impl Iterator<Item = Fault> {
+    let each = errnos.iter().map(move |&errno| Fault::new(call, errno));
+    let places = each.flat_map(|fault| (0..4).map(move |skip| fault.after(skip)));
+    places.flat_map(|fault| [fault, fault.times(FOR_EVER)])
+}
+
 /// The error comes back, nothing is left behind, and it works afterwards.
 #[test]
 fn reg_12_what_cannot_be_made_leaves_nothing_behind() -> io::Result<()> {
@@ -85,23 +92,14 @@ fn reg_12_what_cannot_be_made_leaves_nothing_behind() -> io::Result<()> {
         for (nth, make) in selectors().iter().enumerate() {
             make()?;
             let before = open_descriptors();
-            let each = FAULTS.iter().enumerate();
-            for (which, &(call, errnos), times) in
-                each.flat_map(|(which, it)| [(which, it, 1), (which, it, FOR_EVER)])
-            {
-                for (&errno, skip) in
-                    errnos.iter().flat_map(|it| (0..4).map(move |skip| (it, skip)))
-                {
-                    let fault = Fault::new(call, errno).after(skip).times(times);
+            for (&(call, errnos), met) in FAULTS.iter().zip(&mut met) {
+                for fault in faults(call, errnos) {
                     let (made, injected) = failing(fault, make);
-                    met[which] += injected;
-                    match made {
-                        Ok(()) => {}
-                        Err(error) => {
-                            assert!(injected > 0, "{nth} {fault:?}: {error}");
-                            let number = error.raw_os_error();
-                            assert_eq!(number, Some(errno as i32), "{nth} {fault:?}: {error}");
-                        }
+                    *met += injected;
+                    if let Err(error) = made {
+                        assert!(injected > 0, "{nth} {fault:?}: {error}");
+                        let number = error.raw_os_error();
+                        assert_eq!(number, Some(fault.errno as i32), "{nth} {fault:?}: {error}");
                     }
                     assert_eq!(open_descriptors(), before, "{nth} {fault:?}");
                     make()?;

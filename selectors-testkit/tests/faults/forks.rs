@@ -3,21 +3,18 @@
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Mode, Selector, SharedSelector};
-use selectors_testkit::fixtures::{LooseDescriptor, OwnedSource, is_ready, null_device, unix_pair};
+use selectors_testkit::fixtures::{LooseDescriptor, is_ready, null_device, unix_pair};
 
-use crate::in_child;
-use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
-
-const NOW: Option<Duration> = Some(Duration::ZERO);
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, within};
+use crate::{NOW, Subject, in_child};
 
 fn each_call_fails<B: Backend>(
     new: impl Fn() -> io::Result<B>,
-    prepare: impl Fn(&Selector<OwnedSource, (), B>),
+    prepare: impl Fn(&Subject<B>),
     faults: &[Fault],
 ) -> io::Result<()> {
     for &fault in faults {
@@ -106,7 +103,7 @@ fn close_4_a_child_begins_with_patience_of_its_own() -> io::Result<()> {
         .collect::<io::Result<Vec<_>>>()?
         .into_iter()
         .unzip();
-    let haunt = |selector: &mut SharedSelector, fault| -> io::Result<()> {
+    let haunt = |selector: &mut SharedSelector, fault: Option<Fault>| -> io::Result<()> {
         let loose = LooseDescriptor::duplicate(&ghost)?;
         let source = selector.registrar().register(loose.borrow(), Interest::READ, ())?;
         loose.close()?;
@@ -119,10 +116,10 @@ fn close_4_a_child_begins_with_patience_of_its_own() -> io::Result<()> {
         Ok(())
     };
     let no_memory = Fault::new(Call::EpollAdd, Errno::ENOMEM);
-    haunt(&mut selector, no_memory.times(FOR_EVER))?;
+    haunt(&mut selector, Some(no_memory.times(FOR_EVER)))?;
     in_child(|| {
         selector.after_fork()?;
-        haunt(&mut selector, no_memory.times(0))?;
+        haunt(&mut selector, None)?;
         let own = selector.descriptor().expect("epoll has one");
         assert!(!is_ready(&own, Interest::READ, 0)?, "the ghost is still there");
         Ok(())
@@ -144,16 +141,15 @@ fn proc_4_noticing_forks_fails_at_first() -> io::Result<()> {
         return Ok(());
     }
     let fault = Fault::new(Call::AtFork, Errno::ENOMEM).times(2);
-    let mut selectors: Vec<Selector<OwnedSource, (), Epoll>> = Vec::new();
+    let mut selectors: Vec<Subject<Epoll>> = Vec::new();
     for injected in [1, 1] {
         let (selector, met) = failing(fault, Selector::<_, _, Epoll>::new);
         selectors.push(selector?);
         assert_eq!(met, injected);
     }
     for injected in [1, 0] {
-        let none = fault.times(0);
         let before = calls();
-        selectors.push(failing(none, Selector::<_, _, Epoll>::new).0?);
+        selectors.push(within(Selector::<_, _, Epoll>::new)?);
         assert_eq!(calls() - before, 1 + injected);
     }
     in_child(|| {

@@ -131,8 +131,8 @@ pub(crate) fn within<R>(act: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `act`, a call of the library, while calls fail as `fault` says. Returns also how many did.
-pub(crate) fn failing<R>(fault: Fault, act: impl FnOnce() -> R) -> (R, u32) {
-    failing_as([Some(fault), None], act)
+pub(crate) fn failing<R>(fault: impl Into<Option<Fault>>, act: impl FnOnce() -> R) -> (R, u32) {
+    failing_as([fault.into(), None], act)
 }
 
 /// As [`failing`], with faults of two calls. Of the same call, the second one begins when the first has

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use selectors::backend::Kqueue;
@@ -12,9 +11,8 @@ use selectors_testkit::emulated_faults::Step;
 use selectors_testkit::fixtures::{OwnedSource, regular_file, unix_pair};
 
 use crate::injection::{Call, FOR_EVER, Fault, ask_for_emulated_faults, failing};
+use crate::{LONG, NOW, Subject};
 
-const NOW: Option<Duration> = Some(Duration::ZERO);
-const LONG: Option<Duration> = Some(Duration::from_secs(20));
 const MODES: [Mode; 3] = [Mode::Level, Mode::OneShot, Mode::Edge];
 const NO_MEMORY: Fault = Fault::new(Call::Emulated(Step::Add), Errno::ENOMEM);
 
@@ -43,7 +41,7 @@ fn each(mut test: impl FnMut(Mode, Mode, Fault) -> io::Result<()>) -> io::Result
 fn mod_4_what_kqueue_cannot_undo_is_watched_again() -> io::Result<()> {
     each(|from, to, fault| {
         let (ours, mut theirs): (UnixStream, UnixStream) = unix_pair()?;
-        let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+        let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);
         let token = selector.register_with(ours.into(), Interest::READ, (), from)?;
         let (result, _) = failing(fault, || selector.modify_with(token, Interest::WRITE, to));
         let readiness = if result.is_ok() { Readiness::WRITE } else { Readiness::READ };
@@ -64,7 +62,7 @@ fn mod_4_what_kqueue_cannot_undo_is_watched_again() -> io::Result<()> {
 fn mode_2_what_kqueue_cannot_undo_does_not_fire_again() -> io::Result<()> {
     each(|_, to, fault| {
         let (ours, mut theirs): (UnixStream, UnixStream) = unix_pair()?;
-        let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+        let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);
         let token = selector.register_with(ours.into(), Interest::READ, (), Mode::OneShot)?;
         theirs.write_all(b"x")?;
         assert_eq!(selector.select(LONG)?.len(), 1);
@@ -109,7 +107,7 @@ fn mod_4_what_kqueue_cannot_watch_is_an_error() -> io::Result<()> {
     ask_for_emulated_faults();
     for from in MODES {
         let (ours, mut theirs): (UnixStream, UnixStream) = unix_pair()?;
-        let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+        let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);
         let token = selector.register_with(ours.into(), Interest::READ, (), from)?;
         let for_ever = NO_MEMORY.times(FOR_EVER);
         let (result, _) = failing(for_ever, || selector.modify(token, Interest::WRITE));
@@ -134,7 +132,7 @@ fn mod_4_what_kqueue_cannot_watch_is_an_error() -> io::Result<()> {
 #[test]
 fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     ask_for_emulated_faults();
-    let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+    let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);
     // Another selector, which may watch it, would not see the file.
     selector.backend().as_fd();
     let file = OwnedSource::from(regular_file()?);
@@ -151,7 +149,7 @@ fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
 /// Waits that nobody else watches do without the descriptor that ends them.
 #[test]
 fn wait_12_files_are_served_without_a_free_descriptor() -> io::Result<()> {
-    let mut selector: Selector<OwnedSource, (), _> = Selector::with_backend(Kqueue::new()?);
+    let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);
     let file = OwnedSource::from(regular_file()?);
     let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
     let (served, injected) = failing(none_left, || -> io::Result<()> {

@@ -16,8 +16,8 @@ use selectors::{Backend, Interest, Token};
 #[cfg(any(feature = "devpoll", feature = "kqueue"))]
 use selectors_testkit::emulated_faults::Step;
 
-use super::changes::Subject;
 use super::operations::{Errors, each};
+use crate::Subject;
 use crate::injection::Call;
 
 const EPOLL_ADD: Errors = (Call::EpollAdd, &[E::EINVAL, E::ENOMEM, E::ENOSPC]);

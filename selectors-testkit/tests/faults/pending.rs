@@ -11,7 +11,7 @@ use selectors::backend::{Deferred, Epoll};
 use selectors::{Backend, Events, Interest, Mode, Selector, SharedSelector, Token};
 use selectors_testkit::fixtures::{LooseDescriptor, borrow};
 
-use super::changes::NOW;
+use crate::NOW;
 use crate::injection::{Call, Fault, failing_both};
 
 /// More than the first wait and the first call for the rest have room for.

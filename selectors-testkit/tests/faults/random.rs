@@ -13,8 +13,8 @@ use selectors::backend::{Epoll, Poll, Select};
 use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Selector, Token};
 use selectors_testkit::fixtures::{LooseDescriptor, drain, regular_file};
 
-use super::changes::{NONE, NOW};
-use crate::injection::{Call, FOR_EVER, Fault, calls, failing};
+use crate::NOW;
+use crate::injection::{Call, FOR_EVER, Fault, calls, failing, within};
 use crate::model::{Dice, File, Shared, Subject, Watched};
 
 const STEPS: usize = 60;
@@ -48,13 +48,13 @@ impl<S: Subject> Program<'_, S> {
         assert!(holds, "{what}, after\n{}", self.log.join("\n"));
     }
 
-    fn fault(&mut self) -> Fault {
+    fn fault(&mut self) -> Option<Fault> {
         if self.dice.roll(2) == 0 {
-            return NONE;
+            return None;
         }
         let fault = Fault::new(self.dice.pick(self.options.calls), self.dice.pick(&ERRORS));
         let skip = u32::try_from(self.dice.roll(4)).unwrap();
-        fault.after(skip).times(self.dice.pick(&[1, 1, 2, 3, FOR_EVER]))
+        Some(fault.after(skip).times(self.dice.pick(&[1, 1, 2, 3, FOR_EVER])))
     }
 
     /// Makes a change in which calls may fail. Returns its result if it succeeds.
@@ -161,17 +161,17 @@ impl<S: Subject> Program<'_, S> {
         Ok(())
     }
 
-    fn select(&mut self, fault: Fault) {
+    fn select(&mut self, fault: Option<Fault>) {
         let (events, failed) = failing(fault, || self.selector.select(NOW));
         self.log.push(format!("select: {events:?}, {failed} of {fault:?}"));
         match events {
-            Ok(events) => self.expect(&events, fault.call, failed),
+            Ok(events) => self.expect(&events, fault.map(|fault| fault.call), failed),
             Err(_) => self.check(self.options.waits_fail && failed > 0, "the wait fails"),
         }
     }
 
     /// Compares what a wait has reported with the model.
-    fn expect(&mut self, events: &Events, call: Call, failed: u32) {
+    fn expect(&mut self, events: &Events, call: Option<Call>, failed: u32) {
         let mut seen = BTreeMap::new();
         for event in events {
             let before = seen.insert(event.token(), event.readiness());
@@ -179,7 +179,8 @@ impl<S: Subject> Program<'_, S> {
         }
         // A second call of a wait has failed: the next wait makes it.
         let excused = failed > 0
-            && (call == Call::EpollWait || call == Call::Select && !self.closed.is_empty());
+            && (call == Some(Call::EpollWait)
+                || call == Some(Call::Select) && !self.closed.is_empty());
         for at in 0..self.files.len() {
             let file = &self.files[at];
             let (must, ready) = (file.must_be_reported(), file.readiness());
@@ -221,7 +222,9 @@ impl<S: Subject> Program<'_, S> {
             6..=8 => {
                 let mut fault = self.fault();
                 // The first is the wait itself.
-                fault.skip += u32::from(fault.call == Call::EpollWait);
+                if let Some(fault) = &mut fault {
+                    fault.skip += u32::from(fault.call == Call::EpollWait);
+                }
                 self.select(fault);
                 Ok(())
             }
@@ -238,14 +241,14 @@ impl<S: Subject> Program<'_, S> {
             self.selector.unregister(token)?;
         }
         for _ in 0..40 {
-            self.select(NONE);
+            self.select(None);
         }
         let must = self.files.iter().any(File::must_be_reported);
         let ready = self.selector.is_ready()?;
         self.check(ready.is_none_or(|ready| ready == must), "another selector sees the contrary");
         self.unregister(File::must_be_reported)?;
         let before = calls();
-        let (events, _) = failing(NONE, || self.selector.select(Some(Duration::from_millis(3))));
+        let events = within(|| self.selector.select(Some(Duration::from_millis(3))));
         self.check(events?.is_empty(), "a wait that is to find nothing does");
         self.check(calls() - before < 20, "a wait turns");
         self.unregister(|_| true)?;

@@ -13,9 +13,8 @@ use selectors_testkit::fixtures::{
     LooseDescriptor, borrow, drain, is_ready, null_device, unix_pair,
 };
 
+use crate::NOW;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
-
-const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// What can be reported of each source that is not the ghost.
 struct Sources {
@@ -128,7 +127,7 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
 
     /// One wait, in which the calls for a new instance fail: nothing of what is ready is missing.
     /// How many calls have failed.
-    fn first_wait(&mut self, fault: Fault) -> io::Result<u32> {
+    fn first_wait(&mut self, fault: Option<Fault>) -> io::Result<u32> {
         let (events, injected) = failing(fault, || self.selector.select(NOW));
         let events = events?;
         let ready = [self.level, self.exclusive, self.one_shot, self.edge, self.file];
@@ -138,7 +137,7 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
     }
 
     /// A later wait, in which they fail as well.
-    fn later_wait(&mut self, fault: Fault) -> io::Result<u32> {
+    fn later_wait(&mut self, fault: Option<Fault>) -> io::Result<u32> {
         let (events, injected) = failing(fault, || self.selector.select(NOW));
         let events = events?;
         assert_eq!(tokens(&events), sorted([self.level, self.exclusive, self.file]), "{fault:?}");
@@ -155,7 +154,7 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
     }
 
     /// A wait with nothing to report but the ghost, while the calls fail.
-    fn quiet_wait(&mut self, fault: Fault) -> io::Result<()> {
+    fn quiet_wait(&mut self, fault: Option<Fault>) -> io::Result<()> {
         let before = calls();
         let wait = Some(Duration::from_millis(200));
         let (events, _) = failing(fault, || self.selector.select(wait));
@@ -168,7 +167,7 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
     }
 
     /// The calls succeed again: the ghost is gone soon, and all sources are as they were.
-    fn is_whole(&mut self, fault: Fault) -> io::Result<()> {
+    fn is_whole(&mut self, fault: Option<Fault>) -> io::Result<()> {
         for _ in 0..40 {
             assert_eq!(tokens(&self.selector.select(NOW)?), [], "{fault:?}");
         }
@@ -210,7 +209,7 @@ fn at_every_place<B: Backend + AsFd>(new: impl Fn() -> io::Result<B>) -> io::Res
         loop {
             let mut injected = 0;
             for times in [1, 3, FOR_EVER] {
-                let fault = fault.after(fault.skip + places).times(times);
+                let fault = Some(fault.after(fault.skip + places).times(times));
                 let sources = Sources::new()?;
                 let mut scene = Scene::new(new()?, &sources)?;
                 injected = scene.first_wait(fault)?;
@@ -254,15 +253,15 @@ fn close_4_each_wait_of_a_rebuild_fails() -> io::Result<()> {
     for errno in [Errno::EINTR, Errno::EINVAL] {
         let mut places = 0;
         loop {
-            let fault = Fault::new(Call::EpollWait, errno).after(1 + places);
+            let fault = Some(Fault::new(Call::EpollWait, errno).after(1 + places));
             let sources = Sources::new()?;
             let mut scene = Scene::new(Epoll::new()?, &sources)?;
             let injected = scene.first_wait(fault)?;
             for _ in 0..30 {
-                scene.later_wait(NONE)?;
+                scene.later_wait(None)?;
             }
             scene.silence()?;
-            scene.quiet_wait(NONE)?;
+            scene.quiet_wait(None)?;
             scene.is_whole(fault)?;
             if injected == 0 {
                 break;
@@ -286,7 +285,7 @@ fn wait_11_the_pause_of_a_ghost_fails() -> io::Result<()> {
             }
             let sources = Sources::new()?;
             let mut scene = Scene::new(Epoll::new()?, &sources)?;
-            scene.first_wait(never)?;
+            scene.first_wait(Some(never))?;
             scene.silence()?;
             let pause = Fault::new(Call::Select, errno).times(times);
             let before = calls();
@@ -295,7 +294,7 @@ fn wait_11_the_pause_of_a_ghost_fails() -> io::Result<()> {
             assert!(events?.is_empty() && injected > 1);
             let made = calls() - before;
             assert!(made < 1500, "{errno}, {times} times: {made} calls in {wait:?}");
-            scene.is_whole(pause)?;
+            scene.is_whole(Some(pause))?;
         }
     }
     Ok(())
@@ -307,7 +306,7 @@ fn wait_6_the_pause_of_a_ghost_is_interrupted() -> io::Result<()> {
     let never = Fault::new(Call::EpollCreate, Errno::EMFILE).times(FOR_EVER);
     let sources = Sources::new()?;
     let mut scene = Scene::new(Epoll::new()?, &sources)?;
-    scene.first_wait(never)?;
+    scene.first_wait(Some(never))?;
     scene.silence()?;
     scene.selector.set_interruptible(true);
     let pause = Fault::new(Call::Select, Errno::EINTR);
@@ -315,19 +314,17 @@ fn wait_6_the_pause_of_a_ghost_is_interrupted() -> io::Result<()> {
     let events = events?;
     assert!(events.is_empty() && events.interrupted());
     assert!(injected >= 1);
-    scene.is_whole(pause)
+    scene.is_whole(Some(pause))
 }
-
-const NONE: Fault = Fault::new(Call::EpollWait, Errno::EIO).times(0);
 
 /// That nothing in a scene depends on luck: without a fault the ghost is gone at once.
 #[test]
 fn close_4_a_rebuild_succeeds() -> io::Result<()> {
     let sources = Sources::new()?;
     let mut scene = Scene::new(Epoll::new()?, &sources)?;
-    assert_eq!(scene.first_wait(NONE)?, 0);
-    assert_eq!(scene.later_wait(NONE)?, 0);
+    assert_eq!(scene.first_wait(None)?, 0);
+    assert_eq!(scene.later_wait(None)?, 0);
     scene.silence()?;
-    scene.quiet_wait(NONE)?;
-    scene.is_whole(NONE)
+    scene.quiet_wait(None)?;
+    scene.is_whole(None)
 }

@@ -13,19 +13,12 @@ use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Selector, Waker};
 #[cfg(feature = "kqueue")]
 use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{
-    OwnedSource, open_descriptors, open_numbers, unix_pair, wake_in_handler,
-};
+use selectors_testkit::fixtures::{open_descriptors, open_numbers, unix_pair, wake_in_handler};
 
-use crate::in_child;
 #[cfg(feature = "kqueue")]
 use crate::injection::ask_for_emulated_faults;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
-
-const NOW: Option<Duration> = Some(Duration::ZERO);
-const LONG: Option<Duration> = Some(Duration::from_secs(20));
-
-type Subject<B> = Selector<OwnedSource, (), B>;
+use crate::{LONG, NOW, Subject, in_child};
 
 /// Runs a test over every backend.
 macro_rules! over_all {
