@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -243,6 +243,41 @@ fn close_4_a_rebuilt_selector_stays_nested() -> io::Result<()> {
     theirs.write_all(b"x")?;
     assert_eq!(tokens(&outer.select(LONG)?), [token]);
     assert_eq!(tokens(&inner.select(LONG)?), [live]);
+    Ok(())
+}
+
+/// As deep as the kernel permits.
+#[test]
+fn ready_13_selectors_nest_three_deep() -> io::Result<()> {
+    let (ours, mut theirs) = UnixStream::pair()?;
+    let mut selectors: Vec<EpollSelector<OwnedFd>> = Vec::new();
+    let mut source = OwnedFd::from(ours);
+    for _ in 0..3 {
+        let mut selector = EpollSelector::new()?;
+        selector.register(source, Interest::READ, ())?;
+        source = selector.as_fd().try_clone_to_owned()?;
+        selectors.push(selector);
+    }
+    let mut fourth = EpollSelector::new()?;
+    let refused = fourth.register(source, Interest::READ, ()).expect_err("it is too deep");
+    assert_eq!(io::Error::from(refused.error).raw_os_error(), Some(libc::ELOOP));
+    theirs.write_all(b"x")?;
+    for selector in &mut selectors {
+        assert_eq!(selector.select(LONG)?.len(), 1);
+        // A new instance is as deep.
+        let (alive, mut peer) = UnixStream::pair()?;
+        let fd = loose(&alive);
+        // SAFETY: it is forgotten below, as it was closed.
+        let ghost = selector.register(unsafe { OwnedFd::from_raw_fd(fd) }, Interest::READ, ())?;
+        nix::unistd::close(fd)?;
+        std::mem::forget(selector.unregister(ghost)?);
+        peer.write_all(b"x")?;
+        let number = selector.as_raw_fd();
+        assert_eq!(selector.select(LONG)?.len(), 1);
+        drop(alive);
+        assert_eq!((selector.as_raw_fd(), selector.select(LONG)?.len()), (number, 1));
+    }
+    assert_eq!(selectors[2].select(LONG)?.len(), 1);
     Ok(())
 }
 

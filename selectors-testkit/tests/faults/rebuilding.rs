@@ -2,7 +2,7 @@
 //! make it fails.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use selectors_testkit::fixtures::{
     LooseDescriptor, borrow, drain, is_ready, null_device, unix_pair,
 };
 
-use crate::NOW;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
+use crate::{NOW, in_child};
 
 /// What can be reported of each source that is not the ghost.
 struct Sources {
@@ -327,4 +327,41 @@ fn close_4_a_rebuild_succeeds() -> io::Result<()> {
     scene.silence()?;
     scene.quiet_wait(None)?;
     scene.is_whole(None)
+}
+
+/// The descriptor that others watch is that of the sources' own instance if there was none for another:
+/// whoever watches a duplicate of it goes on seeing what there is to report, here and in a child.
+#[test]
+fn ready_13_a_descriptor_without_an_instance_of_its_own_stays() -> io::Result<()> {
+    in_child(|| {
+        let mut selector: Selector<BorrowedFd<'_>, (), _> = Selector::with_backend(Epoll::new()?);
+        let none_left = Fault::new(Call::EpollCreate, Errno::EMFILE);
+        let (watched, injected) = failing(none_left, || selector.as_fd().try_clone_to_owned());
+        let (watched, number) = (watched?, selector.as_raw_fd());
+        assert_eq!(injected, 1);
+        let (ours, mut theirs) = unix_pair()?;
+        let (alive, mut peer) = unix_pair()?;
+        let loose = LooseDescriptor::duplicate(&alive)?;
+        let ghost = selector.register(loose.borrow(), Interest::READ, ())?;
+        loose.close()?;
+        selector.unregister(ghost)?;
+        peer.write_all(b"x")?;
+        assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
+        drain(&alive)?;
+        let token = selector.register(borrow(&ours), Interest::READ, ())?;
+        assert!(!is_ready(&watched, Interest::READ, 0)?);
+        theirs.write_all(b"x")?;
+        assert!(is_ready(&watched, Interest::READ, 0)?);
+        assert_eq!(tokens(&selector.select(NOW)?), [token]);
+        assert_eq!(selector.as_raw_fd(), number);
+        drain(&ours)?;
+        in_child(|| {
+            selector.after_fork()?;
+            assert_eq!(selector.as_raw_fd(), number);
+            theirs.write_all(b"x")?;
+            assert!(is_ready(&selector, Interest::READ, 0)?);
+            assert_eq!(tokens(&selector.select(NOW)?), [token]);
+            Ok(())
+        })
+    })
 }

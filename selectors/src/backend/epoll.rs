@@ -98,7 +98,9 @@ const NO_BEACON: RawSource = -1;
 ///   after it was unregistered. The sources then move to a new epoll instance. If that fails, later
 ///   waits try again, and each pauses for up to a millisecond before.
 /// - [`AsFd`] returns the descriptor of a second instance, created at the first use. It watches the one
-///   with the sources, so that the latter can be replaced.
+///   with the sources, so that the latter can be replaced. Without a free descriptor for it at the first
+///   use, or if it would be nested too deep, it is the descriptor of that one, which is then never
+///   replaced. Linux limits how deep instances can be nested: of selectors, three.
 ///
 /// # Examples
 ///
@@ -115,7 +117,8 @@ const NO_BEACON: RawSource = -1;
 pub struct Epoll {
     instance: OwnedFd,
     /// The instance that other selectors watch: created when its descriptor is first requested.
-    front: OnceLock<OwnedFd>,
+    /// `None` if it could not be created: they watch `instance`, which is then never replaced.
+    front: OnceLock<Option<OwnedFd>>,
     /// The free capacity with which the next wait starts: twice the number of events of the last wait
     /// that returned any.
     room: usize,
@@ -177,12 +180,8 @@ impl Epoll {
 
     /// The descriptor that other selectors watch.
     fn front(&self) -> BorrowedFd<'_> {
-        // If the front cannot be created, the descriptor is valid until the instance is replaced.
-        let front = self.front.get().or_else(|| {
-            let made = make_front(&self.instance).ok()?;
-            Some(self.front.get_or_init(|| made))
-        });
-        front.unwrap_or(&self.instance).as_fd()
+        let front = self.front.get_or_init(|| make_front(&self.instance).ok());
+        front.as_ref().unwrap_or(&self.instance).as_fd()
     }
 
     /// Waits for what the kernel watches.
@@ -291,7 +290,7 @@ impl Backend for Epoll {
     fn owns(&self, fd: RawSource) -> bool {
         let is = |own: &OwnedFd| own.as_raw_fd() == fd;
         is(&self.instance)
-            || self.front.get().is_some_and(is)
+            || self.front.get().and_then(Option::as_ref).is_some_and(is)
             || self.beacon.as_ref().is_some_and(|beacon| beacon.as_raw_fd() == fd)
     }
 
@@ -313,14 +312,16 @@ impl Backend for Epoll {
 
     fn after_fork(&mut self) -> io::Result<()> {
         let mut new = Self::new()?;
-        if let Some(front) = self.front.get_mut() {
-            // The front keeps its descriptor, which may be registered with another selector.
-            let fresh = make_front(&new.instance)?;
-            let (fresh, front) = (fresh.as_raw_fd(), front.as_raw_fd());
-            // SAFETY: both are open, and ours.
-            Errno::result(unsafe { sys::dup3(fresh, front, sys::EPOLL_CLOEXEC) })?;
-            new.front = mem::take(&mut self.front);
+        // The descriptor that may be registered with another selector keeps its number.
+        match self.front.get() {
+            Some(Some(front)) => replace(front, &make_front(&new.instance)?)?,
+            Some(None) => {
+                replace(&self.instance, &new.instance)?;
+                mem::swap(&mut self.instance, &mut new.instance);
+            }
+            None => {}
         }
+        new.front = mem::take(&mut self.front);
         *self = new;
         Ok(())
     }
@@ -337,6 +338,13 @@ const ALWAYS: Watch = Watch::new(Interest::READ, Mode::Level);
 
 /// How the beacon is watched while it is not needed.
 const NEVER: Watch = Watch::new(Interest::empty(), Mode::Level);
+
+/// Makes the descriptor `old` refer to what `new` does.
+fn replace(old: &OwnedFd, new: &OwnedFd) -> nix::Result<()> {
+    let (old, new) = (old.as_raw_fd(), new.as_raw_fd());
+    // SAFETY: both are open, and ours.
+    Errno::result(unsafe { sys::dup3(new, old, sys::EPOLL_CLOEXEC) }).map(drop)
+}
 
 /// Creates an instance that is readable when `instance` is.
 fn make_front(instance: &OwnedFd) -> nix::Result<OwnedFd> {

@@ -19,6 +19,12 @@ impl Epoll {
         sources: &mut dyn Iterator<Item = Registered>,
         events: &mut Events,
     ) -> io::Result<()> {
+        let front = match self.front.get() {
+            Some(Some(front)) => Some(front),
+            // Others may watch the instance itself.
+            Some(None) => return Err(io::ErrorKind::Unsupported.into()),
+            None => None,
+        };
         let new = create()?;
         let (mut edges, mut later) = (0, Vec::new());
         for source in sources {
@@ -45,12 +51,12 @@ impl Epoll {
             let watch = if self.beaconing { ALWAYS } else { NEVER };
             add(&new, beacon.as_raw_fd(), BEACON, watch)?;
         }
-        if let Some(front) = self.front.get() {
+        if let Some(front) = front {
             add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
         }
         let rest = wait_for_rest(&self.instance, &mut events.list);
         let unused = if rest.is_ok() { mem::replace(&mut self.instance, new) } else { new };
-        if let Some(front) = self.front.get() {
+        if let Some(front) = front {
             // Closing is not enough where a forked child has a copy.
             let _ = delete(front, unused.as_raw_fd());
         }
