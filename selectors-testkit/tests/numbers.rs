@@ -10,6 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use selectors::Error;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use selectors::backend::Epoll;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
@@ -105,6 +107,30 @@ fn proc_1_a_waker_in_the_number_of_a_source() -> io::Result<()> {
     before_unregister(Select::new()?)?;
     before_unregister(Deferred::new(Poll::new()?))?;
     before_unregister(Deferred::new(Select::new()?))
+}
+
+/// Nor is the channel of the waker a source, before the first wait has seen it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn channel<B: Backend>(backend: B) -> io::Result<()> {
+    let mut selector = Selector::with_backend(backend);
+    let number = lowest()?;
+    let waker = selector.waker()?;
+    assert_ne!(lowest()?, number, "that of the channel");
+    let refused = selector.register(borrow(number), Interest::READ, ()).unwrap_err().error;
+    assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+    waker.wake()?;
+    assert!(selector.select(NOW)?.woken());
+    woken(&mut selector)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn reg_8_the_channel_of_a_new_waker_is_no_source() -> io::Result<()> {
+    let _alone = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
+    channel(Epoll::new()?)?;
+    channel(Poll::new()?)?;
+    channel(Select::new()?)?;
+    channel(Deferred::new(Epoll::new()?))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", feature = "kqueue"))]
