@@ -350,7 +350,9 @@ fn new_channel(taken: impl Fn(RawSource) -> bool) -> io::Result<Channel> {
     open_untaken(Channel::new, |channel| raw(channel.source()), taken)
 }
 
-#[cfg(all(test, unix, not(loom)))]
+// cargo-mutants knows `test` by itself alone.
+#[cfg(test)]
+#[cfg(all(unix, not(loom)))]
 mod tests {
     use std::time::Duration;
 

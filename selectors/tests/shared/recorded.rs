@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use selectors::{Event, Interest, Mode, Readiness, SharedSelector, Source, Token};
+use selectors::{Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token};
 
 use super::recorder::Recorder;
 use super::{NOW, tokens};
@@ -204,16 +204,31 @@ fn what_fails_is_tried_again_after_as_many_waits_as_it_made_calls() {
     drop(sources);
 }
 
+/// The timeout of the first of the waits that `select` makes over such a backend.
+fn first_timeout(constant_wait: bool, select: impl FnOnce(&Recorder)) -> Option<Duration> {
+    let recorder = Recorder::default();
+    recorder.record().capabilities.constant_wait = constant_wait;
+    select(&recorder);
+    recorder.record().timeouts[0]
+}
+
 #[test]
 fn where_waits_are_cheap_the_first_does_not_block() {
     let timeout = Some(Duration::from_millis(1));
     for (constant_wait, interruptible) in [(false, false), (true, false), (true, true)] {
-        let recorder = Recorder::default();
-        recorder.record().capabilities.constant_wait = constant_wait;
-        let mut selector = recorder.selector();
-        selector.set_interruptible(interruptible);
-        assert!(selector.select(timeout).unwrap().is_empty());
-        let first = recorder.record().timeouts[0];
-        assert_eq!(first == NOW, constant_wait && !interruptible, "{first:?}");
+        let polls_first = constant_wait && !interruptible;
+        let first = first_timeout(constant_wait, |recorder| {
+            let mut selector = recorder.selector();
+            selector.set_interruptible(interruptible);
+            assert!(selector.select(timeout).unwrap().is_empty());
+        });
+        assert_eq!(first == NOW, polls_first, "shared: {first:?}");
+        let first = first_timeout(constant_wait, |recorder| {
+            let mut selector: Selector<UnixStream, (), _> =
+                Selector::with_backend(recorder.clone());
+            selector.set_interruptible(interruptible);
+            assert!(selector.select(timeout).unwrap().is_empty());
+        });
+        assert_eq!(first == NOW, polls_first, "{first:?}");
     }
 }
