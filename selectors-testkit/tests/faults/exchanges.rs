@@ -101,6 +101,10 @@ fn mode_3_a_lost_source_has_its_edges_back() -> io::Result<()> {
         let (events, _) = failing(for_ever, || selector.select(NOW));
         assert_eq!(events?.len(), reported);
     }
+    let before = calls();
+    let (events, _) = failing(for_ever, || selector.select(Some(Duration::from_millis(20))));
+    assert!(events?.is_empty());
+    assert!(calls() - before < 20, "it turns");
     peer.write_all(b"x")?;
     let events: Vec<_> = selector.select(LONG)?.iter().copied().collect();
     assert_eq!(events, [Event::new(token, Readiness::READ)]);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::unistd::alarm;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{AnySelector, Backend, BackendKind, Interest, Mode, Readiness, Selector};
 use selectors_testkit::fixtures::{
@@ -245,6 +246,7 @@ fn close_5_select_is_not_repeated_for_ever() -> io::Result<()> {
     in_child(|| {
         let (mut selector, _token, _peer) = with_source(Select::new()?)?;
         let fault = Fault::new(Call::Select, Errno::EBADF).times(FOR_EVER);
+        alarm::set(10);
         let (result, injected) = failing(fault, || selector.select(LONG));
         assert_failed(result, Errno::EBADF);
         assert!(injected < 100, "{injected} calls");

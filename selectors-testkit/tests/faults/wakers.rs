@@ -428,3 +428,24 @@ fn proc_2_what_a_handler_could_not_send_ends_the_wait() -> io::Result<()> {
     over_all!(handler_fails);
     Ok(())
 }
+
+/// A channel that was replaced, but not lost, is closed at the end.
+fn closes_all<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let before = open_descriptors();
+    let mut selector: Subject<B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    let (result, _) = failing(Fault::new(Call::Write, Errno::EIO), || waker.wake());
+    assert!(result.is_err());
+    assert!(selector.select(NOW)?.woken());
+    drop((selector, waker));
+    assert_eq!(open_descriptors(), before);
+    Ok(())
+}
+
+#[test]
+fn reg_12_a_channel_that_was_replaced_is_closed() -> io::Result<()> {
+    in_child(|| {
+        over_all!(closes_all);
+        Ok(())
+    })
+}
