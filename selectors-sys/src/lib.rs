@@ -11,6 +11,7 @@
 //! | `epoll` | epoll(7) | Linux, Android |
 //! | `kqueue` | kqueue(2) | the BSDs, macOS, iOS; Linux with the feature `kqueue-provider`, for tests |
 //! | `devpoll` | /dev/poll, poll(4D) | illumos, Solaris; Linux with the feature `devpoll-provider`, for tests |
+//! | `descriptor` | fcntl(2), fstat(2) | every Unix |
 //! | `fork` | pthread_atfork(3) | every Unix |
 //! | `poll` | poll(2) | every Unix |
 //! | `select` | select(2) | every Unix |
@@ -73,6 +74,8 @@ pub mod devpoll;
 #[path = "devpoll/provider.rs"]
 pub mod devpoll;
 
+#[cfg(unix)]
+pub mod descriptor;
 #[cfg(unix)]
 pub mod fork;
 

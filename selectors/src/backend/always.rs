@@ -8,8 +8,8 @@ use std::mem;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
+use super::file::fstat;
 use super::{RawSource, borrow, is_open};
 use crate::index::DescriptorIndex;
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch};

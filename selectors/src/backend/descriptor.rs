@@ -7,10 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::stat::{SFlag, fstat};
-use selectors_sys::poll as sys;
+use selectors_sys::descriptor as sys;
+use selectors_sys::poll::PATH_ONLY;
 
+pub(crate) use super::file::is_open;
+use super::file::{fstat, is_pollable, open_flags};
 use super::select::Sets;
 use super::{Backend, Deferred};
 use crate::Selector;
@@ -84,38 +85,13 @@ pub(crate) fn check_open(source: BorrowedSource<'_>) -> io::Result<()> {
 }
 
 /// Returns true if a descriptor is open, and was not opened with `O_PATH`.
+#[allow(clippy::bad_bit_mask, reason = "zero where there is no such flag")]
 pub(crate) fn is_watchable(source: BorrowedSource<'_>) -> bool {
-    match fcntl(source, FcntlArg::F_GETFL) {
-        Ok(flags) => {
-            let path_only = OFlag::from_bits_retain(sys::PATH_ONLY);
-            !OFlag::from_bits_retain(flags).intersects(path_only)
-        }
+    match open_flags(source) {
+        Ok(flags) => flags & PATH_ONLY == 0,
         Err(Errno::EBADF) => false,
         // A sandbox refuses the call.
-        Err(_) => is_pollable(source),
-    }
-}
-
-/// Returns true unless poll(2) reports that a descriptor is closed (POLLNVAL).
-#[cold]
-#[inline(never)]
-fn is_pollable(source: BorrowedSource<'_>) -> bool {
-    // Not without events: macOS ignores such an entry.
-    let mut alone = sys::pollfd { fd: source.as_raw_fd(), events: sys::POLLIN, revents: 0 };
-    // SAFETY: one element, which is ours.
-    let ready = unsafe { sys::poll(&raw mut alone, 1, 0) };
-    ready <= 0 || alone.revents & sys::POLLNVAL == 0
-}
-
-/// Returns true if a number is an open descriptor.
-pub(crate) fn is_open(fd: RawSource) -> bool {
-    // SAFETY: passed to calls that accept any number and change nothing.
-    let source = unsafe { borrow(fd) };
-    match fcntl(source, FcntlArg::F_GETFD) {
-        Ok(_) => true,
-        Err(Errno::EBADF) => false,
-        // A sandbox refuses the call.
-        Err(_) => is_pollable(source),
+        Err(_) => is_pollable(raw(source)),
     }
 }
 
@@ -129,14 +105,14 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 pub(crate) fn is_named_pipe(source: BorrowedSource<'_>) -> io::Result<bool> {
     static DEVICE: OnceLock<nix::libc::dev_t> = OnceLock::new();
     let stat = fstat(source)?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFIFO {
+    if stat.st_mode & sys::S_IFMT != sys::S_IFIFO {
         return Ok(false);
     }
     if let Some(&device) = DEVICE.get() {
         return Ok(stat.st_dev != device);
     }
     let (end, _other) = nix::unistd::pipe()?;
-    let device = fstat(end)?.st_dev;
+    let device = fstat(end.as_fd())?.st_dev;
     Ok(stat.st_dev != *DEVICE.get_or_init(|| device))
 }
 

@@ -101,6 +101,8 @@ mod always;
 mod devpoll;
 #[cfg(epoll)]
 mod epoll;
+#[cfg(unix)]
+mod file;
 #[cfg(kqueue)]
 mod kqueue;
 #[cfg(any(epoll, kqueue))]

@@ -2,11 +2,12 @@
 
 use std::io;
 
-use nix::sys::stat::{SFlag, fstat};
+use selectors_sys::descriptor::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG};
 use selectors_sys::kqueue as sys;
 
 use crate::backend::BorrowedSource;
 use crate::backend::descriptor::is_named_pipe;
+use crate::backend::file::fstat;
 
 /// What kind of file a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +24,11 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn of(source: BorrowedSource<'_>) -> io::Result<Self> {
-        Ok(match SFlag::from_bits_truncate(fstat(source)?.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFREG | SFlag::S_IFDIR => Self::NeverBlocks,
-            SFlag::S_IFIFO if !sys::NAMED_PIPES_END && is_named_pipe(source)? => Self::NamedPipe,
-            SFlag::S_IFIFO => Self::Pipe,
-            SFlag::S_IFCHR => Self::Device,
+        Ok(match fstat(source)?.st_mode & S_IFMT {
+            S_IFREG | S_IFDIR => Self::NeverBlocks,
+            S_IFIFO if !sys::NAMED_PIPES_END && is_named_pipe(source)? => Self::NamedPipe,
+            S_IFIFO => Self::Pipe,
+            S_IFCHR => Self::Device,
             _ => Self::Other,
         })
     }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use selectors_sys::kqueue as sys;
 
+use crate::backend::file::close_on_exec;
 use crate::backend::fork;
 use crate::timeout::seconds_and_nanos;
 
@@ -32,7 +32,7 @@ impl Queue {
         // SAFETY: a new descriptor, owned by nothing else.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // A fork in another thread in between does no harm: the child has no queue.
-        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        close_on_exec(fd.as_fd())?;
         let (fd, beacon) = (ManuallyDrop::new(fd), AtomicI32::new(-1));
         Ok(Self { fd, generation: fork::watch(), beacon })
     }
