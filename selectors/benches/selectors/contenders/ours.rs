@@ -1,5 +1,6 @@
 //! selectors, with each of its backends, and in those of its ways that cost differently.
 
+use std::hint::black_box;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
@@ -152,8 +153,10 @@ const fn mode(mode: Mode) -> selectors::Mode {
     }
 }
 
+/// An interest that the compiler does not know: otherwise it may or may not leave out checks of it, with
+/// how it happens to split the program.
 fn interest(want: Want) -> Interest {
-    if want.writes() { Interest::READ | Interest::WRITE } else { Interest::READ }
+    black_box(if want.writes() { Interest::READ | Interest::WRITE } else { Interest::READ })
 }
 
 impl<'a, W: Way> Contender<'a> for Ours<'a, W> {
@@ -164,7 +167,9 @@ impl<'a, W: Way> Contender<'a> for Ours<'a, W> {
 
     fn new() -> io::Result<Self> {
         let mut selector = W::open()?;
-        selector.set_spin(W::SPIN);
+        if !W::SPIN.is_zero() {
+            selector.set_spin(W::SPIN);
+        }
         Ok(Self { selector, events: Events::new(), way: PhantomData })
     }
 
