@@ -35,7 +35,7 @@
 //! A case that does not return within 30 seconds fails by name, with its last step. So does a case
 //! during which the process aborts, as the standard library does when it closes a descriptor twice.
 //!
-//! The chapter [`writing_a_backend`] shows how to get there from an empty file.
+//! The chapter [`writing_a_backend`] starts from an empty file.
 //!
 //! # Test helpers
 //!
@@ -55,7 +55,7 @@
 pub mod conformance;
 pub mod contract;
 #[cfg(all(target_os = "linux", feature = "devpoll", not(external_devpoll)))]
-#[expect(unsafe_code, reason = "what a device does, done with system calls")]
+#[expect(unsafe_code, reason = "implements a device with system calls")]
 pub mod devpoll_emulation;
 #[cfg(any(
     all(target_os = "linux", feature = "devpoll", not(external_devpoll)),
@@ -65,7 +65,7 @@ pub mod emulated_faults;
 #[expect(unsafe_code, reason = "fork, signals, and descriptors that are closed while borrowed")]
 pub mod fixtures;
 #[cfg(all(target_os = "linux", feature = "kqueue", not(external_kqueue)))]
-#[expect(unsafe_code, reason = "what a kernel does, done with system calls")]
+#[expect(unsafe_code, reason = "implements kqueue with system calls")]
 pub mod kqueue_emulation;
 pub mod scripted;
 #[doc = include_str!("writing_a_backend.md")]

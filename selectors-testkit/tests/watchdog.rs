@@ -53,8 +53,11 @@ fn a_test_that_does_not_come_back_fails_by_name() {
     let panic = catch_unwind(stuck).expect_err("it cannot have passed");
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.starts_with(case), "{message}");
-    assert!(message.contains("did:      waited for no time, with nothing ready"), "{message}");
-    assert!(message.contains("expected: that this ends"), "{message}");
+    assert!(
+        message.contains("did:      waited with a zero timeout, with nothing ready"),
+        "{message}"
+    );
+    assert!(message.contains("expected: this step to end"), "{message}");
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn a_run_that_does_not_come_back_ends_with_a_message() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(101), "{message}");
     assert!(message.contains("failed: reg_"), "{message}");
-    assert!(message.contains("expected: that this ends"), "{message}");
+    assert!(message.contains("expected: this step to end"), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! READY-1, WAIT-3, PROC-6: what a program does between waits, and other threads in the meantime.
+//! READY-1, WAIT-3, PROC-6: other work between waits, and waits on several threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use super::stale_readiness::modes;
 use super::{Case, NOW, Outcome, Stop};
 use crate::fixtures::{drain, pair, send};
 
-/// For how long a program may do something else.
+/// The duration of the other work.
 const BUSY: Duration = Duration::from_millis(35);
 
 const SHORT: Duration = Duration::from_millis(3);
@@ -20,8 +20,7 @@ pub(super) fn wait_3_time_passes_between_waits<B: Backend>(case: &mut Case<'_, B
     let mut selector = case.selector()?;
     selector.register(&ours, Interest::READ, ())?;
     case.did(format!("waited, did something else for {BUSY:?}, and waited for {SHORT:?}"));
-    let cached = "the clock is read when a wait ends, and that time is used for the next deadline, as \
-                  if none had passed since";
+    let cached = "the time at the end of a wait is used to compute the deadline of the next one";
     for until in [false, true] {
         selector.select(Some(Duration::from_micros(100)))?;
         let before = selector.now();
@@ -41,7 +40,7 @@ pub(super) fn wait_3_time_passes_between_waits<B: Backend>(case: &mut Case<'_, B
         let what = format!("a wait of at least {SHORT:?}");
         case.expect_or(cached, waited >= SHORT, &what, waited)?;
     }
-    case.did("waited until a deadline that had passed");
+    case.did("waited until a deadline in the past");
     let past = selector.now();
     thread::sleep(SHORT);
     case.expect_tokens(&selector.select_until(Some(past))?, &[])
@@ -64,7 +63,7 @@ pub(super) fn ready_1_data_that_arrives_during_a_long_pause<B: Backend>(
             "waited, did something else for {BUSY:?}, and waited for a {mode:?} source"
         ));
         send(theirs, b"x")?;
-        let cause = "what is ready is dropped if nobody has waited for a while";
+        let cause = "readiness is dropped if no wait runs for a while";
         case.because(cause, case.only(&selector.select(NOW)?, *token))?;
         drain(ours)?;
     }
@@ -80,7 +79,9 @@ pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
     let token = waits.register(&ours, Interest::READ, ())?;
     send(&other_peer, b"x")?;
     let (over, long) = (AtomicBool::new(false), case.long());
-    case.did("one selector waited on another thread, and others were made and used on this one");
+    case.did(
+        "one selector waited on another thread, while others were created and used on this one",
+    );
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             let events = waits.select(long);
@@ -88,7 +89,7 @@ pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
             events
         });
         let used = (0..5).try_for_each(|_| {
-            // Let it begin.
+            // Time for the other thread to begin its wait.
             thread::sleep(Duration::from_millis(1));
             let mut selector = case.selector()?;
             let token = selector.register(&other, Interest::READ, ())?;
@@ -102,8 +103,13 @@ pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
         send(&theirs, b"x")?;
         let events = waiter.join().map_err(|_| Stop::panicked("on another thread"))??;
         used?;
-        let cause = "a lock of all backends, or a global buffer, is held while one waits";
-        case.expect_or(cause, !held_up, "an end of these before the other one's", "it came after")?;
+        let cause = "a lock or buffer that all backends share is held during a wait";
+        case.expect_or(
+            cause,
+            !held_up,
+            "this thread to finish before the other wait ends",
+            "it came after",
+        )?;
         case.only(&events, token).map(drop)
     })
 }

@@ -1,5 +1,5 @@
-//! MOD-1, REG-5, REG-9, WAIT-7: much that happens between two waits, much that is ready at once, and
-//! many selectors.
+//! MOD-1, REG-5, REG-9, WAIT-7: many changes between two waits, many ready sources, and many
+//! selectors.
 
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Events, Interest, Mode, Readiness};
@@ -12,10 +12,10 @@ use crate::fixtures::{
     pipe, regular_file, send, tcp_pair,
 };
 
-/// More than what a queue of a common size, 256, has room for.
+/// More than fit into a queue of a common size, 256.
 const MANY: usize = 300;
 
-const FULL: &str = "changes wait in a queue for the next wait, and are dropped when it is full";
+const FULL: &str = "changes are queued for the next wait, and dropped when the queue is full";
 
 pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
@@ -56,7 +56,7 @@ pub(super) fn reg_9_many_are_unregistered_between_two_waits<B: Backend>(
             let waits = selector.backend().calls().wait - before;
             case.expect_or(FULL, waits <= 10, "at most 10 calls of the backend's wait", waits)?;
             let rebuilds = selector.backend().calls().rebuild - rebuilds;
-            let none = "no rebuild, for which nothing is left in the kernel";
+            let none = "no call of rebuild, because the kernel watches nothing";
             case.expect_or(FULL, rebuilds == 0, none, rebuilds)?;
         }
     }
@@ -76,12 +76,12 @@ pub(super) fn reg_5_one_file_in_many_selectors<B: Backend>(case: &mut Case<'_, B
         let token = selector.register(borrow(&ours), Interest::READ, ())?;
         selectors.push((selector, token));
     }
-    let one = "there is room for some backends in the process, or they share something";
+    let one = "the number of backends in a process is limited, or they share state";
     send(&theirs, b"x")?;
     for (selector, token) in &mut selectors {
         case.because(one, case.only(&selector.select(case.long())?, *token))?;
     }
-    case.did("dropped every second of them");
+    case.did("dropped every second one");
     let mut number = 0;
     selectors.retain(|_| {
         number += 1;
@@ -104,7 +104,7 @@ pub(super) fn wait_7_every_kind_of_readiness_at_once<B: Backend>(
         expected.push((token, Readiness::from(interest)));
         Ok::<_, Stop>(())
     };
-    case.did("registered sources that are readable, writable, both, closed, half-closed, and in all modes");
+    case.did("registered readable, writable, closed and half-closed sources in all modes");
     for mode in modes(case)? {
         for interest in [Interest::READ, Interest::WRITE, BOTH] {
             let (ours, theirs) = pair()?;
@@ -138,8 +138,8 @@ pub(super) fn wait_7_every_kind_of_readiness_at_once<B: Backend>(
     fill(&full.0)?;
     selector.register(idle.0.into(), Interest::READ, ())?;
     selector.register(full.0.into(), Interest::WRITE, ())?;
-    let hidden = "what is ready in one way, or in one mode, is looked at first, and what is ready in \
-                  another one is left to the next wait";
+    let hidden = "sources with one kind of readiness, or in one mode, are reported first, and the \
+        others only by the next wait";
     let tokens: Vec<_> = expected.iter().map(|(token, _)| *token).collect();
     let events = selector.select(case.long())?;
     case.because(hidden, case.expect_tokens(&events, &tokens))?;
@@ -158,12 +158,15 @@ pub(super) fn wait_7_a_list_with_little_capacity<B: Backend>(case: &mut Case<'_,
     for capacity in [0, 1, 4, 5] {
         for mode in modes(case)? {
             let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
-            case.did(format!("waited for five ready sources with a list for {capacity}, {mode:?}"));
+            case.did(format!(
+                "waited for five ready sources with a list of capacity {capacity}, {mode:?}"
+            ));
             let register = |twin| selector.register_with(borrow(twin), Interest::READ, (), mode);
             let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
             let mut events = Events::with_capacity(capacity);
             selector.select_into(&mut events, case.long())?;
-            let cause = "the room that a list has is taken for how many are wanted: it grows";
+            let cause =
+                "the capacity of the list is taken for the number of wanted events: let it grow";
             case.because(cause, case.expect_tokens(&events, &tokens))?;
         }
     }

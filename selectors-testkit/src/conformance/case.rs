@@ -10,29 +10,29 @@ use super::concurrency::Progress;
 use super::{Counting, SelectorDefect, Subject};
 use crate::fixtures::{is_lacking, open_descriptors, report_of_forked_child};
 
-/// Within what time the last of the steps arrives in which a peer goes, and within the patience.
+/// How long a peer's close or reset may take to arrive, at most the patience.
 const STEPS: Duration = Duration::from_secs(1);
 
-/// What a case came to, when it did not pass.
+/// The outcome of a case that did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The backend is wrong: what was expected and seen, and the usual cause of that, where it
-    /// is another than that of the rule.
+    /// The backend is wrong: what was expected and seen, and the usual cause if it differs from
+    /// that of the rule.
     Broken(String, Option<Cause>),
-    /// This system lacks what the case needs.
+    /// This system lacks a facility that the case needs.
     NotRun(String),
-    /// It has to wait until no other case runs.
+    /// The case has to wait until no other case runs.
     Later,
 }
 
 pub(crate) type Outcome = Result<(), Stop>;
 
-/// What usually is wrong.
+/// The usual cause of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// What the case says.
+    /// Stated by the case.
     Known(&'static str),
-    /// What the events look like: a case knows better.
+    /// Derived from the events; one stated by the case takes precedence.
     Guess(&'static str),
 }
 
@@ -49,7 +49,7 @@ impl Stop {
         Self::Broken(why.into(), None)
     }
 
-    /// What is to be said of it.
+    /// The text for the report.
     pub(crate) fn into_text(self) -> String {
         match self {
             Self::Broken(why, _) | Self::NotRun(why) => why,
@@ -61,8 +61,8 @@ impl Stop {
         Self::Broken(
             format!("  expected: no error\n  seen:     {error}"),
             Some(Cause::Guess(
-                "an error of a system call is passed on that stands for something to be handled, \
-                 or an argument that this system does not take",
+                "an error of a system call is returned that should be handled, or an argument is \
+                 passed that this system does not accept",
             )),
         )
     }
@@ -71,15 +71,14 @@ impl Stop {
         Self::Broken(
             format!("  expected: no panic\n  seen:     {message}"),
             Some(Cause::Known(
-                "arithmetic that overflows, an index or a token that is taken for known, or an \
-                 `unwrap` of a system call's result",
+                "arithmetic that overflows, an index or a token that is assumed to be valid, or an \
+                 `unwrap` of the result of a system call",
             )),
         )
     }
 }
 
-/// An error where none belongs is a failure, unless it is that of a fixture that this system has
-/// no means for.
+/// An unexpected error is a failure, unless it means that this system lacks a fixture.
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         if is_lacking(&error) {
@@ -101,13 +100,13 @@ impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
     }
 }
 
-/// What a case works with: a way to make backends, and a place to say what it does.
+/// The context of a case: it creates backends, and records the steps.
 pub(crate) struct Case<'a, B> {
     pub(super) new: &'a dyn Fn() -> io::Result<B>,
     pub(super) patience: Duration,
     pub(super) defect: Option<SelectorDefect>,
     pub(super) progress: &'a Progress,
-    /// Whether it may wait for others to end, and others for it.
+    /// Whether the case may wait until no other case runs.
     pub(super) may_be_alone: bool,
 }
 
@@ -115,17 +114,17 @@ pub(crate) struct Case<'a, B> {
     clippy::unused_self,
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "a case reads as what it does and expects"
+    reason = "cases call these as `case.did(…)` and `case.expect(…)`"
 )]
 impl<B: Backend> Case<'_, B> {
-    /// A backend, bare.
+    /// A backend without a selector.
     pub(crate) fn backend(&self) -> Result<B, Stop> {
         self.progress.tick();
         (self.new)().map_err(|error| {
             if is_lacking(&error) {
                 return self.cannot_run(error);
             }
-            Stop::broken(format!("  cannot make a backend: {error}"))
+            Stop::broken(format!("  cannot create a backend: {error}"))
         })
     }
 
@@ -139,7 +138,7 @@ impl<B: Backend> Case<'_, B> {
         Ok(Subject::new(Counting::new(self.backend()?), self.defect))
     }
 
-    /// A selector whose backend reports a ghost, until so many rebuilds have failed.
+    /// A selector whose backend reports a ghost until this many rebuilds have failed.
     pub(crate) fn with_ghost<F, T>(
         &self,
         failures: usize,
@@ -147,9 +146,9 @@ impl<B: Backend> Case<'_, B> {
         Ok(Subject::new(Counting::with_ghost(self.backend()?, failures), self.defect))
     }
 
-    /// Lets no other case run until this one is over. For those that fork: a child has copies of
-    /// whatever is open, so what another case closes would not be gone. And for those that look
-    /// at all descriptors of the process.
+    /// Lets no other case run until this one has ended. For cases that fork, because a child holds
+    /// copies of all open files, so that files that another case closes would stay open; and for
+    /// cases that inspect all descriptors of the process.
     pub(crate) fn alone(&self) -> Outcome {
         if !self.may_be_alone {
             return Err(Stop::Later);
@@ -158,31 +157,31 @@ impl<B: Backend> Case<'_, B> {
         Ok(())
     }
 
-    /// Runs `act` in a forked child, and returns what came of it there.
+    /// Runs `act` in a forked child, and returns its outcome.
     pub(crate) fn in_forked_child(&self, act: impl FnOnce() -> Outcome) -> Outcome {
-        // What the child does is not heard of here.
+        // The steps of the child are not recorded here.
         let report = self
             .progress
             .while_child_works(|| report_of_forked_child(|| act().map_err(Stop::into_text)))?;
         report.map_err(|why| Stop::broken(format!("{why} (in the child)")))
     }
 
-    /// As [`in_forked_child`](Self::in_forked_child), alone, where `act` makes backends: a child
-    /// cannot say that this system has none.
+    /// As [`in_forked_child`](Self::in_forked_child), alone, for an `act` that creates backends: a
+    /// child cannot report that this system has none.
     pub(crate) fn alone_in_forked_child(&self, act: impl FnOnce() -> Outcome) -> Outcome {
         self.alone()?;
         self.backend()?;
         self.in_forked_child(act)
     }
 
-    /// Fails if a descriptor more is open for each of `times` than `before`. Threads of other tests
-    /// may open some meanwhile.
+    /// Fails if each of `times` operations has leaked a descriptor, compared with `before`. Threads
+    /// of other tests may open some meanwhile.
     pub(crate) fn expect_descriptors(&self, before: usize, times: usize) -> Outcome {
         let more = open_descriptors().saturating_sub(before);
         self.expect_that(more < times / 2, "about as many open descriptors as before", more)
     }
 
-    /// Fails unless waits for a single source come to report `expected`: what its peer does may
+    /// Fails unless waits for a single source eventually report `expected`: actions of its peer may
     /// arrive in steps.
     pub(crate) fn expect_in_steps<F>(
         &self,
@@ -200,13 +199,13 @@ impl<B: Backend> Case<'_, B> {
         self.expect(what, seen, expected)
     }
 
-    /// How long to wait for what must come.
+    /// How long to wait for an event that must arrive.
     pub(crate) fn long(&self) -> Option<Duration> {
         self.progress.tick();
         Some(self.patience)
     }
 
-    /// Notes what is done, for the failure message.
+    /// Records a step, for the failure message.
     pub(crate) fn did(&self, what: impl Into<String>) {
         self.progress.did(what.into());
     }
@@ -231,7 +230,7 @@ impl<B: Backend> Case<'_, B> {
         Err(Stop::broken(format!("  expected: {what}\n  seen:     {seen:?}")))
     }
 
-    /// Fails unless `holds`, which usually has a `cause` of its own.
+    /// Fails unless `holds`, with a usual `cause` that differs from that of the rule.
     pub(crate) fn expect_or(
         &self,
         cause: &'static str,
@@ -242,7 +241,7 @@ impl<B: Backend> Case<'_, B> {
         self.because(cause, self.expect_that(holds, what, seen))
     }
 
-    /// What usually is wrong when this fails, if it is not what its rule says.
+    /// Sets the usual cause if it differs from that of the rule.
     pub(crate) fn because<V>(
         &self,
         cause: &'static str,
@@ -282,8 +281,8 @@ impl<B: Backend> Case<'_, B> {
         let part = (8..expected.len()).contains(&events)
             && seen.iter().all(|token| expected.binary_search(token).is_ok());
         let part = part.then_some(
-            "only so many come at a time: the rest of a batch is left to the next wait, where the \
-             kernel has to be asked for it at once, or a queue of changes was full",
+            "the number of events or changes is limited: the rest of a batch is left to the next \
+             wait instead of being fetched at once, or a queue of changes was full",
         );
         seen.dedup();
         let twice = (seen.len() < events).then_some(
@@ -300,13 +299,14 @@ impl<B: Backend> Case<'_, B> {
         events.iter().next().copied().ok_or_else(|| Stop::broken("  no event"))
     }
 
-    /// Ends a case that this system has no means for.
+    /// Ends a case that cannot run on this system.
     pub(crate) fn cannot_run(&self, why: impl fmt::Display) -> Stop {
         Stop::NotRun(why.to_string())
     }
 
-    /// Checks what `answer` says of a capability: that it works where it is declared, and is
-    /// refused as unsupported where it is not. Returns whether there is more to check.
+    /// Checks the `answer` to a request that needs a capability: accepted if it is declared,
+    /// otherwise refused as unsupported. Returns true if it was accepted, so that the case
+    /// continues.
     pub(crate) fn declared_or_refused<V>(
         &self,
         declared: bool,

@@ -12,7 +12,7 @@ use crate::fixtures::{
     LooseDescriptor, OwnedSource, borrow, forked_holder, if_any, pair, regular_file,
 };
 
-/// Long enough for a ghost to show, short enough to wait for it in vain.
+/// Long enough to notice a ghost, short enough to wait for it in vain.
 const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn close_1_unregister_after_close<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -39,11 +39,11 @@ pub(super) fn close_2_unregister_after_the_number_was_reused<B: Backend>(
     let mut backend = case.backend()?;
     let token = Token::from_bits(3);
     let watch = Watch::new(BOTH, Mode::Level);
-    case.did("registered a socket, put another one in its number, and unregistered the first");
+    case.did("registered a socket, gave its number to another, and unregistered the first");
     backend.register(loose.borrow(), token, watch)?;
     loose.replace(&other)?;
     backend.unregister(loose.number(), token, watch)?;
-    case.did("made the other one ready");
+    case.did("made the other socket ready");
     other_peer.write_all(b"x")?;
     let mut events = Events::new();
     backend.wait(&mut events, NOW)?;
@@ -103,8 +103,8 @@ pub(super) fn close_3_a_number_is_reused_between_two_waits<B: Backend>(
     case.expect("what it is", event.readiness(), Readiness::READ)
 }
 
-/// Registers a loose duplicate of a socket, closes and unregisters it while the socket itself
-/// lives on, and makes the socket ready.
+/// Registers a loose duplicate of a socket, closes and unregisters it while the socket stays open,
+/// and makes the socket ready.
 fn ghost<B: Backend>(
     case: &mut Case<'_, B>,
     selector: &mut Subject<BorrowedSource<'_>, &'static str, B>,
@@ -131,7 +131,7 @@ pub(super) fn close_4_a_duplicate_leaves_no_ghost<B: Backend>(case: &mut Case<'_
         let live = selector.register(borrow(&other), Interest::READ, "live")?;
         let (_, loose) = ghost(case, &mut selector, &alive, &peer)?;
         case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
-        case.did("put an idle socket in the number, and registered that");
+        case.did("gave the number to an idle socket, and registered that");
         let (idle, mut idle_peer) = pair()?;
         loose.replace(&idle)?;
         let new = selector.register(loose.borrow(), Interest::READ, "new")?;
@@ -168,7 +168,7 @@ pub(super) fn close_4_other_sources_keep_their_state<B: Backend>(
     }
     let now = selector.select(NOW)?;
     if !now.is_empty() || now.woken() {
-        // Not silent even now, of which other rules speak.
+        // Readable even now, which is the subject of other rules.
         return Ok(());
     }
     let (_, _loose) = ghost(case, &mut selector, &alive, &peer)?;
@@ -205,10 +205,10 @@ pub(super) fn close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin<B: B
     let mut selector = case.counting()?;
     let token = selector.register(loose.borrow(), Interest::READ, ())?;
     selector.select(NOW)?;
-    case.did("made a ready ghost of a source, asked for a single event of it, and waited twice");
+    case.did("turned a ready source into a ghost, modified it to one-shot, and waited twice");
     loose.close()?;
     peer.write_all(b"x")?;
-    // Refused at once, or by the next wait, or not at all.
+    // Refused at once, by the next wait, or not at all.
     let _ = selector.modify_with(token, Interest::READ, Mode::OneShot);
     selector.select(NOW)?;
     let before = selector.backend().calls().wait;
@@ -270,7 +270,7 @@ pub(super) fn close_5_other_sources_are_still_reported<B: Backend>(
         for _ in 0..3 {
             let events = selector.select(case.long())?;
             let found = events.iter().find(|event| event.token() == live).map(Event::readiness);
-            case.expect("what the other source is ready for", found, Some(Readiness::READ))?;
+            case.expect("the readiness of the other source", found, Some(Readiness::READ))?;
             for event in &events {
                 let known = event.token() == live || gone.contains(&event.token());
                 case.expect_that(known, "only these sources", event)?;
@@ -302,7 +302,7 @@ pub(super) fn close_5_a_closed_descriptor_does_not_make_it_spin<B: Backend>(
     }
     let event = case.only(&events, gone)?;
     let error = event.readiness().contains(Readiness::ERROR);
-    case.expect_that(error, "an ERROR, as nothing else is true of it", event)?;
+    case.expect_that(error, "an ERROR and nothing else", event)?;
     selector.unregister(gone)?;
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
@@ -318,10 +318,9 @@ pub(super) fn close_5_a_closed_one_shot_is_reported_once<B: Backend>(
     case.did("closed a one-shot source, and waited without blocking, twice");
     let reported = !selector.select(NOW)?.is_empty();
     let cause = if reported {
-        "what is reported of a closed source by the backend itself, and not by the kernel, does not \
-         disarm it"
+        "an event of a closed source that the backend itself creates does not disarm the source"
     } else {
-        "a closed source is found out by the second wait: look before the first one"
+        "a closed source is noticed only by the second wait: check before the first one"
     };
     case.because(cause, case.expect_tokens(&selector.select(NOW)?, &[]))
 }

@@ -48,8 +48,8 @@ pub(super) fn close_5_another_thread_closes_during_waits<B: Backend>(
             outcome = selector.select(case.long()).map_err(Into::into).and_then(|events| {
                 let lives = events.iter().any(|event| event.token() == live);
                 case.expect_or(
-                    "EBADF of a call that looks at several descriptors, one of which another \
-                     thread has closed since it was found open: look again",
+                    "EBADF is returned because another thread closed a descriptor after it was \
+                     checked: retry the call",
                     lives,
                     "the source that is ready",
                     &events,
@@ -58,8 +58,7 @@ pub(super) fn close_5_another_thread_closes_during_waits<B: Backend>(
                     event.token() != live && !event.readiness().contains(Readiness::ERROR)
                 });
                 case.expect_or(
-                    "select(2) reports what was closed while it waited as ready: ask whether it is \
-                     open",
+                    "select(2) reports a closed descriptor as ready: check whether it is open",
                     wrong.is_none(),
                     "a closed one to be an ERROR, or nothing",
                     wrong,
@@ -83,7 +82,7 @@ pub(super) fn close_5_a_source_closed_during_a_wait_is_not_ready<B: Backend>(
 
 fn closed_during_a_wait<B: Backend>(case: &Case<'_, B>, interest: Interest) -> Outcome {
     let ((ours, theirs), (idle, _idle_peer)) = (pair()?, pair()?);
-    // Nothing can be written to it, either.
+    // It is not writable, either.
     fill(&idle)?;
     case.did(format!(
         "waited for two idle sources, one of which, for {interest:?}, another thread closed before \
@@ -105,12 +104,12 @@ fn closed_during_a_wait<B: Backend>(case: &Case<'_, B>, interest: Interest) -> O
             let events = selector.select(patience)?;
             let of_closed = events.iter().find(|event| event.token() == closed);
             case.expect_or(
-                "select(2) reports what was closed while it waited as ready: ask whether it is open",
+                "select(2) reports a closed descriptor as ready: check whether it is open",
                 of_closed.is_none_or(|event| event.readiness().contains(Readiness::ERROR)),
                 "the closed one to be an ERROR, or nothing",
                 of_closed,
             )?;
-            // It may come by itself, and again, until the other one is ready.
+            // The closed one may be reported alone, and repeatedly, until the other one is ready.
             let alone = of_closed.is_some() && events.len() == 1;
             if !alone || patience.is_some_and(|patience| start.elapsed() > patience) {
                 break events;
@@ -146,12 +145,12 @@ pub(super) fn close_5_a_reused_number_does_not_report_the_old_file<B: Backend>(
             let interest = Interest::READ;
             let token = selector.register_with(loose.borrow(), interest, (), mode)?;
             selector.select(NOW)?;
-            // One that is fired is silent in any case.
+            // A fired source is not reported in any case.
             selector.rearm(token)?;
             if *name == "regular file" {
                 loose.replace(&idle)?;
             } else {
-                // No other descriptor keeps the open file alive, in the kernel's eyes.
+                // No other descriptor refers to the open file.
                 loose.close()?;
                 loose.replace(&idle)?;
             }
@@ -160,11 +159,12 @@ pub(super) fn close_5_a_reused_number_does_not_report_the_old_file<B: Backend>(
                 let wrong = events.iter().find(|event| {
                     event.token() != token || !event.readiness().contains(Readiness::ERROR)
                 });
-                // The old socket lives on, and a kernel that watches open files cannot know.
+                // The old socket stays open, and a kernel that watches open files cannot notice the
+                // close.
                 let fine = wrong.is_none() || *name != "regular file";
                 case.expect_or(
-                    "what is always ready is kept by its number, and never asked which file that \
-                     is by now",
+                    "an always-ready source is tracked by number, without checking which file the \
+                     number refers to",
                     fine,
                     "nothing, or an ERROR",
                     wrong,
@@ -233,14 +233,13 @@ pub(super) fn close_4_a_new_kernel_object_keeps_all_state<B: Backend>(
     send(&exclusive_peer, b"x")?;
     let mut all = lasting.clone();
     all.extend([edge, exclusive]);
-    let forgets =
-        "the new kernel object does not get everything that the old one had, as it had it";
+    let forgets = "some state of the old kernel object is not copied to the new one";
     case.because(forgets, case.expect_tokens(&selector.select(case.long())?, &all))?;
     if capabilities.edge {
         all.retain(|&token| token != edge);
     }
     case.because(forgets, case.expect_tokens(&selector.select(NOW)?, &all))?;
-    case.did("armed those that had fired");
+    case.did("rearmed the fired ones");
     for &token in &fired {
         selector.rearm(token)?;
     }
@@ -258,8 +257,8 @@ pub(super) fn close_4_a_new_kernel_object_keeps_all_state<B: Backend>(
 
 pub(super) fn wait_9_a_failed_rebuild_loses_nothing<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     const FAILURES: usize = 3;
-    const LOST: &str = "making a new kernel object fails, and the failure is passed on, or what was \
-                        taken from the old one is dropped";
+    const LOST: &str = "a failure to recreate the kernel object is returned, or events taken from \
+        the old one are dropped";
     let [(level, level_peer), (once, once_peer), (idle, _idle_peer)] = [pair()?, pair()?, pair()?];
     let mut selector = case.with_ghost::<BorrowedSource<'_>, ()>(FAILURES)?;
     let capabilities = selector.capabilities();
@@ -271,19 +270,19 @@ pub(super) fn wait_9_a_failed_rebuild_loses_nothing<B: Backend>(case: &mut Case<
     send(&level_peer, b"x")?;
     send(&once_peer, b"x")?;
     waker.as_ref().map_or(Ok(()), selectors::Waker::wake)?;
-    case.did("had the backend report what nobody watches; making a new kernel object failed");
+    case.did("made the backend report a ghost, and recreating the kernel object fail");
     let first = case.because(LOST, selector.select(case.long()).map_err(Into::into))?;
     case.because(LOST, case.expect_tokens(&first, &[level, once]))?;
     case.because(LOST, case.expect("whether it was woken", first.woken(), waker.is_some()))?;
-    // Each failure may be followed by as many waits as there are sources.
+    // The next attempt may come after as many waits as there are sources.
     for _ in 0..10 * FAILURES {
         let events = case.because(LOST, selector.select(NOW).map_err(Into::into))?;
         case.because(LOST, case.only(&events, level).map(drop))?;
         case.expect("whether it was woken again", events.woken(), false)?;
     }
     let tries = selector.backend().calls().rebuild;
-    case.expect("how often a new kernel object was tried", tries, FAILURES + 1)?;
-    case.did("went on with the new one");
+    case.expect("the number of attempts to recreate the kernel object", tries, FAILURES + 1)?;
+    case.did("continued with the new kernel object");
     selector.rearm(once)?;
     case.expect_tokens(&selector.select(case.long())?, &[level, once])?;
     selector.unregister(level)?;

@@ -8,7 +8,7 @@ use crate::fixtures::{
     LooseDescriptor, OwnedSource, borrow, drain, out_of_band, pair, send, tcp_pair,
 };
 
-/// Watches descriptor 0, in each mode of two, while another source comes and goes.
+/// Watches descriptor 0, in each of two modes, while another source is registered and unregistered.
 fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let (other, _other_peer) = pair()?;
@@ -35,9 +35,9 @@ fn serve_zero<B: Backend>(case: &Case<'_, B>) -> Outcome {
 pub(super) fn reg_9_descriptor_zero_stays_registered<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    case.did("in a forked child: watched descriptor 0, and unregistered another source");
+    case.did("in a forked child: registered descriptor 0, and unregistered another source");
     case.because(
-        "a number that is negated to silence it, or tested for being positive: 0 is a descriptor",
+        "a number is negated to disarm a source, or tested for being positive: 0 is a descriptor",
         case.alone_in_forked_child(|| serve_zero(case)),
     )
 }
@@ -79,7 +79,7 @@ pub(super) fn mode_2_a_fired_one_shot_that_is_closed_stays_silent<B: Backend>(
     for _ in 0..3 {
         let events = selector.select(NOW)?;
         let wrong = events.iter().find(|event| event.token() != gone);
-        case.expect_that(wrong.is_none(), "nothing of what has fired", wrong)?;
+        case.expect_that(wrong.is_none(), "no event of the fired source", wrong)?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::fixtures::descriptor_limit;
 
-/// How many descriptors are enough for cases that run side by side. With fewer, one would be given
-/// numbers that another has closed and goes on using.
+/// The limit on descriptors that suffices for cases that run concurrently. With fewer, a case would
+/// get numbers that another has closed and still uses.
 const ENOUGH: u64 = 1024;
 
 /// The cases that run in this process.
@@ -20,7 +20,7 @@ struct Company {
 struct Running {
     together: usize,
     alone: bool,
-    /// How many wait to be alone: nobody comes in before them.
+    /// How many cases wait to run alone; no other case starts before them.
     waiting: usize,
 }
 
@@ -36,14 +36,14 @@ enum Stay {
     Alone,
 }
 
-/// How far a case has come: shared with whoever watches over it.
+/// The progress of a case, shared with its watchdog.
 pub(crate) struct Progress {
     done: Mutex<Vec<String>>,
     stay: Mutex<Stay>,
-    /// When something was last heard of it, in milliseconds. No lock, which whoever watches over
-    /// the case might hold when it forks a child.
+    /// The time of its last step, in milliseconds. Not behind a lock, which the watchdog might hold
+    /// when the case forks a child.
     last: AtomicU64,
-    /// A forked child is at work, which ends by itself if it gets stuck.
+    /// A forked child is running, which ends by itself if it hangs.
     in_child: AtomicBool,
 }
 
@@ -62,18 +62,18 @@ impl Progress {
         Self { done, stay, last: AtomicU64::new(millis()), in_child: AtomicBool::new(false) }
     }
 
-    /// Notes what is done.
+    /// Records a step.
     pub(crate) fn did(&self, what: String) {
         lock(&self.done).push(what);
         self.tick();
     }
 
-    /// Notes that the case goes on.
+    /// Records that the case makes progress.
     pub(crate) fn tick(&self) {
         self.last.store(millis(), Ordering::Relaxed);
     }
 
-    /// Runs what waits for a forked child.
+    /// Runs code that waits for a forked child.
     pub(crate) fn while_child_works<R>(&self, wait: impl FnOnce() -> R) -> R {
         self.in_child.store(true, Ordering::Relaxed);
         let answer = wait();
@@ -86,7 +86,7 @@ impl Progress {
         lock(&self.done).clone()
     }
 
-    /// For how long nothing has been heard of the case.
+    /// The time since the last step.
     pub(crate) fn silence(&self) -> Duration {
         if self.in_child.load(Ordering::Relaxed) {
             return Duration::ZERO;
@@ -94,7 +94,7 @@ impl Progress {
         Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
 
-    /// Lets the case run beside others, where there are descriptors enough for several.
+    /// Lets the case run concurrently with others, if there are enough descriptors for several.
     pub(crate) fn join(&self) {
         static MANY: LazyLock<bool> =
             LazyLock::new(|| descriptor_limit().is_ok_and(|limit| limit >= ENOUGH));
@@ -118,7 +118,7 @@ impl Progress {
             if free {
                 break;
             }
-            // Others may take their time: that is no fault of this one.
+            // The time that others take does not count.
             let second = Duration::from_secs(1);
             let wait = COMPANY.changed.wait_timeout(running, second);
             running = wait.unwrap_or_else(PoisonError::into_inner).0;
@@ -133,7 +133,7 @@ impl Progress {
         *lock(&self.stay) = stay;
     }
 
-    /// The case is over, or given up: others need not wait for it.
+    /// The case has ended or was abandoned: others need not wait for it.
     pub(crate) fn leave(&self) {
         let stay = std::mem::replace(&mut *lock(&self.stay), Stay::Outside);
         let mut running = lock(&COMPANY.running);

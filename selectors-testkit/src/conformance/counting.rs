@@ -22,7 +22,7 @@ pub(crate) struct Calls {
     pub(crate) rebuild: usize,
 }
 
-/// What a ghost is reported as: no selector makes this token.
+/// The token of the simulated ghost: no selector creates it.
 const GHOST: Token = Token::from_bits(0x7777_7777_7777_7777);
 
 thread_local! {
@@ -30,7 +30,7 @@ thread_local! {
     pub(super) static REBUILD_FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often each call was made so far, for who has given the backend away.
+/// How often each call was made so far. A clone observes the backend after it was moved.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts(Arc<Mutex<Calls>>);
 
@@ -47,7 +47,7 @@ impl Counts {
 pub(crate) struct Counting<B> {
     backend: B,
     counts: Counts,
-    /// A ghost is reported by every wait, until a rebuild has failed so often and one more is made.
+    /// Every wait reports a ghost until a rebuild has failed this often and the next one succeeds.
     ghost: Option<usize>,
 }
 
@@ -56,7 +56,7 @@ impl<B> Counting<B> {
         Self { backend, counts: Counts::default(), ghost: None }
     }
 
-    /// Has a ghost, which is there until a rebuild has failed so many times.
+    /// Simulates a ghost, until a rebuild has failed this many times.
     pub(crate) fn with_ghost(backend: B, failures: usize) -> Self {
         REBUILD_FAILED.set(false);
         Self { ghost: Some(failures), ..Self::new(backend) }

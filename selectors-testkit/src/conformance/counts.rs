@@ -9,22 +9,22 @@ use crate::fixtures::{borrow, drain, duplicate, fill, number_of, pair, send};
 
 const READ: Interest = Interest::READ;
 
-/// So many are registered at a time, and so many times: more than a table of a common size has room
-/// for.
+/// The number of sources registered at a time, and of rounds: more than fit into a table of a
+/// common size.
 const SOURCES: usize = 16;
 const ROUNDS: usize = 264;
 
-/// More than twice what every hundredth, or every thousandth, could hide in.
+/// More than twice as often as needed to find a defect in every hundredth or thousandth call.
 pub(super) const OFTEN: usize = 2_203;
 
-const FULL: &str = "something is taken for each registration, and not given back when its source is \
-                    unregistered: a slot of a table, a number, a queue's entry";
+const FULL: &str = "a registration takes a slot of a table, a number or an entry of a queue, which \
+    unregistering does not release";
 
-const SOMETIMES: &str = "now and then something is reported without asking the kernel; or what was silent for long is \
-                         not asked for any more";
+const SOMETIMES: &str = "sometimes readiness is reported without a call of the kernel, or a source \
+    that was idle for long is not watched any more";
 
-const LOST: &str = "changes are collected, or counted, and one is dropped when there is no room, or \
-                    the count begins anew";
+const LOST: &str = "changes are queued or counted, and one is lost when the queue is full or the \
+    counter wraps around";
 
 pub(super) fn reg_9_registering_never_stops_working<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let pairs: Vec<_> = (0..SOURCES).map(|_| pair()).collect::<Result<_, _>>()?;
@@ -74,7 +74,7 @@ pub(super) fn mod_1_every_change_counts<B: Backend>(case: &mut Case<'_, B>) -> O
         case.expect_or(
             LOST,
             seen == expected,
-            &format!("what it is watched for since change {number}: {expected:?}"),
+            &format!("the interest since change {number}: {expected:?}"),
             seen,
         )?;
     }
@@ -94,7 +94,7 @@ pub(super) fn mode_6_arming_never_stops_working<B: Backend>(case: &mut Case<'_, 
     for number in 0..OFTEN {
         selector.select_into(&mut events, NOW)?;
         case.because(LOST, case.expect_tokens(&events, &armed))?;
-        // Each by itself now and then, and in both ways.
+        // Now and then each alone, and in both ways.
         armed = match number % 5 {
             0 => vec![once],
             1 => vec![edge],
@@ -124,11 +124,11 @@ pub(super) fn ready_1_no_wait_of_many_reports_idle_sources<B: Backend>(
     for (twin, interest, mode) in &twins {
         tokens.push(selector.register_with(borrow(twin), *interest, (), *mode)?);
     }
-    case.did(format!("waited for no time {OFTEN} times, with idle sources in every mode"));
+    case.did(format!("waited with a zero timeout {OFTEN} times, with idle sources in every mode"));
     for number in 1..=OFTEN {
         selector.select_into(&mut events, NOW)?;
         if !events.is_empty() {
-            case.did(format!("it was wait {number}"));
+            case.did(format!("this was wait {number}"));
         }
         case.because(SOMETIMES, case.expect_tokens(&events, &[]))?;
     }
@@ -138,17 +138,19 @@ pub(super) fn ready_1_no_wait_of_many_reports_idle_sources<B: Backend>(
     case.because(SOMETIMES, case.expect_tokens(&selector.select(case.long())?, &tokens))
 }
 
-/// More often than sixteen bits can count.
+/// More often than 16 bits can count.
 const BEYOND_16_BITS: usize = (1 << 16) + 2;
 
-const WRAPS: &str = "a count has sixteen bits and begins anew; or what the kernel holds ends after a while, and \
-                     is not renewed";
+const WRAPS: &str = "a counter of 16 bits wraps around, or a kernel object expires and is not \
+    renewed";
 
 pub(super) fn reg_9_no_number_is_used_up<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let (mut backend, fd) = (case.backend()?, number_of(&ours));
-    case.did(format!("had the backend register and unregister a source {BEYOND_16_BITS} times"));
+    case.did(format!(
+        "registered and unregistered a source with the backend {BEYOND_16_BITS} times"
+    ));
     let (watch, mut events) = (Watch::new(READ, Mode::Level), Events::new());
     for number in 1..=BEYOND_16_BITS {
         let token = Token::from_bits(number as u64);
@@ -172,7 +174,7 @@ pub(super) fn wait_7_events_never_stop<B: Backend>(case: &mut Case<'_, B>) -> Ou
     let mut backend = case.backend()?;
     let token = Token::from_bits(1);
     backend.register(borrow(&ours), token, Watch::new(READ, Mode::Level))?;
-    case.did(format!("had the backend report a source {BEYOND_16_BITS} times"));
+    case.did(format!("made the backend report a source {BEYOND_16_BITS} times"));
     let mut events = Events::new();
     for number in 0..BEYOND_16_BITS {
         if number % 1_024 == 0 {

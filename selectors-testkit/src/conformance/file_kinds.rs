@@ -14,23 +14,25 @@ const READ: Interest = Interest::READ;
 pub(super) fn ready_4_an_error_of_a_datagram_socket_wakes<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    // Somewhere to send to where nobody is.
+    // A port that no socket listens at.
     let gone = UdpSocket::bind("127.0.0.1:0")?;
     let ours = UdpSocket::bind("127.0.0.1:0")?;
     ours.set_nonblocking(true)?;
     ours.connect(gone.local_addr()?)?;
     drop(gone);
-    case.did("sent a datagram to a port that nobody listens at");
+    case.did("sent a datagram to a port that no socket listens at");
     ours.send(b"x")?;
     if !is_ready(&ours, READ, 1_000)? {
-        return Err(case.cannot_run("this system does not tell a socket that its peer is gone"));
+        return Err(
+            case.cannot_run("this system does not report to a UDP socket that its peer is gone")
+        );
     }
     for interest in [READ, BOTH] {
         case.did(format!("registered the socket for {interest:?}"));
         let mut selector = case.selector()?;
         let token = selector.register(&ours, interest, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
-        let what = "READ, for whoever waits for it";
+        let what = "READ, if the interest contains it";
         case.expect_that(event.is_readable(), what, event.readiness())?;
     }
     Ok(())

@@ -9,10 +9,10 @@ use crate::fixtures::{
     report_of_forked_child, send,
 };
 
-const SHARED: &str = "the child uses the parent's kernel object, or the parent's waker: both have to \
-                      be made anew in `after_fork`, and nothing of the old ones changed";
+const SHARED: &str = "the child uses the parent's kernel object or waker: `after_fork` has to \
+    create new ones, and must not change the old ones";
 
-/// A selector, and what it watches.
+/// A selector with its sources.
 struct Scene<'a, B> {
     selector: Subject<BorrowedSource<'a>, &'static str, B>,
     waker: Option<Waker>,
@@ -41,7 +41,7 @@ impl<'a, B: Backend> Scene<'a, B> {
         Ok(Self { selector, waker, level, once, idle, ends })
     }
 
-    /// Everything that was registered is reported, and nothing else is.
+    /// Checks that exactly the registered sources are reported.
     fn works(&mut self, case: &Case<'_, B>) -> Outcome {
         let Self { selector, level, once, .. } = self;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
@@ -65,7 +65,7 @@ impl<'a, B: Backend> Scene<'a, B> {
         Ok(())
     }
 
-    /// Every call is refused.
+    /// Checks that every call is refused.
     fn is_refused(&mut self, case: &Case<'_, B>) -> Outcome {
         let Self { selector, level, ends, .. } = self;
         let (other, _other_peer) = pair()?;
@@ -90,12 +90,12 @@ impl<'a, B: Backend> Scene<'a, B> {
     }
 }
 
-/// In a child that ends soon, for as long as it lives.
+/// Duplicates that stay open until the child ends.
 fn duplicate_for_ever(fd: &PairStream) -> std::result::Result<BorrowedSource<'static>, Stop> {
     Ok(crate::fixtures::LooseDescriptor::duplicate(fd)?.borrow())
 }
 
-/// Runs `act` in a forked child, where it works with its copy of the scene.
+/// Runs `act` in a forked child, with the child's copy of the selector.
 fn in_child<B: Backend>(
     case: &Case<'_, B>,
     scene: &mut Option<Scene<'_, B>>,
@@ -121,7 +121,7 @@ pub(super) fn proc_4_calls_fail_in_a_child<B: Backend>(case: &mut Case<'_, B>) -
     case.did("forked a child, which closed its copy");
     in_child(case, &mut scene, |case, scene| {
         let back = scene.selector.close();
-        case.expect("the number of sources handed back", back.len(), 3)
+        case.expect("the number of returned sources", back.len(), 3)
     })?;
     scene.as_mut().map_or(Ok(()), |scene| scene.works(case))
 }
@@ -137,7 +137,7 @@ pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Out
     case.did("forked a child, which called after_fork, used its copy, and changed everything");
     in_child(case, &mut scene, |case, mut scene| {
         match scene.selector.after_fork() {
-            // A backend need not be able to.
+            // A backend need not support it.
             Err(Error::Unsupported { .. }) => return scene.is_refused(case),
             answer => answer?,
         }
@@ -160,7 +160,7 @@ pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Out
     case.did("used the selector in the parent");
     if scene.waker.is_some() {
         let woken = scene.selector.select(case.long())?.woken();
-        case.expect_or(SHARED, woken, "the wake from before", woken)?;
+        case.expect_or(SHARED, woken, "the wake before the fork", woken)?;
     }
     scene.works(case)?;
     send(&ends[2].1, b"x")?;
@@ -168,17 +168,17 @@ pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Out
     case.because(SHARED, answer.map(drop))
 }
 
-/// How many descriptors more a forked child has than its parent: what it reports through.
+/// How many descriptors a forked child has in addition to its parent's, for its report.
 fn of_a_child() -> std::result::Result<usize, Stop> {
     let before = open_descriptors();
-    // The only way back is a message.
+    // A message is the only way to return the number.
     let answer = report_of_forked_child(|| Err(open_descriptors().to_string()))?;
     let open = answer.err().and_then(|open| open.parse::<usize>().ok());
     Ok(open.map_or(0, |open| open.saturating_sub(before)))
 }
 
-/// In a child: goes on with its copy, has no more open afterwards than it should, and has a child
-/// of its own do likewise.
+/// In a child: continues with its copy, checks the number of open descriptors, and forks a child
+/// that does the same.
 fn go_on_for<B: Backend>(
     case: &Case<'_, B>,
     mut selector: Subject<BorrowedSource<'_>, (), B>,
@@ -201,11 +201,11 @@ fn go_on_for<B: Backend>(
     }
     let mut new = inheritable_descriptors();
     new.retain(|number| !inherited.contains(number));
-    case.expect_that(new.is_empty(), "nothing new that other programs inherit", new)?;
+    case.expect_that(new.is_empty(), "no new descriptor that other programs inherit", new)?;
     if generations == 0 {
         return Ok(());
     }
-    // An emulated device cannot take a child's copy of what it opened for itself back.
+    // An emulated device cannot close a child's copies of its own descriptors.
     let emulated = if emulation::is_device() { 2 } else { 0 };
     let most = open + of_a_child + emulated;
     let mut copy = Some(selector);
@@ -220,7 +220,7 @@ pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
 ) -> Outcome {
     case.alone()?;
     let ends = ends()?;
-    // Without a selector, whose descriptor need not be inherited.
+    // Counted without a selector, whose descriptor need not be inherited.
     let of_a_child = of_a_child()?;
     let mut selector = case.selector()?;
     selector.register(borrow(&ends[0].0), Interest::READ, ())?;
@@ -228,15 +228,15 @@ pub(super) fn proc_4_children_of_children_leak_nothing<B: Backend>(
     if selector.capabilities().waker {
         selector.waker()?;
     }
-    case.did("forked a child that called after_fork, and had children in its turn");
+    case.did("forked a child that called after_fork and forked children itself");
     let mut copy = Some(selector);
     let outcome = case.in_forked_child(|| match copy.take() {
         Some(selector) => go_on_for(case, selector, 2, (of_a_child, None)),
         None => Ok(()),
     });
     case.because(
-        "what the parent had is neither closed nor used again in `after_fork`, or a descriptor is \
-         made anew without its flag",
+        "`after_fork` neither closes nor reuses the inherited descriptors, or opens one without \
+         its close-on-exec flag",
         outcome,
     )
 }

@@ -52,12 +52,12 @@ pub(super) fn ready_10_an_empty_datagram_is_read<B: Backend>(case: &mut Case<'_,
         theirs.send(&[])?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("its readiness", event.readiness(), Readiness::READ)?;
-        case.expect("how much it receives", receive(&ours, &mut [0])?, 0)?;
+        case.expect("the number of bytes received", receive(&ours, &mut [0])?, 0)?;
     }
     Ok(())
 }
 
-/// A file that never blocks is ready for what is asked, each time.
+/// Checks that a file that never blocks is ready for its whole interest, in every wait.
 fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSource) -> Outcome {
     let mut selector = case.counting()?;
     case.did(format!("registered {name} for READ"));
@@ -90,8 +90,8 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSo
     selector.unregister(token)?;
     let capabilities = selector.capabilities();
     if capabilities.edge {
-        let again = "an edge-triggered source is ready for good: it is to be reported once after \
-                     it is registered, once after each modify, and not in between";
+        let again = "an edge-triggered source that is always ready must be reported once after it \
+            was registered, once after each modify, and not in between";
         case.did("registered it edge-triggered");
         let token = selector.register_with(file, Interest::READ, (), Mode::Edge)?;
         for interest in [Some(BOTH), Some(Interest::READ), None] {
@@ -99,7 +99,7 @@ fn always_ready<B: Backend>(case: &mut Case<'_, B>, name: &str, file: &impl AsSo
             case.did("waited again, after it was reported");
             case.because(again, case.expect_tokens(&selector.select(NOW)?, &[]))?;
             if let Some(interest) = interest {
-                case.did(format!("modified it to {interest:?}: it is to be reported once more"));
+                case.did(format!("modified it to {interest:?}, after which it is reported again"));
                 selector.modify(token, interest)?;
             }
         }
@@ -172,13 +172,13 @@ pub(super) fn ready_12_a_terminal_behaves_as_with_poll<B: Backend>(
     let token = selector.register(&terminal, BOTH, ())?;
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("its readiness", event.readiness(), Readiness::WRITE)?;
-    case.did("modified it to READ, and typed");
+    case.did("modified it to READ, and sent input");
     selector.modify(token, Interest::READ)?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     send(&controller, b"typed")?;
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("its readiness", event.readiness(), Readiness::READ)?;
-    case.did("read what was typed, and closed the controlling end");
+    case.did("read the input, and closed the controlling end");
     drain(&terminal)?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     drop(controller);
@@ -234,20 +234,20 @@ pub(super) fn ready_13_a_selector_can_be_watched<B: Backend>(case: &mut Case<'_,
     if inner.capabilities().waker {
         let waker = inner.waker()?;
         if inner.backend().changer()?.is_none() {
-            // Its channel is watched from the next wait on.
+            // The next wait registers its channel.
             inner.select(NOW)?;
         }
         case.expect_tokens(&outer.select(NOW)?, &[])?;
-        case.did("woke the inner one");
+        case.did("woke the inner selector");
         waker.wake()?;
         case.only(&outer.select(case.long())?, token)?;
-        case.expect("whether the inner one was woken", inner.select(NOW)?.woken(), true)?;
+        case.expect("whether the inner selector was woken", inner.select(NOW)?.woken(), true)?;
         case.expect_tokens(&outer.select(NOW)?, &[])?;
     }
     Ok(())
 }
 
-/// Has the kernel hear of what was deferred, which a selector that watches this one goes by.
+/// Applies deferred changes, before which a selector that watches this one sees the old state.
 fn make_deferred<F, T, B: Backend>(inner: &mut Subject<F, T, B>) -> Outcome {
     if inner.capabilities().deferred {
         inner.select(NOW)?;

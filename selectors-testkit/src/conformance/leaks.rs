@@ -14,21 +14,21 @@ use crate::fixtures::{
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
 
-/// What backends refuse.
+/// Requests that backends refuse.
 const REFUSED: Watch = Watch::new(Interest::PRIORITY, Mode::Exclusive);
 
-/// How often each is done: threads of other tests open some meanwhile.
+/// The repetitions: more than threads of other tests may open descriptors meanwhile.
 const TIMES: usize = 120;
 
 type Selector<'a, B> = Subject<BorrowedSource<'a>, (), B>;
 
-/// Registers what is closed, and what cannot be watched.
+/// Registers closed descriptors, and ones that cannot be watched.
 fn refuse<'a, B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Selector<'a, B>,
     ours: &'a PairStream,
 ) -> Outcome {
-    // Accepted where changes are deferred.
+    // Accepted if changes are deferred.
     let answer = with_raw(closed_number()?, |fd| selector.register(fd, BOTH, ()));
     if let Ok(token) = answer {
         selector.select(NOW)?;
@@ -41,7 +41,7 @@ fn refuse<'a, B: Backend>(
     Ok(())
 }
 
-/// Modifies to what cannot be watched for.
+/// Modifies to an interest that is not supported.
 fn refuse_to_modify<B: Backend>(case: &Case<'_, B>, ours: &PairStream) -> Outcome {
     let (mut backend, fd, token) = (case.backend()?, number_of(ours), Token::from_bits(1));
     backend.register(borrow(ours), token, READING)?;
@@ -109,7 +109,7 @@ pub(super) fn reg_12_no_call_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
     Ok(())
 }
 
-/// Waits that end in one way or another.
+/// Waits that end in each way.
 fn wait<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Selector<'_, B>,

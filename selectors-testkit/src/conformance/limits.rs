@@ -11,10 +11,10 @@ use crate::fixtures::{
     pair, regular_file, send, wake_in_handler,
 };
 
-const NEEDS_ONE: &str = "a wait, or what comes after it, needs a new descriptor, or a call that \
-                         the limit forbids: poll(2) answers EINVAL for more entries than the limit";
+const NEEDS_ONE: &str = "a wait or a later call opens a descriptor, or makes a call that fails \
+    because of the limit: poll(2) returns EINVAL for more entries than the limit";
 
-/// Takes the descriptors of this process away, in one way or another.
+/// Uses up or limits the descriptors of this process.
 fn take_away(how: &str, like: &PairStream) -> Result<Vec<OwnedSource>, Stop> {
     if how.starts_with("lowered") {
         limit_descriptors(0)?;
@@ -29,7 +29,7 @@ fn take_away(how: &str, like: &PairStream) -> Result<Vec<OwnedSource>, Stop> {
     Ok(hog)
 }
 
-/// Serves what is registered after the descriptors are gone.
+/// Handles events when there are no free descriptors.
 fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
     let [(level, level_peer), (once, once_peer), (alive, alive_peer)] = [pair()?, pair()?, pair()?];
     let file = if_any(regular_file())?;
@@ -84,10 +84,10 @@ fn serve<B: Backend>(case: &Case<'_, B>, how: &str) -> Outcome {
 pub(super) fn wait_12_sources_are_served_without_free_descriptors<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    let ways = ["used all descriptors up", "lowered the limit on descriptors to none"];
+    let ways = ["used up all descriptors", "lowered the limit on descriptors to none"];
     case.backend()?;
     for how in &ways[..if emulation::is_any() { 1 } else { 2 }] {
-        case.did(format!("in a forked child: {how}, and went on"));
+        case.did(format!("in a forked child: {how}, and continued"));
         case.because(NEEDS_ONE, case.alone_in_forked_child(|| serve(case, how)))?;
     }
     Ok(())
@@ -101,8 +101,8 @@ pub(super) fn proc_7_a_signal_handler_may_wake<B: Backend>(case: &mut Case<'_, B
     let waker = selector.waker()?;
     let handler = wake_in_handler(&waker)?;
     case.did("a signal handler of this thread woke it, before waits and during them");
-    let not_there = "waking takes a lock that the wait holds, allocates, or is left to another \
-                     thread";
+    let not_there = "waking takes a lock that the wait holds, allocates memory, or is done by \
+        another thread";
     for _ in 0..3 {
         handler.signal()?;
         let woken = selector.select(NOW)?.woken();
@@ -121,11 +121,11 @@ pub(super) fn proc_7_a_signal_handler_may_wake<B: Backend>(case: &mut Case<'_, B
     for _ in 0..20 {
         let woken = std::thread::scope(|scope| {
             scope.spawn(|| handler.signal());
-            // It may be interrupted first, and then find the wake.
+            // One wait may report the interruption, and the next one the wake.
             let first = selector.select(case.long())?.woken();
             Ok::<_, selectors::Error>(first || selector.select(case.long())?.woken())
         })?;
         case.expect_or(not_there, woken, "a wake", woken)?;
     }
-    case.expect("how many wakes failed in the handler", handler.failures(), 0)
+    case.expect("the number of failed wakes in the handler", handler.failures(), 0)
 }

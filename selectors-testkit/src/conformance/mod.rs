@@ -79,14 +79,14 @@ pub(crate) use subject::Subject;
 pub use tally::{Tally, expect_all_run};
 use watchdog::{Watchdog, limit, stuck};
 
-/// No time at all: for what is to be silent.
+/// A zero timeout, to check that nothing is reported.
 pub(crate) const NOW: Option<Duration> = Some(Duration::ZERO);
 
 const BOTH: Interest = Interest::READ.union(Interest::WRITE);
 
 type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 
-/// Runs one case, and says why it failed.
+/// Runs one case, and returns why it failed.
 fn attempt<'a>(
     name: &'static str,
     new: &dyn Fn() -> io::Result<Boxed<'a>>,
@@ -124,7 +124,7 @@ fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> S
     message
 }
 
-/// Any backend: the cases are compiled once, and not for each of its types.
+/// Any backend, boxed, so that the cases are compiled once and not for each type.
 type Boxed<'a> = Box<dyn Backend + Send + 'a>;
 
 fn boxed<'a, B: Backend + Send + 'a>(

@@ -14,7 +14,7 @@ use crate::fixtures::{
     tcp_pair,
 };
 
-/// Long enough for a spin to show.
+/// Long enough to notice a spin.
 const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -27,7 +27,7 @@ pub(super) fn mode_1_level_repeats_until_drained<B: Backend>(case: &mut Case<'_,
         for _ in 0..3 {
             case.only(&selector.select(case.long())?, token)?;
         }
-        case.did("read one byte of two");
+        case.did("read one of two bytes");
         receive(&ours, &mut [0])?;
         case.only(&selector.select(case.long())?, token)?;
         case.did("read the other");
@@ -107,10 +107,10 @@ pub(super) fn mode_2_one_shot_is_silent_about_errors_too<B: Backend>(
     let token = selector.register_with(&ours, Interest::WRITE, (), Mode::OneShot)?;
     case.only(&selector.select(case.long())?, token)?;
     reset(theirs)?;
-    // Give the reset the time that it takes another selector to see it.
+    // Wait until another selector has reported the reset.
     let mut witness = case.selector()?;
     witness.register(&ours, Interest::READ, ())?;
-    case.expect("what the witness sees", witness.select(case.long())?.len(), 1)?;
+    case.expect("the events of the other selector", witness.select(case.long())?.len(), 1)?;
     case.expect_tokens(&selector.select(NOW)?, &[])
 }
 
@@ -127,14 +127,14 @@ pub(super) fn mode_2_a_fired_one_shot_can_be_unregistered<B: Backend>(
         selector.unregister(token)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
-    case.did("let one fire that was registered last, and unregistered the first");
+    case.did("let the source that was registered last fire, and unregistered the first");
     let (idle, _idle_peer) = pair()?;
     let first = selector.register(&idle, Interest::READ, ())?;
     let fired = selector.register_with(&ours, Interest::READ, (), Mode::OneShot)?;
     case.only(&selector.select(case.long())?, fired)?;
     selector.unregister(first)?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    case.did("unregistered the one that had fired, and registered the first again");
+    case.did("unregistered the fired one, and registered the first again");
     selector.unregister(fired)?;
     let first = selector.register(&idle, BOTH, ())?;
     case.only(&selector.select(case.long())?, first).map(drop)
@@ -328,7 +328,7 @@ pub(super) fn mode_4_exclusive_can_be_modified<B: Backend>(case: &mut Case<'_, B
         selector.modify_with(token, Interest::READ, mode)?;
         case.only(&selector.select(case.long())?, token)?;
     }
-    case.did("asked for PRIORITY with it");
+    case.did("modified it to PRIORITY");
     let refused = selector.modify(token, Interest::PRIORITY);
     case.expect("whether it was accepted", refused.is_ok(), false)?;
     case.only(&selector.select(case.long())?, token)?;

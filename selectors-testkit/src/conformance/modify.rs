@@ -51,7 +51,7 @@ pub(super) fn mod_1_the_backend_does_not_add_to_the_old_interest<B: Backend>(
     backend.modify(fd, token, watch(Interest::READ), watch(Interest::WRITE))?;
     backend.wait(&mut events, case.long())?;
     let event = case.only(&events, token)?;
-    case.expect("READ in what the backend says", event.is_readable(), false)
+    case.expect("READ in the raw readiness", event.is_readable(), false)
 }
 
 pub(super) fn mod_1_the_last_change_before_a_wait_counts<B: Backend>(
@@ -102,14 +102,14 @@ pub(super) fn mod_3_no_change_makes_no_call<B: Backend>(case: &mut Case<'_, B>) 
     let token = selector.register(ours, Interest::READ, ())?;
     theirs.write_all(b"x")?;
     selector.select(case.long())?;
-    case.did("modified a source to the interest and the mode that it has");
+    case.did("modified a source to its current interest and mode");
     let before = selector.backend().calls();
     selector.modify(token, Interest::READ)?;
     selector.modify_with(token, Interest::READ, Mode::Level)?;
     case.expect("the backend's calls", selector.backend().calls(), before)
 }
 
-/// What is wrong where a one-shot source is reported a second time.
+/// The usual cause if a one-shot source is reported a second time.
 const STILL_ARMED: &str = "a one-shot source that was reported is not disarmed";
 
 pub(super) fn mod_3_modify_rearms_a_fired_one_shot<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -192,13 +192,13 @@ pub(super) fn mod_4_the_backend_keeps_the_old_state<B: Backend>(case: &mut Case<
                 let (token, fd) = (Token::from_bits(4), number_of(&ours));
                 let old = Watch::new(Interest::READ, old_mode);
                 case.did(format!(
-                    "asked the backend for {interest:?}, {mode:?} in place of {old:?}"
+                    "modified it with the backend from {old:?} to {interest:?}, {mode:?}"
                 ));
                 backend.register(borrow(&ours), token, old)?;
                 let new = Watch::new(interest, mode);
                 let current = backend.modify(fd, token, old, new).map_or(old, |()| new);
                 if current == old {
-                    // It was refused, which is its right; so nothing has changed.
+                    // The backend may refuse it, and then nothing has changed.
                     let mut events = Events::new();
                     backend.wait(&mut events, NOW)?;
                     case.expect_tokens(&events, &[])?;
@@ -228,7 +228,7 @@ pub(super) fn mod_4_map_and_kernel_agree_after_a_close<B: Backend>(
     let answer = selector.modify(gone, BOTH);
     let expected = if answer.is_ok() { BOTH } else { Interest::READ };
     let events = selector.get(gone).map(|key| key.events);
-    case.expect("the events in the key, by the answer", events, Some(expected))?;
+    case.expect("the interest in the key, depending on the result", events, Some(expected))?;
     selector.unregister(gone)?;
     other_peer.write_all(b"x")?;
     case.expect_tokens(&selector.select(case.long())?, &[live])

@@ -10,17 +10,17 @@ pub(super) fn reg_10_every_bit_of_a_token_counts<B: Backend>(case: &mut Case<'_,
     send(&theirs, b"x")?;
     let mut backend = case.backend()?;
     let watch = Watch::new(Interest::READ, Mode::Level);
-    // The lower half counts how often a slot was used, and the upper one is the slot: as many
-    // bits of it as there may be sources.
+    // The lower half is the generation, the upper one the slot, of which only the bits that sources
+    // can have are tested.
     for bit in 0..52 {
         let token = Token::from_bits(1 << bit | 1);
-        case.did(format!("had the backend watch for {token:?}, which has bit {bit}"));
+        case.did(format!("registered {token:?}, which has bit {bit}, with the backend"));
         backend.register(borrow(&ours), token, watch)?;
         let mut events = Events::new();
         backend.wait(&mut events, case.long())?;
         case.because(
-            "the token is stored in fewer bits than it has: a source whose slot was used often \
-             enough is never heard of again",
+            "the token is stored in fewer than 64 bits: a source whose slot was reused often \
+             enough is never reported",
             case.only(&events, token),
         )?;
         backend.unregister(number_of(&ours), token, watch)?;
@@ -28,7 +28,7 @@ pub(super) fn reg_10_every_bit_of_a_token_counts<B: Backend>(case: &mut Case<'_,
     Ok(())
 }
 
-/// Uses the numbers of standard input, output and error, which the process can do without.
+/// Uses the numbers of standard input, output and error, which this process does not need.
 fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let (other, other_peer) = pair()?;
@@ -57,7 +57,7 @@ fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
         let events = selector.select(case.long())?;
         case.expect_that(
             events.len() == 1 && reported(&events, high),
-            "the other's event",
+            "the event of the other source",
             &events,
         )?;
         crate::fixtures::drain(&ours)?;
@@ -69,7 +69,7 @@ fn use_low_numbers<B: Backend>(case: &Case<'_, B>) -> Outcome {
 pub(super) fn wait_8_the_lowest_numbers<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.did("in a forked child: registered descriptors 0, 1 and 2");
     case.because(
-        "zero is taken for none: `fd > 0`, or a table in which 0 means empty",
+        "descriptor 0 is treated as none: `fd > 0`, or a table in which 0 means empty",
         case.alone_in_forked_child(|| use_low_numbers(case)),
     )
 }

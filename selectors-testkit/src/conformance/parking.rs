@@ -12,7 +12,7 @@ use crate::fixtures::{
     borrow, closed_number, drain, if_any, pair, path_only, regular_file, send, with_raw,
 };
 
-/// Long enough for a spin to show.
+/// Long enough to notice a spin.
 const SHORT: Duration = Duration::from_millis(5);
 
 pub(super) fn reg_2_the_kernel_does_not_watch_parked_sources<B: Backend>(
@@ -22,7 +22,7 @@ pub(super) fn reg_2_the_kernel_does_not_watch_parked_sources<B: Backend>(
     for mode in modes(case)? {
         let pairs = all_pairs()?;
         let mut selector = case.counting()?;
-        case.did(format!("parked sources of every kind, {mode:?}: half of them when registering"));
+        case.did(format!("parked sources of every kind, {mode:?}, half of them at registration"));
         let mut tokens = Vec::new();
         let sources = pairs.iter().map(|(_, ours, _)| borrow(ours));
         for (at, source) in sources.chain(file.iter().map(borrow)).enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn reg_2_the_kernel_does_not_watch_parked_sources<B: Backend>(
             selector.unregister(token)?;
         }
         let calls = selector.backend().calls();
-        case.expect("what the backend was asked", (calls.register, calls.unregister), in_and_out)?;
+        case.expect("the calls of the backend", (calls.register, calls.unregister), in_and_out)?;
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(super) fn reg_2_a_parked_source_reports_no_hang_up<B: Backend>(
 pub(super) fn reg_2_parked_sources_are_checked_too<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, _theirs) = pair()?;
     let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
-    case.did("registered the same descriptor twice for nothing");
+    case.did("registered the same descriptor twice with an empty interest");
     let token = selector.register(borrow(&ours), Interest::empty(), ())?;
     let again = selector.register(borrow(&ours), Interest::empty(), ()).map_err(Error::from);
     case.expect_that(
@@ -100,13 +100,13 @@ pub(super) fn reg_2_parked_sources_are_checked_too<B: Backend>(case: &mut Case<'
     )?;
     selector.unregister(token)?;
     if !selector.capabilities().deferred {
-        case.did("registered a closed descriptor for nothing");
+        case.did("registered a closed descriptor with an empty interest");
         let number = closed_number()?;
         let answer = with_raw(number, |fd| selector.register(fd, Interest::empty(), ()).is_ok());
         case.expect("whether it was accepted", answer, false)?;
     }
     if let Some(own) = selector.backend().descriptor().map(|own| crate::fixtures::number_of(&own)) {
-        case.did("registered the selector's own descriptor with it for nothing");
+        case.did("registered the selector's own descriptor with it, with an empty interest");
         let answer = with_raw(own, |fd| selector.register(fd, Interest::empty(), ()).is_ok());
         case.expect("whether it was accepted", answer, false)?;
     }
@@ -129,8 +129,8 @@ pub(super) fn reg_6_an_o_path_descriptor_is_refused<B: Backend>(case: &mut Case<
         }
         let errno = answer.map_err(|error| std::io::Error::from(error).raw_os_error());
         case.expect_or(
-            "poll(2) reports such a descriptor as POLLNVAL for ever, and others take it for a file \
-             that is always ready",
+            "poll(2) reports POLLNVAL for such a descriptor in every wait, and other facilities \
+             treat it as an always-ready file",
             errno == Err(Some(crate::fixtures::NOT_OPEN)),
             "EBADF",
             errno,
@@ -142,7 +142,7 @@ pub(super) fn reg_6_an_o_path_descriptor_is_refused<B: Backend>(case: &mut Case<
 pub(super) fn mod_3_rearming_reports_an_edge_again<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     let mut selector = case.counting()?;
-    case.did("registered a readable socket, level-triggered, and asked for it again");
+    case.did("registered a readable socket, level-triggered, and rearmed it");
     send(&theirs, b"x")?;
     let token = selector.register(&ours, Interest::READ, ())?;
     case.only(&selector.select(case.long())?, token)?;
@@ -155,23 +155,23 @@ pub(super) fn mod_3_rearming_reports_an_edge_again<B: Backend>(case: &mut Case<'
         for _ in 0..3 {
             case.only(&selector.select(case.long())?, token)?;
             case.expect_tokens(&selector.select(NOW)?, &[])?;
-            case.did("asked for an edge-triggered source again that was not drained");
+            case.did("rearmed an edge-triggered source that was not drained");
             selector.rearm(token)?;
         }
         case.only(&selector.select(case.long())?, token)?;
-        case.did("drained it, and asked for it again");
+        case.did("drained it, and rearmed it");
         drain(&ours)?;
         selector.rearm(token)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
-    case.did("parked it, and asked for it");
+    case.did("parked it, and rearmed it");
     send(&theirs, b"x")?;
     selector.modify(token, Interest::empty())?;
     selector.rearm(token)?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     selector.unregister(token)?;
     for token in [token, Token::from_bits(4321)] {
-        case.did("asked for a source that is not registered");
+        case.did("rearmed a source that is not registered");
         let refused = selector.rearm(token);
         case.expect_that(
             matches!(refused, Err(Error::NotRegistered { .. })),
@@ -191,18 +191,18 @@ pub(super) fn mode_6_both_directions_of_a_one_shot_wait_for_arming<B: Backend>(
     let token = selector.register_with(&ours, BOTH, (), Mode::OneShot)?;
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("what it is", event.readiness(), Readiness::WRITE)?;
-    let half = "each direction is silenced by itself when it is reported: silence both";
+    let half = "each direction is disarmed separately when it is reported: disarm both";
     for _ in 0..3 {
         send(&theirs, b"x")?;
         for _ in 0..2 {
             case.because(half, case.expect_tokens(&selector.select(NOW)?, &[]))?;
         }
-        case.did("asked for it again");
+        case.did("rearmed it");
         selector.rearm(token)?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("what it is", event.readiness(), Readiness::from(BOTH))?;
     }
-    case.did("drained it, asked for it again, and asked again before it fired");
+    case.did("drained it, rearmed it, and rearmed it again before it fired");
     drain(&ours)?;
     selector.rearm(token)?;
     selector.rearm(token)?;
@@ -225,7 +225,7 @@ pub(super) fn wait_7_one_select_reports_all<B: Backend>(case: &mut Case<'_, B>) 
             for _ in 0..many {
                 tokens.push(selector.register_with(ours.try_clone()?, Interest::READ, (), mode)?);
             }
-            let cut = "the kernel has filled the room that there was: ask for the rest at once";
+            let cut = "the kernel has filled the buffer: fetch the rest at once";
             case.because(cut, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
             case.did("waited again");
             let lasting = matches!(mode, Mode::Level | Mode::Exclusive);

@@ -18,15 +18,13 @@ pub(super) fn ready_5_a_pending_connection_is_read<B: Backend>(case: &mut Case<'
     let mut selector = case.selector()?;
     case.did("registered a listener with a pending connection for READ");
     let token = selector.register(&listener, Interest::READ, ())?;
-    let none =
-        "a connection counts as nothing to read, or listeners are told by an event of their own";
+    let none = "a connection does not count as readable, or has an event type of its own";
     let event = case.because(none, case.only(&selector.select(case.long())?, token))?;
-    let more = "what a kernel reports beside READ for a listener is passed on";
+    let more = "additional flags of the kernel for a listener are passed on";
     case.because(more, case.expect("its readiness", event.readiness(), Readiness::READ))?;
     case.did("accepted it");
     let _accepted = listener.accept()?;
-    let stale =
-        "a listener is reported for each connection that came, whether or not it still waits";
+    let stale = "a listener is reported for each arrived connection, even if none is pending";
     case.because(stale, case.expect_tokens(&selector.select(NOW)?, &[]))
 }
 
@@ -35,13 +33,13 @@ pub(super) fn ready_5_a_finished_connect_is_write<B: Backend>(case: &mut Case<'_
     let mut selector = case.selector()?;
     case.did("registered a connecting socket for READ and WRITE");
     let token = selector.register(&stream, BOTH, ())?;
-    let none = "only what is connected already is watched for WRITE";
+    let none = "only connected sockets are watched for WRITE";
     let event = case.because(none, case.only(&selector.select(case.long())?, token))?;
     let seen = event.readiness();
     let cause = if seen.contains(Readiness::READ) {
-        "the end of a connect is taken for something to read"
+        "the end of a connect is reported as READ"
     } else {
-        "what a socket shows before it is connected (a hang-up) is reported, too, or kept"
+        "the state before the socket is connected (a hang-up) is reported, too, or kept"
     };
     case.because(cause, case.expect("its readiness", seen, Readiness::WRITE))?;
     let error = stream.take_error()?.map(|error| error.kind());
@@ -62,19 +60,19 @@ pub(super) fn ready_5_a_refused_connect_wakes<B: Backend>(case: &mut Case<'_, B>
         let cause = if has_error {
             "an ERROR is reported by a backend that does not declare `error`"
         } else {
-            "the error is reported as the directions that it wakes, and ERROR is left out"
+            "the error is reported as READ and WRITE, without ERROR"
         };
         let declared = selector.capabilities().error;
         case.because(cause, case.expect("ERROR, by the capability", has_error, declared))?;
         let error = stream.take_error()?.map(|error| error.kind());
-        let taken = "SO_ERROR is read to find out what happened, which takes it away";
+        let taken = "the backend reads SO_ERROR, which clears it";
         let refused = Some(std::io::ErrorKind::ConnectionRefused);
         case.because(taken, case.expect("the error", error, refused))?;
     }
     Ok(())
 }
 
-/// Checks what the readiness of `ours` comes to: `expected`, as far as the backend can see it.
+/// Waits until the readiness of `ours` is `expected`, as far as the backend reports it.
 fn event_after<B: Backend>(
     case: &mut Case<'_, B>,
     what: &str,
@@ -98,7 +96,7 @@ pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> 
         theirs.shutdown(Shutdown::Write)?;
         let expected = Readiness::READ | Readiness::READ_CLOSED;
         event_after(case, &format!("a half-closed {name} socket"), &ours, expected)?;
-        // It can still be written to, and nothing is wrong with it.
+        // It is still writable, without an error.
         let mut selector = case.selector()?;
         let token = selector.register(&ours, Interest::WRITE, ())?;
         case.did("registered it for WRITE");
@@ -118,7 +116,7 @@ pub(super) fn ready_6_a_half_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> 
 pub(super) fn ready_6_a_closed_peer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for (name, ours, theirs) in stream_pairs()? {
         drop(theirs);
-        // A TCP peer that has closed may still be written to, as far as our side knows.
+        // As far as our side knows, a TCP peer that has closed may still receive.
         let gone = if name == TCP { Readiness::empty() } else { Readiness::HANGUP };
         let expected = Readiness::READ | Readiness::READ_CLOSED | gone;
         event_after(case, &format!("a {name} socket whose peer is closed"), &ours, expected)?;
@@ -133,7 +131,12 @@ pub(super) fn ready_6_both_directions_shut_down<B: Backend>(case: &mut Case<'_, 
         ours.shutdown(Shutdown::Write)?;
         theirs.shutdown(Shutdown::Write)?;
         let expected = Readiness::READ | Readiness::READ_CLOSED | Readiness::HANGUP;
-        event_after(case, &format!("a {name} socket, shut down both ways"), &ours, expected)?;
+        event_after(
+            case,
+            &format!("a {name} socket, shut down in both directions"),
+            &ours,
+            expected,
+        )?;
     }
     Ok(())
 }
@@ -153,7 +156,7 @@ pub(super) fn ready_6_no_hint_without_a_cause<B: Backend>(case: &mut Case<'_, B>
         let token = selector.register(&ours, BOTH, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("the hints", event.readiness() & HINTS, Readiness::empty())?;
-        case.did("shut down its own sending half, which its peer has not answered");
+        case.did("shut down its own sending half, and its peer did not react");
         drain(&ours)?;
         ours.shutdown(Shutdown::Write)?;
         selector.modify(token, Interest::READ)?;
@@ -179,7 +182,7 @@ pub(super) fn ready_6_its_own_reading_half_shut_down<B: Backend>(
             selector.register(&ours, interest, ())?;
             let events = selector.select(NOW)?;
             let seen = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness());
-            let cause = "an end-of-file is taken from what the peer does, and not from the socket";
+            let cause = "end-of-file is derived from the peer's actions instead of the socket";
             case.because(cause, case.expect("its readiness", seen & REQUESTABLE, truth))?;
         }
     }
@@ -242,7 +245,7 @@ pub(super) fn ready_7_a_hang_up_ends_a_wait_for_write<B: Backend>(
         let event = case.only(&selector.select(case.long())?, token)?;
         return case.expect("WRITE", event.is_writable(), true);
     }
-    // Where it is not declared, a kernel may tell or not: FreeBSD 12.3 does and 14 does not.
+    // If it is not declared, a kernel may report it or not: FreeBSD 12.3 does and 14 does not.
     let reported: Vec<_> = selector.select(NOW)?.iter().map(Event::readiness).collect();
     let either = reported.is_empty() || reported == [Readiness::WRITE];
     case.expect("WRITE or nothing", either, true)
@@ -258,11 +261,11 @@ pub(super) fn ready_8_data_before_end_of_file<B: Backend>(case: &mut Case<'_, B>
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ", event.is_readable(), true)?;
         let mut byte = [0];
-        case.expect("how much it reads", receive(&reader, &mut byte)?, 1)?;
+        case.expect("the number of bytes read", receive(&reader, &mut byte)?, 1)?;
         case.did("read the byte");
         let event = case.only(&selector.select(case.long())?, token)?;
         case.expect("READ, for the end", event.is_readable(), true)?;
-        case.expect("how much it reads then", receive(&reader, &mut byte)?, 0)?;
+        case.expect("the number of bytes read then", receive(&reader, &mut byte)?, 0)?;
     }
     Ok(())
 }

@@ -87,10 +87,10 @@ pub(super) fn ready_9_priority_comes_and_goes<B: Backend>(case: &mut Case<'_, B>
             let event = case.only(&events, token)?;
             let (seen, expected) = (event.readiness(), Readiness::from(interest));
             let cause = if seen.contains(expected) {
-                "a change leaves what the source was watched for before"
+                "a change leaves a part of the old interest"
             } else {
-                "PRIORITY is asked for when a source is registered, and not when it is modified, or \
-                 what is ready beside it hides it"
+                "PRIORITY is requested only at registration and not by a modify, or other \
+                 readiness hides it"
             };
             case.because(cause, case.expect("its readiness", seen, expected))?;
         }

@@ -14,26 +14,26 @@ use crate::fixtures::{
     send, sleeps, tcp_pair,
 };
 
-// Each alone: where many turn at once, none of them gets much of the processor.
+// Each case runs alone: if many spin at once, none uses much processor time.
 
-/// How long to wait for nothing.
+/// How long an idle wait lasts.
 const IDLE: Duration = Duration::from_millis(40);
 
-/// How long a wait lasts that could last for hours.
+/// After what time a wait with a long timeout is ended.
 const SOON: Duration = Duration::from_millis(15);
 
-/// What that may take: a wait that is right needs a fiftieth of it, and one that turns inside
-/// itself most of [`IDLE`].
+/// The processor time that this may take: a correct wait needs a fiftieth of it, and one that spins
+/// most of [`IDLE`].
 const LITTLE: Duration = Duration::from_millis(3);
 
 const AS_ZERO: &str = "the timeout does not fit into the kernel's type, or becomes zero, and the \
-                       wait looks again and again";
+    wait polls repeatedly";
 
-const TURNS: &str = "the kernel reports again and again what is masked away: watch for less, or \
-                     silence the source in the kernel";
+const TURNS: &str = "the kernel repeatedly reports readiness that is masked: watch for less, or \
+    disarm the source in the kernel";
 
-/// How often the thread had slept at a moment, where that is counted. On a busy machine a wait that loops
-/// internally does not get much of the processor, but never sleeps.
+/// How often the thread had slept at the start, if the system counts that. On a busy machine a wait
+/// that loops internally gets little processor time, but never sleeps.
 pub(super) struct Sleeps(Option<u64>);
 
 impl Sleeps {
@@ -41,13 +41,13 @@ impl Sleeps {
         Ok(Self(if_any(sleeps())?))
     }
 
-    /// Whether it has slept since, or that is not counted.
+    /// Returns true if it has slept since, or if that is not counted.
     pub(super) fn slept(&self) -> io::Result<bool> {
         self.0.map_or(Ok(true), |before| Ok(sleeps()? > before))
     }
 }
 
-/// What a thread has done since a moment.
+/// The processor time and the sleeps of a thread since the start.
 struct Effort {
     time: Duration,
     sleeps: Sleeps,
@@ -65,8 +65,8 @@ impl Effort {
     }
 }
 
-/// Waits, again if a wait took more of the processor although it slept: on a busy machine interrupts are
-/// charged to the thread that they interrupt. Returns what the last wait took.
+/// Waits, and repeats a wait that used more processor time although it slept: on a busy machine
+/// interrupts are charged to the interrupted thread. Returns the processor time of the last wait.
 fn least(mut wait: impl FnMut() -> Outcome) -> Result<(Duration, bool), Stop> {
     let mut taken = (Duration::MAX, false);
     for _ in 0..3 {
@@ -82,7 +82,7 @@ fn least(mut wait: impl FnMut() -> Outcome) -> Result<(Duration, bool), Stop> {
 
 type Sources<'a, B> = Subject<BorrowedSource<'a>, (), Counting<B>>;
 
-/// Checks that a wait brings nothing and takes no time of the processor.
+/// Checks that a wait reports nothing and uses almost no processor time.
 fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcome {
     let (spent, slept) = least(|| {
         let waits = selector.backend().calls().wait;
@@ -91,7 +91,7 @@ fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcom
         let waits = selector.backend().calls().wait - waits;
         case.expect_or(TURNS, waits <= 10, "at most 10 calls of the backend's wait", waits)
     })?;
-    let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}, and a sleep");
+    let what = format!("less than {LITTLE:?} of processor time in {IDLE:?}, and a sleep");
     case.expect_or(TURNS, spent < LITTLE && slept, &what, (spent, slept))
 }
 
@@ -132,7 +132,7 @@ pub(super) fn wait_11_idle_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Ou
     let token = selector.register(borrow(&gone), Interest::READ, ())?;
     selector.select(NOW)?;
     selector.unregister(token)?;
-    case.did("… ones that were watched for more, modified, or parked meanwhile");
+    case.did("… ones whose interest was reduced, and a parked one");
     let ways = [(Mode::Level, false), (Mode::Level, true), (Mode::OneShot, true)];
     for ((changed, _), (mode, parks)) in changed.iter().zip(ways) {
         let token = selector.register_with(borrow(changed), both, (), mode)?;
@@ -174,9 +174,9 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
     case.did(format!("had the backend wait for {IDLE:?} with an idle source"));
     let mut events = selectors::Events::new();
     let (spent, slept) = least(|| Ok(backend.wait(&mut events, Some(IDLE))?))?;
-    let what = format!("less than {LITTLE:?} of the processor in {IDLE:?}, and a sleep");
+    let what = format!("less than {LITTLE:?} of processor time in {IDLE:?}, and a sleep");
     case.expect_or(
-        "the wait looks again and again instead of having the kernel wait",
+        "the wait polls repeatedly instead of blocking in the kernel",
         spent < LITTLE && slept,
         &what,
         (spent, slept),
@@ -185,7 +185,7 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
 
 pub(super) fn wait_11_a_long_wait_is_not_split<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
-    // What milliseconds in 32 bits, and jiffies, cannot hold; and no end at all.
+    // Beyond the range of milliseconds in 32 bits and of jiffies, and without limit.
     let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
     for timeout in [minutes(36), minutes(60 * 24 * 60), None] {
         let (ours, theirs) = pair()?;
@@ -193,8 +193,8 @@ pub(super) fn wait_11_a_long_wait_is_not_split<B: Backend>(case: &mut Case<'_, B
         let mode = Mode::OneShot;
         let token = selector.register_with(borrow(&ours), Interest::READ, (), mode)?;
         case.did(format!("waited for {timeout:?}, until another thread wrote after {SOON:?}"));
-        // On a busy machine the other thread may come first: then there is nothing to wait for, and no
-        // sleep. And see `least`.
+        // On a busy machine the other thread may write before the wait, which then does not sleep.
+        // See also `least`.
         let mut taken = (Duration::MAX, false);
         for _ in 0..20 {
             let effort = Effort::begin()?;
@@ -213,7 +213,7 @@ pub(super) fn wait_11_a_long_wait_is_not_split<B: Backend>(case: &mut Case<'_, B
             drain(&ours)?;
             selector.rearm(token)?;
         }
-        let what = format!("less than {LITTLE:?} of the processor in {SOON:?}, and a sleep");
+        let what = format!("less than {LITTLE:?} of processor time in {SOON:?}, and a sleep");
         case.expect_or(AS_ZERO, taken.0 < LITTLE && taken.1, &what, taken)?;
     }
     Ok(())
@@ -238,14 +238,14 @@ pub(super) fn wait_11_waits_with_closed_sources_sleep<B: Backend>(
         send(&peer, b"x")?;
         let reported = !selector.select(NOW)?.is_empty();
         if reported && mode == Mode::Level {
-            // Reported each time, so nobody sleeps.
+            // Reported by every wait, so no wait sleeps.
             continue;
         }
         selector.select(NOW)?;
         drain(&alive)?;
         case.did(format!("waited for {IDLE:?}"));
-        let again = "a closed source is reported, or found, by each wait: nothing has disarmed it when it \
-                     was reported first";
+        let again = "every wait reports or finds a closed source: it is not disarmed by the first \
+            report";
         case.because(again, idle(case, &mut selector))?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! What is not done every day: listeners with several guests, wakes beside events, numbers at the
-//! end of a word, selectors that change threads.
+//! Rare situations: listeners with several pending connections, wakes together with events, numbers
+//! at the end of a word, selectors that change threads.
 
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,8 @@ pub(super) fn ready_5_a_listener_stays_ready_until_all_are_accepted<B: Backend>(
     let mut selector = case.selector()?;
     case.did("registered a listener with two pending connections");
     let token = selector.register(&listener, Interest::READ, ())?;
-    let once = "a listener is reported when a connection arrives, and not for as long as one waits";
+    let once =
+        "a listener is reported when a connection arrives, and not as long as one is pending";
     for accepted in 0..2 {
         for _ in 0..2 {
             case.did(format!("waited, with {accepted} of two accepted"));
@@ -31,7 +32,7 @@ pub(super) fn ready_5_a_listener_stays_ready_until_all_are_accepted<B: Backend>(
     }
     case.did("waited, with both accepted");
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    case.did("connected once more, one-shot, and accepted after it was armed again");
+    case.did("connected once more, one-shot, and accepted after it was rearmed");
     let _third = std::net::TcpStream::connect(address)?;
     selector.modify_with(token, Interest::READ, Mode::OneShot)?;
     for _ in 0..2 {
@@ -51,7 +52,7 @@ pub(super) fn proc_1_a_zero_timeout_sees_a_wake<B: Backend>(case: &mut Case<'_, 
     let waker = selector.waker()?;
     let (ours, theirs) = pair()?;
     for sources in [0, 1] {
-        case.did(format!("woke it, and waited for no time, with {sources} sources"));
+        case.did(format!("woke it, and waited with a zero timeout, with {sources} sources"));
         for _ in 0..3 {
             waker.wake()?;
             let events = selector.select(NOW)?;
@@ -118,7 +119,7 @@ pub(super) fn proc_2_a_reused_list_does_not_keep_the_wake<B: Backend>(
     waker.wake()?;
     selector.select_into(&mut events, case.long())?;
     events.clear();
-    case.expect("whether it still says so", events.woken(), false)
+    case.expect("whether the cleared list is woken", events.woken(), false)
 }
 
 pub(super) fn proc_2_no_wake_is_lost_beside_events<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -133,7 +134,7 @@ pub(super) fn proc_2_no_wake_is_lost_beside_events<B: Backend>(case: &mut Case<'
     case.only(&selector.select(case.long())?, token)?;
     let waker = selector.waker()?;
     let mut tokens = vec![token];
-    // None, one, a batch and more than that are ready beside it; the first two more often than a
+    // With no ready source, one, a batch, and more than a batch; the first two more often than a
     // byte can count.
     for (many, times) in [(0, 300), (1, 300), (64, 40), (100, 40)] {
         while tokens.len() > many {
@@ -160,7 +161,7 @@ pub(super) fn wait_8_the_last_bit_of_a_word<B: Backend>(case: &mut Case<'_, B>) 
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let mut tried = 0;
-    // The number that is asked for may be taken: then it is another one, which does no harm.
+    // If the requested number is taken, the duplicate gets another one, which is skipped.
     for number in (31..2048).step_by(32).filter(|number| number % 64 == 63 || *number < 300) {
         let Ok(high) = above(&ours, number - 1) else { break };
         let mut selector = case.selector()?;
@@ -180,7 +181,7 @@ pub(super) fn wait_8_the_last_bit_of_a_word<B: Backend>(case: &mut Case<'_, B>) 
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
     if tried == 0 {
-        return Err(case.cannot_run("no descriptor had a number that was asked for"));
+        return Err(case.cannot_run("no descriptor got a requested number"));
     }
     Ok(())
 }
@@ -191,7 +192,7 @@ pub(super) fn proc_6_a_selector_changes_threads<B: Backend + Send>(
     let (ours, theirs) = pair()?;
     let (other, other_peer) = pair()?;
     let selector = case.selector()?;
-    case.did("filled a selector on a thread that has ended since, and waited on this one");
+    case.did("registered sources on a thread that has ended, and waited on this one");
     let filled = thread::scope(|scope| {
         let fill = || -> Result<_, Stop> {
             let mut selector = selector;
@@ -224,7 +225,7 @@ pub(super) fn proc_6_a_selector_changes_threads<B: Backend + Send>(
     });
     let (mut selector, events) = waited.map_err(panicked)??;
     case.expect_tokens(&events, &[token, once])?;
-    case.did("unregistered one and armed the other here");
+    case.did("unregistered one and rearmed the other here");
     selector.unregister(token)?;
     selector.modify(once, Interest::READ)?;
     case.only(&selector.select(case.long())?, once)?;

@@ -70,7 +70,7 @@ pub(super) fn ready_2_space_is_write_and_a_full_buffer_is_not<B: Backend>(
     Ok(())
 }
 
-/// How much there may be to read: more than 8, 15 and 16 bits can count, where that fits.
+/// Amounts of unread data: more than 8, 15 and 16 bits can count, if the buffer is large enough.
 const AMOUNTS: [usize; 8] = [1, 127, 256, 4_096, 32_768, 65_535, 65_536, 100_000];
 
 pub(super) fn ready_2_any_amount_of_unread_data<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -79,7 +79,7 @@ pub(super) fn ready_2_any_amount_of_unread_data<B: Backend>(case: &mut Case<'_, 
         let token = selector.register(&reader, Interest::READ, ())?;
         for amount in AMOUNTS {
             let (bytes, mut sent) = (vec![b'x'; amount], 0);
-            // As much as there is room for.
+            // As much as fits.
             while sent < amount && is_ready(&writer, Interest::WRITE, 0)? {
                 sent += send(&writer, &bytes[sent..])?;
             }
@@ -99,8 +99,8 @@ pub(super) fn ready_2_any_amount_of_unread_data<B: Backend>(case: &mut Case<'_, 
     Ok(())
 }
 
-/// Fills a buffer, and selects. TCP moves bytes on to its peer in its own time, so this is
-/// repeated until the buffer was full all the while: it does not become full by itself.
+/// Fills a buffer, and selects. TCP sends bytes to the peer at any time, so this is repeated until
+/// the buffer was full during the whole wait.
 fn select_while_full<F, T, B: Backend>(
     selector: &mut super::Subject<F, T, B>,
     writer: &OwnedSource,
@@ -116,7 +116,7 @@ fn select_while_full<F, T, B: Backend>(
     Ok(events)
 }
 
-/// Drains until there is space: what TCP had in its other buffer comes after.
+/// Drains until there is space: bytes in TCP's other buffer follow later.
 fn drain_until_space(reader: &OwnedSource, writer: &OwnedSource) -> io::Result<()> {
     for _ in 0..1000 {
         drain(reader)?;
@@ -174,7 +174,7 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
     for interest in interests {
         let (ours, theirs) = tcp_pair()?;
         reset(theirs)?;
-        // WRITE alone is true before the reset has arrived.
+        // WRITE is true even before the reset has arrived.
         case.expect(
             "whether the reset arrived",
             is_ready(&ours, Interest::READ, PATIENTLY)?,
@@ -185,7 +185,7 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
         let token = selector.register(ours, interest, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
-        case.expect("what it was asked for", asked, Readiness::from(interest))?;
+        case.expect("the interest", asked, Readiness::from(interest))?;
     }
     for interest in [Interest::READ, Interest::WRITE, BOTH] {
         let (ours, theirs) = pair()?;
@@ -195,7 +195,7 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
         let token = selector.register(ours, interest, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
-        case.expect("what it was asked for", asked, Readiness::from(interest))?;
+        case.expect("the interest", asked, Readiness::from(interest))?;
     }
     Ok(())
 }
@@ -214,8 +214,12 @@ pub(super) fn ready_4_the_backend_reports_errors<B: Backend>(case: &mut Case<'_,
     let reported = events.iter().filter(|event| event.token() == token);
     let reported = reported.map(Event::readiness).fold(Readiness::empty(), |all, one| all | one);
     let error = reported.contains(Readiness::ERROR);
-    case.expect_that(reported.intersects(Readiness::READ | HINTS), "a reason to wake", reported)?;
-    case.expect_that(!error || capabilities.error, "ERROR only where it is declared", reported)?;
+    case.expect_that(
+        reported.intersects(Readiness::READ | HINTS),
+        "a reason to end the wait",
+        reported,
+    )?;
+    case.expect_that(!error || capabilities.error, "ERROR only if it is declared", reported)?;
     backend.unregister(number_of(&ours), token, watch)?;
     Ok(())
 }

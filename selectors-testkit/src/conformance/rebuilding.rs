@@ -15,9 +15,8 @@ use crate::fixtures::{
     pair, send, tcp_pair,
 };
 
-const EDGES: &str = "an edge that the old kernel object has not reported yet is dropped with it, or \
-                     the new one reports what the old one has reported already: see \
-                     `Backend::rebuild`";
+const EDGES: &str = "a pending edge of the old kernel object is lost, or the new one reports an \
+    edge again: see `Backend::rebuild`";
 
 pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
     case: &mut Case<'_, B>,
@@ -40,14 +39,14 @@ pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
         backend.wait(&mut events, case.long())?;
         case.expect_tokens(&events, &tokens)?;
         case.did(format!(
-            "two edges were reported; there was another one: {again}; had the kernel object made anew"
+            "two edges were reported; there was another one: {again}; recreated the kernel object"
         ));
         if again {
             send(&ends[1].1, b"x")?;
         }
         let mut pending = Events::new();
         let mut rebuild = || backend.rebuild(&mut sources.iter().copied(), &mut pending);
-        // As a selector does, which tries again what has failed.
+        // A selector also retries after a failure.
         let is_failure = |error: &io::Error| error.kind() != ErrorKind::Unsupported;
         let mut rebuilt = rebuild();
         for _ in 0..TRIES {
@@ -56,7 +55,7 @@ pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
             }
         }
         match rebuilt {
-            // It needs no other kernel object.
+            // The backend does not support it.
             Err(error) if !is_failure(&error) => return Ok(()),
             rebuilt => rebuilt?,
         }
@@ -69,10 +68,10 @@ pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
     Ok(())
 }
 
-/// How often a new kernel object that cannot be made is tried again.
+/// How often recreating the kernel object is tried again.
 const TRIES: usize = 3;
 
-/// For how long a ghost is there.
+/// How long a ghost exists.
 const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn close_4_a_ghost_that_stays_does_not_make_it_spin<B: Backend>(
@@ -83,13 +82,11 @@ pub(super) fn close_4_a_ghost_that_stays_does_not_make_it_spin<B: Backend>(
     for (ours, _) in &pairs {
         selector.register(borrow(ours), Interest::READ, ())?;
     }
-    case.did(format!(
-        "had the backend report what nobody watches, for good, and waited for {SHORT:?}"
-    ));
+    case.did(format!("made the backend report a permanent ghost, and waited for {SHORT:?}"));
     case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
     let calls = selector.backend().calls();
-    let cause = "each wait finds the ghost, and looks again at once; or tries to make a new kernel \
-                 object each time";
+    let cause = "each wait finds the ghost and polls again at once, or tries to recreate the \
+        kernel object";
     case.expect_or(cause, calls.wait <= 50, "at most 50 calls of the backend's wait", calls.wait)?;
     let most = "at most 6 calls of the backend's rebuild";
     case.expect_or(cause, calls.rebuild <= 6, most, calls.rebuild)?;
@@ -98,14 +95,14 @@ pub(super) fn close_4_a_ghost_that_stays_does_not_make_it_spin<B: Backend>(
     case.expect("the number of events", selector.select(case.long())?.len(), 1)
 }
 
-/// More than a batch, than a byte can count, and than what a first table has room for.
+/// More than a batch, than a byte can count, and than fit into a first table.
 const MANY: usize = 300;
 
-const FORGOTTEN: &str = "the new kernel object gets some sources, interests or modes and not all; or it \
-                         is made once, and not again";
+const FORGOTTEN: &str = "the new kernel object lacks some sources, interests or modes, or the \
+    kernel object is recreated only once";
 
-/// Leaves a ghost behind that is ready: a file that the kernel still watches, for a source that was closed
-/// and unregistered.
+/// Creates a ready ghost: a file that the kernel still watches although its source was closed and
+/// unregistered.
 pub(super) fn leave_a_ghost<B: Backend>(
     selector: &mut Subject<BorrowedSource<'_>, (), B>,
     (alive, peer): &(PairStream, PairStream),
@@ -119,7 +116,7 @@ pub(super) fn leave_a_ghost<B: Backend>(
     Ok(())
 }
 
-/// Leaves a ghost behind, and waits until it has been got rid of.
+/// Creates a ghost, and waits until it was removed.
 fn haunt<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
@@ -131,7 +128,7 @@ fn haunt<B: Backend>(
     Ok(())
 }
 
-/// Waits in vain, and without looking again and again.
+/// Checks that a wait without events does not poll repeatedly.
 fn waits_in_vain<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<BorrowedSource<'_>, (), Counting<B>>,
@@ -149,12 +146,12 @@ fn waits_in_vain<B: Backend>(
             break;
         }
     }
-    // A ghost that cannot be got rid of costs a look each millisecond.
+    // A ghost that cannot be removed costs a poll every millisecond.
     let what = "a sleep, and at most 50 calls of the backend's wait";
     case.expect_or(FORGOTTEN, seen.0 && seen.1 <= 50, what, seen)
 }
 
-/// A socket with nothing to read, one without room to write, and their peers.
+/// A socket without unread data, one with a full buffer, and their peers.
 struct Idle {
     readable: (OwnedSource, OwnedSource),
     writable: (OwnedSource, OwnedSource),
@@ -186,7 +183,7 @@ impl Idle {
         Ok(())
     }
 
-    /// What is urgent stays.
+    /// Urgent data stays.
     fn make_idle(&self) -> io::Result<()> {
         drain(&self.readable.0)?;
         drain(&self.writable.0)?;
@@ -221,7 +218,7 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
         tokens.push(selector.register_with(borrow(source), *interest, (), *mode)?);
     }
     for times in 1..=3 {
-        case.did(format!("left a ghost behind, and waited; that for the {times}. time"));
+        case.did(format!("left a ghost behind and waited, for the {times}th time"));
         haunt(case, &mut selector, &alive)?;
     }
     case.did("made all ready");
@@ -235,7 +232,7 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
         let expected = Some(Readiness::from(*interest));
         case.because(FORGOTTEN, case.expect(&what, seen, expected))?;
     }
-    case.did("made those idle that are reported each time, and waited");
+    case.did("made the level-triggered ones idle, and waited");
     lasting.make_idle()?;
     for ((_, interest, mode), &token) in sources.iter().zip(&tokens) {
         if lasts(*mode) && interest.contains(Interest::PRIORITY) {

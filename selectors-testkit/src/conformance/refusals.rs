@@ -31,7 +31,7 @@ fn refuses_interest<B: Backend>(case: &mut Case<'_, B>, bad: Interest) -> Outcom
     )?;
     case.expect("calls of the backend's register", selector.backend().calls().register, 0)?;
     case.expect("the number of sources", selector.len(), 0)?;
-    case.did("registered it for READ, and modified it likewise");
+    case.did("registered it for READ, and modified it to {bad:?}");
     let token = selector.register(refused.fileobj, Interest::READ, refused.data)?;
     let refused = selector.modify(token, bad);
     case.expect_that(
@@ -50,14 +50,14 @@ pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'
     let bad = Some(NOT_OPEN);
     let Capabilities { deferred, max_descriptor, .. } = case.backend()?.capabilities();
     let limit = max_descriptor.unwrap_or(HIGHEST);
-    // A set of bits as long as the highest number would be is no good idea.
+    // Not the highest number, for which a bit set would be too long.
     for number in [closed_number()?, HIGHEST].into_iter().filter(|&number| number <= limit) {
         case.did(format!("registered descriptor {number}, which is closed"));
         let mut backend = case.backend()?;
         let (token, watch) = (Token::from_bits(1), Watch::new(BOTH, Mode::Level));
         let refused = with_raw(number, |fd| backend.register(fd, token, watch));
         let errno = refused.map_err(|error| error.raw_os_error());
-        case.expect("the backend's answer", errno, if deferred { Ok(()) } else { Err(bad) })?;
+        case.expect("the result of the backend", errno, if deferred { Ok(()) } else { Err(bad) })?;
         if deferred {
             case.did("waited");
             let mut events = Events::new();
@@ -83,8 +83,8 @@ pub(super) fn reg_6_a_closed_descriptor_is_refused<B: Backend>(case: &mut Case<'
     Ok(())
 }
 
-/// What becomes of a closed descriptor whose registration was deferred: every wait reports an
-/// error of it, until it is unregistered.
+/// Checks a closed descriptor whose registration was deferred: every wait reports an ERROR, until
+/// it is unregistered.
 fn is_an_error<F: AsSource, B: Backend>(
     case: &mut Case<'_, B>,
     selector: &mut Subject<F, (), B>,
@@ -106,7 +106,7 @@ pub(super) fn reg_6_a_negative_descriptor_does_not_reach_the_backend<B: Backend>
 ) -> Outcome {
     let numbers = impossible_numbers();
     if numbers.is_empty() {
-        return Err(case.cannot_run("any number can be a source's"));
+        return Err(case.cannot_run("every number can be that of a source"));
     }
     for number in numbers {
         case.did(format!("registered descriptor {number}"));
@@ -154,7 +154,7 @@ pub(super) fn reg_7_a_refusal_leaves_nothing_behind<B: Backend>(case: &mut Case<
     let loose = LooseDescriptor::duplicate(&ours)?;
     loose.close()?;
     let mut backend = case.backend()?;
-    case.did("had the backend refuse a closed descriptor for READ and WRITE");
+    case.did("registered a closed descriptor with the backend for READ and WRITE");
     let watch = Watch::new(BOTH, Mode::Level);
     let token = Token::from_bits(1);
     let answer = backend.register(loose.borrow(), token, watch);
@@ -195,8 +195,8 @@ pub(super) fn reg_7_a_refusal_undoes_no_other_change<B: Backend>(
         let gone = selector.register(borrow(&gone), Interest::READ, ())?;
         selector.select(NOW)?;
         case.did(format!(
-            "registered, modified and unregistered sources, and had a closed descriptor refused, \
-             that before the others: {first}"
+            "registered, modified and unregistered sources, and registered a closed descriptor, \
+             before the others: {first}"
         ));
         let mut refused = None;
         if first {
@@ -210,11 +210,11 @@ pub(super) fn reg_7_a_refusal_undoes_no_other_change<B: Backend>(
         }
         for _ in 0..2 {
             let mut expected = vec![new, changed];
-            // Refused by the wait, where changes are deferred.
+            // Refused by the wait, if changes are deferred.
             expected.extend(refused);
             let events = selector.select(case.long())?;
-            let cause = "changes are passed to the kernel together, and the first that is refused \
-                         keeps the others from being made, or has them undone";
+            let cause = "several changes are passed to the kernel together, and a refused one \
+                prevents or undoes the others";
             case.because(cause, case.expect_tokens(&events, &expected))?;
             refused.take().map_or(Ok(()), |token| selector.unregister(token).map(drop))?;
         }
@@ -252,17 +252,17 @@ pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
     let mut selector = case.selector()?;
     let waker = selector.waker().ok();
     let mut tokens = vec![selector.register(borrow(&ours), Interest::READ, ())?];
-    // For this a backend may need a descriptor more.
+    // For this a backend may open a descriptor.
     if let Some(file) = &file {
         tokens.push(selector.register(borrow(file), Interest::READ, ())?);
     }
     selector.select(NOW)?;
     let mut own = open_numbers()?;
     own.retain(|number| !before.contains(number));
-    case.did(format!("registered descriptors {own:?}, which it had opened, and unregistered them"));
+    case.did(format!("registered and unregistered the descriptors that it has opened: {own:?}"));
     for number in own {
         for interest in [Interest::READ, Interest::empty()] {
-            // What is not refused, as a number of an emulated kernel, is nobody's loss.
+            // A number that is not refused, such as one of an emulated kernel, does no harm.
             let registered = with_raw(number, |fd| selector.register(fd, interest, ()));
             let Ok(token) = registered else { continue };
             let _ = selector.modify(token, BOTH);
@@ -276,7 +276,7 @@ pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
             waker.wake()?;
         }
         let events = selector.select(case.long())?;
-        let why = "`owns` does not know every descriptor that the backend keeps to itself";
+        let why = "`owns` does not recognise every descriptor of the backend";
         case.because(why, case.expect_tokens(&events, &tokens))?;
         case.expect_or(why, events.woken() == waker.is_some(), "a wake", events.woken())?;
     }

@@ -9,7 +9,7 @@ use selectors::{Backend, Error, Events, Interest, Mode, Readiness, Token, Watch}
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{borrow, number_of, pair};
 
-/// Long enough for a spin to show.
+/// Long enough to notice a spin.
 const SHORT: Duration = Duration::from_millis(20);
 
 pub(super) fn reg_1_a_key_has_the_registered_values<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -34,17 +34,19 @@ pub(super) fn reg_2_an_empty_interest_parks<B: Backend>(case: &mut Case<'_, B>) 
     for mode in modes.into_iter().filter(|&mode| edge || mode != Mode::Edge) {
         let (ours, mut theirs) = pair()?;
         let mut selector = case.selector()?;
-        case.did(format!("registered a socket for nothing, {mode:?}, and sent it a byte"));
+        case.did(format!(
+            "registered a socket with an empty interest, {mode:?}, and sent it a byte"
+        ));
         let token = selector.register_with(&ours, Interest::empty(), (), mode)?;
         theirs.write_all(b"x")?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
-        case.did("modified it to READ, and then to nothing");
+        case.did("modified it to READ, and then to an empty interest");
         selector.modify(token, Interest::READ)?;
         case.only(&selector.select(case.long())?, token)?;
         selector.modify(token, Interest::empty())?;
         drop(theirs);
         case.expect_tokens(&selector.select(NOW)?, &[])?;
-        case.did("modified it to READ again, after its peer had gone");
+        case.did("modified it to READ again, after its peer was closed");
         selector.modify(token, Interest::READ)?;
         case.only(&selector.select(case.long())?, token)?;
     }
@@ -65,7 +67,7 @@ pub(super) fn reg_4_a_descriptor_is_registered_once<B: Backend>(case: &mut Case<
             Error::AlreadyRegistered { token, .. } => Some(token),
             _ => None,
         };
-        case.expect("the token that has it", holder, Some(token))?;
+        case.expect("the token in the error", holder, Some(token))?;
         case.expect("the data in the error", refused.data, number)?;
     }
     case.expect("the number of sources", selector.len(), 1)?;
@@ -73,7 +75,7 @@ pub(super) fn reg_4_a_descriptor_is_registered_once<B: Backend>(case: &mut Case<
     theirs.write_all(b"x")?;
     let events = selector.select(case.long())?;
     let event = case.only(&events, token)?;
-    case.expect("WRITE, which only the refused ones asked for", event.is_writable(), false)
+    case.expect("WRITE, which only the refused registrations contained", event.is_writable(), false)
 }
 
 pub(super) fn reg_5_a_duplicate_is_a_source_of_its_own<B: Backend>(
@@ -104,14 +106,14 @@ pub(super) fn reg_5_one_file_in_two_selectors<B: Backend>(case: &mut Case<'_, B>
     }
     case.only(&two.select(case.long())?, once)?;
     case.expect_tokens(&two.select(NOW)?, &[])?;
-    case.did("modified it to WRITE in the one, and armed it in the other");
+    case.did("modified it to WRITE in the first selector, and rearmed it in the second");
     one.modify(level, Interest::WRITE)?;
     two.rearm(once)?;
     let event = case.only(&one.select(case.long())?, level)?;
-    case.expect("its readiness in the one", event.readiness(), Readiness::WRITE)?;
+    case.expect("its readiness in the first", event.readiness(), Readiness::WRITE)?;
     let event = case.only(&two.select(case.long())?, once)?;
-    case.expect("its readiness in the other", event.readiness(), Readiness::READ)?;
-    case.did("unregistered it from the one, and armed it in the other");
+    case.expect("its readiness in the second", event.readiness(), Readiness::READ)?;
+    case.did("unregistered it from the first selector, and rearmed it in the second");
     one.unregister(level)?;
     two.rearm(once)?;
     case.expect_tokens(&one.select(NOW)?, &[])?;
@@ -141,7 +143,7 @@ pub(super) fn reg_9_unregister_returns_everything_once<B: Backend>(
     let mut byte = [0];
     ours.read_exact(&mut byte)?;
     case.expect("what it reads", byte, *b"x")?;
-    case.did("unregistered a token that never was");
+    case.did("unregistered a token that was never issued");
     let unknown = selector.unregister(Token::from_bits(u64::MAX / 2)).map(drop);
     case.expect_that(
         matches!(unknown, Err(Error::NotRegistered { .. })),
@@ -225,7 +227,7 @@ pub(super) fn reg_10_tokens_are_unique<B: Backend>(case: &mut Case<'_, B>) -> Ou
     let mut old = Vec::new();
     for round in 0..300 {
         let token = selector.register(&ours, Interest::READ, round)?;
-        case.expect("whether the token was there before", old.contains(&token), false)?;
+        case.expect("whether the token was issued before", old.contains(&token), false)?;
         case.only(&selector.select(case.long())?, token)?;
         selector.unregister(token)?;
         old.push(token);

@@ -12,9 +12,8 @@ use crate::fixtures::{
     is_close_on_exec, is_ready, open_descriptors, pair, pipe, receive, regular_file, send,
 };
 
-const HELD: &str = "the kernel, or a duplicate that the backend made, keeps the open file: a request \
-                    that is under way has to be cancelled, and its end awaited, before `unregister` \
-                    returns";
+const HELD: &str = "the kernel, or a duplicate that the backend made, refers to the open file: \
+    cancel pending requests, and wait until they have ended, before `unregister` returns";
 
 pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let patience =
@@ -31,7 +30,7 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
             for (name, ours, theirs) in byte_pairs()? {
                 let mut selector = case.selector()?;
                 case.did(format!("registered a {name} ({mode:?}), and unregistered it {what}"));
-                // A pipe's reader that is registered; its writer sees the end as an error.
+                // The reader of a pipe is registered; its writer sees the close as an error.
                 let token = selector.register_with(ours, Interest::READ, (), mode)?;
                 match what {
                     "after a wait" => drop(selector.select(NOW)?),
@@ -54,14 +53,14 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
                     }
                     _ => {}
                 }
-                case.did("dropped what came back");
+                case.did("dropped the returned file object");
                 drop(selector.unregister(token)?);
                 if name == "pipe" {
                     let answer = send(&theirs, b"x").map_err(|error| error.kind());
                     case.expect_or(
                         HELD,
                         answer == Err(ErrorKind::BrokenPipe),
-                        "BrokenPipe for who writes into the pipe",
+                        "BrokenPipe for the writer of the pipe",
                         answer,
                     )?;
                     continue;
@@ -99,7 +98,7 @@ pub(super) fn reg_9_flags_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> O
     Ok(())
 }
 
-/// Occupies the numbers that are free, so that who closes a number twice closes one of these.
+/// Occupies the free numbers, so that closing a number twice closes one of these.
 struct Canaries(Vec<OwnedSource>);
 
 impl Canaries {
@@ -107,7 +106,8 @@ impl Canaries {
         Ok(Self((0..many).map(|_| duplicate(like)).collect::<Result<_, _>>()?))
     }
 
-    /// How many are gone, which are forgotten: their numbers may be others' by now.
+    /// The number of those that were closed. They are forgotten, because their numbers may have
+    /// been reused.
     fn gone(self) -> usize {
         let is_gone = |canary: &OwnedSource| flags(canary).is_err();
         let (gone, alive): (Vec<_>, Vec<_>) = self.0.into_iter().partition(is_gone);
@@ -142,7 +142,7 @@ pub(super) fn reg_12_nothing_is_closed_twice<B: Backend>(case: &mut Case<'_, B>)
     let canaries = Canaries::new(&like, 48)?;
     selector.select(NOW)?;
     drop(selector);
-    case.expect("the number of those that it closed", canaries.gone(), 0)
+    case.expect("the number of files that it closed", canaries.gone(), 0)
 }
 
 pub(super) fn reg_12_closing_returns_everything<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -164,7 +164,7 @@ pub(super) fn reg_12_closing_returns_everything<B: Backend>(case: &mut Case<'_, 
     let mut back: Vec<(PairStream, i32)> = selector.close();
     back.sort_by_key(|(_, number)| *number);
     let numbers: Vec<_> = back.iter().map(|(_, number)| *number).collect();
-    case.expect("the data handed back", numbers, vec![0, 1, 3, 4])?;
+    case.expect("the returned data", numbers, vec![0, 1, 3, 4])?;
     for (ours, number) in &mut back {
         ours.write_all(b"x")?;
         let index = usize::try_from(*number).unwrap_or(0);
@@ -181,7 +181,7 @@ pub(super) fn reg_12_dropping_closes_everything<B: Backend>(case: &mut Case<'_, 
     selector.register(ours, Interest::READ, ())?;
     selector.select(NOW)?;
     drop(selector);
-    // A program that another thread has just started may have a copy for a moment.
+    // A program that another thread has just started may hold a copy for a moment.
     let mut witness = case.selector()?;
     witness.register(theirs.try_clone()?, Interest::READ, ())?;
     case.expect("the number of events at the peer", witness.select(case.long())?.len(), 1)?;
@@ -195,7 +195,7 @@ pub(super) fn reg_12_no_descriptor_is_leaked<B: Backend>(case: &mut Case<'_, B>)
     case.alone()?;
     let (ours, _theirs) = pair()?;
     let file = if_any(regular_file())?;
-    case.did(format!("made, used, and dropped or closed {ROUNDS} selectors with a waker"));
+    case.did(format!("created, used, and dropped or closed {ROUNDS} selectors with a waker"));
     let before = open_descriptors();
     for round in 0..ROUNDS {
         let mut selector = case.selector()?;
@@ -217,9 +217,9 @@ pub(super) fn reg_12_no_descriptor_is_leaked<B: Backend>(case: &mut Case<'_, B>)
 pub(super) fn reg_13_descriptors_are_close_on_exec<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let mut leaked = Vec::new();
-    case.did("made a selector with a waker, a regular file and a socket");
-    // Threads of other tests may have such a descriptor for a moment: only what is there every
-    // time counts.
+    case.did("created a selector with a waker, a regular file and a socket");
+    // Threads of other tests may have such a descriptor for a moment: only descriptors that are
+    // present every time count.
     for _ in 0..5 {
         let before = inheritable_descriptors();
         let (ours, _theirs) = pair()?;
@@ -243,5 +243,5 @@ pub(super) fn reg_13_descriptors_are_close_on_exec<B: Backend>(case: &mut Case<'
             return Ok(());
         }
     }
-    case.expect("the descriptors another program would inherit", leaked, Vec::new())
+    case.expect("the descriptors that another program would inherit", leaked, Vec::new())
 }

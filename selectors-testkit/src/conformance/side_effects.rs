@@ -1,5 +1,5 @@
-//! WAIT-6, REG-9, REG-12: what belongs to the program, its process and its files, and is not a
-//! backend's to change.
+//! WAIT-6, REG-9, REG-12: state of the program, its process and its files, which a backend must not
+//! change.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::fixtures::{
     pair, process_state, receive, regular_file, reset_process_state, send, signal_storm, threads,
 };
 
-/// A wait of whole milliseconds, and one that is finer.
+/// A timeout of whole milliseconds, and a finer one.
 const SHORT: [Duration; 2] = [Duration::from_millis(2), Duration::from_micros(1_300)];
 
-const MASK: &str = "the kernel's wait (ppoll, pselect, epoll_pwait) is given another mask of signals \
-                    than the thread's own; or one is set for the wait, and not taken back";
+const MASK: &str = "a wait (ppoll, pselect, epoll_pwait) uses another signal mask than that of the \
+    thread, or sets a mask and does not restore it";
 
-/// Fails if something has changed.
+/// Fails if the state has changed.
 fn as_before<B: Backend>(case: &Case<'_, B>, before: &ProcessState, since: &str) -> Outcome {
     let changes = before.changes(&process_state()?);
-    let what = format!("the thread and the process as they were, after it {since}");
+    let what = format!("the same state of thread and process as before, after it {since}");
     case.expect_that(changes.is_empty(), &what, changes)
 }
 
-/// Uses selectors in every way that could leave something behind.
+/// Uses selectors in every way that could change process state.
 fn use_selectors<B: Backend>(case: &Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
-    // Sets a handler, and leaves it.
+    // Installs a handler, which stays installed.
     drop(signal_storm(Duration::from_secs(1))?);
     reset_process_state()?;
     let before = process_state()?;
@@ -74,11 +74,11 @@ fn use_selectors<B: Backend>(case: &Case<'_, B>) -> Outcome {
 }
 
 pub(super) fn reg_12_process_settings_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    // Here, since a forked child cannot say so.
+    // Checked here, because a forked child cannot report it.
     process_state()?;
     case.did("in a forked child: used a selector and a backend");
-    let cause = "what is set for a wait or a call is not taken back on every way out of it";
-    // In a child, where nobody else, and no earlier case, has left anything.
+    let cause = "a setting for a wait or a call is not restored on every path";
+    // In a child, which no other test has changed.
     case.because(cause, case.alone_in_forked_child(|| use_selectors(case)))
 }
 
@@ -90,7 +90,7 @@ pub(super) fn wait_6_a_blocked_signal_stays_blocked<B: Backend>(case: &mut Case<
     selector.set_interruptible(true);
     let signal = blocked_signal()?;
     for timeout in SHORT {
-        case.did(format!("waited for {timeout:?}, while a signal was pending that is blocked"));
+        case.did(format!("waited for {timeout:?}, while a blocked signal was pending"));
         let events = selector.select(Some(timeout))?;
         let quiet = !events.interrupted() && signal.is_pending()?;
         case.expect_or(MASK, quiet, "a wait that the signal does not end", &events)?;
@@ -105,7 +105,7 @@ pub(super) fn wait_6_a_blocked_signal_stays_blocked<B: Backend>(case: &mut Case<
     case.expect_or(MASK, signal.is_pending()?, "a signal that is still pending", "none")
 }
 
-/// What reading from a file comes to.
+/// The result of reading from a file.
 fn read(source: &OwnedSource) -> Result<usize, ErrorKind> {
     receive(source, &mut [0; 16]).map_err(|error| error.kind())
 }
@@ -125,20 +125,20 @@ pub(super) fn reg_9_files_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> O
             selector.unregister(token)?;
         }
         case.expect(&format!("the flags of {name}"), flags(source)?, before)?;
-        let cause = "something is read, or a position is moved, to find out whether it can be";
-        let what = format!("what is read from {name}");
+        let cause = "a read or a seek tests whether the file can be read";
+        let what = format!("the data read from {name}");
         case.because(cause, case.expect(&what, read(source), read(other)))?;
     }
     Ok(())
 }
 
-/// How often selectors are made.
+/// How often selectors are created.
 const ROUNDS: usize = 40;
 
 pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     let (ours, theirs) = pair()?;
-    case.did(format!("made, used and dropped {ROUNDS} selectors with a waker"));
+    case.did(format!("created, used and dropped {ROUNDS} selectors with a waker"));
     let before = threads()?;
     for _ in 0..ROUNDS {
         let mut selector = case.selector()?;
@@ -152,7 +152,7 @@ pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> 
         drain(&ours)?;
         selector.unregister(token)?;
     }
-    // Those of other tests may begin or end meanwhile, and some of these may be about to.
+    // Threads of other tests may start or end meanwhile.
     for _ in 0..200 {
         if threads()?.saturating_sub(before) < ROUNDS / 2 {
             return Ok(());
@@ -160,6 +160,6 @@ pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> 
         std::thread::sleep(Duration::from_millis(1));
     }
     let more = threads()?.saturating_sub(before);
-    let cause = "a thread that polls, or counts the time, is not told that its selector is gone";
+    let cause = "a thread that polls, or waits for a timeout, does not end with its selector";
     case.expect_or(cause, more < ROUNDS / 2, "about as many threads as before", more)
 }

@@ -9,7 +9,7 @@ use crate::fixtures::{drain, fill, is_ready, pair, send};
 const STALE: &str = "readiness is collected when it arises, and reported by a later wait without \
                      asking whether it is still true";
 
-/// The modes that a backend has.
+/// The modes that a backend supports.
 pub(super) fn modes<B: Backend>(case: &Case<'_, B>) -> Result<Vec<Mode>, super::Stop> {
     let capabilities = case.backend()?.capabilities();
     let mut modes = vec![Mode::Level, Mode::OneShot];
@@ -72,7 +72,7 @@ pub(super) fn ready_1_drained_sources_among_many<B: Backend>(case: &mut Case<'_,
             tokens.push(selector.register_with(ours, Interest::READ, (), mode)?);
         }
         case.expect_tokens(&selector.select(NOW)?, &[])?;
-        case.did("made all of them readable, and drained every second");
+        case.did("made all of them readable, and drained every second one");
         pairs.iter().try_for_each(|(_, theirs)| send(theirs, b"x").map(drop))?;
         pairs.iter().step_by(2).try_for_each(|(ours, _)| drain(ours).map(drop))?;
         let full: Vec<_> = tokens.iter().skip(1).step_by(2).copied().collect();

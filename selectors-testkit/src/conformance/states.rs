@@ -10,12 +10,12 @@ use super::streams::{PATIENTLY, REQUESTABLE, Stream, TCP, stream_pairs, truth};
 use super::{Case, NOW, Outcome, Subject};
 use crate::fixtures::{OwnedSource, duplicate, fill, is_ready, send};
 
-/// How often what a network changes meanwhile is looked at.
+/// How often a check is repeated if the network has changed the state meanwhile.
 const TRIES: usize = 200;
 
-/// What has been done to a socket.
+/// The operations that were applied to a socket.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each goes with any of the others")]
+#[expect(clippy::struct_excessive_bools, reason = "they can be combined")]
 struct State {
     unread: bool,
     urgent: bool,
@@ -24,7 +24,7 @@ struct State {
 }
 
 impl State {
-    /// All that go together.
+    /// All combinations.
     fn all() -> impl Iterator<Item = Self> {
         (0..16).map(|bits| Self {
             unread: bits & 1 != 0,
@@ -69,10 +69,10 @@ impl State {
     }
 }
 
-const MIXED: &str = "one bit is made of another, or hides it: each of READ, WRITE and PRIORITY has to be \
-                     asked for, and reported, by itself";
+const MIXED: &str = "one flag is derived from another, or hides it: READ, WRITE and PRIORITY have \
+    to be requested and reported separately";
 
-/// Has the source reported, and compares that with what poll(2) says, while nothing changes.
+/// Waits, and compares the readiness with that of poll(2), while the state does not change.
 fn check<B: Backend>(
     case: &Case<'_, B>,
     selector: &mut Subject<OwnedSource, (), B>,
@@ -84,7 +84,7 @@ fn check<B: Backend>(
         let before = truth(interest, now)?;
         let events = selector.select(NOW)?;
         let reported = events.iter().fold(Readiness::empty(), |all, event| all | event.readiness());
-        // What was filled may have room again, when the network has moved it on.
+        // A filled buffer may have space again, after the network has sent data.
         if truth(interest, now)? == before {
             let seen = reported & REQUESTABLE;
             case.because(MIXED, case.expect("its readiness", seen, before))?;
@@ -100,12 +100,12 @@ pub(super) fn ready_4_every_state_of_a_socket<B: Backend>(case: &mut Case<'_, B>
     let priority = case.backend()?.capabilities().priority;
     for state in State::all() {
         for (name, ours, theirs) in stream_pairs()? {
-            // WSAPoll calls a half-closed peer a hang-up, which nothing else on Windows does.
+            // WSAPoll reports a half-closed peer as a hang-up, unlike everything else on Windows.
             let differs = cfg!(windows) && state.half_closed;
             if differs || state.urgent && !(priority && name == TCP) {
                 continue;
             }
-            // Full soon, and for good.
+            // Full quickly, and permanently.
             ours.set_send_buffer_size(4096)?;
             theirs.set_recv_buffer_size(4096)?;
             state.make(&ours, &theirs)?;
@@ -121,7 +121,7 @@ fn watch_for_everything<B: Backend>(case: &Case<'_, B>, what: &str, ours: &Strea
     let interests = (1..=Interest::all().bits()).filter_map(Interest::from_bits);
     let interests: Vec<_> =
         interests.filter(|interest| priority || !interest.contains(Interest::PRIORITY)).collect();
-    // With exclusive wake-up not everything can be asked for.
+    // Exclusive wake-up does not support every interest.
     for mode in modes(case)?.into_iter().filter(|mode| *mode != Mode::Exclusive) {
         let (mut selector, mut other) = (case.selector()?, case.selector()?);
         let changed = other.register_with(duplicate(ours)?, Interest::READ, (), mode)?;
@@ -138,7 +138,7 @@ fn watch_for_everything<B: Backend>(case: &Case<'_, B>, what: &str, ours: &Strea
     Ok(())
 }
 
-/// Notes what was done if it failed.
+/// Records the step if it failed.
 fn described<B: Backend>(case: &Case<'_, B>, step: String, outcome: Outcome) -> Outcome {
     outcome.inspect_err(|_| case.did(step))
 }

@@ -14,11 +14,11 @@ use crate::fixtures::{
 /// How long a network may take, in milliseconds.
 pub(crate) const PATIENTLY: u16 = 10_000;
 
-/// What can be asked for, without the hints that come with it.
+/// The flags of an interest, without hints.
 pub(crate) const REQUESTABLE: Readiness =
     Readiness::READ.union(Readiness::WRITE).union(Readiness::PRIORITY);
 
-/// What is true of a source, of what it is watched for: `is_ready` says so of a single interest.
+/// The readiness of a source within its interest, by calling `is_ready` for each flag.
 pub(crate) fn truth(
     interest: Interest,
     is_ready: impl Fn(Interest) -> io::Result<bool>,
@@ -32,14 +32,13 @@ pub(crate) fn truth(
     Ok(truth)
 }
 
-/// So many descriptors, or fewer where that would be more than a share of what the process may have:
-/// cases run side by side.
+/// This many descriptors, or fewer if that exceeds a share of the process's limit, because cases
+/// run concurrently.
 pub(crate) fn at_most(many: usize, share: u64) -> io::Result<usize> {
     Ok(usize::try_from(descriptor_limit()? / share).map_or(many, |limit| limit.min(many)))
 }
 
-/// The two ends of something, with its name: from the second, what is written arrives at the
-/// first.
+/// The two ends of a connection, with a name: bytes written to the second arrive at the first.
 pub(crate) type Ends<S> = (&'static str, S, S);
 
 pub(crate) const TCP: &str = "TCP";

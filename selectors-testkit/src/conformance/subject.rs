@@ -1,5 +1,5 @@
-//! The selector that a case tries: a real one, or one with a defect, to prove that the cases of
-//! the rules that selectors keep by themselves can fail.
+//! The selector that a case tests: a real one, or one with a defect, to prove that the cases of
+//! rules that selectors themselves keep can fail.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -15,41 +15,41 @@ use super::counting::REBUILD_FAILED;
 use crate::fixtures::OwnedSource;
 use crate::scripted::Scripted;
 
-/// What can be wrong with a selector, whatever its backend.
+/// A defect of a selector, independent of its backend.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SelectorDefect {
-    /// Its keys show READ, whatever was asked for.
+    /// Its keys show READ, whatever the interest is.
     ForgetsInterest,
-    /// It takes an empty interest for READ.
+    /// It treats an empty interest as READ.
     TakesEmptyInterest,
-    /// It drops the bits of an interest that it does not know.
+    /// It drops unknown bits of an interest.
     DropsUnknownBits,
-    /// It answers with the old token when a descriptor is registered again.
+    /// It returns the old token when a descriptor is registered again.
     RegistersTwice,
-    /// Its `contains` goes on saying yes.
+    /// Its `contains` returns true for unregistered tokens.
     ContainsTheGone,
-    /// It asks the backend for something else and back when data is changed.
+    /// It modifies the source with the backend, and back, when data is changed.
     CallsForData,
-    /// It asks the backend when nothing changes.
+    /// It calls the backend when nothing changes.
     CallsForNothing,
-    /// It answers that all is well when it does not know the token.
+    /// It returns success for an unknown token.
     ModifiesTheUnknown,
-    /// It takes a source out while its event is handled, and a panic keeps it there.
+    /// It removes a source while its event is handled, and does not restore it after a panic.
     LosesTheHandled,
     /// It appends to the list of events.
     Appends,
-    /// It leaves the list of events as it was when nothing came.
+    /// It does not clear the list of events when a wait finds nothing.
     LeavesTheList,
     /// It fails when the backend cannot be rebuilt.
     FailsWithTheRebuild,
-    /// It drops what came beside a ghost when the backend cannot be rebuilt.
+    /// It drops events that came with a ghost when the backend cannot be rebuilt.
     DropsWithTheRebuild,
-    /// It looks for ghosts again and again.
+    /// It tries to remove ghosts in every wait.
     SpinsWithGhosts,
-    /// All wakers but the first wake nothing.
+    /// Only its first waker works.
     WakesByTheFirst,
-    /// It hands back what is not parked.
+    /// When closed, it does not return parked sources.
     KeepsTheParked,
 }
 
@@ -142,7 +142,7 @@ impl<F, T, B: Backend> Subject<F, T, B> {
         }
     }
 
-    /// Two calls that change nothing in the end.
+    /// Two calls that cancel each other out.
     fn there_and_back(&mut self, token: Token) {
         let Some(key) = self.selector.get(token) else { return };
         let (events, mode) = (key.events, key.mode);

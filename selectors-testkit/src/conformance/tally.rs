@@ -25,7 +25,7 @@ fn counts() -> MutexGuard<'static, BTreeMap<&'static str, Counts>> {
     COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts a case of a module from its start to its end, whatever that is.
+/// Counts a case of a module from its start to its end, however it ends.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Tally(&'static str);
@@ -75,15 +75,16 @@ impl Drop for Tally {
     }
 }
 
-/// The last test of a module: names and counts those of its `cases` that could not run. Not where the output
-/// of tests goes, which nobody sees of a test that passes.
+/// The last test of a module: prints the names and the number of its `cases` that could not run,
+/// past the harness, which hides the output of passing tests.
 ///
 /// # Panics
 ///
 /// If some could not, and `SELECTORS_ALL_CASES` is set.
 #[doc(hidden)]
 pub fn expect_all_run(module: &'static str, cases: usize) {
-    // It is the last in the alphabet, so all others have been started, unless there is a filter.
+    // Its name is the last in alphabetical order, so all other tests have been started, unless
+    // there is a filter.
     let harmless = |argument: String| argument.starts_with('-') && argument != "--exact";
     let expected = if std::env::args().skip(1).all(harmless) { cases } else { 0 };
     let mut all = counts();

@@ -12,7 +12,7 @@ use crate::fixtures::{OwnedSource, borrow, drain, in_forked_child, pair};
 
 type Wakeable<B> = (Subject<OwnedSource, (), B>, Waker);
 
-/// A selector of nothing, and its waker, where it can have one.
+/// A selector without sources, and its waker, if the backend supports it.
 fn with_waker<B: Backend>(case: &Case<'_, B>) -> Result<Option<Wakeable<B>>, Stop> {
     let mut selector = case.selector()?;
     let declared = selector.capabilities().waker;
@@ -70,9 +70,7 @@ pub(super) fn proc_1_every_waker_wakes<B: Backend>(case: &mut Case<'_, B>) -> Ou
     let wakers = [first.clone(), selector.waker()?, selector.waker()?.clone()];
     drop(first);
     for (number, waker) in wakers.iter().enumerate() {
-        case.did(format!(
-            "asked for three wakers, and woke it with the {number}th, counted from 0"
-        ));
+        case.did(format!("created three wakers, and woke it with the {number}th, counted from 0"));
         waker.wake()?;
         case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
         case.expect("whether it was woken again", selector.select(NOW)?.woken(), false)?;
@@ -103,7 +101,7 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
         for number in 0..300 {
             sender.send(number).ok()?;
             waker.wake().ok()?;
-            // Now and then two wakes fall into one wait.
+            // Sometimes two wakes end the same wait.
             if number % 3 == 0 {
                 questions.recv().ok()?;
             }
@@ -163,7 +161,7 @@ pub(super) fn proc_4_a_forked_copy_changes_nothing<B: Backend>(case: &mut Case<'
     let once = selector.register_with(borrow(&one_shot), Interest::READ, (), mode)?;
     case.did("forked a child that dropped its copy of the selector");
     let fine = in_forked_child(|| drop(slot.take()))?;
-    case.expect("whether the child ended well", fine, true)?;
+    case.expect("whether the child succeeded", fine, true)?;
     let Some(selector) = &mut slot else { return Ok(()) };
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     theirs.write_all(b"x")?;
@@ -190,7 +188,7 @@ pub(super) fn proc_5_a_panic_leaves_the_selector_usable<B: Backend>(
         for event in selector.select(case.long())? {
             if let Some(key) = selector.get_mut(event.token()) {
                 *key.data += 1;
-                // No message: it is not news to whoever reads the log.
+                // No message, because the panic is intended.
                 std::panic::resume_unwind(Box::new("handled"));
             }
         }

@@ -1,7 +1,7 @@
 //! WAIT-1, WAIT-3, WAIT-4, WAIT-11: timeouts of every length, and how often a wait blocks.
 //!
-//! No case depends on how busy the machine is: what may take longer there is tried until it once
-//! does not.
+//! No case depends on the load of the machine: a measurement that load can prolong is repeated
+//! until it succeeds once.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,18 +14,17 @@ use crate::fixtures::{borrow, drain, pair, send, sleeps};
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
 
-/// How often what depends on the machine, too, is tried before the backend is at fault.
+/// How often a measurement that load can prolong is tried before the backend is considered wrong.
 const TRIES: usize = 40;
 
 /// Likewise for sleeps, of which a busy machine causes few.
 const FEW_TRIES: usize = 12;
 
-const ZERO: &str = "zero is rounded up to the kernel's unit, or taken for a short time, or a wait \
-                    that need not block begins with one that does; or every so often a wait yields \
-                    the processor";
+const ZERO: &str = "zero is rounded up to the kernel's unit or treated as a short time, a wait \
+    that need not block begins with a call that does, or some waits yield the processor";
 
 pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    // Nothing else makes this thread sleep meanwhile.
+    // Nothing else makes this thread sleep in between.
     case.alone()?;
     let (ours, theirs) = pair()?;
     let (mut selector, mut backend) = (case.selector()?, case.backend()?);
@@ -34,8 +33,8 @@ pub(super) fn wait_1_zero_does_not_sleep<B: Backend>(case: &mut Case<'_, B>) -> 
     let waker = selector.waker().ok();
     let mut events = Events::new();
     case.did(format!(
-        "waited for no time {OFTEN} times, idle and ready, after changes, wakes and timed waits, \
-         until it did not sleep"
+        "waited with a zero timeout {OFTEN} times, idle and ready, after changes, wakes and timed \
+         waits, until it did not sleep"
     ));
     let mut least = u64::MAX;
     for _ in 0..FEW_TRIES {
@@ -73,7 +72,7 @@ fn kept_waiting() -> Duration {
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
-/// What can end a wait, with its name: a source, and the waker if there is one.
+/// Ways to end a wait, with names: a source, and the waker if there is one.
 fn ends<'a>(
     [source, wake]: [&'static str; 2],
     waker: Option<&'a Waker>,
@@ -81,8 +80,8 @@ fn ends<'a>(
     std::iter::once((source, None)).chain(waker.map(|waker| (wake, Some(waker))))
 }
 
-const SLEEPS_FIRST: &str = "a wait looks only after it has slept, or goes on for a while once something \
-                            came, to collect more";
+const SLEEPS_FIRST: &str = "a wait checks for events only after a sleep, or continues after the \
+    first event to collect more";
 
 pub(super) fn wait_1_a_wait_with_a_ready_source_does_not_sleep<B: Backend>(
     case: &mut Case<'_, B>,
@@ -151,7 +150,7 @@ pub(super) fn wait_1_an_event_ends_the_wait_soon<B: Backend>(case: &mut Case<'_,
                     Ok::<_, Stop>((sent.saturating_duration_since(start), late))
                 })?;
                 drain(&ours)?;
-                // Otherwise it may have come when a slice was over.
+                // Otherwise the event may have arrived just when a nap of the wait ended.
                 if before < TICK {
                     shortest = Some(shortest.map_or(late, |shortest| late.min(shortest)));
                     counted += 1;
@@ -161,8 +160,8 @@ pub(super) fn wait_1_an_event_ends_the_wait_soon<B: Backend>(case: &mut Case<'_,
                 }
             }
             case.expect_or(
-                "the kernel waits for something else, or in slices after which the rest is looked \
-                 at",
+                "the kernel waits for something else, or for short periods after which other \
+                 sources are checked",
                 shortest.is_none_or(|shortest| shortest < TICK),
                 &format!("a wait that ends within {TICK:?}"),
                 shortest,
@@ -172,10 +171,10 @@ pub(super) fn wait_1_an_event_ends_the_wait_soon<B: Backend>(case: &mut Case<'_,
     Ok(())
 }
 
-/// Lengths that lose something in another unit, or in fewer bits.
+/// Timeouts that lose bits in another unit, or in a narrower type.
 const LENGTHS: [Duration; 16] = [
     Duration::from_secs(1),
-    // No whole number of seconds.
+    // Not a whole number of seconds.
     Duration::from_millis(1_001),
     Duration::from_millis(2_500),
     Duration::from_micros(30_000_500),
@@ -196,13 +195,13 @@ const LENGTHS: [Duration; 16] = [
     Duration::from_secs((1 << 32) + 1),
 ];
 
-/// What common clocks count in: some kernels wait for one more than was asked for.
+/// A tick of common clocks: some kernels wait for one more than requested.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How much later than asked for a wait of an otherwise idle machine ends.
+/// How much too long a wait may take on an otherwise idle machine.
 const LATE: Duration = if cfg!(target_os = "linux") { Duration::from_millis(3) } else { TICK };
 
-/// How long a wait goes on that could last for years.
+/// After what time a wait with a very long timeout is ended.
 const SOON: Duration = Duration::from_millis(2);
 
 pub(super) fn wait_3_no_timeout_is_truncated<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -211,7 +210,7 @@ pub(super) fn wait_3_no_timeout_is_truncated<B: Backend>(case: &mut Case<'_, B>)
     let token = Token::from_bits(1);
     backend.register(borrow(&ours), token, READING)?;
     for timeout in LENGTHS {
-        case.did(format!("had the backend wait for {timeout:?}, until another thread wrote"));
+        case.did(format!("waited with the backend for {timeout:?}, until another thread wrote"));
         let mut events = Events::new();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -220,8 +219,8 @@ pub(super) fn wait_3_no_timeout_is_truncated<B: Backend>(case: &mut Case<'_, B>)
             });
             backend.wait(&mut events, Some(timeout))
         })?;
-        let cause = "seconds are lost, or the number does not fit into the kernel's type: a wait \
-                     that need not be exact may be shorter, but not as short as this";
+        let cause = "the seconds are dropped, or the number does not fit into the kernel's type: a \
+            very long wait may be shortened, but not this much";
         case.because(cause, case.only(&events, token))?;
         drain(&ours)?;
     }
@@ -253,8 +252,8 @@ pub(super) fn wait_4_waits_are_not_too_long<B: Backend>(case: &mut Case<'_, B>) 
                 }
             }
             case.expect_or(
-                "the timeout is rounded up to a coarser unit than the declared resolution, or the wait \
-                 begins anew",
+                "the timeout is rounded up to a coarser unit than the declared resolution, or the \
+                 wait starts again",
                 shortest < most,
                 &format!("a wait of {waits} that takes less than {most:?}"),
                 shortest,
@@ -264,17 +263,17 @@ pub(super) fn wait_4_waits_are_not_too_long<B: Backend>(case: &mut Case<'_, B>) 
     Ok(())
 }
 
-/// How long to wait for nothing: for who naps, several naps.
+/// How long an idle wait lasts: several naps of a wait that naps.
 const IDLE: Duration = Duration::from_millis(25);
 
-/// How often that may sleep.
+/// How often it may sleep.
 const SLEEPS: u64 = 2;
 
 pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.backend()?;
     if emulation::is_device() {
-        // No kernel does.
-        return Err(Stop::NotRun("an emulated device naps".to_owned()));
+        // A kernel does not.
+        return Err(Stop::NotRun("an emulated device sleeps repeatedly".to_owned()));
     }
     case.alone()?;
     let (ours, theirs) = pair()?;
@@ -283,7 +282,7 @@ pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> 
     for timeout in [Some(IDLE), None] {
         case.did(format!("waited for {timeout:?}, which was over after {IDLE:?}"));
         let mut least = u64::MAX;
-        // No more often: on a busy machine who naps oversleeps, too.
+        // Not more often, because on a busy machine a wait that naps oversleeps, too.
         for _ in 0..3 {
             least = least.min(thread::scope(|scope| {
                 if timeout.is_none() {
@@ -302,7 +301,7 @@ pub(super) fn wait_11_a_wait_sleeps_once<B: Backend>(case: &mut Case<'_, B>) -> 
             }
         }
         case.expect_or(
-            "the wait naps, and looks in between, instead of having the kernel wait",
+            "the wait sleeps repeatedly and polls in between, instead of blocking in the kernel",
             least <= SLEEPS,
             "a wait that sleeps once, or twice",
             least,

@@ -1,5 +1,5 @@
-//! MOD-1, MODE-2: every mode becomes every other; and what a kernel says of a one-shot source that
-//! nobody asked for.
+//! MOD-1, MODE-2: changes from every mode to every other, and unrequested readiness of one-shot
+//! sources.
 
 use std::net::Shutdown;
 
@@ -51,9 +51,8 @@ pub(super) fn mod_1_every_mode_changes_to_every_other<B: Backend>(
     Ok(())
 }
 
-const USED_UP: &str = "the kernel is asked for what nobody asked for (POLLRDHUP beside POLLOUT, \
-                       READ beside WRITE), and what it then says disarms the source, or is taken \
-                       for its edge";
+const USED_UP: &str = "the kernel is asked for more than the interest (POLLRDHUP with POLLOUT, \
+    READ with WRITE), and an unrequested report disarms the source, or counts as its edge";
 
 pub(super) fn mode_2_masked_readiness_does_not_fire<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for mode in modes(case)? {
@@ -68,7 +67,7 @@ pub(super) fn mode_2_masked_readiness_does_not_fire<B: Backend>(case: &mut Case<
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         socket2::SockRef::from(&theirs).shutdown(Shutdown::Write)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
-        case.did("its peer made room");
+        case.did("its peer drained it");
         drain(&theirs)?;
         let event = case.because(USED_UP, case.only(&selector.select(case.long())?, token))?;
         case.expect_or(USED_UP, event.is_writable(), "WRITE", event)?;

@@ -11,9 +11,9 @@ use crate::fixtures::{PairStream, borrow, drain, pair, signal_storm};
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
 
-/// What goes wrong where `None` is a case that nobody tried.
-const NONE: &str = "`None` is taken for zero or for some time, or the wait goes on by itself after \
-                    a signal";
+/// The usual cause if waits without a timeout were never tested.
+const NONE: &str = "`None` is treated as zero or as a finite timeout, or the wait resumes by \
+    itself after a signal";
 
 pub(super) fn wait_2_without_a_timeout_a_source_ends_it<B: Backend>(
     case: &mut Case<'_, B>,
@@ -40,7 +40,7 @@ pub(super) fn wait_2_without_a_timeout_a_source_ends_it<B: Backend>(
         let thread = thread::spawn(move || waker.wake().is_ok());
         let events = selector.select(None)?;
         case.expect_or(NONE, events.woken(), "a wake", &events)?;
-        case.expect("whether waking went well", thread.join().unwrap_or(false), true)?;
+        case.expect("whether waking succeeded", thread.join().unwrap_or(false), true)?;
     }
     Ok(())
 }
@@ -51,13 +51,13 @@ pub(super) fn wait_2_without_a_timeout_a_signal_ends_it<B: Backend>(
     let (ours, _theirs) = pair()?;
     for sources in [0, 1] {
         case.did(format!(
-            "had the backend wait without a timeout, {sources} sources, for a signal"
+            "waited with the backend without a timeout, {sources} sources, for a signal"
         ));
         let mut backend = case.backend()?;
         if sources == 1 {
             backend.register(borrow(&ours), Token::from_bits(1), READING)?;
         }
-        // More than once: some only look first.
+        // More than once, because some backends poll first.
         let _storm = signal_storm(Duration::from_millis(3))?;
         for _ in 0..3 {
             let answer = backend.wait(&mut Events::new(), None).map_err(|error| error.kind());
@@ -90,13 +90,13 @@ pub(super) fn wait_3_the_backend_waits_for_long<B: Backend>(case: &mut Case<'_, 
             backend.register(borrow(&ours), Token::from_bits(1), READING)?;
         }
         for timeout in [Duration::from_millis(40), Duration::from_millis(20)] {
-            case.did(format!("had the backend wait for {timeout:?}, with {sources} sources"));
+            case.did(format!("waited with the backend for {timeout:?}, with {sources} sources"));
             let (start, mut events) = (Instant::now(), Events::new());
             backend.wait(&mut events, Some(timeout))?;
             let waited = start.elapsed();
             case.expect_tokens(&events, &[])?;
             case.expect_or(
-                "one call of a wait of several is taken for all of it",
+                "one system call of a wait that needs several is taken for the whole wait",
                 waited >= timeout,
                 &format!("a wait of at least {timeout:?}"),
                 waited,

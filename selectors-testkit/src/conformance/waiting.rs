@@ -18,13 +18,13 @@ pub(super) fn wait_1_zero_reports_what_is_ready<B: Backend>(case: &mut Case<'_, 
     let (ours, mut theirs) = pair()?;
     let mut selector = case.counting()?;
     let token = selector.register(&ours, Interest::READ, ())?;
-    case.did("waited for no time, with nothing ready");
+    case.did("waited with a zero timeout, with nothing ready");
     let start = Instant::now();
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     let waited = Some(start.elapsed());
-    case.expect_that(waited < case.long(), "no wait at all", waited)?;
+    case.expect_that(waited < case.long(), "no blocking", waited)?;
     case.expect("calls of the backend's wait", selector.backend().calls().wait, 1)?;
-    case.did("waited for no time, with a byte to read");
+    case.did("waited with a zero timeout, with a byte to read");
     theirs.write_all(b"x")?;
     case.only(&selector.select(NOW)?, token).map(drop)
 }
@@ -33,9 +33,9 @@ pub(super) fn wait_2_without_sources_the_timeout_holds<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     let mut selector = case.selector::<std::fs::File, ()>()?;
-    case.did("waited for no time, with no source");
+    case.did("waited with a zero timeout, without a source");
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    case.did("waited for 15 ms, with no source");
+    case.did("waited for 15 ms, without a source");
     lasts(case, Duration::from_millis(15), |timeout| Ok(selector.select(Some(timeout))?))?;
     let mut backend = case.backend()?;
     lasts(case, Duration::from_millis(15), |timeout| {
@@ -79,7 +79,7 @@ pub(super) fn wait_2_without_sources_a_signal_ends_it<B: Backend>(
     case.expect_tokens(&events, &[])
 }
 
-/// Checks that an idle wait of `timeout` lasts that long and brings nothing.
+/// Checks that an idle wait of `timeout` lasts that long and reports nothing.
 fn lasts<B: Backend>(
     case: &Case<'_, B>,
     timeout: Duration,
@@ -92,7 +92,7 @@ fn lasts<B: Backend>(
     case.expect_that(waited >= timeout, &format!("a wait of at least {timeout:?}"), waited)
 }
 
-/// Timeouts of every size that a rounding could get wrong.
+/// Timeouts at the limits of every rounding.
 const TIMEOUTS: [Duration; 8] = [
     Duration::from_nanos(1),
     Duration::from_nanos(999),
@@ -109,7 +109,7 @@ pub(super) fn wait_3_never_early<B: Backend>(case: &mut Case<'_, B>) -> Outcome 
     let mut selector = case.selector()?;
     selector.register(&ours, Interest::READ, ())?;
     for timeout in TIMEOUTS {
-        case.did(format!("had the selector wait for {timeout:?}"));
+        case.did(format!("waited with the selector for {timeout:?}"));
         lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
     }
     Ok(())
@@ -122,7 +122,7 @@ pub(super) fn wait_3_the_backend_rounds_away_from_zero<B: Backend>(
     let mut backend = case.backend()?;
     backend.register(borrow(&ours), Token::from_bits(1), READING)?;
     for timeout in TIMEOUTS {
-        case.did(format!("had the backend wait for {timeout:?}"));
+        case.did(format!("waited with the backend for {timeout:?}"));
         lasts(case, timeout, |timeout| {
             let mut events = Events::new();
             backend.wait(&mut events, Some(timeout))?;
@@ -141,7 +141,7 @@ pub(super) fn wait_4_a_fine_timeout_does_not_spin<B: Backend>(case: &mut Case<'_
         let timeout = Duration::from_micros(300);
         lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
     }
-    // A look without waiting, the wait, and now and then one for a clock that disagrees.
+    // A poll, the wait, and sometimes another wait because of a clock that differs.
     let waits = selector.backend().calls().wait;
     case.expect_that(waits <= 80, "at most 80 calls of the backend's wait", waits)
 }
@@ -170,7 +170,7 @@ pub(super) fn wait_4_the_resolution_is_as_declared<B: Backend>(case: &mut Case<'
             return Ok(());
         }
     }
-    case.expect_that(false, "a wait as fine as the declared resolution", shortest)
+    case.expect_that(false, "a wait with the declared resolution", shortest)
 }
 
 pub(super) fn wait_5_no_timeout_is_too_long<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -195,7 +195,7 @@ pub(super) fn wait_5_no_timeout_is_too_long<B: Backend>(case: &mut Case<'_, B>) 
         })?;
         case.only(&events, token)?;
         drain(&ours)?;
-        case.did("had the backend wait for that long, with something ready");
+        case.did("waited with the backend for that long, with a ready source");
         let (other, mut other_peer) = pair()?;
         other_peer.write_all(b"x")?;
         let mut backend = case.backend()?;
@@ -217,7 +217,7 @@ pub(super) fn wait_6_a_signal_does_not_end_the_wait<B: Backend>(case: &mut Case<
     for _ in 0..100 {
         let before = storm.handled();
         lasts(case, timeout, |timeout| Ok(selector.select(Some(timeout))?))?;
-        // Other threads may have storms of their own: this one is likely to be ours.
+        // Other tests send signals as well; one that arrives now is most likely ours.
         if storm.handled() > before {
             return Ok(());
         }
@@ -235,7 +235,7 @@ pub(super) fn wait_6_no_event_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Out
         let before = storm.handled();
         let events = std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Not before a signal came, if any does.
+                // After a signal has arrived, if one does.
                 let start = Instant::now();
                 while storm.handled() == before && start.elapsed() < Duration::from_millis(50) {
                     std::thread::sleep(Duration::from_micros(50));
@@ -260,17 +260,17 @@ pub(super) fn wait_6_on_request_a_signal_ends_it<B: Backend>(case: &mut Case<'_,
     let events = selector.select(case.long())?;
     case.expect("whether it was interrupted", events.interrupted(), true)?;
     case.expect_tokens(&events, &[])?;
-    case.did("had the backend wait likewise");
+    case.did("waited with the backend in the same way");
     let mut backend = case.backend()?;
     backend.register(borrow(&ours), Token::from_bits(1), READING)?;
     let answer = backend.wait(&mut Events::new(), case.long()).map_err(|error| error.kind());
-    case.expect("the backend's answer", answer, Err(ErrorKind::Interrupted))
+    case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))
 }
 
 pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
-    // More than the batches of a thousand that are common.
+    // More than a batch of a thousand, which is a common size.
     let sources = at_most(1100, 4)?;
     let mut selector = case.selector()?;
     let mut waiting = Vec::new();
@@ -279,7 +279,7 @@ pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
     theirs.write_all(b"x")?;
     for number in 1..=sources {
         waiting.push(selector.register(ours.try_clone()?, Interest::READ, ())?);
-        // Whatever the room is that the backend has for them: it is full, or all but full.
+        // Whatever the capacity of the backend is: its list is full, or almost full.
         let odd = [number - 1, number, number + 1].iter().any(|number| number.is_power_of_two());
         if odd || number == sources {
             case.expect_tokens(&selector.select(NOW)?, &waiting)?;
@@ -293,7 +293,7 @@ pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(
         let reported: BTreeSet<_> = events.iter().map(Event::token).collect();
         waiting.retain(|token| !reported.contains(token));
     }
-    case.expect(&format!("the sources that had no turn in {rounds} waits"), waiting.len(), 0)
+    case.expect(&format!("the sources that were not reported in {rounds} waits"), waiting.len(), 0)
 }
 
 pub(super) fn wait_8_descriptors_above_1024<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -372,14 +372,14 @@ pub(super) fn wait_9_the_backend_appends<B: Backend>(case: &mut Case<'_, B>) -> 
     backend.register(borrow(&ours), token, READING)?;
     let mut events = Events::new();
     events.push(Event::new(there, Readiness::READ));
-    case.did("had the backend wait with an event in the list");
+    case.did("waited with the backend and a list with an event");
     backend.wait(&mut events, case.long())?;
     case.expect_tokens(&events, &[there, token])?;
-    case.did("had it wait until a signal came");
+    case.did("waited until a signal arrived");
     drain(&ours)?;
     let Some(_storm) = if_any(signal_storm(Duration::from_millis(2)))? else { return Ok(()) };
     let answer = backend.wait(&mut events, case.long()).map_err(|error| error.kind());
-    case.expect("the backend's answer", answer, Err(ErrorKind::Interrupted))?;
+    case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))?;
     case.expect_tokens(&events, &[there, token])
 }
 
@@ -389,7 +389,7 @@ pub(super) fn wait_9_select_into_replaces<B: Backend>(case: &mut Case<'_, B>) ->
     let mut selector = case.selector()?;
     let token = selector.register(&ours, Interest::READ, ())?;
     let mut events = Events::new();
-    case.did("filled a list that had an event of another selector in it");
+    case.did("waited with a list that contained an event of another selector");
     events.push(Event::new(Token::from_bits(u64::MAX / 3), Readiness::WRITE));
     for _ in 0..2 {
         selector.select_into(&mut events, case.long())?;
@@ -421,7 +421,7 @@ pub(super) fn wait_10_an_unregistered_source_has_no_key<B: Backend>(
     for event in batch.clone() {
         freed.push(selector.unregister(event.token())?.0);
     }
-    case.did("registered them again, into the slots that became free");
+    case.did("registered them again, in the vacant slots");
     for ours in freed {
         selector.register(ours, Interest::READ, 100)?;
     }

@@ -17,9 +17,9 @@ pub(super) fn limit(patience: Duration) -> Duration {
 /// The message of a case that hangs.
 pub(super) fn stuck(name: &str, progress: &Progress) -> String {
     let seconds = progress.silence().as_secs();
-    let why = format!("  expected: that this ends\n  seen:     no progress for {seconds} s");
-    let cause = "a timeout that is taken for none, a wait that goes on by itself after a signal or \
-                 an empty batch, or a lock that is held while it waits";
+    let why = format!("  expected: this step to end\n  seen:     no progress for {seconds} s");
+    let cause = "a timeout is treated as none, a wait resumes by itself after a signal or an empty \
+        batch, or a lock is held during a wait";
     message(name, progress, &why, Some(cause))
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// Runs `work` while a thread watches over its cases.
     pub(super) fn watches(patience: Duration, work: impl FnOnce(&Self)) {
-        // Not too short, because it ends all other cases, too.
+        // Long, because this ends all other cases, too.
         let limit = limit(patience).max(Duration::from_secs(10));
         let (running, over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let watchdog = Self { limit, running, over };

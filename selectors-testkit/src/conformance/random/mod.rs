@@ -188,7 +188,7 @@ fn check<B: Backend>(case: &Case<'_, B>, options: Options) -> Outcome {
         for line in log {
             case.did(line);
         }
-        let cause = "see the steps: this is the shortest program found that fails";
+        let cause = "see the steps: this is the shortest failing program that was found";
         return Err(Stop::Broken(why, Some(Cause::Known(cause))));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same everywhere: xorshift64*.
+//! Pseudo-random numbers, the same on every system: xorshift64*.
 
 pub(in crate::conformance) struct Numbers(u64);
 

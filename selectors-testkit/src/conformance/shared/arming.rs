@@ -18,7 +18,7 @@ pub(super) fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(
     let reports = AtomicU32::new(0);
     let over = AtomicBool::new(false);
     let patience = case.long();
-    case.did("armed a ready one-shot source in another thread, once for each report");
+    case.did("rearmed a ready one-shot source in another thread, once for each report");
     thread::scope(|scope| {
         let thread = scope.spawn(|| -> Result<u32, Stop> {
             let parked = Interest::empty();
@@ -29,7 +29,7 @@ pub(super) fn shared_4_no_arming_is_lost<B: Backend + Send + 'static>(
             let rounds = (0..1_000).take_while(|_| start.elapsed() < Duration::from_secs(2));
             for round in rounds {
                 let before = reports.load(Ordering::Acquire);
-                // In every way, and now and then before the last report was taken.
+                // By every method, and now and then before the last report was handled.
                 match round % 4 {
                     0 => source.modify(Interest::READ)?,
                     1 => source.modify(Interest::WRITE)?,

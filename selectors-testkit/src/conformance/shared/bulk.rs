@@ -9,11 +9,11 @@ use crate::conformance::streams::at_most;
 use crate::conformance::{Case, NOW, Outcome, emulation};
 use crate::fixtures::{duplicate, limit_descriptors, open_descriptors, out_of_band, tcp_pair};
 
-/// More often than a byte can count, also where a few slots take turns, and than a table of a common
-/// size has room for.
+/// More often than a byte can count, even with a few slots in turn, and than fit into a table of a
+/// common size.
 const OFTEN: usize = 2_203;
 
-/// More than a batch, than a byte can count, and than a first chunk of slots.
+/// More than a batch, than a byte can count, and than fit into the first chunk of slots.
 const MANY: usize = 300;
 
 pub(super) fn shared_6_one_select_reports_all<B: Backend + Send + 'static>(
@@ -45,7 +45,7 @@ pub(super) fn shared_6_every_change_counts<B: Backend + Send + 'static>(
     let ours = Arc::new(ours);
     case.did(format!("registered and unregistered a source {OFTEN} times"));
     for number in 0..OFTEN {
-        // A slot becomes free in a wait, and there are a few of them.
+        // Slots become free in a wait, and there are a few of them.
         let source = registrar.register(Arc::clone(&ours), Interest::READ, number)?;
         case.only(&selector.select(case.long())?, source.token())?;
         case.expect("its data", selector.get(source.token()).copied(), Some(number))?;
@@ -56,7 +56,7 @@ pub(super) fn shared_6_every_change_counts<B: Backend + Send + 'static>(
     let source = registrar.register(idle, Interest::WRITE, 0)?;
     case.did(format!("modified an idle source {OFTEN} times"));
     for number in 0..OFTEN {
-        // If each so-many-th is lost, one is that is to watch for WRITE.
+        // If every nth change is lost, one of those to WRITE is lost.
         let writes = number % 2 == 1;
         source.modify(if writes { Interest::WRITE } else { Interest::READ })?;
         let expected = if writes { &[source.token()][..] } else { &[] };
@@ -81,13 +81,13 @@ pub(super) fn shared_6_changes_leak_nothing<B: Backend + Send + 'static>(
         case.only(&selector.select(case.long())?, source.token())?;
         source.rearm()?;
         source.modify(Interest::WRITE)?;
-        // Refused, where it can be.
+        // Refused, if the backend can refuse it.
         let _ = source.modify_with(Interest::PRIORITY, Mode::Exclusive);
     }
     case.expect_descriptors(before, MANY)
 }
 
-/// Changes what is registered, when no descriptor can be opened any more.
+/// Makes changes when no descriptor can be opened any more.
 fn change_without<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outcome {
     let Some(mut selector) = selector::<B, ()>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
@@ -155,7 +155,7 @@ pub(super) fn shared_6_priority_and_exclusive_wake_up<B: Backend + Send + 'stati
             case.only(&selector.select(case.long())?, source.token())?;
         }
     }
-    case.did("had an exclusive change refused");
+    case.did("made a change of an exclusive source that is refused");
     let refused = source.modify(Interest::PRIORITY).is_err();
     case.expect("whether it was refused", refused, true)?;
     case.only(&selector.select(case.long())?, source.token()).map(drop)

@@ -52,7 +52,7 @@ pub(super) fn shared_1_a_token_modifies_only_its_own_source<B: Backend + Send + 
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
-    case.did("armed a parked one-shot source by its token, from another thread while waiting");
+    case.did("modified a parked one-shot source by its token, from another thread while waiting");
     let (ours, _theirs) = ready()?;
     let ours = Arc::new(ours);
     let parked = Interest::empty();
@@ -63,7 +63,7 @@ pub(super) fn shared_1_a_token_modifies_only_its_own_source<B: Backend + Send + 
         let ((), events) = during_a_wait(case, &mut selector, change)?;
         case.only(&events, old)?;
     }
-    case.did("unregistered it, registered another in its place, and used the old token");
+    case.did("unregistered it, registered another, and used the old token");
     drop(source);
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     let source = registrar.register(ours, parked, 2)?;
@@ -98,8 +98,8 @@ pub(super) fn shared_1_parking_and_unregistering_are_effective_in_the_wait<
     })?;
     case.expect_tokens(&events, &[])?;
     case.expect("whether it was woken", events.woken(), true)?;
-    case.expect("the bytes in the file that came back", drain(&gone)?, 1)?;
-    case.did("armed the parked one while waiting");
+    case.expect("the number of bytes in the returned file", drain(&gone)?, 1)?;
+    case.did("modified the parked one to READ while waiting");
     let ((), events) = during_a_wait(case, &mut selector, || Ok(parked.modify(Interest::READ)?))?;
     case.only(&events, parked.token())?;
     Ok(())
@@ -120,7 +120,7 @@ pub(super) fn shared_1_a_refusal_is_returned_to_the_caller<B: Backend + Send + '
     let Err((data, error)) = refused else {
         return case.expect("whether it was refused", false, true);
     };
-    case.expect("the data that came back", data, 7)?;
+    case.expect("the returned data", data, 7)?;
     case.expect_that(error.raw_os_error().is_some(), "the kernel's error", error)?;
     case.did("registered a source twice, and one with an unknown interest");
     let (ours, _theirs) = idle()?;
@@ -147,7 +147,7 @@ pub(super) fn shared_5_changes_do_not_wait_for_a_busy_waiter<B: Backend + Send +
 ) -> Outcome {
     let Some(mut selector) = selector::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
-    case.did("made changes in another thread while the waiter was not waiting");
+    case.did("made changes in another thread between two waits");
     let (done, changed) = mpsc::channel();
     thread::spawn(move || {
         let change = || -> Result<_, Stop> {
@@ -157,15 +157,15 @@ pub(super) fn shared_5_changes_do_not_wait_for_a_busy_waiter<B: Backend + Send +
             source.modify(Interest::READ)?;
             Ok((source, theirs))
         };
-        // Nobody receives it if it took too long.
+        // The receiver no longer exists if this took too long.
         let _ = done.send(change());
     });
-    // It would be for ever if the change waited for the next wait.
+    // A change that waits for the next wait would never return.
     let changed = changed.recv_timeout(case.long().unwrap_or(Duration::MAX));
     let changed = changed.map_err(|_| Stop::broken("  the changes did not return"))?;
     let (source, _theirs) = changed?;
     case.only(&selector.select(case.long())?, source.token())?;
-    case.did("made changes in the thread that waits");
+    case.did("made changes in the waiting thread");
     source.modify_with(Interest::READ, Mode::OneShot)?;
     case.only(&selector.select(case.long())?, source.token()).map(drop)
 }

@@ -1,5 +1,5 @@
-//! SHARED-6: random programs over a shared selector and over one of a single thread, which are to
-//! report the same.
+//! SHARED-6: random programs with a shared selector and one of a single thread, which must report
+//! the same events.
 
 use selectors::{
     Backend, Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token,
@@ -35,7 +35,7 @@ struct World<B> {
 
 impl<B: Backend> World<B> {
     fn interest(byte: u8) -> Interest {
-        // Parked ones are rarer.
+        // Less often parked.
         [Interest::READ, Interest::WRITE, BOTH, Interest::empty()][usize::from(byte % 10) / 3]
     }
 
@@ -89,7 +89,7 @@ impl<B: Backend> World<B> {
         Ok(())
     }
 
-    /// What each source is reported to be ready for, and how many events there are.
+    /// The reported readiness of each source, and the number of events.
     fn seen<'a>(
         &self,
         events: impl Iterator<Item = &'a Event>,
@@ -111,8 +111,8 @@ impl<B: Backend> World<B> {
         let (shared, single) = (self.shared.select(NOW)?, self.single.select(NOW)?);
         let seen = self.seen(shared.iter(), |twins| twins.shared.token());
         let expected = self.seen(single.iter(), |twins| twins.single);
-        let what = "what each source is ready for, and the number of events, to be as with a \
-                    selector of one thread";
+        let what = "the same readiness of each source, and number of events, as with a selector of \
+            one thread";
         case.expect_that(seen == expected, &format!("{what}: {expected:?}"), seen)
     }
 }
@@ -140,8 +140,8 @@ pub(super) fn shared_6_random_programs_as_with_one_thread<B: Backend + Send + 's
     case: &mut Case<'_, B>,
 ) -> Outcome {
     if cfg!(windows) {
-        return Err(case.cannot_run("what is sent arrives later on this system"));
+        return Err(case.cannot_run("data arrives with a delay on this system"));
     }
-    let cause = "the changer does something else than the backend: compare the last steps";
+    let cause = "the changer behaves differently from the backend: compare the last steps";
     (1..=PROGRAMS).try_for_each(|seed| case.because(cause, run(case, seed)))
 }

@@ -9,11 +9,11 @@ use super::{SHORT, counted, idle, ready};
 use crate::conformance::{Case, NOW, Outcome};
 use crate::fixtures::{LooseDescriptor, duplicate, number_of, pair, send};
 
-/// How many waits may pass until a ghost is noticed and gone.
+/// How many waits may pass until a ghost is noticed and removed.
 const WAITS: usize = 200;
 
-const STAYS: &str = "`rebuild` fails, or the new kernel object watches what the old one did: each wait \
-                     finds the ghost again, and tries to get rid of it";
+const STAYS: &str = "`rebuild` fails, or the new kernel object still watches the ghost, so that \
+    each wait finds it and calls `rebuild` again";
 
 pub(super) fn shared_2_a_ghost_is_removed<B: Backend + Send + 'static>(
     case: &mut Case<'_, B>,
@@ -27,7 +27,7 @@ pub(super) fn shared_2_a_ghost_is_removed<B: Backend + Send + 'static>(
     let fired = registrar.register_with(fires, Interest::READ, (), Mode::OneShot)?;
     let quiet = registrar.register(quiet, Interest::READ, ())?;
     case.expect_tokens(&selector.select(case.long())?, &[lasting.token(), fired.token()])?;
-    case.did("closed a source that lives on in a duplicate, dropped its handle, and made it ready");
+    case.did("closed a source that has a duplicate, dropped its handle, and made it ready");
     let (alive, peer) = pair()?;
     let loose = LooseDescriptor::duplicate(&alive)?;
     let ghost = registrar.register(loose.borrow(), Interest::READ, ())?;
@@ -50,8 +50,8 @@ pub(super) fn shared_2_a_ghost_is_removed<B: Backend + Send + 'static>(
     case.expect_tokens(&selector.select(Some(SHORT))?, &[])?;
     let calls = counts.calls().wait - before;
     case.expect_or(STAYS, calls <= 10, "at most 10 calls of the backend's wait", calls)?;
-    let lost = "the new kernel object does not watch all that was registered, or watches a one-shot \
-                source that had fired";
+    let lost = "the new kernel object does not watch all registered sources, or watches a fired \
+        one-shot source";
     case.did("made the idle source ready");
     quiet_peer.write_all(b"x")?;
     case.because(lost, case.only(&selector.select(case.long())?, quiet.token()))?;
@@ -109,8 +109,8 @@ pub(super) fn shared_2_a_ghost_is_removed_beside_closed_sources<B: Backend + Sen
         "in a forked child: closed {GHOSTS} registered sources, and left as many ghosts behind"
     ));
     case.because(
-        "`rebuild` fails because of a source that was closed, whose number is free or by now that of \
-         one of the backend's own descriptors",
+        "`rebuild` fails because of a closed source, whose number is free or is that of one of the \
+         backend's own descriptors",
         case.alone_in_forked_child(|| haunt_beside_closed(case)),
     )
 }

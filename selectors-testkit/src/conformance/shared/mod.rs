@@ -1,6 +1,6 @@
 //! SHARED: changes by other threads while one waits.
 //!
-//! These cases have a list of their own, since they need backends that can go to another thread.
+//! These cases are a separate list, because they need backends that can be moved to another thread.
 
 use std::io::{self, Write};
 use std::thread;
@@ -40,7 +40,7 @@ fn idle() -> io::Result<(OwnedSource, PairStream)> {
     Ok((ours.into(), theirs))
 }
 
-/// A shared selector, and whether it can be had: not where the backend cannot be woken.
+/// Creates a shared selector; `None` if the backend cannot be woken.
 fn selector<B: Backend + Send + 'static, T>(
     case: &Case<'_, B>,
 ) -> Result<Option<SharedSelector<T>>, Stop> {
@@ -60,7 +60,7 @@ fn counted<B: Backend + Send + 'static, T>(
     Ok(selector.map(|selector| (selector, counts)))
 }
 
-/// Makes a change in another thread while this one waits; returns what came of both.
+/// Makes a change in another thread while this one waits; returns the results of both.
 fn during_a_wait<B: Backend, T: Send, R: Send>(
     case: &Case<'_, B>,
     selector: &mut SharedSelector<T>,

@@ -1,5 +1,4 @@
-//! SHARED-6: behaviour that equals that of a selector of one thread, and handles that outlive their
-//! selector.
+//! SHARED-6: the behaviour of a selector of one thread, and handles that outlive their selector.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -23,7 +22,7 @@ pub(super) fn shared_6_files_and_edges_work<B: Backend + Send + 'static>(
         drop(source);
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }
-    case.did("registered an edge-triggered source, and asked for it again");
+    case.did("registered an edge-triggered source, and rearmed it");
     let (ours, _theirs) = ready()?;
     let edge = registrar.register_with(ours, Interest::READ, 2, Mode::Edge);
     let edge = edge.map_err(|refused| refused.error);
@@ -46,7 +45,7 @@ pub(super) fn shared_6_a_panic_leaves_the_selector_usable<B: Backend + Send + 's
     case.did("panicked while handling an event");
     let panic = catch_unwind(AssertUnwindSafe(|| {
         let _events = selector.select(case.long());
-        // No message: it is not news to whoever reads the log.
+        // No message, because the panic is intended.
         std::panic::resume_unwind(Box::new("handled"));
     }));
     case.expect("whether it panicked", panic.is_err(), true)?;
@@ -64,7 +63,7 @@ pub(super) fn shared_6_handles_outlive_the_selector<B: Backend + Send + 'static>
     drop(selector);
     let modified = source.modify(Interest::WRITE);
     case.expect_that(matches!(modified, Err(Error::Closed)), "Error::Closed", &modified)?;
-    case.expect("the bytes in the file that came back", drain(source.into_inner())?, 1)?;
+    case.expect("the number of bytes in the returned file", drain(source.into_inner())?, 1)?;
     let (other, _peer) = idle()?;
     let refused = registrar.register(other, Interest::READ, 2).err();
     let refused = refused.map(|refused| refused.error);
@@ -94,7 +93,7 @@ pub(super) fn shared_6_a_forked_child_changes_nothing<B: Backend + Send + 'stati
         drop(source);
         drop(selector);
     })?;
-    case.expect("whether the child was refused everything", fine, true)?;
+    case.expect("whether every call was refused in the child", fine, true)?;
     let Some((mut selector, source, _other)) = slots else { return Ok(()) };
     let events = selector.select(case.long())?;
     case.expect("whether the parent was woken", events.woken(), false)?;
@@ -114,7 +113,7 @@ pub(super) fn shared_6_after_fork_works<B: Backend + Send + 'static>(
     let (other, _peer) = ready()?;
     let mut parked = Some(registrar.register(other, Interest::empty(), 2)?);
     let patience = case.long();
-    case.did("forked a child that went on with its copy of the selector");
+    case.did("forked a child that called after_fork and used its copy of the selector");
     let fine = in_forked_child(|| {
         let done = selector.after_fork();
         if matches!(done, Err(Error::Unsupported { .. })) {
@@ -127,7 +126,7 @@ pub(super) fn shared_6_after_fork_works<B: Backend + Send + 'static>(
         };
         one(&mut selector, source.token());
         assert!(selector.select(NOW).expect("select").is_empty(), "one-shot");
-        // Dropped at the end, in the child alone.
+        // Dropped at the end, only in the child.
         let parked = parked.take().expect("it is here");
         parked.modify(Interest::READ).expect("modify");
         one(&mut selector, parked.token());
@@ -155,7 +154,7 @@ pub(super) fn shared_6_a_forked_child_forgets_what_it_drops<B: Backend + Send + 
     let mut dropped = Some(registrar.register(other, Interest::READ, 2)?);
     let (stranger, _its_peer) = ready()?;
     let patience = case.long();
-    case.did("forked a child that dropped a source, used its number for another file, and went on");
+    case.did("forked a child that dropped a source, reused its number, and called after_fork");
     let fine = in_forked_child(|| {
         let old = dropped.take().map(|source| source.token()).expect("it is here");
         assert_eq!(selector.len(), 1, "the number of sources");
@@ -169,7 +168,7 @@ pub(super) fn shared_6_a_forked_child_forgets_what_it_drops<B: Backend + Send + 
             let events = selector.select(patience).expect("select");
             events.iter().map(Event::token).collect::<Vec<_>>()
         };
-        assert_eq!(tokens(&mut selector), [source.token()], "the other one is nobody's");
+        assert_eq!(tokens(&mut selector), [source.token()], "the other file is not a source");
         assert!(selector.get(old).is_none(), "its data");
         let new = registrar.register(stranger.borrow(), Interest::READ, 3).expect("register");
         source.park().expect("park");

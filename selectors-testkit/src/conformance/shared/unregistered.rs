@@ -26,7 +26,7 @@ pub(super) fn shared_2_an_unregistered_source_is_not_reported<B: Backend + Send 
         let gone = gone.map_err(|_| Stop::broken("  the thread panicked"))?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
         case.expect("its data", selector.get(token), None)?;
-        case.expect("the bytes in the file that came back", drain(&gone)?, 1)?;
+        case.expect("the number of bytes in the returned file", drain(&gone)?, 1)?;
     }
     Ok(())
 }
@@ -36,7 +36,7 @@ pub(super) fn shared_2_an_unregistered_source_does_not_end_waits<B: Backend + Se
 ) -> Outcome {
     let Some((mut selector, counts)) = counted::<B, u32>(case)? else { return Ok(()) };
     let registrar = selector.registrar();
-    case.did("unregistered a ready source, which something else keeps open, and waited for 20 ms");
+    case.did("unregistered a ready source, which a duplicate keeps open, and waited for 20 ms");
     let (ours, _theirs) = ready()?;
     let ours = Arc::new(ours);
     drop(registrar.register(Arc::clone(&ours), Interest::READ, 1)?);
@@ -60,7 +60,7 @@ pub(super) fn shared_2_the_file_is_closed_at_once<B: Backend + Send + 'static>(
         waker.wake()?;
         Ok(end)
     })?;
-    case.expect("whether the peer sees the end", end, true)
+    case.expect("whether the peer sees end-of-file", end, true)
 }
 
 pub(super) fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 'static>(
@@ -100,11 +100,12 @@ pub(super) fn shared_3_a_token_finds_its_own_data_or_none<B: Backend + Send + 's
         distinct.dedup();
         case.expect("the number of different tokens", distinct.len(), tokens.len())?;
         let alive = tokens.iter().filter(|&&token| selector.get(token).is_some()).count();
-        case.expect("the number of tokens that still find something", alive, 0)
+        case.expect("the number of tokens that still find data", alive, 0)
     })
 }
 
-/// How many sources come and go at least, and at most, before the data of most of them has to go.
+/// The least and the greatest number of sources that are unregistered before the data of most of
+/// them must have been dropped.
 const GONE: (usize, usize) = (100, 50_000);
 
 pub(super) fn shared_3_data_does_not_accumulate_during_a_wait<B: Backend + Send + 'static>(
@@ -134,9 +135,9 @@ pub(super) fn shared_3_data_does_not_accumulate_during_a_wait<B: Backend + Send 
             }
         }
     })?;
-    let cause = "what was unregistered is cleared away when a wait ends, and the waiting thread is \
-                 never woken for that";
-    let what = format!("the data of less than half of {made} sources that are gone");
+    let cause = "unregistered sources are released when a wait ends, and the waiting thread is \
+        never woken for that";
+    let what = format!("the data of less than half of {made} unregistered sources");
     case.expect_or(cause, kept < made / 2, &what, kept)?;
     case.expect_tokens(&events, &[])
 }
