@@ -1,10 +1,9 @@
-//! Backends with one defect each: exactly the cases that speak of the defect must reject them.
+//! Backends with one defect each: exactly the listed cases must reject each of them.
 //!
-//! Each is a right backend with something wrong before it. The table of all, which
-//! `cargo test --test broken the_table -- --nocapture` prints, is made from what the tests check.
+//! Each wraps a correct backend. `cargo test --test broken the_table -- --nocapture` prints a table
+//! of all rows.
 //!
-//! What cases see of a defect depends on what the backend beneath can see, so the table is that
-//! of one system.
+//! Which cases notice a defect depends on the wrapped backend, so the table is that of one system.
 #![cfg(target_os = "linux")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +71,7 @@ mod wait;
 use defect::{Broken, Defect};
 use row::{Row, epoll, poll, select};
 
-/// All rows, family by family.
+/// All rows, file by file.
 fn rows() -> impl Iterator<Item = &'static Row> {
     let families = [
         duplicates::ROWS,
@@ -102,8 +101,8 @@ fn rows() -> impl Iterator<Item = &'static Row> {
     families.into_iter().flatten()
 }
 
-/// How long the cases wait for what a defect keeps from coming; and how long where that was too
-/// short for what must come all the same, on a busy machine.
+/// How long cases wait for an event that a defect may prevent. The longer ones are for a busy
+/// machine, if a case failed that must pass.
 const PATIENCE: [Duration; 3] =
     [Duration::from_millis(40), Duration::from_millis(500), Duration::from_secs(6)];
 
@@ -116,11 +115,11 @@ fn run(row: &Row, patience: Duration, cases: &[&str]) -> Report {
     report
 }
 
-/// Set in the process of a single row: some defects show in the whole process, and children of
-/// one row would keep open what another closes.
+/// Set in the process of a single row: some defects affect the whole process, and forked children
+/// of one row would hold files that another closes.
 const ISOLATED: &str = "SELECTORS_BROKEN_ROW";
 
-/// What came of the rows that have been run.
+/// The output of the rows that were run.
 static DONE: Mutex<BTreeMap<&str, Output>> = Mutex::new(BTreeMap::new());
 static ONE_MORE: Condvar = Condvar::new();
 
@@ -128,12 +127,12 @@ fn run_in_a_process_of_its_own(row: &Row) -> Output {
     let program = std::env::current_exe().expect("the path of this program");
     let mut command = Command::new(program);
     command.args(["--exact", row.test(), "--nocapture"]).env(ISOLATED, "1");
-    // Panics are what comes of some defects, and backtraces take longer than the cases.
+    // Some defects cause panics, whose backtraces would take longer than the cases.
     command.env("RUST_BACKTRACE", "0");
     command.output().expect("another process of this program")
 }
 
-/// Runs all rows, more at a time than the harness does, as they wait most of the time.
+/// Runs all rows, more at a time than the harness does, because they mostly wait.
 fn start_all() {
     static LEFT: LazyLock<Mutex<Vec<&Row>>> = LazyLock::new(|| Mutex::new(rows().collect()));
     let next = || LEFT.lock().unwrap().pop();
@@ -210,13 +209,14 @@ fn check(row: &Row) {
     let (not_caught, caught): (Vec<_>, _) =
         others.into_iter().partition(|case| expected.contains(case));
     panic!(
-        "a backend that {}\n  is not caught by:  {not_caught:?}\n  and is caught by:  {caught:?}",
+        "a backend that {}\n  passes these listed cases:   {not_caught:?}\n  \
+         fails these unlisted cases:  {caught:?}",
         row.defect,
     );
 }
 
-/// The rules that a selector keeps by itself, whatever its backend: their cases are proven with
-/// broken selectors, in `broken_selectors.rs`.
+/// The rules that a selector keeps independently of its backend: their cases are tested with broken
+/// selectors, in `broken_selectors.rs`.
 const OF_THE_SELECTOR: &[&str] =
     &["REG-1", "REG-2", "REG-3", "REG-4", "REG-11", "MOD-2", "MOD-5", "PROC-5"];
 

@@ -48,7 +48,7 @@ rows! {
             reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
-    "WAIT-7" batches_repeated "reports what goes beyond 64 twice"
+    "WAIT-7" batches_repeated "reports sources beyond the first 64 twice"
         epoll RepeatsBatches =>
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
@@ -57,11 +57,11 @@ rows! {
             reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
-    "WAIT-7" full_batch_repeated "takes a batch of exactly 64 for a part"
+    "WAIT-7" full_batch_repeated "treats a batch of exactly 64 as incomplete"
         epoll RepeatsFullBatches =>
             wait_7_one_select_reports_all
             wait_7_every_ready_source_gets_its_turn;
-    "WAIT-7" rest_kept "reports 64 at a time, and the rest without asking again"
+    "WAIT-7" rest_kept "reports 64 at a time, and the rest without checking again"
         poll KeepsTheRest::beyond(64) =>
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all

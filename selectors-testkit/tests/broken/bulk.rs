@@ -170,29 +170,29 @@ impl Defect for LosesHigh {
 }
 
 rows! {
-    "MOD-1" queue_of_64 "makes 64 changes between two waits, and drops more"
+    "MOD-1" queue_of_64 "drops more than 64 changes between two waits"
         poll HasAQueue::of(64) =>
             mod_1_many_changes_between_two_waits;
-    "MOD-1" queue_of_256 "makes 256 changes between two waits, and drops more"
+    "MOD-1" queue_of_256 "drops more than 256 changes between two waits"
         epoll HasAQueue::of(256) =>
             mod_1_many_changes_between_two_waits;
     "REG-9" unregisters_64 "unregisters 64 between two waits, and refuses more"
         poll UnregistersSome(HasAQueue::of(64)) =>
             reg_9_many_are_unregistered_between_two_waits;
-    "REG-5" one_of_few "has room for 64 backends in a process"
+    "REG-5" one_of_few "supports 64 backends in a process"
         poll IsOneOfFew::new() =>
             reg_5_one_file_in_many_selectors;
     "WAIT-7" urgent_first "reports urgent data first, and the rest later"
         poll PutsUrgentDataFirst =>
             wait_7_every_kind_of_readiness_at_once
             close_4_a_new_kernel_object_watches_every_source;
-    "WAIT-7" fills_the_room "takes the room of the list for a limit"
+    "WAIT-7" fills_the_room "treats the capacity of the list as a limit"
         poll FillsTheRoom =>
             wait_7_a_list_with_little_capacity;
     "WAIT-3" keeps_the_time "reads the clock when a wait ends"
         poll KeepsTheTime(Instant::now()) =>
             wait_3_time_passes_between_waits;
-    "READY-1" falls_asleep "drops what is ready after a pause"
+    "READY-1" falls_asleep "drops events after a pause"
         poll FallsAsleep::new() =>
             ready_1_data_that_arrives_during_a_long_pause;
     "PROC-6" waits_alone "has one lock for all waits"

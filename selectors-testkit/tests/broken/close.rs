@@ -258,40 +258,40 @@ rows! {
             wait_12_sources_are_served_without_free_descriptors
             close_5_random_programs_that_close
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-2" replaced_left "leaves an entry whose number became another file's"
+    "CLOSE-2" replaced_left "leaves an entry whose number was reused"
         poll LeavesTheReplaced::default() =>
             close_2_unregister_after_the_number_was_reused;
-    "CLOSE-3" interest_inherited "adds to what a closed number was watched for"
+    "CLOSE-3" interest_inherited "adds to the interest of a closed number"
         poll InheritsInterests::default() =>
             close_3_a_reused_number_inherits_no_interest;
-    "CLOSE-4" ghosts "does not rid the kernel of ghosts"
+    "CLOSE-4" ghosts "does not remove ghosts"
         epoll KeepsGhosts =>
             close_4_a_ghost_does_not_make_it_spin
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
         epoll KnowsByNumber::default() =>
             close_4_a_forked_child_leaves_no_ghost;
-    "CLOSE-4" edges_forgotten "makes a new kernel object without edge-triggered sources"
+    "CLOSE-4" edges_forgotten "recreates the kernel object without edge-triggered sources"
         epoll RebuildsWithout(Mode::Edge) =>
             close_4_a_duplicate_leaves_no_ghost
             close_4_a_new_kernel_object_keeps_all_state
             close_5_random_programs_that_close
             close_4_a_new_kernel_object_keeps_the_edges
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-4" level_forgotten "makes a new kernel object without level-triggered sources"
+    "CLOSE-4" level_forgotten "recreates the kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
             close_4_a_duplicate_leaves_no_ghost
             close_5_random_programs_that_close
             wait_9_a_failed_rebuild_loses_nothing
             close_4_a_new_kernel_object_keeps_the_edges
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-4" rebuilt_inheritable "makes a new kernel object that other programs inherit"
+    "CLOSE-4" rebuilt_inheritable "recreates the kernel object so that other programs inherit it"
         epoll RebuildsInheritable =>
             close_4_a_new_kernel_object_keeps_all_state;
-    "CLOSE-4" files_forgotten "makes a new kernel object without regular files"
+    "CLOSE-4" files_forgotten "recreates the kernel object without regular files"
         epoll RebuildsWithoutFiles =>
             close_4_a_new_kernel_object_keeps_all_state;
-    "CLOSE-4" fired_armed "makes a new kernel object that watches what has fired"
+    "CLOSE-4" fired_armed "recreates the kernel object with fired sources armed"
         epoll RebuildsArmed::default() =>
             close_4_a_new_kernel_object_keeps_all_state
             wait_9_a_failed_rebuild_loses_nothing;
@@ -305,13 +305,13 @@ rows! {
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_another_thread_closes_during_waits
             close_5_a_source_closed_during_a_wait_is_not_ready;
-    "CLOSE-5" closed_ready_once "reports what was closed during a wait as ready"
+    "CLOSE-5" closed_ready_once "reports a source closed during a wait as ready"
         poll ClosedIsReadyOnce::default() =>
             close_5_other_sources_are_still_reported
             close_5_a_closed_descriptor_does_not_make_it_spin
             close_5_another_thread_closes_during_waits
             close_5_a_source_closed_during_a_wait_is_not_ready;
-    "CLOSE-5" fails_for_one "one closed descriptor fails the whole wait"
+    "CLOSE-5" fails_for_one "fails the whole wait because of one closed descriptor"
         poll FailsForOne =>
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
@@ -321,7 +321,7 @@ rows! {
             wait_11_waits_with_closed_sources_sleep
             close_5_another_thread_closes_during_waits
             close_5_random_programs_that_close;
-    "CLOSE-5" closed_alone "reports nothing beside a closed descriptor"
+    "CLOSE-5" closed_alone "reports no other source if a descriptor is closed"
         poll LooksAtClosedAlone =>
             close_5_other_sources_are_still_reported
             close_5_another_thread_closes_during_waits
@@ -332,7 +332,7 @@ rows! {
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_5_a_closed_one_shot_is_reported_once
             wait_11_waits_with_closed_sources_sleep;
-    "CLOSE-5" files_by_number "keeps files by their numbers, whatever those are by now"
+    "CLOSE-5" files_by_number "tracks files by number, without noticing that it was reused"
         poll FilesBeside::new(&[SFlag::S_IFREG], true) =>
             close_5_a_reused_number_does_not_report_the_old_file;
 }

@@ -155,10 +155,10 @@ impl Defect for FillsUp {
 }
 
 rows! {
-    "REG-9" room_for_2000 "has room for 2,000 registrations, and refuses more"
+    "REG-9" room_for_2000 "refuses more than 2,000 registrations"
         epoll FillsUp { room: 2_000, refuses: true } =>
             reg_9_registering_never_stops_working;
-    "REG-9" room_for_4096 "has room for 4,096 registrations, and forgets more"
+    "REG-9" room_for_4096 "loses more than 4,096 registrations"
         poll FillsUp { room: 4_096, refuses: false } =>
             reg_9_registering_never_stops_working;
     "REG-9" loses_the_thousandth_registration "loses every thousandth registration"
@@ -176,14 +176,14 @@ rows! {
             mod_1_every_change_counts
             reg_9_registering_never_stops_working
             mode_6_arming_never_stops_working;
-    "MOD-1" loses_the_thousandth_wait "reports nothing of every thousandth wait"
+    "MOD-1" loses_the_thousandth_wait "drops the events of every thousandth wait"
         poll Skips::new(Call::Wait, 1_000) =>
             mod_1_every_change_counts
             mode_6_arming_never_stops_working;
     "READY-1" reports_idle "reports an idle source once in 1,000 waits"
         poll ReportsIdle { each: 1_000, count: 0 } =>
             ready_1_no_wait_of_many_reports_idle_sources;
-    "READY-1" forgets_the_silent "forgets what was silent for 1,000 waits"
+    "READY-1" forgets_the_silent "forgets sources that were idle for 1,000 waits"
         poll ForgetsTheSilent { most: 1_000, silent: BTreeMap::new() } =>
             ready_1_no_wait_of_many_reports_idle_sources;
     "REG-9" leaves_the_256th "leaves every 256th source in the kernel"

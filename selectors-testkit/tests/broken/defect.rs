@@ -1,4 +1,4 @@
-//! A broken backend: a correct one, and a defect in front of it.
+//! A broken backend: a correct one, wrapped by a defect.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,14 +17,14 @@ pub(crate) type Timeout = Option<Duration>;
 
 pub(crate) const NOW: Timeout = Some(Duration::ZERO);
 
-/// What is wrong. Each call goes to the right backend beneath, unless the defect says otherwise.
+/// A defect. Each method passes the call to the correct backend, unless it is overridden.
 pub(crate) trait Defect: Send {
     /// What the backend declares.
     fn declares(&self, beneath: &Beneath) -> Capabilities {
         beneath.backend.capabilities()
     }
 
-    /// What the backend beneath is asked to watch.
+    /// What the correct backend is asked to watch.
     fn asks(&mut self, new: Registered) -> Watch {
         new.watch
     }
@@ -43,7 +43,7 @@ pub(crate) trait Defect: Send {
         beneath.unregister(old)
     }
 
-    /// What a wait reports of what is new.
+    /// Which of the events that a wait has found are reported.
     fn report(&mut self, beneath: &mut Beneath, found: Vec<Event>) -> Vec<Event> {
         let _ = beneath;
         found
@@ -91,34 +91,34 @@ pub(crate) trait Defect: Send {
         beneath.after_fork()
     }
 
-    /// The backend is dropped.
+    /// Called when the backend is dropped.
     fn close(&mut self, beneath: &mut Beneath) {
         let _ = beneath;
     }
 }
 
-/// What a new kernel object is to watch.
+/// The sources that a recreated kernel object watches.
 pub(crate) type Sources<'a> = &'a mut dyn Iterator<Item = Registered>;
 
-/// The right backend, and what it watches.
+/// The correct backend, and what it watches.
 pub(crate) struct Beneath {
     pub(crate) backend: Box<dyn Backend + Send>,
     pub(crate) sources: BTreeMap<Token, Registered>,
     budget: Budget,
 }
 
-/// How long a case may use a backend: no defect is to make the test hang. What counts is for how
-/// long it worked and slept, and not for how long a busy machine kept it from either.
+/// How long a case may use a backend, so that no defect makes the test hang. Only the time that the
+/// thread ran or slept counts, not the time that it had to wait for a processor.
 struct Budget {
     rest: Duration,
-    /// The thread that uses it, and how much it had worked by then.
+    /// The thread that uses it, and its processor time so far.
     thread: ThreadId,
     worked: Duration,
     calls: u32,
 }
 
 impl Budget {
-    /// After how many calls the clock is looked at: often enough, and not for each of thousands.
+    /// After how many calls the clock is read, which would be slow for thousands of calls.
     const CALLS: u32 = 32;
 
     fn new(rest: Duration) -> Self {
@@ -186,7 +186,7 @@ impl Beneath {
         answer
     }
 
-    /// What one wait brings, as a list of its own.
+    /// The events of one wait, as a new list.
     pub(crate) fn found(&mut self, timeout: Timeout) -> io::Result<Vec<Event>> {
         let mut events = Events::new();
         self.wait(&mut events, timeout)?;

@@ -89,7 +89,7 @@ impl Defect for InheritableItself {
 }
 
 rows! {
-    "REG-12" shut_down "shuts its sources down when it is dropped"
+    "REG-12" shut_down "shuts down its sources when it is dropped"
         poll ShutsDown =>
             reg_12_closing_returns_everything
             ready_4_only_the_interest_is_reported

@@ -97,7 +97,7 @@ impl Defect for RemovesTwins {
 }
 
 rows! {
-    "REG-5" duplicate_refused "takes a duplicate for the file it knows"
+    "REG-5" duplicate_refused "treats a duplicate as the file that it already watches"
         poll KnowsFilesByInode =>
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin

@@ -125,7 +125,7 @@ fn peers_end_alone(readiness: Readiness, source: Registered) -> Readiness {
 }
 
 rows! {
-    "READY-6" peers_end_alone "says nothing of an end while it can send"
+    "READY-6" peers_end_alone "does not report an end-of-file while the source is writable"
         poll Reports(peers_end_alone) =>
             ready_6_its_own_reading_half_shut_down
             ready_6_a_half_closed_peer
@@ -195,7 +195,7 @@ rows! {
             mode_6_both_directions_of_a_one_shot_wait_for_arming
             wait_8_descriptors_above_1024
             [FILES];
-    "READY-6" silent_ends "says nothing of an end-of-file"
+    "READY-6" silent_ends "does not report an end-of-file"
         poll Reports(ends_are_silent) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_2_an_empty_interest_parks
@@ -238,7 +238,7 @@ rows! {
             ready_7_pipe_reader_gone_wakes_full_writer
             ready_7_a_hang_up_ends_a_wait_for_write
             [RANDOM];
-    "READY-7" space_alone "says nothing of a pipe without readers"
+    "READY-7" space_alone "does not report a pipe without readers"
         poll Reports(pipes_have_space_or_not) =>
             ready_7_pipe_reader_gone_wakes_writer
             ready_7_pipe_reader_gone_wakes_full_writer
@@ -249,7 +249,7 @@ rows! {
         select Declares(|c| c.write_hangup = true) =>
             ready_7_a_hang_up_ends_a_wait_for_write
             [RANDOM];
-    "READY-7" silent_pipes "says nothing of a pipe without writers"
+    "READY-7" silent_pipes "does not report a pipe without writers"
         poll Reports(ends_of_pipes_are_silent) =>
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_a_hang_up_ends_a_wait_for_write

@@ -214,13 +214,13 @@ impl Defect for WakesOnlyWhoAskedFirst {
 }
 
 rows! {
-    "READY-12" unix_listeners "says nothing of listeners that are not of the network"
+    "READY-12" unix_listeners "does not report Unix listeners"
         poll Reports(unix_listeners_are_deaf) =>
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-12" datagrams_written "reports no WRITE of datagram sockets"
         poll Reports(datagrams_cannot_be_sent) =>
             ready_12_every_kind_of_file_behaves_as_with_poll;
-    "READY-4" datagram_errors "says nothing of errors of datagram sockets"
+    "READY-4" datagram_errors "does not report errors of datagram sockets"
         poll Reports(datagrams_have_no_errors) =>
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-9" urgent_alone "reports PRIORITY alone"
@@ -244,23 +244,23 @@ rows! {
         poll AddsNoPriority =>
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket;
-    "WAIT-11" priority_kept "goes on watching for PRIORITY"
+    "WAIT-11" priority_kept "does not stop watching for PRIORITY"
         poll KeepsPriority =>
             wait_11_idle_waits_sleep;
     "MOD-1" stays_one_shot "leaves a one-shot source that when it is to be edge-triggered"
         epoll StaysOneShot =>
             mod_1_every_mode_changes_to_every_other;
-    "WAIT-11" parked_remembered "adds what a source was watched for before it was parked"
+    "WAIT-11" parked_remembered "adds the interest that a source had before it was parked"
         poll RemembersTheParked::default() =>
             wait_11_idle_waits_sleep;
-    "MODE-2" ends_disarm "lets the end of a stream disarm who waits to write"
+    "MODE-2" ends_disarm "lets an end-of-file disarm a source that waits for WRITE"
         epoll EndsDisarm::default() =>
             mode_2_masked_readiness_does_not_fire;
-    "WAIT-8" zero_is_none "takes descriptor 0 for none"
+    "WAIT-8" zero_is_none "treats descriptor 0 as none"
         poll Reports(zero_is_none) =>
             wait_8_the_lowest_numbers
             reg_9_descriptor_zero_stays_registered;
-    "WAIT-8" standard_streams "takes descriptors 1 and 2 for the standard streams"
+    "WAIT-8" standard_streams "ignores descriptors 1 and 2 as standard streams"
         poll Reports(standard_streams_are_none) =>
             wait_8_the_lowest_numbers;
     "REG-10" sixteen_bits "keeps sixteen bits of a generation"
@@ -275,10 +275,10 @@ rows! {
     "PROC-2" every_100th "loses every hundredth wake"
         poll DropsWakes::when(|wakes, _| wakes % 100 == 0) =>
             proc_2_no_wake_is_lost_beside_events;
-    "PROC-2" beside_a_batch "loses wakes beside more than 64"
+    "PROC-2" beside_a_batch "loses wakes that come with more than 64 events"
         poll DropsWakes::when(|_, found| found.len() > 65) =>
             proc_2_no_wake_is_lost_beside_events;
-    "PROC-2" asked_late "has no waker for who has waited already"
+    "PROC-2" asked_late "has no waker after the first wait"
         poll WakesOnlyWhoAskedFirst::default() =>
             proc_2_no_wake_is_lost_beside_events
             wait_2_without_a_timeout_a_source_ends_it

@@ -58,7 +58,7 @@ rows! {
         epoll Refuses(streams_only) =>
             reg_9_files_do_not_change
             ready_12_every_kind_of_file_behaves_as_with_poll;
-    "READY-12" hang_ups_need_a_peer "says nothing of a hang-up where no peer has closed"
+    "READY-12" hang_ups_need_a_peer "does not report a hang-up unless a peer has closed"
         epoll Reports(hang_ups_need_a_peer) =>
             reg_2_a_parked_source_reports_no_hang_up
             wait_7_every_kind_of_readiness_at_once

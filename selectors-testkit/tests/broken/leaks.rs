@@ -150,7 +150,7 @@ impl Defect for GoesOnOnce {
 }
 
 rows! {
-    "REG-12" leak "leaks a descriptor of its own"
+    "REG-12" leak "leaks one of its own descriptors"
         poll Leaks::new(When::Made) =>
             reg_12_no_descriptor_is_leaked
             reg_12_no_call_leaks;
@@ -173,7 +173,7 @@ rows! {
             reg_12_no_call_leaks
             wait_12_sources_are_served_without_free_descriptors
             proc_4_children_of_children_leak_nothing;
-    "REG-12" leaks_rebuilt "leaks a descriptor when it makes a new kernel object"
+    "REG-12" leaks_rebuilt "leaks a descriptor when it recreates the kernel object"
         epoll Leaks::new(When::Rebuilt) =>
             reg_12_no_call_leaks;
     "REG-12" leaks_refused_to_modify "leaks a descriptor when it refuses to modify"
@@ -194,13 +194,13 @@ rows! {
             reg_12_no_wait_leaks
             proc_4_children_of_children_leak_nothing
             wait_12_sources_are_served_without_free_descriptors;
-    "PROC-4" leaks_forked "leaks a descriptor when a child goes on"
+    "PROC-4" leaks_forked "leaks a descriptor in after_fork"
         epoll Leaks::new(When::Forked) =>
             proc_4_children_of_children_leak_nothing;
-    "PROC-4" inheritable_forked "makes a child's kernel object one that other programs inherit"
+    "PROC-4" inheritable_forked "lets other programs inherit a child's kernel object"
         epoll InheritableInChildren =>
             proc_4_children_of_children_leak_nothing;
-    "PROC-4" forked_once "goes on in children, and not in theirs"
+    "PROC-4" forked_once "supports after_fork in children, but not in their children"
         epoll GoesOnOnce(false) =>
             proc_4_children_of_children_leak_nothing;
 }

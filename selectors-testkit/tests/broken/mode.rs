@@ -169,7 +169,7 @@ impl Defect for HasOneMode {
 }
 
 rows! {
-    "MODE-1" level_is_edge "takes level for edge"
+    "MODE-1" level_is_edge "treats level-triggered as edge-triggered"
         epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_8_what_it_opened_for_itself_stays_its_own
@@ -299,7 +299,7 @@ rows! {
             ready_4_every_state_of_a_socket
             wait_8_high_descriptors_in_every_mode
             [RANDOM];
-    "MODE-3" edge_is_level "takes edge for level"
+    "MODE-3" edge_is_level "treats edge-triggered as level-triggered"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_13_a_selector_can_be_watched
@@ -316,7 +316,7 @@ rows! {
             close_4_a_new_kernel_object_keeps_the_edges
             mode_6_arming_never_stops_working
             [FILES];
-    "MODE-3" edge_is_one_shot "takes edge for one-shot"
+    "MODE-3" edge_is_one_shot "treats edge-triggered as one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
             reg_8_what_it_opened_for_itself_stays_its_own
             mode_3_edge_reports_changes
@@ -399,7 +399,7 @@ rows! {
             close_4_a_new_kernel_object_watches_every_source
             ready_1_no_wait_of_many_reports_idle_sources
             [FILES];
-    "MODE-4" none_wakes "wakes nobody for an exclusive listener"
+    "MODE-4" none_wakes "wakes no selector for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             mod_4_the_backend_keeps_the_old_state

@@ -205,7 +205,7 @@ rows! {
             reg_7_a_refusal_undoes_no_other_change
             mode_6_arming_never_stops_working
             [FILES RANDOM];
-    "MOD-3" not_armed "skips a modify to the same, also of a fired one-shot"
+    "MOD-3" not_armed "skips a modify to the same interest, even of a fired one-shot source"
         poll SkipsTheSame =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors

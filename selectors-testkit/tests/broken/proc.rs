@@ -200,13 +200,13 @@ impl Defect for UnregistersWhenDropped {
 }
 
 rows! {
-    "REG-8" disowned "watches what it has opened for itself, if that is registered"
+    "REG-8" disowned "watches its own descriptors if they are registered"
         select HasAWaker::new(Wakes::Disowned) =>
             reg_8_what_it_opened_for_itself_stays_its_own;
-    "PROC-1" waker_gone "waking a selector that is gone is an error"
+    "PROC-1" waker_gone "returns an error from waking a dropped selector"
         poll HasAWaker::new(Wakes::WhileItLives) =>
             proc_1_a_waker_outlives_its_selector;
-    "PROC-1" no_look_at_wakes "does not look at wakes when it is not to block"
+    "PROC-1" no_look_at_wakes "reports no wake in a wait that must not block"
         poll WakesWhoBlocks =>
             proc_1_a_zero_timeout_sees_a_wake
             proc_7_a_signal_handler_may_wake
@@ -255,7 +255,7 @@ rows! {
             wait_1_zero_does_not_sleep
             wait_1_a_wait_with_a_ready_source_does_not_sleep
             wait_1_an_event_ends_the_wait_soon;
-    "PROC-2" beside_a_wake "drops what is ready beside a wake"
+    "PROC-2" beside_a_wake "drops events that come with a wake"
         poll DropsBesideAWake =>
             reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_a_wake_hides_no_event
@@ -263,7 +263,7 @@ rows! {
             wait_9_a_failed_rebuild_loses_nothing
             proc_2_no_wake_is_lost_beside_events
             [RANDOM];
-    "PROC-3" own_thread "wakes from its own thread alone"
+    "PROC-3" own_thread "can be woken only from its own thread"
         poll HasAWaker::new(Wakes::OnItsOwnThread) =>
             wait_2_without_a_timeout_a_source_ends_it
             proc_6_a_selector_changes_threads
@@ -272,7 +272,7 @@ rows! {
             proc_2_no_wake_is_lost
             proc_3_wakers_tokens_and_events_cross_threads
             wait_1_an_event_ends_the_wait_soon;
-    "PROC-4" object_kept "goes on with the parent's kernel object after fork(2)"
+    "PROC-4" object_kept "continues to use the parent's kernel object after fork(2)"
         epoll KeepsTheObject =>
             proc_4_after_fork_works
             proc_4_random_programs_that_fork;
@@ -280,7 +280,7 @@ rows! {
         epoll UnregistersWhenDropped =>
             proc_4_calls_fail_in_a_child
             proc_4_a_forked_copy_changes_nothing;
-    "PROC-6" one_thread "serves the thread that filled it alone"
+    "PROC-6" one_thread "works only on the thread that filled it"
         poll KnowsItsThread::default() =>
             proc_6_a_selector_changes_threads
             proc_6_waits_do_not_block_each_other;

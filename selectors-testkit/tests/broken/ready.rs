@@ -249,7 +249,7 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_2_any_amount_of_unread_data
             [RANDOM];
-    "READY-1" collects_early "collects what is ready before it is to wait"
+    "READY-1" collects_early "collects readiness before the wait"
         poll CollectsEarly::default() =>
             close_5_other_sources_are_still_reported
             ready_1_readiness_that_ended_between_two_waits
@@ -258,7 +258,7 @@ rows! {
             wait_8_the_lowest_numbers
             mod_1_every_change_counts
             [RANDOM];
-    "READY-1" keeps_the_rest "reports 40 at a time, and the rest without asking again"
+    "READY-1" keeps_the_rest "reports 40 at a time, and the rest without checking again"
         poll KeepsTheRest::beyond(40) =>
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
@@ -268,7 +268,7 @@ rows! {
             reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
-    "READY-2" write_assumed "takes WRITE from the absence of an error"
+    "READY-2" write_assumed "derives WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
             ready_2_space_is_write_and_a_full_buffer_is_not
             ready_12_a_fifo_behaves_as_a_pipe
@@ -334,7 +334,7 @@ rows! {
             close_5_a_source_closed_during_a_wait_is_not_ready
             wait_7_every_kind_of_readiness_at_once
             [RANDOM];
-    "READY-4" direction_needed "drops what has no direction"
+    "READY-4" direction_needed "drops readiness without READ or WRITE"
         poll Reports(a_direction_is_needed) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             close_5_a_closed_descriptor_does_not_make_it_spin
@@ -347,7 +347,7 @@ rows! {
             reg_2_a_parked_source_reports_no_hang_up
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
-    "READY-5" deaf_listener "says nothing of pending connections"
+    "READY-5" deaf_listener "does not report pending connections"
         poll Reports(listeners_are_deaf) =>
             ready_5_a_pending_connection_is_read
             ready_5_a_listener_stays_ready_until_all_are_accepted
@@ -414,7 +414,7 @@ rows! {
             ready_11_the_null_device_is_always_ready
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_do_not_change;
-    "READY-11" files_end "says nothing of a file at its end"
+    "READY-11" files_end "does not report a file at its end"
         poll Reports(files_end) =>
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_11_a_regular_file_is_always_ready;
@@ -423,7 +423,7 @@ rows! {
             ready_12_a_terminal_behaves_as_with_poll
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_do_not_change;
-    "READY-12" fifos_are_files "takes a fifo for a file that is always ready"
+    "READY-12" fifos_are_files "treats a fifo as an always-ready file"
         poll Assumes(fifos_are_files) =>
             ready_1_idle_sources_are_silent
             ready_12_a_fifo_behaves_as_a_pipe
@@ -433,7 +433,7 @@ rows! {
             reg_8_a_selector_does_not_watch_itself
             ready_13_a_selector_can_be_watched
             reg_2_parked_sources_are_checked_too;
-    "READY-13" files_beside "keeps files where its descriptor cannot show them"
+    "READY-13" files_beside "tracks files without making its descriptor readable"
         epoll FilesBeside::new(&[SFlag::S_IFREG, SFlag::S_IFDIR], false) =>
             ready_13_a_selector_can_be_watched
             reg_6_an_o_path_descriptor_is_refused

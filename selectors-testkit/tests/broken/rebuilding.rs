@@ -85,20 +85,20 @@ impl Defect for Rebuilds {
 }
 
 rows! {
-    "CLOSE-4" rebuilds_readers "makes a new kernel object that does not watch for WRITE beside READ"
+    "CLOSE-4" rebuilds_readers "recreates the kernel object without WRITE if there is READ"
         epoll RebuildsAs(|source| without(Interest::WRITE, source)) =>
             close_4_a_new_kernel_object_watches_every_source
             close_5_random_programs_that_close;
-    "CLOSE-4" rebuilds_no_priority "makes a new kernel object that does not watch for PRIORITY beside READ"
+    "CLOSE-4" rebuilds_no_priority "recreates the kernel object without PRIORITY if there is READ"
         epoll RebuildsAs(|source| without(Interest::PRIORITY, source)) =>
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-4" rebuilds_one_shots "makes a new kernel object in which one-shot sources are level-triggered"
+    "CLOSE-4" rebuilds_one_shots "recreates the kernel object with one-shot sources level-triggered"
         epoll RebuildsAs(one_shots_as_level) =>
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-4" rebuilds_64 "makes a new kernel object with the first 64 sources"
+    "CLOSE-4" rebuilds_64 "recreates the kernel object with the first 64 sources"
         epoll Rebuilds { times: usize::MAX, sources: 64 } =>
             close_4_a_new_kernel_object_watches_every_source;
-    "CLOSE-4" rebuilds_once "makes one new kernel object, and no more"
+    "CLOSE-4" rebuilds_once "recreates the kernel object only once"
         epoll Rebuilds { times: 1, sources: usize::MAX } =>
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" drops_edges "drops the edges that its old kernel object has not reported"

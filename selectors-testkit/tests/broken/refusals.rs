@@ -89,20 +89,20 @@ impl Defect for UndoesWithARefusal {
 }
 
 rows! {
-    "REG-6" closed_taken "takes a closed descriptor in"
+    "REG-6" closed_taken "accepts a closed descriptor"
         poll Takes::what(closed) =>
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
             reg_6_an_o_path_descriptor_is_refused
             reg_7_a_refusal_undoes_no_other_change;
-    "REG-6" deferral_declared "declares deferred changes, and makes them at once"
+    "REG-6" deferral_declared "declares deferred changes, and applies them at once"
         poll Declares(|c| c.deferred = true) =>
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
             reg_6_an_o_path_descriptor_is_refused;
-    "REG-6" deferral_undeclared "defers its changes, and does not say so"
+    "REG-6" deferral_undeclared "defers its changes without declaring it"
         deferred Declares(|c| c.deferred = false) =>
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
@@ -122,13 +122,13 @@ rows! {
             ready_4_an_error_of_a_datagram_socket_wakes
             reg_7_a_refusal_undoes_no_other_change
             [RANDOM];
-    "REG-6" names_taken "takes a descriptor in that only names a file"
+    "REG-6" names_taken "accepts a descriptor opened with O_PATH"
         poll Takes::what(names) =>
             reg_6_an_o_path_descriptor_is_refused;
     "REG-7" undoes "drops the changes since the last wait when one is refused"
         poll UndoesWithARefusal::default() =>
             reg_7_a_refusal_undoes_no_other_change;
-    "REG-7" half_left "leaves half of what it refused"
+    "REG-7" half_left "keeps one direction of a refused registration"
         poll LeavesHalf::default() =>
             reg_7_a_refusal_leaves_nothing_behind;
     "REG-8" nesting_undeclared "has a descriptor, and does not declare nesting"

@@ -175,13 +175,13 @@ rows! {
             wait_8_the_lowest_numbers
             reg_9_many_are_unregistered_between_two_waits
             [RANDOM];
-    "REG-9" unregistered_hidden "hides what was unregistered, and lets it end waits"
+    "REG-9" unregistered_hidden "hides unregistered sources, and lets them end waits"
         poll HidesTheUnregistered::default() =>
             reg_9_an_unregistered_source_does_not_end_waits
             wait_11_idle_waits_sleep
             reg_2_the_kernel_does_not_watch_parked_sources
             [FILES];
-    "REG-9" held "holds the open file until the next wait"
+    "REG-9" held "keeps the open file until the next wait"
         poll HoldsTheUnregistered::default() =>
             reg_9_its_peer_sees_the_end_at_once;
     "REG-9" held_modified "holds an open file that is modified until the next wait"
@@ -191,7 +191,7 @@ rows! {
         poll SetsNonblocking =>
             reg_9_flags_do_not_change
             reg_9_files_do_not_change;
-    "REG-10" old_token "reports the token that a descriptor had first"
+    "REG-10" old_token "reports the first token of a descriptor"
         poll ReportsOldTokens::default() =>
             reg_9_sources_come_and_go_between_two_waits
             reg_10_tokens_are_unique
@@ -208,7 +208,7 @@ rows! {
             ready_4_every_state_of_a_socket
             reg_9_many_are_unregistered_between_two_waits
             [FILES RANDOM];
-    "REG-10" eight_bits "keeps eight bits of a generation"
+    "REG-10" eight_bits "stores only eight bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_00ff) =>
             reg_10_tokens_are_unique
             reg_10_every_bit_of_a_token_counts

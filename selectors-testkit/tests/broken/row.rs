@@ -6,18 +6,18 @@ use selectors::backend::{Backend, Deferred, Epoll, Poll, Select};
 
 use super::defect::Defect;
 
-/// A backend with a defect, and what is to catch it.
+/// A backend with a defect, and the cases that reject it.
 pub(crate) struct Row {
-    /// The path of the test that runs it, from the crate on.
+    /// The path of its test, including the name of the crate.
     pub(crate) path: &'static str,
-    /// What is wrong.
+    /// What the backend does wrong.
     pub(crate) defect: &'static str,
     /// The rule that it breaks.
     pub(crate) rule: &'static str,
-    /// The right backend beneath.
+    /// The correct backend that it wraps.
     pub(crate) beneath: fn() -> io::Result<Box<dyn Backend + Send>>,
     pub(crate) make: fn() -> Box<dyn Defect>,
-    /// One by one, and in groups.
+    /// The cases, single ones and groups.
     pub(crate) caught_by: &'static [&'static [&'static str]],
 }
 

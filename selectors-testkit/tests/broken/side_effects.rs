@@ -105,7 +105,7 @@ rows! {
     "REG-12" mask_left_when_interrupted "leaves a signal blocked after a wait that one interrupted"
         epoll Mask::LeftBlockedWhenInterrupted =>
             reg_12_process_settings_do_not_change;
-    "WAIT-6" empty_mask "lets blocked signals in while it waits"
+    "WAIT-6" empty_mask "unblocks signals during a wait"
         epoll Mask::Empty =>
             wait_6_a_blocked_signal_stays_blocked;
     "REG-12" handler_left "leaves a signal ignored"
@@ -120,7 +120,7 @@ rows! {
     "REG-12" directory_left "leaves another working directory"
         poll LeavesBehind(|| std::env::set_current_dir("/")) =>
             reg_12_process_settings_do_not_change;
-    "REG-12" thread_left "leaves a thread behind"
+    "REG-12" thread_left "leaks a thread"
         poll LeavesBehind(leave_a_thread) =>
             reg_12_no_thread_is_leaked;
     "REG-9" reads "reads a byte to see whether there is one"

@@ -72,7 +72,7 @@ rows! {
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends
             reg_12_no_wait_leaks;
-    "WAIT-6" fails "fails when a signal came"
+    "WAIT-6" fails "fails when a signal arrives"
         poll TakesSignalsFor(|| Err(io::Error::other("interrupted"))) =>
             wait_2_without_a_timeout_a_signal_ends_it
             proc_7_a_signal_handler_may_wake
@@ -83,7 +83,7 @@ rows! {
             wait_9_the_backend_appends
             reg_12_no_wait_leaks
             reg_12_process_settings_do_not_change;
-    "WAIT-6" loses "loses what was ready when a signal came"
+    "WAIT-6" loses "loses events when a signal arrives"
         poll LosesEventsToSignals::default() =>
             proc_7_a_signal_handler_may_wake
             wait_6_no_event_is_lost;

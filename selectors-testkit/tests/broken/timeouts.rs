@@ -74,7 +74,7 @@ impl Defect for HasAFastClock {
 }
 
 rows! {
-    "WAIT-1" no_look "does not look when it is not to wait"
+    "WAIT-1" no_look "does not poll with a zero timeout"
         poll SkipsTheLook =>
             wait_11_waits_with_closed_sources_sleep
             proc_1_a_zero_timeout_sees_a_wake
@@ -138,11 +138,11 @@ rows! {
             ready_9_priority_comes_and_goes
             reg_9_many_are_unregistered_between_two_waits
             [FILES RANDOM];
-    "WAIT-2" none_is_zero "takes no timeout for zero"
+    "WAIT-2" none_is_zero "treats no timeout as zero"
         poll Times(|timeout| timeout.or(NOW)) =>
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_long_wait_is_not_split;
-    "WAIT-2" none_is_a_moment "takes no timeout for a short one"
+    "WAIT-2" none_is_a_moment "treats no timeout as a short one"
         poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_wait_sleeps_once;
@@ -150,7 +150,7 @@ rows! {
         poll Times(|timeout| millis(timeout, |nanos| nanos / 1_000_000)) =>
             wait_3_the_backend_rounds_away_from_zero
             wait_4_a_fine_timeout_does_not_spin;
-    "WAIT-3" fast_clock "its clock is too fast"
+    "WAIT-3" fast_clock "uses a clock that is too fast"
         poll HasAFastClock =>
             wait_3_the_backend_waits_for_long
             wait_2_without_sources_the_timeout_holds
@@ -167,7 +167,7 @@ rows! {
     "WAIT-4" coarse "waits for milliseconds, and declares nanoseconds"
         poll Times(|timeout| millis(timeout, |nanos| nanos.div_ceil(1_000_000))) =>
             wait_4_the_resolution_is_as_declared;
-    "WAIT-5" einval "answers EINVAL to long timeouts"
+    "WAIT-5" einval "returns EINVAL for long timeouts"
         poll RefusesLongTimeouts =>
             wait_5_no_timeout_is_too_long
             wait_3_no_timeout_is_truncated;

@@ -130,13 +130,13 @@ impl Defect for Dawdles {
 }
 
 rows! {
-    "WAIT-1" naps_first "sleeps for a millisecond before it looks"
+    "WAIT-1" naps_first "sleeps for a millisecond before it polls"
         epoll Dawdles { first: true, since_begin: false, time: Duration::from_millis(1) } =>
             wait_1_a_wait_with_a_ready_source_does_not_sleep;
-    "WAIT-1" collects "waits for 4 ms more once something came"
+    "WAIT-1" collects "waits for 4 ms more after the first event"
         epoll Dawdles { first: false, since_begin: false, time: Duration::from_millis(4) } =>
             wait_1_a_wait_with_a_ready_source_does_not_sleep;
-    "WAIT-1" in_slices "looks every 25 ms at what came"
+    "WAIT-1" in_slices "polls every 25 ms"
         epoll Dawdles { first: false, since_begin: true, time: Duration::from_millis(25) } =>
             wait_1_a_wait_with_a_ready_source_does_not_sleep
             wait_1_an_event_ends_the_wait_soon;
@@ -155,7 +155,7 @@ rows! {
     "WAIT-3" micros_in_32_bits "keeps 32 bits of microseconds"
         poll Times(micros_in_32_bits) =>
             wait_3_no_timeout_is_truncated;
-    "WAIT-3" seconds_are_millis "takes seconds for milliseconds"
+    "WAIT-3" seconds_are_millis "treats seconds as milliseconds"
         poll Times(seconds_are_millis) =>
             wait_3_no_timeout_is_truncated;
     "WAIT-4" in_tenths "rounds up to tenths of a second"

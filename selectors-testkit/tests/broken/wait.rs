@@ -167,7 +167,7 @@ rows! {
             wait_7_every_ready_source_gets_its_turn
             wait_8_descriptors_above_1024
             wait_8_high_descriptors_in_every_mode;
-    "WAIT-8" last_bit "does not look at the last bit of its last word"
+    "WAIT-8" last_bit "ignores the last bit of its last word"
         poll LosesTheLastBit =>
             wait_8_the_last_bit_of_a_word;
     "WAIT-9" cleared "clears the list before it waits"
@@ -198,7 +198,7 @@ rows! {
             wait_10_an_unregistered_source_has_no_key
             reg_10_every_bit_of_a_token_counts
             reg_9_registering_never_stops_working;
-    "WAIT-11" turns_inside "looks again and again instead of waiting"
+    "WAIT-11" turns_inside "polls repeatedly instead of waiting"
         poll TurnsInside =>
             close_4_a_new_kernel_object_watches_every_source
             wait_11_idle_waits_sleep
@@ -208,19 +208,19 @@ rows! {
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends;
-    "WAIT-11" reads_too "watches for READ whatever is asked for"
+    "WAIT-11" reads_too "watches for READ whatever the interest is"
         poll Watches(reads_too) =>
             mod_1_the_backend_does_not_add_to_the_old_interest
             wait_11_idle_waits_sleep
             mode_2_masked_readiness_does_not_fire;
-    "WAIT-11" ends_for_writers "watches for the end of READ whatever is asked for"
+    "WAIT-11" ends_for_writers "watches for an end-of-file whatever the interest is"
         poll EndsForWriters =>
             wait_11_idle_waits_sleep;
-    "WAIT-11" long_is_zero "takes a timeout of more than 35 minutes for zero"
+    "WAIT-11" long_is_zero "treats a timeout of more than 35 minutes as zero"
         poll Times(micros) =>
             wait_11_a_long_wait_is_not_split
             wait_3_no_timeout_is_truncated;
-    "WAIT-11" turns_for_ever "looks again and again when there is no timeout"
+    "WAIT-11" turns_for_ever "polls repeatedly when there is no timeout"
         poll TurnsForEver =>
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_long_wait_is_not_split
