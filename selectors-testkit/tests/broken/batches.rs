@@ -16,7 +16,7 @@ impl Defect for StopsAt {
     }
 }
 
-/// Reports what goes beyond a batch of 64 a second time.
+/// Reports sources beyond a batch of 64 a second time.
 struct RepeatsBatches;
 
 impl Defect for RepeatsBatches {
@@ -26,7 +26,7 @@ impl Defect for RepeatsBatches {
     }
 }
 
-/// Takes a batch of exactly 64 for a part of what is ready, and reports it with what comes next.
+/// Treats a batch of exactly 64 as incomplete, and reports it together with the next one.
 struct RepeatsFullBatches;
 
 impl Defect for RepeatsFullBatches {

@@ -1,5 +1,5 @@
-//! MOD-1, REG-5, REG-9, WAIT-3, WAIT-7, WAIT-8, PROC-6: backends that go wrong with many sources or
-//! selectors, or when a program does something else for a while.
+//! MOD-1, REG-5, REG-9, WAIT-3, WAIT-7, WAIT-8, PROC-6: backends that fail with many sources or
+//! selectors, or after a pause between waits.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use selectors_testkit::fixtures::sleeps;
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{Row, epoll, poll, rows};
 
-/// Makes so many changes between two waits.
+/// Makes only this many changes between two waits.
 struct HasAQueue {
     room: usize,
     left: usize,
@@ -42,7 +42,7 @@ impl Defect for HasAQueue {
     }
 }
 
-/// Unregisters so many between two waits, and refuses more.
+/// Unregisters only this many sources between two waits, and refuses more.
 struct UnregistersSome(HasAQueue);
 
 impl Defect for UnregistersSome {
@@ -60,7 +60,7 @@ impl Defect for UnregistersSome {
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// There is room for 64 of them.
+/// At most 64 can exist.
 struct IsOneOfFew {
     number: usize,
 }
@@ -94,7 +94,7 @@ impl Defect for PutsUrgentDataFirst {
     }
 }
 
-/// Takes the room of the list for how many are wanted.
+/// Treats the capacity of the list as the number of wanted events.
 struct FillsTheRoom;
 
 impl Defect for FillsTheRoom {
@@ -123,8 +123,8 @@ impl Defect for KeepsTheTime {
     }
 }
 
-/// Drops what is ready when its thread has slept for a while between two waits. (On a busy machine
-/// it may be kept from running for as long.)
+/// Drops events if its thread has slept for a while between two waits. (On a busy machine it may be
+/// suspended for as long.)
 struct FallsAsleep(Instant, u64);
 
 impl FallsAsleep {
@@ -158,7 +158,7 @@ impl Defect for WaitsAlone {
     }
 }
 
-/// Loses some that have high numbers. (Those of the fixtures for CLOSE are higher.)
+/// Loses some high descriptors. (Those of the fixtures for CLOSE are higher.)
 struct LosesHigh(fn(Registered) -> bool);
 
 impl Defect for LosesHigh {

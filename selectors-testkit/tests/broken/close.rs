@@ -13,7 +13,7 @@ use super::defect::{Answer, Beneath, Defect, Sources, Timeout};
 use super::row::{Row, epoll, poll, rows};
 use super::variants::{FilesBeside, Reports, file, is_closed, kind};
 
-/// Passes the kernel's answer on when it unregisters what was closed.
+/// Returns the kernel's error when it unregisters a closed descriptor.
 struct RefusesToForgetClosed;
 
 impl Defect for RefusesToForgetClosed {
@@ -25,7 +25,7 @@ impl Defect for RefusesToForgetClosed {
     }
 }
 
-/// Leaves an entry behind when its number has become another file's.
+/// Leaves an entry behind if its number was reused.
 #[derive(Default)]
 struct LeavesTheReplaced(BTreeMap<Token, Option<(dev_t, ino_t)>>);
 
@@ -44,7 +44,7 @@ impl Defect for LeavesTheReplaced {
     }
 }
 
-/// Adds to what a number was watched for when it was closed.
+/// Adds to the interest that a number had when it was closed.
 #[derive(Default)]
 struct InheritsInterests(BTreeMap<RawSource, Interest>);
 
@@ -62,7 +62,7 @@ impl Defect for InheritsInterests {
     }
 }
 
-/// Keeps the kernel object when the kernel reports what nobody watches any more.
+/// Keeps the kernel object when the kernel reports a ghost.
 struct KeepsGhosts;
 
 impl Defect for KeepsGhosts {
@@ -71,7 +71,7 @@ impl Defect for KeepsGhosts {
     }
 }
 
-/// Makes a new kernel object without some of what the old one had.
+/// Recreates the kernel object without some of the sources.
 struct RebuildsWithout(Mode);
 
 impl Defect for RebuildsWithout {
@@ -81,7 +81,7 @@ impl Defect for RebuildsWithout {
     }
 }
 
-/// Makes a new kernel object that other programs inherit.
+/// Recreates the kernel object so that other programs inherit it.
 struct RebuildsInheritable;
 
 impl Defect for RebuildsInheritable {
@@ -99,7 +99,7 @@ impl Defect for RebuildsInheritable {
     }
 }
 
-/// Lets the kernel carry the number, and reports whatever token has that number now.
+/// Stores the number in the kernel, and reports the token that this number has now.
 #[derive(Default)]
 struct KnowsByNumber {
     cookies: BTreeMap<Token, RawSource>,
@@ -124,17 +124,18 @@ impl Defect for KnowsByNumber {
     }
 }
 
-/// Says nothing of a closed descriptor, which the kernel keeps reporting.
+/// Does not report a closed descriptor, which the kernel keeps reporting.
 fn swallows_closed(readiness: Readiness, source: Registered) -> Readiness {
     if is_closed(&source) { Readiness::empty() } else { readiness }
 }
 
-/// Calls a closed descriptor readable.
+/// Reports a closed descriptor as readable.
 fn closed_is_readable(readiness: Readiness, source: Registered) -> Readiness {
     if is_closed(&source) { Readiness::READ } else { readiness }
 }
 
-/// Calls what was closed since the last wait ready, and an ERROR only from the next one on.
+/// Reports a descriptor that was closed since the last wait as ready, and as an ERROR only from the
+/// next wait on.
 #[derive(Default)]
 struct ClosedIsReadyOnce(BTreeSet<Token>);
 
@@ -153,7 +154,7 @@ impl Defect for ClosedIsReadyOnce {
     }
 }
 
-/// Fails as a whole when one descriptor is closed, as select(2) does.
+/// Fails if one descriptor is closed, as select(2) does.
 struct FailsForOne;
 
 impl Defect for FailsForOne {
@@ -165,7 +166,7 @@ impl Defect for FailsForOne {
     }
 }
 
-/// Looks at the closed descriptors alone when there are any.
+/// If there are closed descriptors, reports only those.
 struct LooksAtClosedAlone;
 
 impl Defect for LooksAtClosedAlone {
@@ -177,7 +178,7 @@ impl Defect for LooksAtClosedAlone {
     }
 }
 
-/// Reports a closed descriptor each time, whatever its mode.
+/// Reports a closed descriptor in every wait, whatever its mode.
 struct RepeatsClosed;
 
 impl Defect for RepeatsClosed {
@@ -191,7 +192,7 @@ impl Defect for RepeatsClosed {
     }
 }
 
-/// Makes a new kernel object without the files that are always ready.
+/// Recreates the kernel object without the always-ready files.
 struct RebuildsWithoutFiles;
 
 impl Defect for RebuildsWithoutFiles {
@@ -209,7 +210,7 @@ impl Defect for RebuildsWithoutFiles {
     }
 }
 
-/// Makes a new kernel object that watches one-shot sources that have fired.
+/// Recreates the kernel object with fired one-shot sources armed.
 #[derive(Default)]
 struct RebuildsArmed(BTreeSet<Token>);
 

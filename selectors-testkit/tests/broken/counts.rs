@@ -9,7 +9,7 @@ use selectors::{Event, Events, Interest, Mode, Readiness, Token};
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{Row, epoll, poll, rows};
 
-/// What is counted.
+/// The counted call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Register,
@@ -19,7 +19,7 @@ enum Call {
     Event,
 }
 
-/// Does not do each so-many-th of something.
+/// Skips every nth call of one kind.
 struct Skips {
     call: Call,
     each: usize,
@@ -63,7 +63,7 @@ impl Defect for Skips {
     }
 }
 
-/// What was skipped, or not taken, is not there.
+/// A skipped registration cannot be unregistered.
 fn unregister_if_any(beneath: &mut Beneath, old: Registered) -> Answer {
     match beneath.unregister(old) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -71,7 +71,8 @@ fn unregister_if_any(beneath: &mut Beneath, old: Registered) -> Answer {
     }
 }
 
-/// Counts how often each source was armed in eight bits, and does not arm it when that begins anew.
+/// Counts in eight bits how often each source was armed, and does not arm it when the counter wraps
+/// around.
 #[derive(Default)]
 struct CountsArms(BTreeMap<Token, u8>);
 
@@ -83,7 +84,7 @@ impl Defect for CountsArms {
     }
 }
 
-/// Reports the first that is watched for READ, once in so many waits of no time.
+/// Reports the first source that is watched for READ in every nth wait with a zero timeout.
 struct ReportsIdle {
     each: u32,
     count: u32,
@@ -104,7 +105,7 @@ impl Defect for ReportsIdle {
     }
 }
 
-/// Does not look any more at what was silent for so many waits.
+/// Stops watching sources that were idle for this many waits.
 struct ForgetsTheSilent {
     most: u32,
     silent: BTreeMap<Token, u32>,
@@ -130,7 +131,7 @@ impl Defect for ForgetsTheSilent {
     }
 }
 
-/// Has room for so many registrations in all.
+/// Supports only this many registrations in total.
 struct FillsUp {
     room: usize,
     refuses: bool,

@@ -14,8 +14,9 @@ use super::defect::{Answer, Beneath, Defect};
 use super::row::{Row, epoll, poll, rows};
 use super::variants::kind;
 
-/// Closes a descriptor of its own when the last source leaves, and again when it is dropped. Only
-/// where a file, a pipe and a socket were watched at once: it could be anybody's by then.
+/// Closes a descriptor of its own when the last source is unregistered, and again when it is
+/// dropped. Only if it has watched a file, a pipe and a socket at once, because its number may have
+/// been reused by then.
 #[derive(Default)]
 struct ClosesTwice {
     own: Option<RawFd>,
@@ -36,7 +37,7 @@ impl Defect for ClosesTwice {
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
         beneath.unregister(old)?;
-        // What is left is the waker, and nothing else was ever there.
+        // Only the waker is left, and there were no other sources.
         if beneath.sources.len() == 1 && self.registered == 4 {
             self.own.iter().try_for_each(|&own| nix::unistd::close(own))?;
         }
@@ -48,7 +49,7 @@ impl Defect for ClosesTwice {
     }
 }
 
-/// Shuts down what it watches when it is dropped.
+/// Shuts down its sources when it is dropped.
 struct ShutsDown;
 
 impl Defect for ShutsDown {
@@ -77,7 +78,7 @@ impl Inheritable {
 
 impl Defect for Inheritable {}
 
-/// Makes its own descriptor one that other programs inherit.
+/// Lets other programs inherit its own descriptor.
 struct InheritableItself;
 
 impl Defect for InheritableItself {

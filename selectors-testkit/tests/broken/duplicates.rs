@@ -12,7 +12,7 @@ use super::defect::{Answer, Beneath, Defect};
 use super::row::{RANDOM, Row, poll, rows};
 use super::variants::{file, kind};
 
-/// Takes sources for the same when they are the same open file.
+/// Treats duplicates of one open file as the same source.
 struct KnowsFilesByInode;
 
 impl Defect for KnowsFilesByInode {
@@ -27,7 +27,7 @@ impl Defect for KnowsFilesByInode {
 }
 
 thread_local! {
-    /// Who watches a descriptor, of all backends of a thread.
+    /// Which backend of this thread watches a descriptor.
     static WATCHED: RefCell<BTreeMap<RawSource, usize>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -62,7 +62,7 @@ impl Defect for SharesItsTable {
     }
 }
 
-/// Changes every duplicate of what is modified.
+/// Modifies every duplicate of a modified source.
 struct ChangesTwins;
 
 impl Defect for ChangesTwins {
@@ -81,7 +81,7 @@ impl Defect for ChangesTwins {
     }
 }
 
-/// Unregisters every duplicate of what is unregistered.
+/// Unregisters every duplicate of an unregistered source.
 struct RemovesTwins;
 
 impl Defect for RemovesTwins {

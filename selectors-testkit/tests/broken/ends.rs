@@ -14,7 +14,7 @@ use super::defect::{Beneath, Defect};
 use super::row::{FILES, RANDOM, Row, poll, rows, select};
 use super::variants::{Declares, Reports, kind};
 
-/// Takes the end of one direction for that of both.
+/// Reports the end of one direction as the end of both.
 fn half_close_is_hang_up(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(Readiness::READ_CLOSED) {
         readiness | Readiness::HANGUP
@@ -23,7 +23,7 @@ fn half_close_is_hang_up(readiness: Readiness, _: Registered) -> Readiness {
     }
 }
 
-/// Takes an end for an error.
+/// Reports an end-of-file as an error.
 fn end_is_error(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.intersects(Readiness::READ_CLOSED | Readiness::HANGUP) {
         readiness | Readiness::ERROR
@@ -32,7 +32,7 @@ fn end_is_error(readiness: Readiness, _: Registered) -> Readiness {
     }
 }
 
-/// Takes data for the last that there will be, if there is space to write.
+/// Reports READ_CLOSED for data, if the source is also writable.
 fn data_is_the_end(readiness: Readiness, _: Registered) -> Readiness {
     if readiness == Readiness::READ | Readiness::WRITE {
         readiness | Readiness::READ_CLOSED
@@ -41,7 +41,7 @@ fn data_is_the_end(readiness: Readiness, _: Registered) -> Readiness {
     }
 }
 
-/// Says nothing of an end-of-file: poll(2) leaves the two directions of a socket to READ.
+/// Does not report an end-of-file: poll(2) reports READ for it.
 fn ends_are_silent(readiness: Readiness, source: Registered) -> Readiness {
     let socket = kind(source.fd) == SFlag::S_IFSOCK;
     if socket && readiness.contains(Readiness::READ_CLOSED) {
@@ -51,7 +51,7 @@ fn ends_are_silent(readiness: Readiness, source: Registered) -> Readiness {
     }
 }
 
-/// Looks at hang-ups and errors for those who read, and not for those who write.
+/// Checks for hang-ups and errors only if the interest contains READ.
 fn writers_hear_no_hang_up(readiness: Readiness, source: Registered) -> Readiness {
     if source.watch.interest == Interest::WRITE && !readiness.contains(Readiness::WRITE) {
         Readiness::empty()
@@ -60,13 +60,13 @@ fn writers_hear_no_hang_up(readiness: Readiness, source: Registered) -> Readines
     }
 }
 
-/// Looks at the space in a pipe alone, and not at its readers.
+/// Checks only the space in a pipe, and not its readers.
 fn pipes_have_space_or_not(readiness: Readiness, source: Registered) -> Readiness {
     let pipe = kind(source.fd) == SFlag::S_IFIFO;
     if pipe && readiness.contains(Readiness::ERROR) { Readiness::empty() } else { readiness }
 }
 
-/// Says nothing of a pipe whose writer is gone, once its data was read.
+/// Does not report a pipe without a writer after its data was read.
 fn ends_of_pipes_are_silent(readiness: Readiness, source: Registered) -> Readiness {
     let pipe = kind(source.fd) == SFlag::S_IFIFO;
     if pipe && readiness == Readiness::HANGUP { Readiness::empty() } else { readiness }
@@ -89,13 +89,13 @@ impl Defect for EndsOnce {
     }
 }
 
-/// Takes a socket whose peer sends no more for one that cannot be written to.
+/// Treats a socket whose peer is half-closed as not writable.
 fn half_closed_is_full(readiness: Readiness, _: Registered) -> Readiness {
     let half = readiness.contains(Readiness::READ_CLOSED);
     if half { readiness - Readiness::WRITE } else { readiness }
 }
 
-/// Takes its own end for that of both.
+/// Reports the shutdown of its own direction as that of both.
 fn own_end_is_hang_up(readiness: Readiness, source: Registered) -> Readiness {
     let shut = || {
         with_raw(source.fd, |fd| {
@@ -107,7 +107,7 @@ fn own_end_is_hang_up(readiness: Readiness, source: Registered) -> Readiness {
     if writes && shut() { readiness | Readiness::HANGUP } else { readiness }
 }
 
-/// Takes an end-of-file for the peer's, and says nothing where that has not gone.
+/// Treats every end-of-file as the peer's, and does not report one of its own.
 fn peers_end_alone(readiness: Readiness, source: Registered) -> Readiness {
     let sends = || {
         with_raw(source.fd, |fd| {

@@ -1,4 +1,4 @@
-//! READY, MODE and others: backends that are wrong in what few sources, modes and numbers have.
+//! READY, MODE and others: backends that are wrong for a few kinds of sources, modes and numbers.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ fn unix_listeners_are_deaf(readiness: Readiness, source: Registered) -> Readines
     if is_unix_listener(source.fd) { Readiness::empty() } else { readiness }
 }
 
-/// Thinks that who has no connection cannot write.
+/// Treats a socket without a connection as not writable.
 fn datagrams_cannot_be_sent(readiness: Readiness, source: Registered) -> Readiness {
     if is_datagram(source.fd) { readiness - Readiness::WRITE } else { readiness }
 }
@@ -45,7 +45,7 @@ fn urgent_beside_nothing(readiness: Readiness, _: Registered) -> Readiness {
     if read { readiness - Readiness::PRIORITY } else { readiness }
 }
 
-/// Says nothing of PRIORITY in some modes.
+/// Does not report PRIORITY in some modes.
 fn urgent_when_level(readiness: Readiness, source: Registered) -> Readiness {
     let level = source.watch.mode == Mode::Level;
     if level { readiness } else { readiness - Readiness::PRIORITY }
@@ -75,7 +75,7 @@ impl Defect for UrgentOnce {
     }
 }
 
-/// Does not begin to watch for PRIORITY when a source is modified.
+/// Does not start to watch for PRIORITY when a source is modified.
 struct AddsNoPriority;
 
 impl Defect for AddsNoPriority {
@@ -88,7 +88,7 @@ impl Defect for AddsNoPriority {
     }
 }
 
-/// Goes on watching for PRIORITY.
+/// Does not stop watching for PRIORITY.
 struct KeepsPriority;
 
 impl Defect for KeepsPriority {
@@ -98,7 +98,7 @@ impl Defect for KeepsPriority {
     }
 }
 
-/// Adds what a source was watched for before it was parked.
+/// Adds the interest that a source had before it was parked.
 #[derive(Default)]
 struct RemembersTheParked(BTreeMap<Token, Interest>);
 
@@ -127,8 +127,7 @@ impl Defect for StaysOneShot {
     }
 }
 
-/// Asks for the end of what the peer sends (POLLRDHUP), also where a one-shot source waits to write
-/// alone, and is disarmed by it.
+/// Requests POLLRDHUP even for a one-shot source that waits for WRITE alone, which that disarms.
 #[derive(Default)]
 struct EndsDisarm(BTreeSet<Token>);
 
@@ -192,7 +191,7 @@ impl Defect for DropsWakes {
     }
 }
 
-/// Has no waker for who has waited already.
+/// Has no waker after the first wait.
 #[derive(Default)]
 struct WakesOnlyWhoAskedFirst {
     waited: bool,

@@ -15,7 +15,7 @@ use super::proc::is_wake;
 use super::reg::duplicate;
 use super::row::{Row, epoll, poll, rows};
 
-/// What was leaked: closed by [`free_leaked`] in the end, so that other cases can go on.
+/// The leaked descriptors: [`free_leaked`] closes them at the end, so that other cases can run.
 static LEAKED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 pub(crate) fn free_leaked() {
@@ -37,16 +37,16 @@ enum When {
     Endless,
     /// By a wait that a signal ends.
     Interrupted,
-    /// By a wait that brings more than 64.
+    /// By a wait that reports more than 64.
     Batches,
     /// By a wait that is woken.
     Woken,
     Rebuilt,
-    /// In a child that goes on.
+    /// In `after_fork`.
     Forked,
 }
 
-/// Leaks some descriptors: not so many that other cases are left without.
+/// Leaks a limited number of descriptors, so that other cases can run.
 struct Leaks {
     when: When,
     left: usize,
@@ -124,7 +124,7 @@ impl Defect for Leaks {
     }
 }
 
-/// Makes a kernel object in a child that other programs inherit.
+/// Creates a kernel object in a child that other programs inherit.
 struct InheritableInChildren;
 
 impl Defect for InheritableInChildren {
@@ -137,7 +137,7 @@ impl Defect for InheritableInChildren {
     }
 }
 
-/// Goes on in a child, and not in a child of that.
+/// Supports `after_fork` in a child, but not in a child of that.
 struct GoesOnOnce(bool);
 
 impl Defect for GoesOnOnce {

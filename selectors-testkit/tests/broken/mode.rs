@@ -23,11 +23,11 @@ fn says_nothing_of_exclusive(readiness: Readiness, source: Registered) -> Readin
     if source.watch.mode == Mode::Exclusive { Readiness::empty() } else { readiness }
 }
 
-/// Minds one-shot mode by itself, and silences a source that fired, except for some readiness.
+/// Implements one-shot mode itself, and does not disarm a fired source for some readiness.
 struct OneShot {
     /// How often a source is reported.
     times: usize,
-    /// What is reported of a source that has been reported that often.
+    /// What is reported of a source after it was reported this often.
     but: Readiness,
     fired: BTreeMap<Token, usize>,
 }
@@ -62,7 +62,7 @@ impl Defect for OneShot {
     }
 }
 
-/// Refuses to unregister a one-shot source that has fired: it thinks that it is gone.
+/// Refuses to unregister a fired one-shot source, as if it did not exist.
 #[derive(Default)]
 struct ForgetsTheFired(Vec<Token>);
 
@@ -87,7 +87,7 @@ impl Defect for ForgetsTheFired {
     }
 }
 
-/// Arms a one-shot source for what it was armed for first.
+/// Rearms a one-shot source with its first interest.
 #[derive(Default)]
 struct ArmsTheOld(BTreeMap<Token, Watch>);
 
@@ -99,7 +99,7 @@ impl Defect for ArmsTheOld {
     }
 }
 
-/// Silences of a one-shot source the direction that it has reported, and waits for the other.
+/// Disarms only the reported direction of a one-shot source.
 struct SilencesHalf;
 
 impl Defect for SilencesHalf {
@@ -116,7 +116,7 @@ impl Defect for SilencesHalf {
     }
 }
 
-/// Does not look at what is ready already when an edge-triggered source is modified.
+/// Does not check whether a modified edge-triggered source is ready already.
 #[derive(Default)]
 struct WaitsForTheNextEdge(Vec<Token>);
 
@@ -138,7 +138,7 @@ impl Defect for WaitsForTheNextEdge {
     }
 }
 
-/// Has the kernel modify an exclusive source, which it refuses: epoll_ctl(2).
+/// Modifies an exclusive source by EPOLL_CTL_MOD, which the kernel refuses: epoll_ctl(2).
 struct ModifiesExclusive;
 
 impl Defect for ModifiesExclusive {
@@ -161,7 +161,7 @@ impl Defect for HasOneMode {
         let others: Vec<_> = beneath.sources.values().filter(differs).copied().collect();
         for mut other in others {
             other.watch.mode = new.watch.mode;
-            // Closed ones are left as they are.
+            // Closed ones are skipped.
             let _ = beneath.modify(other);
         }
         Ok(())

@@ -19,7 +19,7 @@ impl Defect for AddsInterests {
     }
 }
 
-/// Goes by the new interest after the next wait.
+/// Uses the new interest only after the next wait.
 #[derive(Default)]
 struct ModifiesLate(Vec<Registered>);
 
@@ -35,20 +35,19 @@ impl Defect for ModifiesLate {
     }
 
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
-        // Without blocking where something new was asked for: it may be all that is ready.
+        // Without blocking if the interest has changed: only the change may make the source ready.
         beneath.wait(events, if self.0.is_empty() { timeout } else { NOW })?;
         self.0.drain(..).try_for_each(|new| beneath.modify(new))
     }
 }
 
-/// What the kernel has, or is to have, for a descriptor.
+/// The current or the desired state of a descriptor in the kernel.
 type Has = Option<Registered>;
 
-/// Defers changes until the next wait, and makes none where it thinks that there is nothing to
-/// do.
+/// Defers changes until the next wait, and skips those that it considers redundant.
 pub(crate) struct Defers {
     nothing_to_do: fn(Has, Has) -> bool,
-    /// What was there at the last wait, and what is to be.
+    /// The state at the last wait, and the desired one.
     asked: BTreeMap<RawSource, (Has, Has)>,
     refused: BTreeMap<Token, Mode>,
 }
@@ -62,7 +61,7 @@ impl Defers {
         self.asked.entry(fd).or_insert((has, None)).1 = wanted;
     }
 
-    /// What a source has been asked for last.
+    /// The last requested state of a source.
     fn last(&self, beneath: &Beneath, source: Registered) -> Has {
         let asked = self.asked.get(&source.fd).and_then(|&(_, wanted)| wanted);
         let watch = asked.or_else(|| beneath.source(source.token))?.watch;
@@ -87,12 +86,12 @@ impl Defers {
     }
 }
 
-/// Does not see that a one-shot source is to be armed and an edge-triggered one looked at again.
+/// Does not notice that a one-shot or edge-triggered source has to be rearmed.
 fn same_as_before(has: Has, wanted: Has) -> bool {
     has == wanted
 }
 
-/// Does not see that a number is another source's.
+/// Does not notice that a number belongs to another source.
 pub(crate) fn watched_as_before(has: Has, wanted: Has) -> bool {
     let watch = |source: Registered| source.watch;
     has.map(watch) == wanted.map(watch) && wanted.is_none_or(|new| new.watch.mode == Mode::Level)
@@ -143,7 +142,7 @@ impl Defect for Defers {
     }
 }
 
-/// Does nothing when asked for what it has, also after a one-shot source fired.
+/// Skips a modify to the same interest, even after a one-shot source has fired.
 struct SkipsTheSame;
 
 impl Defect for SkipsTheSame {
@@ -152,7 +151,7 @@ impl Defect for SkipsTheSame {
     }
 }
 
-/// Deletes and adds instead of modifying, and does not go back when it cannot add.
+/// Deletes and adds instead of modifying, and does not restore the source if it cannot add.
 struct DeletesAndAdds;
 
 impl Defect for DeletesAndAdds {

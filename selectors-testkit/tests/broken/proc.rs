@@ -1,4 +1,4 @@
-//! PROC: backends that are wrong where there is another thread, a signal handler or a child.
+//! PROC: backends that are wrong with other threads, signal handlers or children.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use super::row::{RANDOM, Row, epoll, poll, rows, select};
 enum Wakes {
     /// Another thread's wake is an error.
     OnItsOwnThread,
-    /// Waking one that is gone is an error.
+    /// Waking a dropped selector is an error.
     WhileItLives,
     /// The second wake, the fourth and so on do nothing.
     EverySecondTime,
@@ -42,7 +42,7 @@ struct Channel {
 struct HasAWaker {
     defect: Wakes,
     channel: RefCell<Option<Channel>>,
-    /// The thread that waits, while it does: no lock, which a handler could find taken.
+    /// The waiting thread. Not behind a lock, which a signal handler could find locked.
     waits: Arc<AtomicU64>,
 }
 
@@ -77,7 +77,7 @@ impl Defect for HasAWaker {
 
     fn waker(&self, _: &Beneath, token: Token) -> io::Result<Option<Trigger>> {
         let (reader, writer) = unix_pair()?;
-        // What keeps the reading end open makes waking harmless when the selector is gone.
+        // The reading end stays open, so that waking a dropped selector is harmless.
         let alive = match self.defect {
             Wakes::WhileItLives => None,
             _ => Some(reader.try_clone()?),
@@ -133,7 +133,7 @@ pub(crate) fn is_wake(event: &Event) -> bool {
     event.token().to_bits() >> 32 == u64::from(u32::MAX)
 }
 
-/// Reports a wake and nothing beside it.
+/// Reports a wake, and drops events that come with it.
 struct DropsBesideAWake;
 
 impl Defect for DropsBesideAWake {
@@ -145,7 +145,7 @@ impl Defect for DropsBesideAWake {
     }
 }
 
-/// Reports no wake to who does not block.
+/// Reports no wake if the wait must not block.
 struct WakesWhoBlocks;
 
 impl Defect for WakesWhoBlocks {
@@ -156,7 +156,7 @@ impl Defect for WakesWhoBlocks {
     }
 }
 
-/// Serves the thread that filled it, and no other.
+/// Works only on the thread that filled it.
 #[derive(Default)]
 struct KnowsItsThread(BTreeMap<Token, ThreadId>);
 
@@ -174,7 +174,7 @@ impl Defect for KnowsItsThread {
     }
 }
 
-/// Goes on with the parent's kernel object after fork(2).
+/// Continues to use the parent's kernel object after fork(2).
 struct KeepsTheObject;
 
 impl Defect for KeepsTheObject {
