@@ -47,12 +47,18 @@ mod proc;
 mod ready;
 #[path = "broken/rebuilding.rs"]
 mod rebuilding;
+#[path = "broken/recovery.rs"]
+mod recovery;
 #[path = "broken/refusals.rs"]
 mod refusals;
 #[path = "broken/reg.rs"]
 mod reg;
 #[path = "broken/row.rs"]
 mod row;
+#[path = "broken/second_paths.rs"]
+mod second_paths;
+#[path = "broken/shares.rs"]
+mod shares;
 #[path = "broken/side_effects.rs"]
 mod side_effects;
 #[path = "broken/signals.rs"]
@@ -97,6 +103,9 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         bulk::ROWS,
         states::ROWS,
         side_effects::ROWS,
+        recovery::ROWS,
+        second_paths::ROWS,
+        shares::ROWS,
     ];
     families.into_iter().flatten()
 }
@@ -175,6 +184,8 @@ const LEFT_OUT: &[&str] = &[
     "close_5_another_thread_closes_during_waits",
     "reg_12_no_wait_leaks",
     "reg_12_no_call_leaks",
+    "reg_12_no_call_takes_memory_for_good",
+    "reg_12_children_are_left_to_their_parent",
     "reg_9_registering_never_stops_working",
     "reg_9_no_number_is_used_up",
     "mod_1_every_change_counts",
@@ -182,6 +193,7 @@ const LEFT_OUT: &[&str] = &[
     "ready_1_no_wait_of_many_reports_idle_sources",
     "wait_1_zero_does_not_sleep",
     "wait_7_events_never_stop",
+    "wait_7_thousands_are_ready_at_once",
     "wait_7_every_ready_source_gets_its_turn",
 ];
 

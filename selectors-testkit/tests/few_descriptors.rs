@@ -18,7 +18,7 @@ const NOT_RUN: [&str; 3] = [
     "wait_8_descriptors_above_65536",
 ];
 
-fn check<B: Backend + Send>(new: impl Fn() -> io::Result<B>) {
+fn check<B: Backend + Send>(new: impl Fn() -> io::Result<B> + Sync) {
     let report = run_patiently(new, Duration::from_secs(30));
     assert!(report.failed.is_empty(), "{report}");
     let not_run: Vec<_> = report.not_run.iter().map(|(name, _)| *name).collect();

@@ -1,14 +1,15 @@
-//! READY-1, WAIT-3, PROC-6: other work between waits, and waits on several threads.
+//! READY-1, WAIT-3, WAIT-6, PROC-6: other work between waits, and waits on several threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest};
 
 use super::stale_readiness::modes;
 use super::{Case, NOW, Outcome, Stop};
-use crate::fixtures::{drain, pair, send};
+use crate::fixtures::{borrow, drain, fill, pair, send, signal_storm};
 
 /// The duration of the other work.
 const BUSY: Duration = Duration::from_millis(35);
@@ -112,4 +113,32 @@ pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
         )?;
         case.only(&events, token).map(drop)
     })
+}
+
+pub(super) fn wait_6_a_signal_undoes_no_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let lost = "changes go to the kernel with the next wait, and are lost when a signal ends it";
+    let [(new, new_peer), (changed, changed_peer), (gone, gone_peer)] = [pair()?, pair()?, pair()?];
+    send(&changed_peer, b"x")?;
+    send(&gone_peer, b"x")?;
+    fill(&changed)?;
+    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+    let changed = selector.register(borrow(&changed), Interest::READ, ())?;
+    let gone = selector.register(borrow(&gone), Interest::READ, ())?;
+    case.expect_tokens(&selector.select(case.long())?, &[changed, gone])?;
+    case.did("registered, modified and unregistered sources, and waited for a signal");
+    let new = selector.register(borrow(&new), Interest::READ, ())?;
+    selector.modify(changed, Interest::WRITE)?;
+    selector.unregister(gone)?;
+    selector.set_interruptible(true);
+    let storm = signal_storm(Duration::from_millis(2))?;
+    let events = selector.select(case.long())?;
+    drop(storm);
+    case.expect("whether it was interrupted", events.interrupted(), true)?;
+    case.because(lost, case.expect_tokens(&events, &[]))?;
+    selector.set_interruptible(false);
+    case.because(lost, case.expect_tokens(&selector.select(NOW)?, &[]))?;
+    case.did("made them ready");
+    send(&new_peer, b"x")?;
+    drain(&changed_peer)?;
+    case.because(lost, case.expect_tokens(&selector.select(case.long())?, &[new, changed]))
 }

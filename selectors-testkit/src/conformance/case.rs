@@ -102,7 +102,7 @@ impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
 
 /// The context of a case: it creates backends, and records the steps.
 pub(crate) struct Case<'a, B> {
-    pub(super) new: &'a dyn Fn() -> io::Result<B>,
+    pub(super) new: &'a (dyn Fn() -> io::Result<B> + Sync),
     pub(super) patience: Duration,
     pub(super) defect: Option<SelectorDefect>,
     pub(super) progress: &'a Progress,

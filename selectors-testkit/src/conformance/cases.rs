@@ -29,7 +29,8 @@ macro_rules! for_each_case {
                 reg_7_a_refusal_leaves_nothing_behind
                 reg_7_a_refusal_undoes_no_other_change
                 reg_8_a_selector_does_not_watch_itself
-                reg_8_what_it_opened_for_itself_stays_its_own;
+                reg_8_what_it_opened_for_itself_stays_its_own
+                reg_8_what_it_has_closed_is_anybodys;
             modify:
                 mod_1_the_next_select_uses_the_new_interest
                 mod_1_the_backend_does_not_add_to_the_old_interest
@@ -118,7 +119,8 @@ macro_rules! for_each_case {
                 reg_13_descriptors_are_close_on_exec;
             leaks:
                 reg_12_no_call_leaks
-                reg_12_no_wait_leaks;
+                reg_12_no_wait_leaks
+                reg_12_no_call_takes_memory_for_good;
             unbounded:
                 wait_2_without_a_timeout_a_source_ends_it
                 wait_2_without_a_timeout_a_signal_ends_it
@@ -128,6 +130,8 @@ macro_rules! for_each_case {
                 wait_11_the_backend_itself_sleeps
                 wait_11_a_long_wait_is_not_split
                 wait_11_waits_with_closed_sources_sleep;
+            timeouts:
+                wait_1_every_timeout_reports_the_same;
             timing:
                 wait_1_zero_does_not_sleep
                 wait_1_a_wait_with_a_ready_source_does_not_sleep
@@ -154,16 +158,19 @@ macro_rules! for_each_case {
                 reg_5_one_file_in_many_selectors
                 reg_9_many_are_unregistered_between_two_waits
                 mod_1_many_changes_between_two_waits
+                wait_7_thousands_are_ready_at_once
                 wait_7_every_kind_of_readiness_at_once
                 wait_7_a_list_with_little_capacity;
             between_waits:
                 ready_1_data_that_arrives_during_a_long_pause
                 wait_3_time_passes_between_waits
+                wait_6_a_signal_undoes_no_change
                 proc_6_waits_do_not_block_each_other;
             side_effects:
                 reg_9_files_do_not_change
                 reg_12_process_settings_do_not_change
                 reg_12_no_thread_is_leaked
+                reg_12_children_are_left_to_their_parent
                 wait_6_a_blocked_signal_stays_blocked;
             transitions:
                 mod_1_every_mode_changes_to_every_other
@@ -182,7 +189,8 @@ macro_rules! for_each_case {
             combinations:
                 reg_9_descriptor_zero_stays_registered
                 ready_3_urgent_and_ordinary_data_are_one_event
-                mode_2_a_fired_one_shot_that_is_closed_stays_silent;
+                mode_2_a_fired_one_shot_that_is_closed_stays_silent
+                close_3_a_reused_number_has_not_fired;
             parking:
                 reg_2_the_kernel_does_not_watch_parked_sources
                 reg_2_a_parked_source_reports_no_hang_up
@@ -200,13 +208,19 @@ macro_rules! for_each_case {
             rebuilding:
                 close_4_a_new_kernel_object_keeps_the_edges
                 close_4_a_new_kernel_object_watches_every_source
-                close_4_a_ghost_that_stays_does_not_make_it_spin;
+                close_4_a_ghost_that_stays_does_not_make_it_spin
+                close_4_a_new_kernel_object_does_without_closed_sources
+                ready_13_a_selector_can_be_watched_after_a_rebuild;
+            recovery:
+                ready_1_a_pipe_gets_another_writer
+                ready_1_a_datagram_socket_recovers;
             forks:
                 proc_4_calls_fail_in_a_child
                 proc_4_after_fork_works
                 proc_4_children_of_children_leak_nothing;
             limits:
                 wait_12_sources_are_served_without_free_descriptors
+                proc_1_no_wake_raises_a_signal
                 proc_7_a_signal_handler_may_wake;
             random:
                 ready_1_random_programs
@@ -240,9 +254,11 @@ macro_rules! for_each_case {
                 proc_1_every_waker_wakes
                 proc_2_many_wakes_are_one
                 proc_2_no_wake_is_lost
+                proc_2_a_wake_is_for_one_selector
                 proc_3_wakers_tokens_and_events_cross_threads
                 proc_4_a_forked_copy_changes_nothing
-                proc_5_a_panic_leaves_the_selector_usable;
+                proc_5_a_panic_leaves_the_selector_usable
+                proc_6_a_selector_outlives_the_thread_that_made_it;
         }
     };
 }

@@ -1,8 +1,9 @@
-//! REG-9, READY-3, MODE-2: mistakes that only a combination of two features reveals.
+//! CLOSE-3, REG-9, READY-3, MODE-2: mistakes that only a combination of two features reveals.
 
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};
 
+use super::stale_readiness::modes;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, borrow, drain, out_of_band, pair, send, tcp_pair,
@@ -80,6 +81,29 @@ pub(super) fn mode_2_a_fired_one_shot_that_is_closed_stays_silent<B: Backend>(
         let events = selector.select(NOW)?;
         let wrong = events.iter().find(|event| event.token() != gone);
         case.expect_that(wrong.is_none(), "no event of the fired source", wrong)?;
+    }
+    Ok(())
+}
+
+pub(super) fn close_3_a_reused_number_has_not_fired<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let ends = [pair()?, pair()?];
+    ends.iter().try_for_each(|(_, theirs)| send(theirs, b"x").map(drop))?;
+    let modes = modes(case)?;
+    for mode in modes.iter().filter(|mode| **mode != Mode::Level) {
+        let loose = LooseDescriptor::duplicate(&ends[0].0)?;
+        let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+        let old = selector.register_with(loose.borrow(), Interest::READ, (), *mode)?;
+        case.only(&selector.select(case.long())?, old)?;
+        case.did(format!("closed a source, {mode:?}, that was reported, and unregistered it"));
+        loose.close()?;
+        selector.unregister(old)?;
+        case.did("registered another one with its number in the same way");
+        loose.replace(&ends[1].0)?;
+        let new = selector.register_with(loose.borrow(), Interest::READ, (), *mode)?;
+        let kept = "what was reported is kept by number, and not forgotten with what was closed";
+        case.because(kept, case.only(&selector.select(NOW)?, new))?;
+        selector.rearm(new)?;
+        case.because(kept, case.only(&selector.select(NOW)?, new))?;
     }
     Ok(())
 }

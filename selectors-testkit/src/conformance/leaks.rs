@@ -1,15 +1,15 @@
-//! REG-12: no call leaks a descriptor, however often it is called.
+//! REG-12: no call leaks a descriptor, or memory, however often it is called.
 
 use std::time::Duration;
 
 use selectors::backend::BorrowedSource;
-use selectors::{Backend, Interest, Mode, Token, Waker, Watch};
+use selectors::{Backend, Events, Interest, Mode, Token, Waker, Watch};
 
 use super::rebuilding::leave_a_ghost;
 use super::{BOTH, Case, NOW, Outcome, Subject};
 use crate::fixtures::{
-    LooseDescriptor, PairStream, borrow, closed_number, drain, if_any, number_of, open_descriptors,
-    pair, regular_file, send, signal_storm, with_raw,
+    LooseDescriptor, PairStream, borrow, closed_number, drain, if_any, most_memory, number_of,
+    open_descriptors, pair, regular_file, send, signal_storm, with_raw,
 };
 
 const READING: Watch = Watch::new(Interest::READ, Mode::Level);
@@ -148,4 +148,45 @@ pub(super) fn reg_12_no_wait_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
     case.did(format!("waited for a signal {TIMES} times"));
     selector.set_interruptible(true);
     wait(case, &mut selector, None)
+}
+
+/// How often each call is made, and how much of the memory it may have kept then: less than 32 bytes each
+/// time.
+const CALLS: usize = 10_000;
+const MOST: usize = 320_000;
+
+/// Makes every call that a server makes for each of its clients.
+fn serve<B: Backend>(case: &Case<'_, B>, times: usize) -> Outcome {
+    let (ours, theirs) = pair()?;
+    send(&theirs, b"x")?;
+    let (mut backend, fd, token) = (case.backend()?, number_of(&ours), Token::from_bits(1));
+    let other = Watch::new(BOTH, Mode::OneShot);
+    let mut events = Events::new();
+    for _ in 0..times {
+        case.progress.tick();
+        backend.register(borrow(&ours), token, READING)?;
+        backend.wait(&mut events, NOW)?;
+        backend.modify(fd, token, READING, other)?;
+        backend.wait(&mut events, NOW)?;
+        backend.unregister(fd, token, other)?;
+        events.clear();
+    }
+    Ok(())
+}
+
+pub(super) fn reg_12_no_call_takes_memory_for_good<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    most_memory()?;
+    case.did(format!(
+        "in a forked child: registered, modified and unregistered {CALLS} times, and waited"
+    ));
+    // In a child, where nobody else takes any.
+    let outcome = case.alone_in_forked_child(|| {
+        serve(case, CALLS / 10)?;
+        let before = most_memory()?;
+        serve(case, CALLS)?;
+        let more = most_memory()?.saturating_sub(before);
+        case.expect_that(more < MOST, &format!("less than {MOST} bytes more than before"), more)
+    });
+    let kept = "a list grows with each call: of what was registered, changed or reported";
+    case.because(kept, outcome)
 }

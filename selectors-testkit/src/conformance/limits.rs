@@ -1,4 +1,4 @@
-//! WAIT-12, PROC-7: exhausted descriptors, and wakes from signal handlers.
+//! WAIT-12, PROC-1, PROC-7: exhausted descriptors, signals of wakes, and wakes from signal handlers.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use selectors::{Backend, Interest, Mode};
 
 use super::{Case, NOW, Outcome, Stop, emulation};
 use crate::fixtures::{
-    LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any, limit_descriptors,
-    pair, regular_file, send, wake_in_handler,
+    LooseDescriptor, OwnedSource, PairStream, borrow, drain, duplicate, if_any,
+    let_broken_pipes_kill, limit_descriptors, pair, regular_file, send, wake_in_handler,
 };
 
 const NEEDS_ONE: &str = "a wait or a later call opens a descriptor, or makes a call that fails \
@@ -128,4 +128,28 @@ pub(super) fn proc_7_a_signal_handler_may_wake<B: Backend>(case: &mut Case<'_, B
         case.expect_or(not_there, woken, "a wake", woken)?;
     }
     case.expect("the number of failed wakes in the handler", handler.failures(), 0)
+}
+
+/// In a process that a broken pipe ends.
+fn wake_what_is_gone<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    let mut selector = case.selector::<OwnedSource, ()>()?;
+    let waker = selector.waker()?;
+    waker.wake()?;
+    case.expect("whether it was woken", selector.select(case.long())?.woken(), true)?;
+    let_broken_pipes_kill()?;
+    drop(selector);
+    for _ in 0..3 {
+        waker.wake()?;
+    }
+    Ok(())
+}
+
+pub(super) fn proc_1_no_wake_raises_a_signal<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    if !case.backend()?.capabilities().waker {
+        return Ok(());
+    }
+    case.did("in a forked child that does not ignore SIGPIPE: woke a selector that was dropped");
+    let cause = "a wake is written to a pipe or a socket whose other end is closed, in a process that does not \
+                 ignore SIGPIPE: keep the other end open, or use MSG_NOSIGNAL";
+    case.because(cause, case.alone_in_forked_child(|| wake_what_is_gone(case)))
 }

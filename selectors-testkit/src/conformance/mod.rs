@@ -49,6 +49,7 @@ pub mod random;
 mod rare_paths;
 mod readiness;
 mod rebuilding;
+mod recovery;
 mod refusals;
 mod registry;
 mod release;
@@ -60,6 +61,7 @@ mod streams;
 mod subject;
 mod tally;
 mod threads;
+mod timeouts;
 mod timing;
 mod transitions;
 mod unbounded;
@@ -89,7 +91,7 @@ type Run<B> = fn(&mut Case<'_, B>) -> Outcome;
 /// Runs one case, and returns why it failed.
 fn attempt<'a>(
     name: &'static str,
-    new: &dyn Fn() -> io::Result<Boxed<'a>>,
+    new: &(dyn Fn() -> io::Result<Boxed<'a>> + Sync),
     patience: Duration,
     defect: Option<SelectorDefect>,
     progress: &Progress,
@@ -128,8 +130,8 @@ fn message(name: &str, progress: &Progress, why: &str, cause: Option<&str>) -> S
 type Boxed<'a> = Box<dyn Backend + Send + 'a>;
 
 fn boxed<'a, B: Backend + Send + 'a>(
-    new: impl Fn() -> io::Result<B>,
-) -> impl Fn() -> io::Result<Boxed<'a>> {
+    new: impl Fn() -> io::Result<B> + Sync,
+) -> impl Fn() -> io::Result<Boxed<'a>> + Sync {
     move || new().map(|backend| Box::new(backend) as Boxed<'a>)
 }
 
@@ -153,7 +155,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// ```
 pub fn check<B: Backend + Send + 'static>(
     name: &'static str,
-    new: impl Fn() -> io::Result<B> + Send + 'static,
+    new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
 ) {
     check_patiently(name, new, PATIENCE);
 }
@@ -176,7 +178,7 @@ pub fn check<B: Backend + Send + 'static>(
 /// ```
 pub fn check_patiently<B: Backend + Send + 'static>(
     name: &'static str,
-    new: impl Fn() -> io::Result<B> + Send + 'static,
+    new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
     patience: Duration,
 ) {
     report_not_run(name, outcome_of(all(), name, Box::new(boxed(new)), patience));
@@ -197,7 +199,7 @@ fn not_run(name: &str, why: &str) -> String {
 fn outcome_of(
     all: Vec<(&'static str, Run<Boxed<'static>>)>,
     name: &'static str,
-    new: Box<dyn Fn() -> io::Result<Boxed<'static>> + Send>,
+    new: Box<dyn Fn() -> io::Result<Boxed<'static>> + Send + Sync>,
     patience: Duration,
 ) -> Result<(), String> {
     let case = all.into_iter().find(|(other, _)| *other == name);
@@ -282,7 +284,7 @@ impl fmt::Display for Report {
 /// println!("{report}");
 /// assert!(report.failed.is_empty());
 /// ```
-pub fn run<B: Backend + Send>(new: impl Fn() -> io::Result<B>) -> Report {
+pub fn run<B: Backend + Send>(new: impl Fn() -> io::Result<B> + Sync) -> Report {
     run_patiently(new, PATIENCE)
 }
 
@@ -300,7 +302,7 @@ pub fn run<B: Backend + Send>(new: impl Fn() -> io::Result<B>) -> Report {
 /// assert!(report.failed.is_empty(), "{report}");
 /// ```
 pub fn run_patiently<B: Backend + Send>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     patience: Duration,
 ) -> Report {
     run_with(new, patience, None)
@@ -309,7 +311,7 @@ pub fn run_patiently<B: Backend + Send>(
 /// As [`run_patiently`], with selectors that have a defect.
 #[doc(hidden)]
 pub fn run_with<B: Backend + Send>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     patience: Duration,
     defect: Option<SelectorDefect>,
 ) -> Report {
@@ -319,7 +321,7 @@ pub fn run_with<B: Backend + Send>(
 /// Runs these cases, one after the other.
 fn run_all<'a>(
     all: Vec<(&'static str, Run<Boxed<'a>>)>,
-    new: &dyn Fn() -> io::Result<Boxed<'a>>,
+    new: &(dyn Fn() -> io::Result<Boxed<'a>> + Sync),
     patience: Duration,
     defect: Option<SelectorDefect>,
 ) -> Report {

@@ -10,8 +10,8 @@ use selectors::{Backend, Interest, Mode};
 
 use super::{Case, Counting, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
-    LooseDescriptor, borrow, drain, fill, if_any, out_of_band, pair, processor_time, regular_file,
-    send, sleeps, tcp_pair,
+    LooseDescriptor, borrow, closed_number, drain, every_kind, fill, if_any, is_ready, out_of_band,
+    pair, pipe, processor_time, regular_file, send, sleeps, tcp_pair, with_raw,
 };
 
 // Each case runs alone: if many spin at once, none uses much processor time.
@@ -160,6 +160,34 @@ pub(super) fn wait_11_idle_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Ou
         let token = selector.register(borrow(&other), either, ())?;
         selector.select(case.long())?;
         selector.modify(token, Interest::READ)?;
+    }
+    case.did("… one of each kind that is not ready, and a full pipe");
+    let (kinds, ends) = (every_kind()?, if_any(pipe())?);
+    for kind in &kinds {
+        let directions = [Interest::READ, Interest::WRITE];
+        for interest in directions {
+            if !is_ready(&kind.source, interest, 0)? {
+                selector.register(borrow(&kind.source), interest, ())?;
+                break;
+            }
+        }
+    }
+    if let Some((_, writer)) = &ends {
+        fill(writer)?;
+        selector.register(borrow(writer), Interest::WRITE, ())?;
+    }
+    case.did("… ones whose peers are gone, and that were reported once");
+    let (hung_up, ended) = (pair()?.0, if_any(pipe())?.map(|(reader, _)| reader));
+    let edge = if capabilities.edge { Mode::Edge } else { Mode::OneShot };
+    selector.register_with(borrow(&hung_up), both, (), edge)?;
+    if let Some(reader) = &ended {
+        selector.register_with(borrow(reader), Interest::READ, (), Mode::OneShot)?;
+    }
+    selector.select(case.long())?;
+    if !capabilities.deferred {
+        case.did("… one that was closed, and refused");
+        let refused = with_raw(closed_number()?, |fd| selector.register(fd, both, ()).is_err());
+        case.expect("whether it was refused", refused, true)?;
     }
     case.did(format!("waited for {IDLE:?}"));
     idle(case, &mut selector)

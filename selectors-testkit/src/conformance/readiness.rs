@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use selectors::{Backend, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
+use super::stale_readiness::modes;
 use super::streams::{PATIENTLY, all_pairs, byte_pairs, stream_pairs};
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
@@ -171,7 +172,13 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
     if capabilities.priority && capabilities.error {
         interests.push(Interest::PRIORITY);
     }
-    for interest in interests {
+    let modes = modes(case)?;
+    for (interest, &mode) in
+        interests.iter().flat_map(|it| modes.iter().map(move |mode| (*it, mode)))
+    {
+        if mode == Mode::Exclusive && interest == Interest::PRIORITY {
+            continue;
+        }
         let (ours, theirs) = tcp_pair()?;
         reset(theirs)?;
         // WRITE is true even before the reset has arrived.
@@ -181,8 +188,8 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
             true,
         )?;
         let mut selector = case.selector()?;
-        case.did(format!("registered a TCP socket that was reset for {interest:?}"));
-        let token = selector.register(ours, interest, ())?;
+        case.did(format!("registered a TCP socket that was reset for {interest:?}, {mode:?}"));
+        let token = selector.register_with(ours, interest, (), mode)?;
         let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
         case.expect("the interest", asked, Readiness::from(interest))?;

@@ -241,3 +241,66 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
     }
     waits_in_vain(case, &mut selector)
 }
+
+pub(super) fn close_4_a_new_kernel_object_does_without_closed_sources<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    const FAILS: &str = "a source whose descriptor was closed cannot be added to the new kernel object, \
+                         and those after it are forgotten, or the old one is kept";
+    let (alive, pairs) = (pair()?, [pair()?, pair()?, pair()?]);
+    let mut selector = case.counting::<BorrowedSource<'_>, ()>()?;
+    case.did("registered three sources, left a ghost behind, and closed a fourth one");
+    let mut live = vec![selector.register(borrow(&pairs[0].0), Interest::READ, ())?];
+    let closed = LooseDescriptor::duplicate(&pairs[1].0)?;
+    let gone = selector.register(closed.borrow(), Interest::READ, ())?;
+    for (ours, _) in &pairs[1..] {
+        live.push(selector.register(borrow(ours), Interest::READ, ())?);
+    }
+    leave_a_ghost(&mut selector, &alive)?;
+    closed.close()?;
+    case.did(format!("waited twice for {SHORT:?}"));
+    let mut before = 0;
+    for _ in 0..2 {
+        before = selector.backend().calls().wait;
+        let events = selector.select(Some(SHORT))?;
+        let reported = if events.is_empty() { &[][..] } else { &[gone] };
+        case.expect_tokens(&events, reported)?;
+    }
+    let waits = selector.backend().calls().wait - before;
+    case.expect_or(FAILS, waits <= 4, "at most 4 calls of the backend's wait", waits)?;
+    case.did("made the three ready");
+    pairs.iter().try_for_each(|(_, theirs)| send(theirs, b"x").map(drop))?;
+    let events = selector.select(case.long())?;
+    if events.iter().any(|event| event.token() == gone) {
+        live.push(gone);
+    }
+    case.because(FAILS, case.expect_tokens(&events, &live))
+}
+
+pub(super) fn ready_13_a_selector_can_be_watched_after_a_rebuild<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    let (ends, (ours, theirs)) = (pair()?, pair()?);
+    let (mut inner, mut outer) = (case.selector()?, case.selector()?);
+    let Some(own) = inner.backend().descriptor().map(|own| duplicate(&own)).transpose()? else {
+        return Ok(());
+    };
+    case.did("watched a selector, which had its kernel object made anew because of a ghost");
+    let token = outer.register(own, Interest::READ, ())?;
+    let source = inner.register(borrow(&ours), Interest::READ, ())?;
+    leave_a_ghost(&mut inner, &ends)?;
+    case.expect_tokens(&inner.select(NOW)?, &[])?;
+    let other =
+        "the descriptor that others watch is the kernel object itself, and not one that lasts";
+    case.because(other, case.expect_tokens(&outer.select(NOW)?, &[]))?;
+    for _ in 0..2 {
+        case.did("made a source of it ready");
+        send(&theirs, b"x")?;
+        case.because(other, case.only(&outer.select(case.long())?, token))?;
+        case.only(&inner.select(case.long())?, source)?;
+        drain(&ours)?;
+        case.expect_tokens(&inner.select(NOW)?, &[])?;
+        case.because(other, case.expect_tokens(&outer.select(NOW)?, &[]))?;
+    }
+    Ok(())
+}

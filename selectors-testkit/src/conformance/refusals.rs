@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
-use selectors::backend::AsSource;
+use selectors::backend::{AsSource, BorrowedSource};
 use selectors::{Backend, Capabilities, Error, Events, Interest, Mode, Readiness, Token, Watch};
 
-use super::{BOTH, Case, NOW, Outcome, Subject};
+use super::rebuilding::leave_a_ghost;
+use super::{BOTH, Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{
-    HIGHEST, LooseDescriptor, NOT_OPEN, borrow, closed_number, if_any, impossible_numbers,
-    number_of, open_numbers, pair, regular_file, send, with_raw,
+    HIGHEST, LooseDescriptor, NOT_OPEN, OwnedSource, PairStream, borrow, closed_number, drain,
+    duplicate, if_any, impossible_numbers, number_of, open_numbers, pair, regular_file, send,
+    with_raw,
 };
 
 pub(super) fn reg_3_unknown_bits_are_refused<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -281,4 +283,49 @@ pub(super) fn reg_8_what_it_opened_for_itself_stays_its_own<B: Backend>(
         case.expect_or(why, events.woken() == waker.is_some(), "a wake", events.woken())?;
     }
     Ok(())
+}
+
+/// Uses the lowest numbers that are free: among them those that a backend has closed.
+fn use_free_numbers<'a, B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Subject<BorrowedSource<'a>, (), B>,
+    (free, theirs): (&'a [OwnedSource], &PairStream),
+) -> Outcome {
+    let owned =
+        "`owns` goes on knowing descriptors that the backend has closed, or has left to its parent";
+    let register = |fd| selector.register(borrow(fd), Interest::READ, ()).map_err(Stop::from);
+    let tokens = free.iter().map(register).collect::<Result<Vec<_>, _>>();
+    let tokens = case.because(owned, tokens)?;
+    send(theirs, b"x")?;
+    case.because(owned, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
+    tokens.into_iter().try_for_each(|token| selector.unregister(token).map(drop))?;
+    Ok(())
+}
+
+pub(super) fn reg_8_what_it_has_closed_is_anybodys<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (ends, (ours, theirs)) = (pair()?, pair()?);
+    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+    let waker = selector.waker().ok();
+    case.did("left a ghost behind, waited, and registered the lowest descriptors that were free");
+    leave_a_ghost(&mut selector, &ends)?;
+    selector.select(NOW)?;
+    // Each number is used once.
+    let free: Vec<_> = (0..30).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    use_free_numbers(case, &mut selector, (&free, &theirs))?;
+    drain(&ours)?;
+    if cfg!(windows) {
+        return Ok(());
+    }
+    case.did("in a forked child: called after_fork, and registered such descriptors");
+    let mut copy = Some((selector, waker));
+    case.in_forked_child(|| {
+        let Some((mut selector, _waker)) = copy.take() else { return Ok(()) };
+        match selector.after_fork() {
+            Err(Error::Unsupported { .. }) => return Ok(()),
+            answer => answer?,
+        }
+        let free: Vec<_> = (0..30).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+        use_free_numbers(case, &mut selector, (&free, &theirs))
+    })
 }

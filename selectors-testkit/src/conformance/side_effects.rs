@@ -1,7 +1,8 @@
 //! WAIT-6, REG-9, REG-12: state of the program, its process and its files, which a backend must not
 //! change.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use selectors::{Backend, Events, Interest, Mode, Token, Watch};
@@ -162,4 +163,26 @@ pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> 
     let more = threads()?.saturating_sub(before);
     let cause = "a thread that polls, or waits for a timeout, does not end with its selector";
     case.expect_or(cause, more < ROUNDS / 2, "about as many threads as before", more)
+}
+
+pub(super) fn reg_12_children_are_left_to_their_parent<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    if cfg!(windows) {
+        return Err(case.cannot_run("children of this system wait for nobody"));
+    }
+    case.alone()?;
+    let (ours, _theirs) = pair()?;
+    let mut selector = case.selector()?;
+    selector.register(&ours, Interest::READ, ())?;
+    case.did("started a program, and waited often after it had ended");
+    let mut child = Command::new("true").stdout(Stdio::piped()).spawn()?;
+    child.stdout.take().map_or(Ok(0), |mut end| end.read(&mut [0]))?;
+    for _ in 0..20 {
+        selector.select(Some(Duration::from_millis(1)))?;
+    }
+    let answer = child.wait().map_err(|error| error.kind());
+    let reaped = "waitpid(2) of any child, for one that the backend has started, takes the status of \
+                  the program's children";
+    case.expect_or(reaped, answer.is_ok(), "the status of the child", answer)
 }

@@ -39,7 +39,7 @@ impl Tally {
     pub fn check<B: Backend + Send + 'static>(
         module: &'static str,
         name: &'static str,
-        new: impl Fn() -> io::Result<B> + Send + 'static,
+        new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
     ) {
         Self::count(module, name, || outcome_of(all(), name, Box::new(boxed(new)), PATIENCE));
     }
@@ -52,7 +52,7 @@ impl Tally {
     pub fn check_shared<B: Backend + Send + 'static>(
         module: &'static str,
         name: &'static str,
-        new: impl Fn() -> io::Result<B> + Send + 'static,
+        new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
     ) {
         Self::count(module, name, || {
             outcome_of(shared::all(), name, Box::new(boxed(new)), PATIENCE)

@@ -8,7 +8,7 @@ use std::thread;
 use selectors::{Backend, Event, Events, Interest, Token, Waker};
 
 use super::{Case, NOW, Outcome, Stop, Subject};
-use crate::fixtures::{OwnedSource, borrow, drain, in_forked_child, pair};
+use crate::fixtures::{OwnedSource, borrow, drain, in_forked_child, open_descriptors, pair};
 
 type Wakeable<B> = (Subject<OwnedSource, (), B>, Waker);
 
@@ -125,6 +125,30 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
     Ok(())
 }
 
+pub(super) fn proc_2_a_wake_is_for_one_selector<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((mut one, waker)) = with_waker(case)? else { return Ok(()) };
+    let Some((mut two, other)) = with_waker(case)? else { return Ok(()) };
+    let shared =
+        "the channel of the wakers is that of a thread or the process, and not of a selector";
+    for _ in 0..3 {
+        case.did("woke one of two selectors, and then the other");
+        waker.wake()?;
+        case.expect_or(shared, !two.select(NOW)?.woken(), "no wake of the other", "a wake")?;
+        case.expect_or(shared, one.select(case.long())?.woken(), "a wake of the one", "none")?;
+        other.wake()?;
+        case.expect_or(shared, !one.select(NOW)?.woken(), "no wake of the one", "a wake")?;
+        case.expect_or(shared, two.select(case.long())?.woken(), "a wake of the other", "none")?;
+        case.did("woke both");
+        [&waker, &other].into_iter().try_for_each(Waker::wake)?;
+        let woken = (one.select(case.long())?.woken(), two.select(case.long())?.woken());
+        case.expect_or(shared, woken == (true, true), "wakes of both", woken)?;
+    }
+    case.did("dropped the other");
+    drop(two);
+    waker.wake()?;
+    case.expect_or(shared, one.select(case.long())?.woken(), "a wake of the one", "none")
+}
+
 pub(super) fn proc_3_wakers_tokens_and_events_cross_threads<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
@@ -201,4 +225,38 @@ pub(super) fn proc_5_a_panic_leaves_the_selector_usable<B: Backend>(
     case.expect_tokens(&selector.select(NOW)?, &[])?;
     selector.unregister(token)?;
     case.expect("the number of sources", selector.len(), 0)
+}
+
+/// How many selectors are made.
+const ROUNDS: usize = 20;
+
+pub(super) fn proc_6_a_selector_outlives_the_thread_that_made_it<B: Backend + Send>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
+    case.alone()?;
+    let own = "something belongs to the thread that makes a backend: it ends with it, or is freed there alone";
+    let (ours, mut theirs) = pair()?;
+    let panicked = |_| Stop::panicked("on another thread");
+    let new = case.new;
+    drop(case.backend()?);
+    case.did(format!(
+        "used {ROUNDS} selectors, each made by a thread that has ended, and dropped by another"
+    ));
+    let before = open_descriptors();
+    for _ in 0..ROUNDS {
+        let made = thread::scope(|scope| scope.spawn(new).join()).map_err(panicked)?;
+        let mut selector = Subject::new(made?, case.defect);
+        let waker = selector.waker().ok();
+        let token = selector.register(borrow(&ours), Interest::READ, ())?;
+        theirs.write_all(b"x")?;
+        case.because(own, case.only(&selector.select(case.long())?, token))?;
+        drain(&ours)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+        if let Some(waker) = waker {
+            waker.wake()?;
+            case.expect_or(own, selector.select(case.long())?.woken(), "a wake", "none")?;
+        }
+        thread::scope(|scope| scope.spawn(move || drop(selector)).join()).map_err(panicked)?;
+    }
+    case.because(own, case.expect_descriptors(before, ROUNDS))
 }

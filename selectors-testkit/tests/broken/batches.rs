@@ -41,6 +41,7 @@ impl Defect for RepeatsFullBatches {
 rows! {
     "WAIT-7" first_64 "reports the first 64 each time"
         poll StopsAt(64) =>
+            wait_1_every_timeout_reports_the_same
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
             wait_7_every_ready_source_gets_its_turn
@@ -63,6 +64,7 @@ rows! {
             wait_7_every_ready_source_gets_its_turn;
     "WAIT-7" rest_kept "reports 64 at a time, and the rest without checking again"
         poll KeepsTheRest::beyond(64) =>
+            wait_1_every_timeout_reports_the_same
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
             proc_2_no_wake_is_lost_beside_events
@@ -70,4 +72,7 @@ rows! {
             reg_9_many_are_unregistered_between_two_waits
             mod_1_many_changes_between_two_waits
             close_4_a_new_kernel_object_watches_every_source;
+    "WAIT-7" rest_of_2048 "reports 2,048 at a time"
+        poll KeepsTheRest::beyond(2_048) =>
+            wait_7_thousands_are_ready_at_once;
 }

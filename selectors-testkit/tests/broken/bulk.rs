@@ -184,6 +184,7 @@ rows! {
             reg_5_one_file_in_many_selectors;
     "WAIT-7" urgent_first "reports urgent data first, and the rest later"
         poll PutsUrgentDataFirst =>
+            wait_1_every_timeout_reports_the_same
             wait_7_every_kind_of_readiness_at_once
             close_4_a_new_kernel_object_watches_every_source;
     "WAIT-7" fills_the_room "treats the capacity of the list as a limit"

@@ -141,6 +141,8 @@ rows! {
             ready_6_no_hint_without_a_cause;
     "READY-6" no_hang_up "drops HANGUP"
         poll Reports(|r, _| r - Readiness::HANGUP) =>
+            ready_1_a_pipe_gets_another_writer
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_6_a_closed_peer
             ready_6_both_directions_shut_down
@@ -158,6 +160,8 @@ rows! {
             ready_6_a_reset_peer;
     "READY-6" no_error "drops ERROR"
         poll Reports(|r, _| r - Readiness::ERROR) =>
+            ready_1_a_datagram_socket_recovers
+            close_4_a_new_kernel_object_does_without_closed_sources
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer
@@ -197,6 +201,7 @@ rows! {
             [FILES];
     "READY-6" silent_ends "does not report an end-of-file"
         poll Reports(ends_are_silent) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_2_an_empty_interest_parks
             reg_12_dropping_closes_everything
@@ -251,6 +256,8 @@ rows! {
             [RANDOM];
     "READY-7" silent_pipes "does not report a pipe without writers"
         poll Reports(ends_of_pipes_are_silent) =>
+            ready_1_a_pipe_gets_another_writer
+            wait_1_every_timeout_reports_the_same
             ready_7_pipe_writer_gone_wakes_reader
             ready_7_a_hang_up_ends_a_wait_for_write
             ready_8_data_before_end_of_file
@@ -258,6 +265,7 @@ rows! {
             [RANDOM];
     "READY-8" end_once "reports an end only with the data before it"
         poll EndsOnce::default() =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_8_data_before_end_of_file
             ready_1_random_programs

@@ -221,6 +221,7 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-4" datagram_errors "does not report errors of datagram sockets"
         poll Reports(datagrams_have_no_errors) =>
+            ready_1_a_datagram_socket_recovers
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-9" urgent_alone "reports PRIORITY alone"
         poll Reports(urgent_beside_nothing) =>
@@ -236,6 +237,7 @@ rows! {
             close_4_a_new_kernel_object_watches_every_source;
     "READY-9" urgent_once "reports PRIORITY once"
         poll UrgentOnce::default() =>
+            wait_1_every_timeout_reports_the_same
             ready_9_priority_in_every_mode
             ready_9_priority_comes_and_goes
             ready_4_every_state_of_a_socket;

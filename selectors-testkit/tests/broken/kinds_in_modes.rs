@@ -56,10 +56,13 @@ rows! {
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-12" no_packets "refuses sockets for packets"
         epoll Refuses(streams_only) =>
+            wait_11_idle_waits_sleep
             reg_9_files_do_not_change
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-12" hang_ups_need_a_peer "does not report a hang-up unless a peer has closed"
         epoll Reports(hang_ups_need_a_peer) =>
+            wait_1_every_timeout_reports_the_same
+            ready_4_an_error_wakes_every_interest
             reg_2_a_parked_source_reports_no_hang_up
             wait_7_every_kind_of_readiness_at_once
             ready_12_a_terminal_behaves_as_with_poll

@@ -171,6 +171,7 @@ impl Defect for HasOneMode {
 rows! {
     "MODE-1" level_is_edge "treats level-triggered as edge-triggered"
         epoll Watches(|new| takes(new, Mode::Level, Mode::Edge)) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_8_what_it_opened_for_itself_stays_its_own
             reg_5_one_file_in_two_selectors
@@ -211,6 +212,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" one_shot_twice "reports a one-shot twice"
         poll OneShot::reported(2, Readiness::empty()) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
@@ -254,6 +256,7 @@ rows! {
             [FILES];
     "MODE-2" hang_ups_after "reports hang-ups of a fired one-shot"
         poll OneShot::reported(1, Readiness::HANGUP) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             mode_2_one_shot_is_silent_about_hang_ups_too
@@ -276,6 +279,7 @@ rows! {
             [FILES RANDOM];
     "MODE-2" fired_forgotten "does not unregister a fired one-shot"
         poll ForgetsTheFired::default() =>
+            close_3_a_reused_number_has_not_fired
             reg_2_an_empty_interest_parks
             mode_2_a_fired_one_shot_can_be_unregistered
             reg_5_a_duplicate_changes_without_its_twin
@@ -301,6 +305,7 @@ rows! {
             [RANDOM];
     "MODE-3" edge_is_level "treats edge-triggered as level-triggered"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_13_a_selector_can_be_watched
             mode_3_edge_reports_changes
@@ -318,6 +323,7 @@ rows! {
             [FILES];
     "MODE-3" edge_is_one_shot "treats edge-triggered as one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
+            proc_2_a_wake_is_for_one_selector
             reg_8_what_it_opened_for_itself_stays_its_own
             mode_3_edge_reports_changes
             wait_2_without_a_timeout_a_source_ends_it
@@ -341,6 +347,8 @@ rows! {
             [RANDOM];
     "MODE-3" next_edge "waits for the next edge after a modify"
         epoll WaitsForTheNextEdge::default() =>
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             mode_3_edge_reports_again_after_modify
             mode_3_edge_reports_again_after_two_modifies
@@ -353,6 +361,7 @@ rows! {
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             mode_3_edge_reports_changes
             mode_3_edge_reports_again_after_modify
@@ -378,6 +387,9 @@ rows! {
             wait_8_high_descriptors_in_every_mode;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
+            ready_4_an_error_wakes_every_interest
             ready_12_every_kind_of_file_behaves_as_with_poll
             mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
@@ -401,6 +413,9 @@ rows! {
             [FILES];
     "MODE-4" none_wakes "wakes no selector for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
+            ready_4_an_error_wakes_every_interest
             ready_12_every_kind_of_file_behaves_as_with_poll
             mod_4_the_backend_keeps_the_old_state
             mode_4_exclusive_wakes_at_least_one
@@ -424,9 +439,9 @@ rows! {
             [FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>
+            wait_1_every_timeout_reports_the_same
             close_4_other_sources_keep_their_state
             mode_5_modes_mix
-            wait_11_idle_waits_sleep
             close_4_a_new_kernel_object_keeps_all_state
             proc_4_calls_fail_in_a_child
             proc_4_after_fork_works

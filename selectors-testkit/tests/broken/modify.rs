@@ -175,12 +175,15 @@ impl Defect for RefusesAndChanges {
 rows! {
     "MOD-1" masks_added "ORs the old mask on modify"
         poll AddsInterests =>
+            wait_6_a_signal_undoes_no_change
             mod_1_the_backend_does_not_add_to_the_old_interest
             ready_1_random_programs
             mode_5_random_programs_of_all_modes
             wait_11_idle_waits_sleep;
     "MOD-1" modified_late "modifies after the next wait"
         poll ModifiesLate::default() =>
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_descriptor_zero_stays_registered
             mod_1_the_next_select_uses_the_new_interest
@@ -206,6 +209,9 @@ rows! {
             [FILES RANDOM];
     "MOD-3" not_armed "skips a modify to the same interest, even of a fired one-shot source"
         poll SkipsTheSame =>
+            ready_1_a_pipe_gets_another_writer
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot
@@ -227,6 +233,10 @@ rows! {
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
+            reg_8_what_it_has_closed_is_anybodys
+            ready_1_a_pipe_gets_another_writer
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot
@@ -250,6 +260,9 @@ rows! {
             [FILES RANDOM];
     "MOD-3" edges_not_rearmed "skips a modify to the same, also of an edge-triggered source"
         epoll SkipsTheSame =>
+            ready_1_a_pipe_gets_another_writer
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_5_one_file_in_two_selectors
             mod_3_modify_rearms_a_fired_one_shot

@@ -205,6 +205,7 @@ rows! {
             reg_8_what_it_opened_for_itself_stays_its_own;
     "PROC-1" waker_gone "returns an error from waking a dropped selector"
         poll HasAWaker::new(Wakes::WhileItLives) =>
+            proc_1_no_wake_raises_a_signal
             proc_1_a_waker_outlives_its_selector;
     "PROC-1" no_look_at_wakes "reports no wake in a wait that must not block"
         poll WakesWhoBlocks =>
@@ -215,6 +216,7 @@ rows! {
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
+            proc_2_a_wake_is_for_one_selector
             reg_8_what_it_opened_for_itself_stays_its_own
             wait_2_without_a_timeout_a_source_ends_it
             proc_1_a_zero_timeout_sees_a_wake
@@ -235,6 +237,8 @@ rows! {
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
+            proc_2_a_wake_is_for_one_selector
+            proc_1_no_wake_raises_a_signal
             reg_8_what_it_opened_for_itself_stays_its_own
             proc_2_no_wake_is_lost
             wait_2_without_a_timeout_a_source_ends_it

@@ -238,9 +238,16 @@ fn in_one_set(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(two) { readiness - two } else { readiness }
 }
 
+fn errors_of_levels(readiness: Readiness, source: Registered) -> Readiness {
+    let urgent = source.watch == Watch::new(Interest::PRIORITY, Mode::OneShot);
+    if urgent && readiness.contains(Readiness::ERROR) { Readiness::empty() } else { readiness }
+}
+
 rows! {
     "READY-1" idle_pipes "reports idle pipes"
         poll Assumes(every_pipe_is_readable) =>
+            ready_1_a_pipe_gets_another_writer
+            wait_11_idle_waits_sleep
             mode_1_level_repeats_until_drained
             ready_1_idle_sources_are_silent
             ready_2_unread_data_is_read
@@ -260,6 +267,7 @@ rows! {
             [RANDOM];
     "READY-1" keeps_the_rest "reports 40 at a time, and the rest without checking again"
         poll KeepsTheRest::beyond(40) =>
+            wait_1_every_timeout_reports_the_same
             ready_1_drained_sources_among_many
             wait_7_one_select_reports_all
             close_5_another_thread_closes_during_waits
@@ -270,6 +278,7 @@ rows! {
             close_4_a_new_kernel_object_watches_every_source;
     "READY-2" write_assumed "derives WRITE from the absence of an error"
         poll Assumes(whoever_may_write_can) =>
+            wait_6_a_signal_undoes_no_change
             ready_2_space_is_write_and_a_full_buffer_is_not
             ready_12_a_fifo_behaves_as_a_pipe
             ready_1_readiness_that_ended_between_two_waits
@@ -334,8 +343,15 @@ rows! {
             close_5_a_source_closed_during_a_wait_is_not_ready
             wait_7_every_kind_of_readiness_at_once
             [RANDOM];
+    "READY-4" errors_of_levels "reports errors to PRIORITY only in level mode"
+        poll Reports(errors_of_levels) =>
+            ready_4_an_error_wakes_every_interest;
     "READY-4" direction_needed "drops readiness without READ or WRITE"
         poll Reports(a_direction_is_needed) =>
+            ready_1_a_datagram_socket_recovers
+            ready_1_a_pipe_gets_another_writer
+            close_4_a_new_kernel_object_does_without_closed_sources
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_4_an_error_wakes_every_interest
@@ -386,6 +402,7 @@ rows! {
             ready_4_an_error_of_a_datagram_socket_wakes;
     "READY-11" no_files "refuses regular files with EPERM"
         poll Refuses(no_regular_files) =>
+            wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_do_not_change
             reg_8_what_it_opened_for_itself_stays_its_own
@@ -420,16 +437,20 @@ rows! {
             ready_11_a_regular_file_is_always_ready;
     "READY-12" no_terminals "refuses terminals"
         poll Refuses(no_terminals) =>
+            wait_11_idle_waits_sleep
             ready_12_a_terminal_behaves_as_with_poll
             ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_files_do_not_change;
     "READY-12" fifos_are_files "treats a fifo as an always-ready file"
         poll Assumes(fifos_are_files) =>
+            ready_1_a_pipe_gets_another_writer
+            wait_11_idle_waits_sleep
             ready_1_idle_sources_are_silent
             ready_12_a_fifo_behaves_as_a_pipe
             ready_12_every_kind_of_file_behaves_as_with_poll;
     "READY-13" another_descriptor "its descriptor never becomes readable"
         epoll HasAnotherDescriptor(pipe().ok()) =>
+            ready_13_a_selector_can_be_watched_after_a_rebuild
             reg_8_a_selector_does_not_watch_itself
             ready_13_a_selector_can_be_watched
             reg_2_parked_sources_are_checked_too;

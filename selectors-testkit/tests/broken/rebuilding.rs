@@ -1,10 +1,15 @@
 //! CLOSE-4: backends whose recreated kernel object watches something else than the old one.
 
-use selectors::backend::Registered;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use selectors::backend::{BorrowedSource, RawSource, Registered};
 use selectors::{Events, Interest, Mode};
 
 use super::defect::{Answer, Beneath, Defect, Sources};
 use super::row::{Row, epoll, rows};
+use super::variants::is_closed;
 
 /// Does not take from the old kernel object what it has not reported.
 struct DropsEdges;
@@ -84,7 +89,65 @@ impl Defect for Rebuilds {
     }
 }
 
+/// Makes a new kernel object with the sources before the first that was closed.
+struct StopsAtTheClosed;
+
+impl Defect for StopsAtTheClosed {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        let mut open = sources.take_while(|source| !is_closed(source));
+        beneath.backend.rebuild(&mut open, events)
+    }
+}
+
+/// Lets others watch an instance of its own, which watches the first kernel object.
+struct ShowsTheFirst {
+    front: Epoll,
+    is_watching: OnceCell<()>,
+}
+
+impl ShowsTheFirst {
+    fn new() -> Self {
+        let front = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll_create1(2)");
+        Self { front, is_watching: OnceCell::new() }
+    }
+}
+
+impl Defect for ShowsTheFirst {
+    fn descriptor<'a>(&'a self, beneath: &'a Beneath) -> Option<BorrowedSource<'a>> {
+        let object = beneath.backend.descriptor()?;
+        self.is_watching.get_or_init(|| {
+            let _ = self.front.add(object, EpollEvent::new(EpollFlags::EPOLLIN, 0));
+        });
+        Some(self.front.0.as_fd())
+    }
+
+    fn owns(&self, beneath: &Beneath, fd: RawSource) -> bool {
+        self.front.0.as_raw_fd() == fd || beneath.backend.owns(fd)
+    }
+
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        let _ = beneath.backend.descriptor().map(|object| self.front.delete(object));
+        beneath.backend.rebuild(sources, events)
+    }
+}
+
 rows! {
+    "CLOSE-4" stops_at_the_closed "recreates the kernel object with the sources before a closed one"
+        epoll StopsAtTheClosed =>
+            close_4_a_new_kernel_object_does_without_closed_sources;
+    "READY-13" shows_the_first "exposes its first kernel object only"
+        epoll ShowsTheFirst::new() =>
+            ready_13_a_selector_can_be_watched_after_a_rebuild;
     "CLOSE-4" rebuilds_readers "recreates the kernel object without WRITE if there is READ"
         epoll RebuildsAs(|source| without(Interest::WRITE, source)) =>
             close_4_a_new_kernel_object_watches_every_source

@@ -91,6 +91,7 @@ impl Defect for UndoesWithARefusal {
 rows! {
     "REG-6" closed_taken "accepts a closed descriptor"
         poll Takes::what(closed) =>
+            wait_11_idle_waits_sleep
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
@@ -104,12 +105,15 @@ rows! {
             reg_6_an_o_path_descriptor_is_refused;
     "REG-6" deferral_undeclared "defers its changes without declaring it"
         deferred Declares(|c| c.deferred = false) =>
+            wait_11_idle_waits_sleep
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
             reg_6_an_o_path_descriptor_is_refused;
     "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
         deferred Reports(|r, _| r - Readiness::ERROR) =>
+            ready_1_a_datagram_socket_recovers
+            close_4_a_new_kernel_object_does_without_closed_sources
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind

@@ -177,6 +177,7 @@ rows! {
             [RANDOM];
     "REG-9" unregistered_hidden "hides unregistered sources, and lets them end waits"
         poll HidesTheUnregistered::default() =>
+            wait_6_a_signal_undoes_no_change
             reg_9_an_unregistered_source_does_not_end_waits
             wait_11_idle_waits_sleep
             reg_2_the_kernel_does_not_watch_parked_sources
@@ -193,6 +194,7 @@ rows! {
             reg_9_files_do_not_change;
     "REG-10" old_token "reports the first token of a descriptor"
         poll ReportsOldTokens::default() =>
+            close_3_a_reused_number_has_not_fired
             reg_9_sources_come_and_go_between_two_waits
             reg_10_tokens_are_unique
             close_3_a_reused_number_inherits_no_interest

@@ -60,6 +60,7 @@ impl Defect for LosesEventsToSignals {
 rows! {
     "WAIT-6" retries "retries by itself after a signal"
         poll RetriesByItself =>
+            wait_6_a_signal_undoes_no_change
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
@@ -67,6 +68,7 @@ rows! {
             reg_12_no_wait_leaks;
     "WAIT-6" early "returns early on EINTR"
         poll TakesSignalsFor(|| Ok(())) =>
+            wait_6_a_signal_undoes_no_change
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
             wait_6_on_request_a_signal_ends_it
@@ -74,6 +76,7 @@ rows! {
             reg_12_no_wait_leaks;
     "WAIT-6" fails "fails when a signal arrives"
         poll TakesSignalsFor(|| Err(io::Error::other("interrupted"))) =>
+            wait_6_a_signal_undoes_no_change
             wait_2_without_a_timeout_a_signal_ends_it
             proc_7_a_signal_handler_may_wake
             wait_2_without_sources_a_signal_ends_it
@@ -85,6 +88,7 @@ rows! {
             reg_12_process_settings_do_not_change;
     "WAIT-6" loses "loses events when a signal arrives"
         poll LosesEventsToSignals::default() =>
+            wait_6_a_signal_undoes_no_change
             proc_7_a_signal_handler_may_wake
             wait_6_no_event_is_lost;
 }

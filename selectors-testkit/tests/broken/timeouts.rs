@@ -76,6 +76,8 @@ impl Defect for HasAFastClock {
 rows! {
     "WAIT-1" no_look "does not poll with a zero timeout"
         poll SkipsTheLook =>
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             wait_11_waits_with_closed_sources_sleep
             proc_1_a_zero_timeout_sees_a_wake
             wait_7_one_select_reports_all
@@ -152,6 +154,7 @@ rows! {
             wait_4_a_fine_timeout_does_not_spin;
     "WAIT-3" fast_clock "uses a clock that is too fast"
         poll HasAFastClock =>
+            reg_2_the_kernel_does_not_watch_parked_sources
             wait_3_the_backend_waits_for_long
             wait_2_without_sources_the_timeout_holds
             wait_3_never_early
@@ -169,9 +172,11 @@ rows! {
             wait_4_the_resolution_is_as_declared;
     "WAIT-5" einval "returns EINVAL for long timeouts"
         poll RefusesLongTimeouts =>
+            wait_1_every_timeout_reports_the_same
             wait_5_no_timeout_is_too_long
             wait_3_no_timeout_is_truncated;
     "WAIT-5" overflow "adds the timeout to the clock"
         poll Times(until_a_moment) =>
+            wait_1_every_timeout_reports_the_same
             wait_5_no_timeout_is_too_long;
 }

@@ -129,6 +129,13 @@ impl Defect for Dawdles {
     }
 }
 
+/// Takes long waits for ones that need not be exact.
+fn seconds_from_a_tenth(timeout: Timeout) -> Timeout {
+    let is_long = |timeout: &Duration| *timeout >= Duration::from_millis(100);
+    let seconds = |timeout: Duration| Duration::from_secs(timeout.as_secs().saturating_add(1));
+    timeout.map(|timeout| if is_long(&timeout) { seconds(timeout) } else { timeout })
+}
+
 rows! {
     "WAIT-1" naps_first "sleeps for a millisecond before it polls"
         epoll Dawdles { first: true, since_begin: false, time: Duration::from_millis(1) } =>
@@ -163,6 +170,9 @@ rows! {
             wait_4_waits_are_not_too_long;
     "WAIT-4" in_eights "rounds up to 8 ms"
         epoll Times(in_eights) =>
+            wait_4_waits_are_not_too_long;
+    "WAIT-4" in_seconds "rounds up to seconds from a tenth on"
+        poll Times(seconds_from_a_tenth) =>
             wait_4_waits_are_not_too_long;
     "WAIT-4" twice "waits for twice the time"
         poll Times(twice) =>

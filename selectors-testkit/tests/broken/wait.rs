@@ -178,6 +178,9 @@ rows! {
             wait_9_the_backend_appends;
     "WAIT-10" by_slot "knows sources by their slots"
         poll KnowsBySlot::default() =>
+            reg_8_what_it_has_closed_is_anybodys
+            close_3_a_reused_number_has_not_fired
+            wait_1_every_timeout_reports_the_same
             reg_9_sources_come_and_go_between_two_waits
             reg_10_tokens_are_unique
             close_3_a_number_is_reused_between_two_waits
@@ -192,6 +195,7 @@ rows! {
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>
+            reg_8_what_it_has_closed_is_anybodys
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_reused_number_does_not_report_the_old_file
             close_5_random_programs_that_close
@@ -200,6 +204,7 @@ rows! {
             reg_9_registering_never_stops_working;
     "WAIT-11" turns_inside "polls repeatedly instead of waiting"
         poll TurnsInside =>
+            wait_6_a_signal_undoes_no_change
             close_4_a_new_kernel_object_watches_every_source
             wait_11_idle_waits_sleep
             wait_11_the_backend_itself_sleeps
@@ -210,6 +215,7 @@ rows! {
             wait_9_the_backend_appends;
     "WAIT-11" reads_too "watches for READ whatever the interest is"
         poll Watches(reads_too) =>
+            wait_6_a_signal_undoes_no_change
             mod_1_the_backend_does_not_add_to_the_old_interest
             wait_11_idle_waits_sleep
             mode_2_masked_readiness_does_not_fire;

@@ -208,7 +208,7 @@ fn run_one(
 
 /// A backend that has its fault.
 pub(crate) fn faulty<B: Backend>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     fault: Fault,
 ) -> io::Result<Faulty<B>> {
     set(None);
@@ -252,7 +252,7 @@ fn run<B: Backend + Send>(
 
 /// As [`run`], with the suite for shared selectors.
 fn run_shared<B: Backend + Send + 'static>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     faults: &[(Call, Errno)],
 ) {
     let suite = |fault| conformance::run_shared(|| faulty(&new, fault), PATIENCE);

@@ -96,7 +96,7 @@ for_each_shared_case!(list,);
 /// ```
 pub fn check_shared<B: Backend + Send + 'static>(
     name: &'static str,
-    new: impl Fn() -> io::Result<B> + Send + 'static,
+    new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
 ) {
     check_shared_patiently(name, new, PATIENCE);
 }
@@ -119,7 +119,7 @@ pub fn check_shared<B: Backend + Send + 'static>(
 /// ```
 pub fn check_shared_patiently<B: Backend + Send + 'static>(
     name: &'static str,
-    new: impl Fn() -> io::Result<B> + Send + 'static,
+    new: impl Fn() -> io::Result<B> + Send + Sync + 'static,
     patience: Duration,
 ) {
     report_not_run(name, outcome_of(all(), name, Box::new(boxed(new)), patience));
@@ -139,7 +139,7 @@ pub fn check_shared_patiently<B: Backend + Send + 'static>(
 /// assert!(report.failed.is_empty(), "{report}");
 /// ```
 pub fn run_shared<B: Backend + Send + 'static>(
-    new: impl Fn() -> io::Result<B>,
+    new: impl Fn() -> io::Result<B> + Sync,
     patience: Duration,
 ) -> Report {
     run_all(all(), &boxed(new), patience, None)

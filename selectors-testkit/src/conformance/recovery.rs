@@ -1,0 +1,81 @@
+//! READY-1: an end or an error that is over is over.
+
+use std::fs::OpenOptions;
+use std::net::UdpSocket;
+
+use selectors::{Backend, Interest, Mode, Readiness};
+
+use super::readiness::HINTS;
+use super::{Case, NOW, Outcome};
+use crate::fixtures::{drain, fifo, is_ready, null_device, send};
+
+const READ: Interest = Interest::READ;
+
+const FOR_EVER: &str = "what has hung up, or failed, once is taken for gone: it is not watched any more, or its \
+                        state is remembered instead of asked for";
+
+pub(super) fn ready_1_a_pipe_gets_another_writer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    for mode in [Mode::Level, Mode::OneShot] {
+        let mut fifo = fifo()?;
+        let mut selector = case.selector()?;
+        let token = selector.register_with(fifo.reader.try_clone()?, READ, (), mode)?;
+        for _ in 0..2 {
+            case.did(format!(
+                "closed the writing end of a fifo that is watched for READ, {mode:?}"
+            ));
+            fifo.writer = null_device()?;
+            case.only(&selector.select(case.long())?, token)?;
+            case.did("opened it for writing again");
+            let mut open = OpenOptions::new();
+            // Does not block, as somebody reads.
+            fifo.writer = open.write(true).open(&fifo.path)?;
+            selector.rearm(token)?;
+            let silent = case.expect_tokens(&selector.select(NOW)?, &[]);
+            case.because(FOR_EVER, silent)?;
+            case.did("wrote to it");
+            send(&fifo.writer, b"x")?;
+            let event = case.because(FOR_EVER, case.only(&selector.select(case.long())?, token))?;
+            let expected = Readiness::READ;
+            case.because(FOR_EVER, case.expect("what it is", event.readiness(), expected))?;
+            drain(&fifo.reader)?;
+            selector.rearm(token)?;
+            case.expect_tokens(&selector.select(NOW)?, &[])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn ready_1_a_datagram_socket_recovers<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let gone = UdpSocket::bind("127.0.0.1:0")?;
+    let address = gone.local_addr()?;
+    let ours = UdpSocket::bind("127.0.0.1:0")?;
+    ours.set_nonblocking(true)?;
+    ours.connect(address)?;
+    let mut selector = case.selector()?;
+    let token = selector.register(&ours, READ, ())?;
+    let mut peer = gone;
+    for _ in 0..2 {
+        case.did("sent a datagram to a port that nobody listens at any more");
+        drop(peer);
+        ours.send(b"x")?;
+        if !is_ready(&ours, READ, 1_000)? {
+            return Err(case.cannot_run("this system does not tell a socket that its peer is gone"));
+        }
+        case.only(&selector.select(case.long())?, token)?;
+        case.did("took the error");
+        ours.take_error()?;
+        case.because(FOR_EVER, case.expect_tokens(&selector.select(NOW)?, &[]))?;
+        case.did("somebody listened there again, and sent a datagram");
+        peer = match UdpSocket::bind(address) {
+            Ok(peer) => peer,
+            Err(error) => return Err(case.cannot_run(format!("the port was taken: {error}"))),
+        };
+        peer.send_to(b"x", ours.local_addr()?)?;
+        let event = case.because(FOR_EVER, case.only(&selector.select(case.long())?, token))?;
+        let hints = event.readiness() & HINTS;
+        case.because(FOR_EVER, case.expect("its hints", hints, Readiness::empty()))?;
+        drain(&ours)?;
+        case.expect_tokens(&selector.select(NOW)?, &[])?;
+    }
+    Ok(())
+}
