@@ -1,5 +1,5 @@
-//! Selectors with one defect each, for the rules that a selector keeps without its backend:
-//! exactly the cases that speak of a defect must reject it.
+//! Selectors with one defect each, for the rules that a selector keeps independently of its
+//! backend: exactly the listed cases must reject a defect.
 #![cfg(unix)]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,4 @@
-//! Shared selectors over backends whose changers are broken: each is caught by a case of the rule
-//! that it breaks.
+//! Shared selectors over backends with broken changers: a case of the broken rule rejects each.
 #![cfg(target_os = "linux")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,29 +18,29 @@ use selectors::{Events, Interest, Mode, Token, Watch};
 use selectors_testkit::conformance::{SHARED_CASES, check_shared_patiently, run_shared};
 use selectors_testkit::fixtures::{is_open, pipe, receive, with_raw};
 
-/// What is wrong with a changer.
+/// A defect of a changer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
     None,
-    /// It says that all went well when it was refused.
+    /// It returns success for a refused change.
     HidesRefusals,
-    /// It has the kernel watch for READ, whatever was asked for.
+    /// It watches for READ, whatever the interest is.
     ForgetsInterest,
     /// It modifies nothing.
     DoesNotModify,
     /// It unregisters nothing, and rebuilding does not help.
     DoesNotUnregister,
-    /// It does not arm what has fired.
+    /// It does not rearm fired sources.
     DoesNotRearm,
-    /// It keeps what always is ready to itself.
+    /// It does not leave always-ready sources to the backend.
     KeepsFiles,
     /// It modifies when the next wait begins.
     ModifiesLater,
-    /// It registers once somebody waits.
+    /// It registers only when a wait begins.
     WaitsForTheWaiter,
     /// It registers everything level-triggered.
     ForgetsModes,
-    /// It goes on with the parent's kernel object in a child.
+    /// It uses the parent's kernel object in a child.
     StaysTheParents,
     /// It refuses a number that another source had in the parent.
     RemembersNumbers,
@@ -49,15 +48,15 @@ enum Defect {
     AddsInterests,
     /// It keeps the mode that a source has.
     KeepsModes,
-    /// It unregisters a duplicate of what it unregisters, too.
+    /// It also unregisters a duplicate of an unregistered source.
     RemovesTwins,
-    /// It keeps eight bits of a token's slot.
+    /// It stores only eight bits of a token's slot.
     CutsSlots,
     /// It does not watch for PRIORITY.
     ForgetsPriority,
     /// It refuses exclusive wake-up.
     RefusesExclusive,
-    /// It reads a byte of what it unregisters.
+    /// It reads a byte from an unregistered source.
     Reads,
     /// It holds a duplicate of each source.
     HoldsFiles,
@@ -67,9 +66,9 @@ enum Defect {
     NeedsADescriptor,
     /// It forgets every thousandth change.
     ForgetsTheThousandth,
-    /// It has room for 2,000 registrations in all.
+    /// It supports only 2,000 registrations in total.
     FillsUp,
-    /// Its backend waits on after a signal.
+    /// Its backend resumes a wait after a signal.
     WaitsOn,
     /// Its backend's waker does nothing.
     DoesNotWake,
@@ -84,11 +83,11 @@ enum Defect {
 /// A change that is made too late.
 type Late = (RawSource, Token, Watch, Watch);
 
-/// What the backend and its changer share.
+/// State that the backend and its changer share.
 #[derive(Default)]
 struct Shared {
     late: Mutex<Vec<Late>>,
-    /// Who has which number.
+    /// The token of each number.
     owners: Mutex<HashMap<RawSource, Token>>,
     waiting: AtomicBool,
 }
@@ -200,7 +199,7 @@ struct BrokenChanger {
     watched: Vec<(RawSource, Token, Watch)>,
 }
 
-/// Which file a descriptor is of.
+/// The file of a descriptor.
 fn file(fd: RawSource) -> Option<nix::libc::ino_t> {
     with_raw(fd, nix::sys::stat::fstat).ok().map(|status| status.st_ino)
 }
@@ -297,13 +296,13 @@ impl Changer for BrokenChanger {
     }
 }
 
-/// What was leaked, until the case is over.
+/// The leaked descriptors, until the case has ended.
 static LEAKED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
-/// Whether a case rejects a changer with this defect. On a busy machine what turns may not come to
-/// it in the time that the case waits, so more than one try may be needed.
+/// Returns true if a case rejects a changer with this defect. On a busy machine a spinning wait may
+/// not run within the time of the case, so that several attempts may be needed.
 fn catches(case: &'static str, defect: Defect) -> bool {
-    // The longer, the later what is broken is found out.
+    // A longer patience delays the failures.
     let patience = Duration::from_millis(200);
     (0..3).any(|_| {
         let check = || check_shared_patiently(case, move || Broken::new(defect), patience);

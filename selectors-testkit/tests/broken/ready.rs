@@ -19,7 +19,7 @@ use super::variants::{FilesBeside, KeepsTheRest, Refuses, Reports, Watches, kind
 const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
 const ASKABLE: Readiness = BOTH.union(Readiness::PRIORITY);
 
-/// Assumes that some sources are ready for something, without asking the kernel.
+/// Reports some sources as ready without a call of the kernel.
 struct Assumes(fn(Registered) -> Readiness);
 
 impl Defect for Assumes {
@@ -51,7 +51,7 @@ fn whoever_may_write_can(source: Registered) -> Readiness {
     if asked && level { Readiness::WRITE } else { Readiness::empty() }
 }
 
-/// Collects what is ready whenever it is called, and reports it when it is to wait.
+/// Collects readiness in every call, and reports it in the next wait.
 #[derive(Default)]
 struct CollectsEarly(Vec<Event>);
 
@@ -74,7 +74,7 @@ impl Defect for CollectsEarly {
     }
 }
 
-/// Reports each direction as an event of its own, which it does not declare.
+/// Reports each direction as a separate event, without declaring that.
 struct SeparatesDirections;
 
 impl Defect for SeparatesDirections {
@@ -92,23 +92,23 @@ impl Defect for SeparatesDirections {
     }
 }
 
-/// Drops what has no direction.
+/// Drops readiness without READ or WRITE.
 fn a_direction_is_needed(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.intersects(ASKABLE) { readiness } else { Readiness::empty() }
 }
 
-/// Says that an error can be read, and no more.
+/// Reports an error as READ alone.
 fn error_is_read(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(Readiness::ERROR) { Readiness::READ } else { readiness }
 }
 
-/// Does not say that a listener can accept.
+/// Does not report pending connections.
 fn listeners_are_deaf(readiness: Readiness, source: Registered) -> Readiness {
     let listens = with_raw(source.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
     if listens { readiness - Readiness::READ } else { readiness }
 }
 
-/// Says of a connection that failed that it has ended.
+/// Reports a failed connect as an end-of-file.
 fn refusal_is_the_end(readiness: Readiness, source: Registered) -> Readiness {
     let connected = with_raw(source.fd, |fd| SockRef::from(&fd).peer_addr().is_ok());
     if readiness.contains(Readiness::ERROR | Readiness::HANGUP) && !connected {
@@ -118,7 +118,7 @@ fn refusal_is_the_end(readiness: Readiness, source: Registered) -> Readiness {
     }
 }
 
-/// Says that a new connection can be read.
+/// Reports a new connection as readable.
 fn connected_is_readable(readiness: Readiness, source: Registered) -> Readiness {
     let connected = with_raw(source.fd, |fd| {
         let address = SockRef::from(&fd).peer_addr();
@@ -131,14 +131,14 @@ fn connected_is_readable(readiness: Readiness, source: Registered) -> Readiness 
     }
 }
 
-/// Reports a listener when a connection has come, and not again.
+/// Reports a listener only once for each connection.
 fn level_listeners_are_edges(new: Registered) -> Watch {
     let listens = with_raw(new.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
     let mode = if listens && new.watch.mode == Mode::Level { Mode::Edge } else { new.watch.mode };
     Watch::new(new.watch.interest, mode)
 }
 
-/// Calls urgent data ordinary.
+/// Reports urgent data as READ.
 fn urgent_is_read(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(Readiness::PRIORITY) {
         (readiness - Readiness::PRIORITY) | Readiness::READ
@@ -147,12 +147,12 @@ fn urgent_is_read(readiness: Readiness, _: Registered) -> Readiness {
     }
 }
 
-/// Calls ordinary data urgent.
+/// Reports ordinary data as PRIORITY.
 fn read_is_urgent(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(Readiness::READ) { readiness | Readiness::PRIORITY } else { readiness }
 }
 
-/// Says that a datagram socket can be read when there are bytes in it.
+/// Reports a datagram socket as readable only if it has unread bytes.
 fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Readiness {
     let empty = with_raw(source.fd, |fd| {
         let socket = SockRef::from(&fd);
@@ -162,13 +162,13 @@ fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Read
     if empty { readiness - Readiness::READ } else { readiness }
 }
 
-/// Keeps the number of unread bytes in sixteen bits.
+/// Stores the number of unread bytes in 16 bits.
 fn amounts_in_16_bits(readiness: Readiness, source: Registered) -> Readiness {
     thread_local! {
         static BUFFER: RefCell<Box<[MaybeUninit<u8>]>> =
             RefCell::new(Box::new_uninit_slice((1 << 16) + 1));
     }
-    // Looking takes an error away.
+    // Querying SO_ERROR clears it.
     let wraps = readiness == Readiness::READ
         && BUFFER.with_borrow_mut(|buffer| {
             with_raw(source.fd, |fd| SockRef::from(&fd).peek(buffer))
@@ -201,7 +201,7 @@ fn no_terminals(source: Registered) -> io::Result<()> {
     refuse(is_terminal(source), Errno::EINVAL)
 }
 
-/// Takes a fifo for a file of the file system, which is always ready.
+/// Treats a fifo as a file of the file system, which is always ready.
 fn fifos_are_files(source: Registered) -> Readiness {
     // A pipe has no path, but a name such as `pipe:[1234]`.
     let path = || std::fs::read_link(format!("/proc/self/fd/{}", source.fd));
@@ -213,7 +213,7 @@ fn fifos_are_files(source: Registered) -> Readiness {
     }
 }
 
-/// Says nothing of a regular file that is at its end.
+/// Does not report a regular file that is at its end.
 fn files_end(readiness: Readiness, source: Registered) -> Readiness {
     let ended = with_raw(source.fd, |fd| {
         let at = nix::unistd::lseek(fd, 0, nix::unistd::Whence::SeekCur);
@@ -223,7 +223,7 @@ fn files_end(readiness: Readiness, source: Registered) -> Readiness {
     if kind(source.fd) == SFlag::S_IFREG && ended { readiness - Readiness::READ } else { readiness }
 }
 
-/// Gives a descriptor away that never becomes readable.
+/// Returns a descriptor that never becomes readable.
 struct HasAnotherDescriptor(Option<(OwnedFd, OwnedFd)>);
 
 impl Defect for HasAnotherDescriptor {

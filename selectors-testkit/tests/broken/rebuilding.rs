@@ -1,4 +1,4 @@
-//! CLOSE-4: backends whose recreated kernel object watches something else than the old one.
+//! CLOSE-4: backends whose recreated kernel object differs from the old one.
 
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd};
@@ -11,7 +11,7 @@ use super::defect::{Answer, Beneath, Defect, Sources};
 use super::row::{Row, epoll, rows};
 use super::variants::is_closed;
 
-/// Does not take from the old kernel object what it has not reported.
+/// Drops the pending events of the old kernel object.
 struct DropsEdges;
 
 impl Defect for DropsEdges {
@@ -20,7 +20,7 @@ impl Defect for DropsEdges {
     }
 }
 
-/// Has the new kernel object report everything that is ready, also edges.
+/// Lets the new kernel object report everything that is ready, including edges.
 struct RepeatsEdges;
 
 impl Defect for RepeatsEdges {
@@ -39,7 +39,7 @@ impl Defect for RepeatsEdges {
     }
 }
 
-/// Makes a new kernel object of which something is different.
+/// Recreates the kernel object with a difference.
 struct RebuildsAs(fn(Registered) -> Registered);
 
 impl Defect for RebuildsAs {
@@ -53,7 +53,7 @@ impl Defect for RebuildsAs {
     }
 }
 
-/// Does not watch for something beside something else.
+/// Drops one flag of an interest if it has another.
 fn without(interest: Interest, mut source: Registered) -> Registered {
     if source.watch.interest != interest {
         source.watch.interest -= interest;
@@ -68,7 +68,7 @@ fn one_shots_as_level(mut source: Registered) -> Registered {
     source
 }
 
-/// Makes a new kernel object so many times, with so many sources.
+/// Recreates the kernel object only this many times, with this many sources.
 struct Rebuilds {
     times: usize,
     sources: usize,

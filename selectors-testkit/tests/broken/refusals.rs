@@ -1,4 +1,4 @@
-//! REG-6, REG-7, REG-8: backends that take in what they must refuse, or refuse it badly.
+//! REG-6, REG-7, REG-8: backends that accept what they must refuse, or refuse it incorrectly.
 
 use std::io;
 
@@ -16,12 +16,12 @@ fn closed(_: Registered, error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EBADF as i32)
 }
 
-/// What is open, and cannot be watched.
+/// An open descriptor that cannot be watched.
 fn names(source: Registered, _: &io::Error) -> bool {
     is_open(source.fd)
 }
 
-/// Keeps watching for one direction of what it refused to watch.
+/// Keeps watching for one direction of a refused registration.
 #[derive(Default)]
 struct LeavesHalf(Vec<Registered>);
 
@@ -75,7 +75,7 @@ impl Defect for UndoesWithARefusal {
 
     fn unregister(&mut self, beneath: &mut Beneath, old: Registered) -> Answer {
         self.0.retain(|(new, _)| new.token != old.token);
-        // It may be undone.
+        // The registration may have been undone.
         match beneath.unregister(old) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             answer => answer,

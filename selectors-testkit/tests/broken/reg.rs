@@ -13,7 +13,7 @@ use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{FILES, RANDOM, Row, poll, rows};
 use super::variants::KeepsBits;
 
-/// Takes 0 for no descriptor when it looks for what has moved.
+/// Treats 0 as no descriptor when it updates the index of a moved source.
 struct LosesZero;
 
 impl Defect for LosesZero {
@@ -26,7 +26,7 @@ impl Defect for LosesZero {
     }
 }
 
-/// Removes from the middle of its array, and leaves the place of what moved there as it was.
+/// Removes from the middle of its array without updating the index of the moved source.
 #[derive(Default)]
 struct LosesItsPlace {
     array: Vec<Registered>,
@@ -47,7 +47,7 @@ impl Defect for LosesItsPlace {
     }
 }
 
-/// Goes on watching what was unregistered, and says nothing of it.
+/// Keeps watching unregistered sources without reporting them.
 #[derive(Default)]
 struct HidesTheUnregistered(BTreeMap<RawSource, Registered>);
 
@@ -81,7 +81,7 @@ impl Defect for HidesTheUnregistered {
     }
 }
 
-/// Holds the open file until the next wait.
+/// Keeps the open file until the next wait.
 #[derive(Default)]
 struct HoldsTheUnregistered {
     held: BTreeMap<Token, OwnedFd>,
@@ -107,7 +107,7 @@ impl Defect for HoldsTheUnregistered {
     }
 }
 
-/// Makes what it watches non-blocking.
+/// Makes its sources non-blocking.
 struct SetsNonblocking;
 
 impl Defect for SetsNonblocking {
@@ -121,7 +121,7 @@ impl Defect for SetsNonblocking {
     }
 }
 
-/// Reports the token with which a descriptor was registered first.
+/// Reports the token of the first registration of a descriptor.
 #[derive(Default)]
 struct ReportsOldTokens(BTreeMap<RawSource, Token>);
 
@@ -146,7 +146,7 @@ pub(crate) fn duplicate(source: Registered) -> io::Result<OwnedFd> {
     with_raw(source.fd, |source| source.try_clone_to_owned())
 }
 
-/// Holds an open file from a change until the next wait.
+/// Keeps an open file from a change until the next wait.
 #[derive(Default)]
 struct HoldsTheModified(Vec<OwnedFd>);
 

@@ -16,14 +16,14 @@ use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{Row, epoll, poll, rows};
 use super::variants::kind;
 
-/// When the mask of signals is another.
+/// When the signal mask is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mask {
     /// After a wait.
     LeftBlocked,
     /// After a wait that a signal has interrupted.
     LeftBlockedWhenInterrupted,
-    /// During a wait: nothing is blocked.
+    /// During a wait, in which no signal is blocked.
     Empty,
 }
 
@@ -43,7 +43,7 @@ impl Defect for Mask {
     }
 }
 
-/// Does something to the process that it does not take back, when a wait is to last a moment.
+/// Changes the process, without restoring it, in a short wait.
 struct LeavesBehind(fn() -> Answer);
 
 impl Defect for LeavesBehind {
@@ -72,7 +72,7 @@ fn leave_a_thread() -> Answer {
     Ok(())
 }
 
-/// Reads a byte of a file that is not a socket, to see whether there is one.
+/// Reads a byte of a file that is not a socket, to check whether there is one.
 struct Reads;
 
 impl Defect for Reads {
@@ -84,7 +84,7 @@ impl Defect for Reads {
     }
 }
 
-/// Makes what is not a socket non-blocking, and has it append.
+/// Sets O_NONBLOCK and O_APPEND for files that are not sockets.
 struct ChangesFlags;
 
 impl Defect for ChangesFlags {

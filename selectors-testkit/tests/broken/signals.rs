@@ -1,4 +1,4 @@
-//! WAIT-6: backends that take signals for something else.
+//! WAIT-6: backends that mishandle signals.
 
 use std::io::{self, ErrorKind};
 
@@ -7,12 +7,12 @@ use selectors::{Event, Events, Token};
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{Row, poll, rows};
 
-/// Goes on by itself when a signal came, with the whole timeout.
+/// Retries after a signal, with the full timeout.
 struct RetriesByItself;
 
 impl Defect for RetriesByItself {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
-        // Some end, lest a storm of signals keep it here.
+        // A limit, because a storm of signals would keep it here.
         for _ in 0..20 {
             match beneath.wait(events, timeout) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -23,7 +23,7 @@ impl Defect for RetriesByItself {
     }
 }
 
-/// Takes a signal for something else.
+/// Returns something else than `Interrupted`.
 struct TakesSignalsFor(fn() -> Answer);
 
 impl Defect for TakesSignalsFor {
@@ -35,7 +35,7 @@ impl Defect for TakesSignalsFor {
     }
 }
 
-/// Takes what is ready from the kernel after a signal, and drops it.
+/// Fetches events from the kernel after a signal, and drops them.
 #[derive(Default)]
 struct LosesEventsToSignals {
     interrupted: bool,

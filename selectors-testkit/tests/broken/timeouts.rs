@@ -1,4 +1,4 @@
-//! WAIT-1 to WAIT-5: backends that wait for too long or too short.
+//! WAIT-1 to WAIT-5: backends that wait for too long or not long enough.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{FILES, RANDOM, Row, poll, rows};
 use super::variants::Times;
 
-/// Returns at once when it is not to block, without asking the kernel.
+/// Returns at once with a zero timeout, without a call of the kernel.
 struct SkipsTheLook;
 
 impl Defect for SkipsTheLook {
@@ -19,7 +19,7 @@ impl Defect for SkipsTheLook {
     }
 }
 
-/// Returns something at once when there is nothing to watch.
+/// Returns at once, with a given result, when there are no sources.
 struct WithoutSources(fn() -> Answer);
 
 impl Defect for WithoutSources {
@@ -33,19 +33,19 @@ fn millis(timeout: Timeout, rounded: fn(u128) -> u128) -> Timeout {
     Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
 
-/// Takes what is asked for in parts, unless that is very long.
+/// Shortens a timeout to 8 ms, unless it is very long.
 fn a_moment(timeout: Timeout) -> Timeout {
     let short = timeout.filter(|timeout| *timeout < Duration::from_secs(1));
     short.map(|timeout| timeout.min(Duration::from_millis(8))).or(timeout)
 }
 
-/// Panics where the clock cannot hold the sum.
+/// Panics if the sum is out of the clock's range.
 fn until_a_moment(timeout: Timeout) -> Timeout {
     let now = Instant::now();
     timeout.map(|timeout| (now + timeout).duration_since(now))
 }
 
-/// Answers EINVAL to long timeouts, as the kernels of NetBSD and OpenBSD do.
+/// Returns EINVAL for long timeouts, as the kernels of NetBSD and OpenBSD do.
 struct RefusesLongTimeouts;
 
 impl Defect for RefusesLongTimeouts {

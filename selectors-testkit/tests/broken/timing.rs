@@ -11,7 +11,7 @@ use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{Row, epoll, poll, rows};
 use super::variants::Times;
 
-/// Looks at what a timeout has beside its whole seconds, if those are not many.
+/// Uses only the fraction of a second of a timeout of few seconds.
 fn without_seconds(timeout: Timeout) -> Timeout {
     let part = |timeout: Duration| Duration::from_nanos(timeout.subsec_nanos().into());
     timeout.map(|timeout| if timeout.as_secs() > 60 { timeout } else { part(timeout) })
@@ -26,20 +26,20 @@ fn micros_in_32_bits(timeout: Timeout) -> Timeout {
     })
 }
 
-/// Takes seconds for milliseconds.
+/// Treats seconds as milliseconds.
 fn seconds_are_millis(timeout: Timeout) -> Timeout {
     let few = |timeout: Duration| Duration::from_millis(timeout.as_secs());
     timeout.map(|timeout| if timeout.as_secs() == 0 { timeout } else { few(timeout) })
 }
 
-/// Rounds what is longer than a few milliseconds up to a tenth of a second.
+/// Rounds timeouts of more than a few milliseconds up to a tenth of a second.
 fn in_tenths(timeout: Timeout) -> Timeout {
     let long = |timeout: &Duration| *timeout > Duration::from_millis(10);
     let tenth = Duration::from_millis(100);
     timeout.map(|timeout| if long(&timeout) { timeout.max(tenth) } else { timeout })
 }
 
-/// Rounds what is longer than a millisecond up to eight.
+/// Rounds timeouts of more than a millisecond up to a multiple of eight.
 fn in_eights(timeout: Timeout) -> Timeout {
     let long = |timeout: &Duration| (1..1_000).contains(&timeout.as_millis());
     let eights = |timeout: Duration| timeout.as_micros().div_ceil(8_000) * 8;
@@ -52,12 +52,12 @@ fn twice(timeout: Timeout) -> Timeout {
     timeout.map(|timeout| if long(&timeout) { timeout.saturating_mul(2) } else { timeout })
 }
 
-/// Rounds up by adding, to nothing as well.
+/// Rounds up by adding, even to zero.
 fn never_nothing(timeout: Timeout) -> Timeout {
     timeout.map(|timeout| timeout.max(Duration::from_micros(1)))
 }
 
-/// Sleeps for a while, and looks, again and again.
+/// Alternates between sleeping and polling.
 struct Naps(Duration);
 
 impl Defect for Naps {
@@ -75,7 +75,7 @@ impl Defect for Naps {
     }
 }
 
-/// Has the kernel wait for a while, again and again, where there is no end.
+/// Waits without a timeout by repeated short waits in the kernel.
 struct WaitsInSlices(Duration);
 
 impl Defect for WaitsInSlices {
@@ -88,7 +88,7 @@ impl Defect for WaitsInSlices {
     }
 }
 
-/// Sleeps for a millisecond in each so-many-th wait of no time.
+/// Sleeps for a millisecond in every nth wait with a zero timeout.
 struct YieldsEach {
     each: u32,
     count: u32,
@@ -104,11 +104,11 @@ impl Defect for YieldsEach {
     }
 }
 
-/// Does something for a while, unless it is not to wait.
+/// Delays a wait, unless the timeout is zero.
 struct Dawdles {
-    /// Before it looks, or once it has found something.
+    /// Before it polls, or after it has found an event.
     first: bool,
-    /// Until so much has passed since the wait began, or for so long.
+    /// Until this much time has passed since the wait began, or for this long.
     since_begin: bool,
     time: Duration,
 }

@@ -11,7 +11,7 @@ use selectors_testkit::fixtures::{is_open, with_raw};
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 
-/// Reports something else than the kernel said of a source. Nothing at all is no event.
+/// Changes the raw readiness of a source. If nothing remains, there is no event.
 pub(crate) struct Reports(pub(crate) fn(Readiness, Registered) -> Readiness);
 
 impl Defect for Reports {
@@ -34,7 +34,7 @@ impl Defect for Refuses {
     }
 }
 
-/// Says that it watches what was refused, where that is a certain kind of refusal.
+/// Reports success for certain refused registrations.
 pub(crate) struct Takes {
     which: fn(Registered, &io::Error) -> bool,
     taken: Vec<Token>,
@@ -62,7 +62,7 @@ impl Defect for Takes {
     }
 }
 
-/// Watches for something else than was asked for.
+/// Watches for another interest than requested.
 pub(crate) struct Watches(pub(crate) fn(Registered) -> Watch);
 
 impl Defect for Watches {
@@ -71,7 +71,7 @@ impl Defect for Watches {
     }
 }
 
-/// Waits for another time than was asked for.
+/// Waits for another time than requested.
 pub(crate) struct Times(pub(crate) fn(Timeout) -> Timeout);
 
 impl Defect for Times {
@@ -80,7 +80,7 @@ impl Defect for Times {
     }
 }
 
-/// Declares what it does not have, or has what it does not declare.
+/// Declares capabilities that it lacks, or does not declare those that it has.
 pub(crate) struct Declares(pub(crate) fn(&mut Capabilities));
 
 impl Defect for Declares {
@@ -91,7 +91,7 @@ impl Defect for Declares {
     }
 }
 
-/// Reports no more than so many at a time, and the rest by the next wait.
+/// Reports at most this many at a time, and the rest in the next wait.
 pub(crate) struct KeepsTheRest {
     batch: usize,
     rest: Vec<Event>,
@@ -114,12 +114,12 @@ impl Defect for KeepsTheRest {
     }
 }
 
-/// Keeps some files that are always ready beside the kernel, by their numbers.
+/// Tracks some always-ready files in user space, by number.
 pub(crate) struct FilesBeside {
     kinds: &'static [SFlag],
-    /// Whether the kernel is asked if it would watch them.
+    /// Whether the kernel is tried first.
     asks: bool,
-    /// Which files, and whether they are to be reported.
+    /// The files, and whether they are armed.
     files: BTreeMap<Token, (Registered, bool)>,
 }
 
@@ -167,13 +167,13 @@ impl Defect for FilesBeside {
     }
 }
 
-/// What kind of file a descriptor is of: none if it is closed.
+/// The kind of file of a descriptor: none if it is closed.
 pub(crate) fn kind(fd: RawSource) -> SFlag {
     let mode = with_raw(fd, fstat).map_or(0, |status| status.st_mode);
     SFlag::from_bits_truncate(mode) & SFlag::S_IFMT
 }
 
-/// Which file a descriptor is of.
+/// The file of a descriptor.
 pub(crate) fn file(fd: RawSource) -> Option<(dev_t, ino_t)> {
     with_raw(fd, fstat).ok().map(|status| (status.st_dev, status.st_ino))
 }

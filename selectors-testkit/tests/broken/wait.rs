@@ -1,4 +1,4 @@
-//! WAIT-8 to WAIT-12: backends that lose events, or look again and again.
+//! WAIT-8 to WAIT-12: backends that lose events, or poll repeatedly.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::modify::{Defers, watched_as_before};
 use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
 use super::variants::{Refuses, Times, Watches};
 
-/// Looks at all bits of a set but the last one.
+/// Checks all bits of a set except the last one.
 struct LosesTheLastBit;
 
 impl Defect for LosesTheLastBit {
@@ -28,7 +28,7 @@ impl Defect for LosesTheLastBit {
     }
 }
 
-/// Has no room for some descriptors. (Those of the fixtures for CLOSE are higher.)
+/// Refuses some descriptors. (Those of the fixtures for CLOSE are higher.)
 fn not_from_1024_to_2047(new: Registered) -> io::Result<()> {
     if (1024..2048).contains(&new.fd) { Err(Errno::EINVAL.into()) } else { Ok(()) }
 }
@@ -52,7 +52,7 @@ impl Defect for ClearsTheListWhenItFails {
     }
 }
 
-/// Tells sources apart by their slots, and reports the first token that it saw with each.
+/// Identifies sources by their slots, and reports the first token of each slot.
 #[derive(Default)]
 struct KnowsBySlot(Vec<Event>);
 
@@ -69,8 +69,8 @@ impl Defect for KnowsBySlot {
     }
 }
 
-/// Looks without waiting, and does not mind the signals that come meanwhile: whether the kernel
-/// says so depends on when they come.
+/// Polls without blocking, and ignores interruptions, which depend on the moment when a signal
+/// arrives.
 fn look(beneath: &mut Beneath, events: &mut Events) -> Answer {
     match beneath.wait(events, NOW) {
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
@@ -78,7 +78,7 @@ fn look(beneath: &mut Beneath, events: &mut Events) -> Answer {
     }
 }
 
-/// Looks again and again instead of waiting.
+/// Polls repeatedly instead of waiting.
 struct TurnsInside;
 
 impl Defect for TurnsInside {
@@ -95,7 +95,7 @@ impl Defect for TurnsInside {
     }
 }
 
-/// Watches for READ, too, whatever is asked for.
+/// Watches for READ, too, whatever the interest is.
 fn reads_too(mut new: Registered) -> Watch {
     if new.watch.interest == Interest::WRITE {
         new.watch.interest |= Interest::READ;
@@ -113,7 +113,7 @@ impl Defect for NeedsADescriptor {
     }
 }
 
-/// Watches for the end of what the peer sends (POLLRDHUP), also for who wants to write alone.
+/// Requests POLLRDHUP, even if the interest is WRITE alone.
 struct EndsForWriters;
 
 impl EndsForWriters {
@@ -141,13 +141,13 @@ impl Defect for EndsForWriters {
     }
 }
 
-/// Takes what 32 bits of microseconds cannot hold for zero.
+/// Treats a timeout beyond 32 bits of microseconds as zero.
 fn micros(timeout: Timeout) -> Timeout {
     let micros = |timeout: Duration| i32::try_from(timeout.as_micros());
     timeout.map(|timeout| micros(timeout).map_or(Duration::ZERO, |_| timeout))
 }
 
-/// Looks again and again instead of waiting, when it need not come back.
+/// Polls repeatedly instead of waiting if there is no timeout.
 struct TurnsForEver;
 
 impl Defect for TurnsForEver {
