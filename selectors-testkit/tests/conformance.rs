@@ -21,11 +21,6 @@ selectors_testkit::conformance_tests!(deferred_epoll, || {
     selectors::backend::Epoll::new().map(Deferred::new)
 });
 
-// Boxed backends are backends, too.
-selectors_testkit::conformance_tests!(
-    boxed,
-    || -> std::io::Result<Box<dyn selectors::Backend + Send>> { Ok(Box::new(Poll::new()?)) }
-);
 selectors_testkit::conformance_tests!(any, || {
     selectors::backend::DefaultBackend::new().map(selectors::backend::AnyBackend::new)
 });
