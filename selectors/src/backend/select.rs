@@ -476,4 +476,21 @@ mod tests {
         assert_eq!(descriptors(1, word).take(3).collect::<Vec<_>>(), bits.unwrap());
         assert!(descriptors(1, 0).next().is_none());
     }
+
+    #[test]
+    fn what_was_closed_during_the_call_is_an_error() {
+        if !sys::CLOSED_IS_READY {
+            return;
+        }
+        // More than are open at any time.
+        let (fd, token) = (100_000, Token::new(0, 0));
+        for interest in [Interest::READ, Interest::WRITE, Interest::all()] {
+            let (mut select, mut events) = (Select::default(), Events::new());
+            select.set(fd, token, Watch::new(interest, Mode::Level));
+            select.ready.copy(&select.wanted);
+            select.report(&mut events, 1);
+            let events = events.iter().copied().collect::<Vec<_>>();
+            assert_eq!(events, [Event::new(token, Readiness::ERROR)]);
+        }
+    }
 }
