@@ -60,7 +60,8 @@ fn what_is_closed_harms_nothing_else() -> io::Result<()> {
 #[test]
 fn with_kqueue() -> io::Result<()> {
     let modes = &[Mode::Level, Mode::OneShot, Mode::Edge];
-    // A pipe whose other end goes before its filter is added is ready without more words.
+    // A pipe whose other end is closed before its filter is added is ready without an additional
+    // call.
     compare(Kqueue::new, Terms { hints: false, modes, ..COMMON }, 100, 200)?;
     survive(Kqueue::new, Terms { modes, ..COMMON }, 100, 200)?;
     survive(|| Kqueue::new().map(Deferred::new), Terms { modes, ..COMMON }, 100, 200)

@@ -180,7 +180,7 @@ fn a_refused_modify_leaves_nothing_that_is_watched() -> io::Result<()> {
         let events = scene.selector.select(NOW)?;
         assert!(events.iter().all(|event| event.readiness().contains(Readiness::ERROR)));
         assert_eq!(events.len(), 1);
-        // What it was watched for would end every wait, but is not what is to be told.
+        // The old interest would end every wait, but must not be reported.
         let watch = selectors::Watch::new(BOTH, mode);
         assert_eq!(scene.calls(), [Call::Modify { fd, watch }, Call::Unregister { fd }]);
         scene.selector.modify_with(token, Interest::READ, Mode::Level)?;
@@ -357,8 +357,8 @@ mod rebuilt {
         state().haunted = true;
         let events = selector.select(NOW)?;
         assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [level]);
-        assert_eq!(state().rebuilt, [fine], "nobody watches the others");
-        assert_eq!(selector.select(NOW)?.len(), 1, "it goes on being reported");
+        assert_eq!(state().rebuilt, [fine], "the others are not watched");
+        assert_eq!(selector.select(NOW)?.len(), 1, "it is still reported");
         state().refuses = false;
         selector.modify(once, Interest::READ)?;
         assert_eq!(selector.select(NOW)?.len(), 1);

@@ -1,4 +1,4 @@
-//! Each fixture is what it says: tried with poll(2) itself, and no selector.
+//! Tests each fixture with poll(2) itself, without a selector.
 #![cfg(unix)]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,7 +12,7 @@ use selectors_testkit::fixtures::*;
 /// Long enough for whatever must come.
 const LONG: u16 = 10_000;
 
-/// What poll(2) says of `fd` within `milliseconds`.
+/// The result of poll(2) for `fd` within `milliseconds`.
 fn said(fd: impl AsFd, asked: PollFlags, milliseconds: u16) -> PollFlags {
     let mut fds = [PollFd::new(fd.as_fd(), asked)];
     loop {
@@ -286,7 +286,7 @@ fn a_forked_child_runs_and_tells_how_it_ended() {
     assert!(!in_forked_child(|| std::panic::resume_unwind(Box::new("no message"))).unwrap());
     let mut number = 1;
     assert!(in_forked_child(|| number += 1).unwrap());
-    assert_eq!(number, 1, "the child has a memory of its own");
+    assert_eq!(number, 1, "the child has its own memory");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn sleeps_are_counted() {
         std::hint::black_box((0..1000).sum::<u64>());
         least = least.min(sleeps().unwrap() - before);
     }
-    assert_eq!(least, 0, "who does not sleep does not");
+    assert_eq!(least, 0, "a thread that does not sleep is not counted");
     (0..3).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
     assert!(sleeps().unwrap() >= before + 3);
 }

@@ -1,4 +1,4 @@
-//! A kernel that goes on reporting what is not registered, and cannot be stopped.
+//! A kernel that keeps reporting a token that is not registered.
 #![cfg(unix)]
 
 use std::io;

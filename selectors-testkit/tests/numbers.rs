@@ -85,7 +85,7 @@ fn before_unregister<B: Backend>(backend: B) -> io::Result<()> {
 }
 
 fn borrow(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: it is open now; that it will be closed while it is borrowed is what is tried here.
+    // SAFETY: it is open now. This tests that closing it while it is borrowed does no harm.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -156,7 +156,7 @@ mod files {
         assert_eq!(lowest()?, number);
         for _ in 0..2 {
             assert_eq!(tokens(&selector.select(NOW)?), [file]);
-            assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+            assert!(is_ready(&selector, Interest::READ, 0)?, "the outer selector reports it");
         }
         Ok(())
     }
@@ -175,11 +175,11 @@ mod files {
         assert!(selector.modify(token, Interest::WRITE).is_err());
         selector.unregister(token)?;
         assert_eq!(tokens(&selector.select(NOW)?), [file]);
-        assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+        assert!(is_ready(&selector, Interest::READ, 0)?, "the outer selector reports it");
         Ok(())
     }
 
-    /// A parked source whose number the selector has taken meanwhile is not watched instead of it.
+    /// A parked source is not watched if the selector uses its number meanwhile.
     fn file_before_arming<B: Backend + AsFd>(backend: B) -> io::Result<()> {
         let mut selector = Selector::with_backend(backend);
         let (ours, _theirs) = lowest_source()?;
@@ -197,7 +197,7 @@ mod files {
             let failed = |event: &&Event| event.readiness().contains(selectors::Readiness::ERROR);
             let ready: Vec<_> = events.iter().filter(|it| !failed(it)).map(Event::token).collect();
             assert_eq!(ready, [file]);
-            assert!(is_ready(&selector, Interest::READ, 0)?, "who waits for the selector is told");
+            assert!(is_ready(&selector, Interest::READ, 0)?, "the outer selector reports it");
         }
         selector.unregister(parked)?;
         selector.unregister(file)?;
@@ -206,7 +206,8 @@ mod files {
         Ok(())
     }
 
-    /// A new kernel object takes the sources over, but for one whose number is the selector's own.
+    /// A recreated kernel object watches all sources, except one whose number is the selector's
+    /// own.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn file_before_rebuild<B: Backend + AsFd>(backend: B) -> io::Result<()> {
         use std::io::Write;
@@ -231,14 +232,15 @@ mod files {
             assert_eq!(tokens(&selector.select(NOW)?), [file]);
         }
         selector.modify(file, Interest::empty())?;
-        assert!(!is_ready(&selector, Interest::READ, 0)?, "the ghost is gone");
+        assert!(!is_ready(&selector, Interest::READ, 0)?, "the ghost was removed");
         selector.modify(file, Interest::READ)?;
         selector.unregister(closed)?;
         assert_eq!(tokens(&selector.select(NOW)?), [file]);
         Ok(())
     }
 
-    /// What a change to exclusive wake-up makes beforehand may have the number of the source.
+    /// A change to exclusive wake-up first opens a descriptor, which may get the number of the
+    /// source.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[test]
     fn mode_4_a_change_to_exclusive_and_the_number_of_its_source() -> io::Result<()> {

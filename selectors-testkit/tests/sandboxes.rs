@@ -1,5 +1,5 @@
-//! Filters of seccomp(2) and lowered limits, in child processes: what is registered goes on being
-//! served. Not through the C library, which makes system calls of its own choice.
+//! Filters of seccomp(2) and lowered limits, in child processes: registered sources are still
+//! served. Not through the C library, which may make other system calls.
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(feature = "faults")))]
 #![expect(unsafe_code, reason = "a filter is installed by prctl(2)")]
 
@@ -52,7 +52,7 @@ fn forbid(calls: &[i64], verdict: Verdict) -> io::Result<()> {
     };
     let compare = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let answer = libc::BPF_RET | libc::BPF_K;
-    // The number of the call is the first word of what is filtered.
+    // The number of the call is the first word of the filter's input.
     let mut filter = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for &call in calls {
         let call = u32::try_from(call).map_err(io::Error::other)?;
@@ -145,7 +145,7 @@ fn every_backend(happens: impl Fn() -> io::Result<()>) -> io::Result<()> {
     one(Deferred::new(Poll::new()?), &happens)
 }
 
-/// What came later, or what the C library makes of older calls.
+/// Newer calls, and those that the C library uses instead of older ones.
 const NEWER: [i64; 3] = [libc::SYS_epoll_pwait2, libc::SYS_ppoll, libc::SYS_pselect6];
 
 /// What programs can do without.
@@ -201,7 +201,7 @@ fn wait_12_select_fails() -> io::Result<()> {
     Ok(())
 }
 
-/// Then select(2) says what is closed.
+/// select(2) then finds the closed descriptors.
 #[test]
 fn wait_12_fcntl_fails() -> io::Result<()> {
     for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EINVAL] {
@@ -255,13 +255,13 @@ fn wait_12_no_descriptor_can_be_opened() -> io::Result<()> {
     every_backend(|| rlimit::Resource::NOFILE.set(0, 0))
 }
 
-/// Lower than what is registered.
+/// Lower than the number of registered sources.
 #[test]
 fn wait_12_fewer_descriptors_than_are_registered() -> io::Result<()> {
     every_backend(|| rlimit::Resource::NOFILE.set(1, 1))
 }
 
-/// What is always ready, and what was closed while it was registered, without a free descriptor.
+/// Always-ready sources, and ones that were closed while registered, without a free descriptor.
 #[test]
 fn wait_12_always_ready_without_descriptors() -> io::Result<()> {
     in_child(|| {

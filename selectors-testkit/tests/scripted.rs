@@ -1,4 +1,4 @@
-//! The scripted backend does what its script says, and a selector over it goes by its clock.
+//! The scripted backend plays its script, and a selector over it uses its clock.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn scripted() -> Scripts {
 fn spinning(limit: Duration) -> io::Result<(Scripts, usize)> {
     let (mut selector, script) = scripted();
     selector.set_spin(limit);
-    // The first looks before it blocks.
+    // The first wait polls before it blocks.
     (0..18).for_each(|_| script.timeout());
     for _ in 0..17 {
         assert!(selector.select(Some(SECOND))?.is_empty());
@@ -280,7 +280,7 @@ fn wait_8_a_descriptor_above_the_limit_is_refused() -> io::Result<()> {
             Err(Error::DescriptorOutOfRange { fd: refused, limit: said, .. }) => {
                 assert_eq!((refused, said), (fd, limit));
                 assert!(fd > limit, "{fd} is not above {limit}");
-                assert_eq!(script.calls(), [], "the backend was asked");
+                assert_eq!(script.calls(), [], "the backend was called");
             }
             Err(error) => panic!("{error}"),
         }
@@ -297,7 +297,7 @@ fn a_spinning_selector_looks_before_it_waits_with_what_time_is_left() -> io::Res
     }
     script.timeout();
     assert!(selector.select(Some(10 * SECOND))?.is_empty());
-    assert_eq!(script.now() - begin, 11 * SECOND, "the first look is not part of the time");
+    assert_eq!(script.now() - begin, 11 * SECOND, "the first poll takes none of the time");
     let waited = |seconds| Call::Wait { timeout: Some(seconds * SECOND) };
     assert_eq!(script.calls()[first..], [0, 0, 0, 0, 7].map(waited));
     Ok(())
@@ -379,7 +379,7 @@ fn an_interruptible_wait_does_not_look_first() -> io::Result<()> {
     selector.set_interruptible(true);
     script.interrupted(Duration::ZERO);
     assert!(selector.select(Some(SECOND))?.interrupted());
-    // A look that does not block would let a handler that runs in it go unnoticed.
+    // A poll that does not block would not notice a handler that runs during it.
     assert_eq!(script.calls(), [Call::Wait { timeout: Some(SECOND) }]);
     Ok(())
 }

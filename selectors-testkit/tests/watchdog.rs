@@ -81,7 +81,7 @@ fn others_that_want_to_be_alone_go_on() {
     check_patiently(case, Poll::new, Duration::from_secs(20));
 }
 
-/// Runs a test of this program in a process of its own, where it does what would end this one.
+/// Runs a test of this program in another process, which it ends.
 fn elsewhere(test: &str) -> Option<Output> {
     const THERE: &str = "SELECTORS_WATCHDOG_THERE";
     if std::env::var_os(THERE).is_some() {

@@ -82,7 +82,7 @@ impl Server {
 fn waits_and_changes_allocate_nothing_in_the_long_run() -> io::Result<()> {
     for kind in BackendKind::available() {
         let mut server = Server::new(kind)?;
-        // epoll makes room for twice the events of the last wait.
+        // epoll reserves capacity for twice the events of the last wait.
         server.turn()?;
         server.turn()?;
         let before = ALLOCATIONS.get();

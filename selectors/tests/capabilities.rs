@@ -49,7 +49,7 @@ fn select_has_none() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The selector does not ask, but a program over a bare backend may.
+/// The selector does not call this, but a program may call the backend directly.
 #[test]
 fn what_is_not_registered_is_not_found() -> std::io::Result<()> {
     fn refuses(mut backend: impl Backend) {

@@ -1,6 +1,6 @@
 //! Sockets that are closed while registered, over every backend of the system.
 //!
-//! One test and no more: a thread beside it would take the number of a socket that was closed.
+//! A single test, because another thread could reuse the number of a closed socket.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

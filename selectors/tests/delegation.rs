@@ -1,4 +1,4 @@
-//! A backend beneath another one answers as it does by itself: boxed, chosen at run time, deferred.
+//! A wrapped backend (boxed, chosen at run time, deferred) returns the same as alone.
 
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
@@ -17,7 +17,7 @@ fn token() -> Token {
     Token::from_bits(5)
 }
 
-/// A backend whose answers are like no other's.
+/// A backend with unusual results.
 struct Odd {
     own: UdpSocket,
     now: Instant,
@@ -146,7 +146,7 @@ fn borrow(source: &UdpSocket) -> BorrowedSource<'_> {
     std::os::windows::io::AsSocket::as_socket(source)
 }
 
-/// What it answers to changes.
+/// Its results of changes.
 fn changes(backend: &mut impl Backend) -> Vec<ErrorKind> {
     let source = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let answers = [
@@ -157,7 +157,7 @@ fn changes(backend: &mut impl Backend) -> Vec<ErrorKind> {
     answers.into_iter().map(|answer| answer.unwrap_err().kind()).collect()
 }
 
-/// What it answers to the rest.
+/// Its results of the other methods.
 fn answers(backend: &mut impl Backend) -> Vec<String> {
     let mut events = Events::new();
     let waits = [
@@ -202,7 +202,7 @@ fn takes_changes_with_the_wait(backend: impl Backend, calls: &Mutex<Vec<String>>
     assert_eq!(*calls.lock().unwrap(), [first, format!("77 0v6 {old:?} {new:?}")]);
 }
 
-/// As it answers by itself, and once more from beneath.
+/// The results of the backend alone, and wrapped.
 fn compare<B: Backend>(over: impl Fn(Odd) -> B) {
     let mut odd = Odd::new();
     let calls = Arc::clone(&odd.calls);

@@ -19,8 +19,8 @@ fn loose(file: impl AsFd) -> RawFd {
 }
 
 fn borrow(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: it is open now; that it will be closed while it is borrowed is what is tried
-    // here, and nobody else uses numbers as high as these.
+    // SAFETY: it is open now. This tests that closing it while it is borrowed does no harm; no
+    // other test uses numbers as high as these.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
@@ -49,11 +49,11 @@ fn close_4_a_ghost_is_laid_to_rest() -> io::Result<()> {
     nix::unistd::close(fd)?;
     selector.unregister(ghost)?;
     theirs.write_all(b"x")?;
-    // The open file lives on in `ours`, so the kernel reports it; it is no source any more.
+    // `ours` keeps the file open, so the kernel reports it, but it is not a source any more.
     assert!(selector.select(Some(Duration::from_millis(5)))?.is_empty());
     assert_eq!(selector.as_raw_fd(), number, "the descriptor is still the same");
 
-    // Everything else goes on as before.
+    // Everything else works as before.
     other_peer.write_all(b"x")?;
     assert_eq!(tokens(&selector.select(LONG)?), [live]);
     waker.wake()?;
@@ -63,7 +63,7 @@ fn close_4_a_ghost_is_laid_to_rest() -> io::Result<()> {
     selector.modify(one_shot, Interest::WRITE)?;
     assert_eq!(tokens(&selector.select(LONG)?), [one_shot]);
 
-    // What was kept beside the kernel leaves nothing behind for who gets its number next.
+    // A source in user space leaves nothing behind for the next source with its number.
     selector.unregister(fired_file)?;
     nix::unistd::close(file)?;
     let again = nix::fcntl::fcntl(&other, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(file))?;
@@ -104,7 +104,7 @@ fn mod_4_a_refused_exclusive_modify_is_rolled_back() -> io::Result<()> {
     let token = Token::from_bits(1);
     let old = Watch::new(Interest::READ, Mode::Exclusive);
     epoll.register(ours.as_fd(), token, old)?;
-    // The kernel refuses EPOLLEXCLUSIVE with EPOLLPRI; the selector would not even ask.
+    // The kernel refuses EPOLLEXCLUSIVE with EPOLLPRI; a selector would refuse it first.
     let bad = Watch::new(Interest::PRIORITY, Mode::Exclusive);
     let error = epoll.modify(ours.as_raw_fd(), token, old, bad).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -301,7 +301,7 @@ fn close_4_closed_sources_do_not_keep_a_ghost() -> io::Result<()> {
             assert_eq!(tokens(&selector.select(LONG)?), [live_token]);
         }
         (&live).read_exact(&mut [0])?;
-        assert!(selector.select(NOW)?.is_empty(), "the ghost is gone");
+        assert!(selector.select(NOW)?.is_empty(), "the ghost was removed");
         if duplicate {
             nix::unistd::close(stranger)?;
         }
@@ -325,7 +325,7 @@ fn close_4_files_of_every_mode_outlive_the_instance() -> io::Result<()> {
     let edge = register(3, Interest::READ, Mode::Edge);
     assert_eq!(selector.select(LONG)?.len(), 4);
     peer.write_all(b"x")?;
-    assert_eq!(selector.select(LONG)?.len(), 2, "what is level-triggered");
+    assert_eq!(selector.select(LONG)?.len(), 2, "the level-triggered sources");
     peer.write_all(b"x")?;
     assert_eq!(selector.select(LONG)?.len(), 2);
     selector.rearm(edge)?;

@@ -12,8 +12,8 @@ use selectors::{DefaultSelector, Interest, RegisterError};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 
-/// Registers `ours` with data of its own, makes it readable, and finds it again by event, by
-/// token and by object; then takes it back.
+/// Registers `ours` with data, makes it readable, finds it by event, by token and by object, and
+/// unregisters it.
 fn serves<F: AsFd>(ours: F, mut theirs: impl Write) -> io::Result<F> {
     let number = ours.as_fd().as_raw_fd();
     let mut selector = DefaultSelector::new()?;
@@ -103,7 +103,7 @@ fn a_borrowed_descriptor() -> io::Result<()> {
     Ok(())
 }
 
-/// A file object whose answer depends on when it is asked.
+/// A file object whose descriptor changes.
 struct Fickle {
     first: UnixStream,
     then: UnixStream,
@@ -214,7 +214,7 @@ fn proc_1_threads_that_share_a_selector_get_its_waker() -> io::Result<()> {
     Ok(())
 }
 
-/// Many selectors take note of their wakers, each by itself.
+/// Each of many selectors repairs its own waker.
 #[test]
 fn proc_1_a_waker_works_however_many_are_made_after_it() -> io::Result<()> {
     for kind in selectors::BackendKind::available() {

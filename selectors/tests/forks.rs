@@ -35,7 +35,7 @@ fn in_child(act: impl FnOnce()) -> bool {
             matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0)))
         }
         ForkResult::Child => {
-            // SAFETY: a hang is to be a failure.
+            // SAFETY: alarm(2) only sets a timer, which turns a hang into a failure.
             unsafe { nix::libc::alarm(20) };
             let code = i32::from(catch_unwind(AssertUnwindSafe(act)).is_err());
             // SAFETY: it ends the process without running anything of the parent's.
@@ -63,7 +63,10 @@ fn proc_4_every_call_in_a_child_says_so() {
             assert_eq!(selector.len(), 1);
         });
         assert!(fine, "{kind}");
-        assert!(!selector.select(NOW).unwrap().woken(), "{kind}: the child's wake is nobody's");
+        assert!(
+            !selector.select(NOW).unwrap().woken(),
+            "{kind}: a wake in the child has no effect"
+        );
         waker.wake().unwrap();
         assert!(selector.select(LONG).unwrap().woken(), "{kind}");
     }
@@ -174,7 +177,7 @@ fn proc_4_what_the_child_opens_may_have_the_numbers_of_closed_sources() {
             assert!(events.woken(), "{kind}");
             assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [token], "{kind}");
             for token in gone {
-                // Whatever comes of it, nothing of the selector's own is touched.
+                // Whatever it returns, the selector's own descriptors do not change.
                 let _ = selector.modify(token, Interest::READ | Interest::WRITE);
                 selector.unregister(token).unwrap();
             }
@@ -322,7 +325,7 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
             let refused = registrar.register(&theirs, Interest::READ, ()).unwrap_err();
             assert!(matches!(refused.error, Error::Forked));
             drop((source, registrar));
-            // It is lost, which is said and does not take for ever.
+            // The change is lost, which is reported without a hang.
             assert!(matches!(selector.after_fork(), Err(Error::Forked)));
             assert!(!format!("{selector:?}").is_empty());
         });

@@ -47,7 +47,7 @@ fn reg_11_several_sources_are_had_at_once() {
     assert_eq!([a, b, c].map(|token| *selector.get(token).unwrap().data), [1, 0, 2]);
     assert!(selector.get_disjoint_mut([a, b, a]).is_none(), "one of them twice");
     selector.unregister(b).unwrap();
-    assert!(selector.get_disjoint_mut([a, b]).is_none(), "one of them is gone");
+    assert!(selector.get_disjoint_mut([a, b]).is_none(), "one of them was unregistered");
     assert!(selector.get_disjoint_mut([a, c]).is_some());
 }
 

@@ -19,10 +19,10 @@ const READ: Readiness = Readiness::READ;
 /// A token that no selector makes.
 const UNKNOWN: Token = Token::from_bits(0x7777_7777_7777_7777);
 
-/// What a backend is to report, and what it was asked.
+/// The events that a backend reports, and the calls that it received.
 #[derive(Default)]
 struct Script {
-    /// Declared besides, and said of each list.
+    /// The declared capabilities, and whether each list is marked.
     separate_directions: bool,
     repeats: bool,
     /// Whether a new kernel object cannot be had.
@@ -36,7 +36,7 @@ struct Script {
     rebuilt: usize,
 }
 
-/// A backend that reports what it is told to.
+/// A backend that reports given events.
 #[derive(Clone, Default)]
 struct Told(Rc<RefCell<Script>>);
 
@@ -153,7 +153,7 @@ fn wait_9_what_the_old_kernel_object_had_to_report_is_not_lost() {
         backend.0.borrow_mut().left = raw(&left);
         backend.next(&[(UNKNOWN, READ)]);
         let events = selector.select(NOW).unwrap();
-        assert_eq!(events[..], raw(&[(edge, READ)]), "what was asked for");
+        assert_eq!(events[..], raw(&[(edge, READ)]), "the requested interest");
         assert_eq!(events.woken(), woken);
     }
     waker.wake().unwrap();

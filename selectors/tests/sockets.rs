@@ -41,7 +41,7 @@ fn unconnected() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Starts to connect. What comes of it shows later.
+/// Starts to connect. The result is known later.
 fn connect(socket: &Socket, to: SocketAddr) {
     if let Err(error) = socket.connect(&to.into()) {
         assert!(is_in_progress(&error), "{error}");
@@ -59,7 +59,7 @@ fn is_in_progress(error: &io::Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
 }
 
-/// A port that nobody listens at, and its keeper.
+/// A port without a listener, and the socket that is bound to it.
 fn deserted() -> io::Result<(Socket, SocketAddr)> {
     let bound = unconnected()?;
     bound.bind(&SocketAddr::from(LOOPBACK).into())?;
@@ -140,7 +140,7 @@ fn ready_1_2_and_3_a_stream() -> io::Result<()> {
         assert_eq!(reported(&selector.select(LONG)?), [(token, both)], "one event");
         selector.modify(token, Interest::WRITE)?;
         assert_eq!(reported(&selector.select(LONG)?), [(token, Readiness::WRITE)]);
-        // Until nothing more fits, which takes a moment where the system moves it on by itself.
+        // Until nothing more fits. This takes a moment, because the system sends data meanwhile.
         let full = (0..100_000).any(|_| {
             let key = selector.get_mut(token).expect("it is registered");
             while key.fileobj.write(&[0; 8_192]).is_ok() {}

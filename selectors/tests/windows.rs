@@ -14,7 +14,7 @@ use socket2::Socket;
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
 fn borrow(number: RawSocket) -> BorrowedSocket<'static> {
-    // SAFETY: that it is no socket is what is tried here.
+    // SAFETY: this tests a number that is not a socket.
     unsafe { BorrowedSocket::borrow_raw(number) }
 }
 
@@ -63,7 +63,7 @@ fn wait_4_urgent_data_that_nobody_asked_for_ends_a_single_call() -> io::Result<(
     let ours = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     let watch = Watch::new(Interest::READ, Mode::Level);
     select.register(ours.as_socket(), Token::from_bits(1), watch)?;
-    // For all that the backend knows the socket is not connected: it looks out for a refusal.
+    // The backend does not know that the socket is connected, and checks for a refused connect.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     ours.connect(&listener.local_addr()?.into())?;
     let theirs = Socket::from(listener.accept()?.0);

@@ -9,9 +9,9 @@ use super::{nfds_t, pollfd, sigset_t};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct dvpoll {
-    /// Room for the ready descriptors.
+    /// A buffer for the ready descriptors.
     pub dp_fds: *mut pollfd,
-    /// How many there is room for. With 0 the call only sleeps.
+    /// The length of the buffer. With 0 the call only sleeps.
     pub dp_nfds: nfds_t,
     /// Milliseconds; -1 is without limit.
     pub dp_timeout: c_int,

@@ -28,7 +28,7 @@ pub const fn EV_SET(
     event
 }
 
-// The fields stand in this order, with no other gaps than those that alignment makes.
+// The fields are in this order, without gaps except for alignment.
 const _: () = {
     let fflags = size_of::<usize>() + size_of::<Filter>() + size_of::<Flags>();
     assert!(offset_of!(kevent, ident) == 0);

@@ -25,7 +25,7 @@ pub type Count = c_int;
 
 /// Data to read, or its end.
 pub const EVFILT_READ: Filter = -1;
-/// Room to write.
+/// Space to write.
 pub const EVFILT_WRITE: Filter = -2;
 /// A timer.
 pub const EVFILT_TIMER: Filter = -7;

@@ -40,7 +40,7 @@ fn watch(interest: Interest) -> Watch {
 fn in_kernel(device: &impl AsFd, fd: RawFd) -> Option<i16> {
     let mut asked = pollfd { fd, events: 0, revents: 0 };
     let device = device.as_fd().as_raw_fd();
-    // SAFETY: `asked` is ours to be written.
+    // SAFETY: `asked` is ours and writable.
     let answer = unsafe { sys::ioctl(device, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
     (Errno::result(answer).unwrap() == 1).then_some(asked.revents)
 }
@@ -114,7 +114,7 @@ fn a_descriptor_closed_during_a_change_leaves_nothing_to_who_has_its_number_next
     let mut selector = DevpollSelector::new().unwrap();
     let old = selector.register(loose.borrow(), Interest::READ, ()).unwrap();
     loose.close().unwrap();
-    // The kernel takes it, though there is nothing to be watched.
+    // The kernel accepts it, although there is nothing to watch.
     selector.modify(old, BOTH).unwrap();
     for event in &selector.select(NOW).unwrap() {
         assert!(event.readiness().contains(Readiness::ERROR));
@@ -243,7 +243,7 @@ fn a_file_object_may_be_watched_by_two() {
 fn without_its_descriptor_nothing_is_watched_any_more() {
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = ours.as_raw_fd();
-    // Alone, so that nobody else is given the number.
+    // Alone, so that no other test gets the number.
     let fine = in_forked_child(|| {
         let mut backend = Devpoll::new().unwrap();
         let token = Token::from_bits(1);

@@ -14,10 +14,11 @@ pub(crate) use victim::survive;
 const NOW: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
-/// What a program may do beside the usual.
+/// Optional steps of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// Keep duplicates of what is closed. Then edge-triggered sources may be told once more.
+    /// Keep duplicates of closed descriptors. Edge-triggered sources may then be reported once
+    /// more.
     pub(crate) duplicates: bool,
     /// Compare the hints, too.
     pub(crate) hints: bool,

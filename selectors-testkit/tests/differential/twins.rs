@@ -14,7 +14,7 @@ use selectors_testkit::fixtures::{drain, fill, null_device, pipe, regular_file, 
 use super::{LONG, NOW, Random, Terms, any_interest};
 
 type File = Arc<OwnedFd>;
-/// What was told: of each source, by its name; and whether the waker was answered.
+/// The reported readiness of each source, by its name, and whether the wait was woken.
 type Told = (BTreeMap<u32, Readiness>, bool);
 
 struct Source {
@@ -212,7 +212,7 @@ impl<B: Backend> Twins<B> {
     }
 }
 
-/// A peer may be gone, or full, or empty.
+/// The peer may be closed, full or empty.
 fn quietly<V>(answer: io::Result<V>) -> io::Result<()> {
     match answer {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput) => Err(error),
@@ -227,9 +227,9 @@ fn told<B: Backend>(
     let events = selector.select(timeout)?;
     let mut told = BTreeMap::new();
     for event in &events {
-        let key = selector.get(event.token()).expect("only what is registered is told");
+        let key = selector.get(event.token()).expect("only registered sources are reported");
         let twice = told.insert(*key.data, event.readiness());
-        assert_eq!(twice, None, "a source is told once");
+        assert_eq!(twice, None, "a source is reported once");
     }
     Ok((told, events.woken()))
 }

@@ -1,4 +1,5 @@
-//! Programs that close and reuse what is registered, which must harm nothing else.
+//! Programs that close registered descriptors and reuse their numbers, which must not affect other
+//! sources.
 
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,7 +17,7 @@ struct Abused {
     loose: LooseDescriptor,
 }
 
-/// A selector and what is done to it.
+/// A selector, and the steps of a program.
 struct Victim<B> {
     selector: Selector<BorrowedFd<'static>, (), B>,
     healthy: (Token, UnixStream),

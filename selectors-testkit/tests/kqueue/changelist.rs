@@ -26,7 +26,7 @@ fn what_does_not_fit_the_changelist_is_made_by_itself() {
         selector.get(token).unwrap().fileobj.try_clone().unwrap()
     };
     close_reader(turned_reader, &get(&selector, turned));
-    // Refused by the kernel, for the ways about it; and beside them what is not.
+    // Changes that the kernel refuses, together with ones that it accepts.
     let dead = selector.register(writer, BOTH, ()).unwrap();
     selector.modify(turned, BOTH).unwrap();
     drop(selector.unregister(gone).unwrap());

@@ -30,7 +30,7 @@ fn a_change_of_mode_takes_hold() {
 
 #[test]
 fn both_directions_are_one_event_however_many_there_are() {
-    // More than the first wait has room for, which is no multiple of two filters.
+    // More than the capacity of the first wait, and not a multiple of two filters.
     let mut selector = KqueueSelector::new().unwrap();
     let (first, mut first_peer) = unix_pair().unwrap();
     first_peer.write_all(b"x").unwrap();

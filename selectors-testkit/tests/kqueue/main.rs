@@ -33,7 +33,7 @@ fn had_filter(queue: &impl AsFd, fd: RawFd, filter: sys::Filter) -> bool {
     let ident = usize::try_from(fd).unwrap();
     let change = sys::EV_SET(ident, filter, sys::EV_DELETE, 0, 0, ptr::null_mut());
     let queue = queue.as_fd().as_raw_fd();
-    // SAFETY: one change is read, nothing is written, and without room nothing is waited for.
+    // SAFETY: one change is read, and nothing is written; without a buffer the call does not wait.
     let answer =
         unsafe { sys::kevent(queue, &raw const change, 1, ptr::null_mut(), 0, ptr::null()) };
     match Errno::result(answer) {

@@ -23,7 +23,7 @@ fn deferred_changes_go_in_the_changelist_of_the_call_that_waits() {
         peers.push(theirs);
     }
     assert_eq!(calls() - before, 0);
-    // A list that is filled to the last place may not be all: another call asks.
+    // If the list is full, there may be more events, which another call fetches.
     assert_eq!(selector.select(NOW).unwrap().len(), 100);
     let filled = calls() - before;
     assert!(filled <= 2, "{filled} calls");

@@ -20,7 +20,7 @@ fn a_queue_that_is_watched_is_idle_once_it_was_waited_on() {
     assert_eq!(seen(&mut outer, LONG), Some(Readiness::READ));
     assert_eq!(seen(&mut inner, LONG), Some(Readiness::READ));
     ours.read_exact(&mut [0]).unwrap();
-    // It may still say so by what was queued.
+    // A queued event may still report it.
     let _ = seen(&mut outer, NOW);
     assert_eq!(seen(&mut inner, NOW), None);
     assert_eq!(seen(&mut outer, NOW), None);
@@ -47,7 +47,7 @@ fn the_number_of_a_queue_is_another_files_in_a_child() {
         let inherited = slot.as_mut().unwrap();
         assert!(matches!(inherited.modify(token, Interest::WRITE), Err(Error::Forked)));
         assert!(matches!(inherited.select(NOW), Err(Error::Forked)));
-        // With a queue of its own it is as good as new, and closes none but that.
+        // With a new queue it works again, and closes only that one.
         inherited.after_fork().unwrap();
         inherited.modify(token, Interest::WRITE).unwrap();
         assert_eq!(seen(inherited, LONG), Some(Readiness::WRITE));

@@ -12,7 +12,8 @@ use super::{
 
 #[test]
 fn what_is_refused_is_undone_in_both_directions() {
-    // READ is accepted, and WRITE is not: the other end is gone. It is ready all the same.
+    // READ is accepted, and WRITE is refused, because the other end is closed. The source is ready
+    // nevertheless.
     let (reader, writer) = pipe().unwrap();
     close_reader(reader, &writer);
     let mut selector = KqueueSelector::new().unwrap();
@@ -28,7 +29,7 @@ fn a_modify_that_is_refused_leaves_what_was_there() {
     let mut selector = KqueueSelector::new().unwrap();
     let token = selector.register(&writer, Interest::READ, ()).unwrap();
     close_reader(reader, &writer);
-    // The kernel will not have WRITE, so the source is kept beside it.
+    // The kernel refuses WRITE, so the source is tracked in user space.
     selector.modify(token, BOTH).unwrap();
     let events = selector.select(LONG).unwrap();
     assert!(events.iter().all(selectors::Event::is_writable));

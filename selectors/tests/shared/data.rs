@@ -172,7 +172,7 @@ fn handles_cross_threads() {
     assert!(source.as_fd().as_raw_fd() >= 0);
 }
 
-/// A file object that uses the selector when it is asked for its descriptor.
+/// A file object that uses the selector when its descriptor is requested.
 struct Meddling(UnixStream, Arc<std::sync::OnceLock<Source<UnixStream, u32>>>);
 
 impl AsFd for Meddling {
@@ -195,7 +195,7 @@ fn a_file_object_may_use_the_selector_when_it_is_asked_for_its_descriptor() {
             registrar.register(Meddling(ours, Arc::clone(&other)), Interest::empty(), 1).unwrap();
         assert!(other.set(registrar.register(theirs, Interest::empty(), 2).unwrap()).is_ok());
         let (done, is_done) = std::sync::mpsc::channel();
-        // It would never come back if it was asked while something is locked.
+        // It would hang if its descriptor was requested while a lock is held.
         std::thread::spawn(move || {
             source.modify(Interest::WRITE).unwrap();
             done.send(source).unwrap();

@@ -53,13 +53,13 @@ fn descriptors_that_it_keeps_to_itself_are_refused() {
             for interest in [Interest::READ, Interest::empty()] {
                 match registrar.register(own, interest, 2) {
                     Ok(source) => {
-                        // Parked, which nobody needs to ask the backend about.
+                        // Parked, for which the backend is not called.
                         assert!(interest.is_empty(), "{kind}: descriptor {fd} is not refused");
                         assert!(source.modify(Interest::READ).is_err(), "{kind}: {fd}");
                     }
                     Err(RegisterError { error, .. }) => {
                         let says_so = matches!(error, Error::Unsupported { .. });
-                        // Of its own descriptor the kernel itself says so.
+                        // The kernel itself refuses its own descriptor.
                         let of_kernel = kind == BackendKind::Epoll
                             && io::Error::from(error).raw_os_error() == Some(libc::EINVAL);
                         assert!(says_so || of_kernel, "{kind}: descriptor {fd}");
@@ -76,7 +76,7 @@ fn descriptors_that_it_keeps_to_itself_are_refused() {
         assert!(selector.select(LONG).unwrap().woken(), "{kind}: the waker");
         drop(file);
 
-        // Closed while registered: its number becomes the beacon's, or nobody's.
+        // Closed while registered: its number becomes the beacon's, or stays free.
         let mut selector: SharedSelector<u32> = SharedSelector::of_kind(kind).unwrap();
         let registrar = selector.registrar();
         let file = File::open("/dev/null").unwrap();
@@ -114,7 +114,7 @@ fn a_new_channel_of_the_waker_does_not_get_the_number_of_a_source() {
                 let held = hold.lock().unwrap().take();
                 if let Some(held) = held {
                     held.send(()).unwrap();
-                    // So that the waiter gets as far as it can meanwhile.
+                    // So that the waiting thread can continue meanwhile.
                     thread::sleep(Duration::from_millis(50));
                 }
             }
@@ -150,7 +150,8 @@ fn a_new_channel_of_the_waker_does_not_get_the_number_of_a_source() {
     drop(other);
 }
 
-/// Nor is it used for the selector's own descriptor, which stays refused when the source is gone.
+/// The selector's own descriptor does not get it either, and is still refused after the source was
+/// unregistered.
 #[test]
 fn its_own_descriptor_does_not_get_the_number_of_a_source() {
     if !is_alone("hidden::its_own_descriptor_does_not_get_the_number_of_a_source") {

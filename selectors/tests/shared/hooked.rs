@@ -10,7 +10,7 @@ use selectors::{Events, Token, Watch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// Another thread asks whether the kernel takes a source meanwhile: it does not.
+    /// Another thread tests whether the kernel accepts a source meanwhile: it does not.
     Offer,
     Register(RawFd),
     Modify,

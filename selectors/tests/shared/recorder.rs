@@ -12,7 +12,7 @@ use selectors::{Event, Events, SharedSelector, Token, Watch};
 /// What the backend records, and what it does.
 #[derive(Default)]
 pub(crate) struct Record {
-    /// The changes, each with who makes it.
+    /// The changes, each with the thread that makes it.
     changes: Vec<&'static str>,
     /// The timeouts of the waits.
     pub(crate) timeouts: Vec<Option<Duration>>,

@@ -10,7 +10,7 @@ use selectors::{BackendKind, Events, Interest, Mode, Registrar, SharedSelector};
 
 use super::LONG;
 
-/// How many registrations the stress test makes with epoll. `.ci/stress` asks for more.
+/// How many registrations the stress test makes with epoll. `.ci/stress` sets a higher number.
 fn registrations() -> u64 {
     let asked = std::env::var("SELECTORS_STRESS").ok().and_then(|number| number.parse().ok());
     asked.unwrap_or(100_000)
@@ -29,7 +29,7 @@ type Data = (u64, Arc<Watched>, mpsc::Sender<u64>);
 /// and waits until it is reported for every time that it was armed and ready.
 fn register_again_and_again(registrar: &Registrar<Data>, thread: u64, rounds: u64) {
     let (sender, receiver) = mpsc::channel();
-    // A wait that was going on may still report what was unregistered, but nothing else.
+    // The current wait may still report an unregistered source, but nothing else.
     let expect = |name| loop {
         let seen = receiver.recv_timeout(LONG.unwrap()).unwrap();
         assert!(seen <= name, "{seen:#x} before {name:#x}");
@@ -99,7 +99,7 @@ fn stress(kind: BackendKind, registrations: u64) {
         end.join().unwrap();
     });
     assert!(selector.is_empty());
-    // Three of four sources are to be reported, and three of eight twice.
+    // Three of four sources must be reported, and three of eight twice.
     let least = registrations / 4 * 3 + registrations / 8 * 3;
     assert!(reported >= least, "{kind}: {reported} reports, and at least {least} were due");
 }

@@ -162,7 +162,7 @@ fn what_could_not_be_unregistered_in_time_is_unregistered_later() {
             while waits.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }
-            // The waiter has the backend, or is about to put it back and wait again.
+            // The waiter has borrowed the backend, or is about to return it and wait again.
             deaf.store(true, Ordering::SeqCst);
             drop(source);
             peer.write_all(b"x").unwrap();
@@ -216,7 +216,7 @@ fn a_wait_spins_before_it_blocks() {
         waits.load(Ordering::SeqCst) - start.0
     };
     assert!(calls(Duration::ZERO) <= 3);
-    assert!(calls(Duration::from_secs(60)) > 10, "it looks again and again");
+    assert!(calls(Duration::from_secs(60)) > 10, "it polls repeatedly");
 }
 
 #[test]

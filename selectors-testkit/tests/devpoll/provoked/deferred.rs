@@ -57,7 +57,7 @@ fn changes_that_fail_together_are_made_one_by_one() {
         selector.modify(kept, BOTH).unwrap();
         selector.unregister(gone).unwrap();
         let new = selector.register(third.as_fd(), Interest::WRITE, ()).unwrap();
-        // Together, and then the first by itself, which is then not watched at all.
+        // Together, and then the first one alone, which is then not watched at all.
         next_writes(&[fails(after), fails(after.min(2))]);
         let events = selector.select(LONG).unwrap();
         assert!(all_written());

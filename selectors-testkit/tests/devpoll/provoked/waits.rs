@@ -26,7 +26,7 @@ fn a_low_limit_on_descriptors_cuts_what_is_read_and_written_at_once() {
         let mut seen = Vec::new();
         while seen.len() < 20 {
             let events = selector.select(NOW);
-            // With a limit of one the manual page allows no room at all.
+            // With a limit of one the manual page allows a buffer of length 0 only.
             let Ok(events) = events else { break };
             assert!(!events.is_empty(), "{limit}: {} of 20", seen.len());
             // A list that is cut is cut without a word on illumos.

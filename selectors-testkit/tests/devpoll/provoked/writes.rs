@@ -237,8 +237,7 @@ fn a_one_shot_that_cannot_be_removed_is_not_told_twice() {
     let once = selector.register_with(&ours, Interest::WRITE, (), mode).unwrap();
     let level = selector.register(&level, Interest::WRITE, ()).unwrap();
     assert_eq!(tokens(&selector.select(LONG).unwrap()), [once, level]);
-    // An error and no spin: it would be ready for ever.
-    // Each wait tries again, by itself.
+    // An error and no spin: it would be ready for ever. Each wait tries again.
     next_writes(&[fails(0), fails(0), fails(1), fails(0)]);
     for _ in 0..2 {
         assert_eq!(errno(selector.select(None)), Some(NO_MEMORY));
