@@ -64,7 +64,7 @@ def reset(connection):
 
 def refuses(command, *arguments):
     """Checks that the server, started so, gives one line of reason and ends with 2."""
-    # Cargo's own lines are no part of what the server says.
+    # Skip Cargo's own lines.
     environment = os.environ | {"CARGO_TERM_QUIET": "true"}
     result = subprocess.run(
         [*command, "--", *arguments],

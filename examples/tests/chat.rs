@@ -104,7 +104,7 @@ fn five_hundred_people_hear_everybody() {
             assert!(expected.remove(&heard), "p{at} heard {heard:?}");
         }
     }
-    // There is room for one more only when somebody goes.
+    // One more client is accepted only when another one leaves.
     let mut late = room.connect();
     drop(people.pop());
     assert_eq!(late.hear(), "Your name?");

@@ -209,7 +209,7 @@ on_every_backend! {
     a_half_closed_client_gets_the_rest
 }
 
-/// Out of descriptors: those who are served go on, those who wait get their turn.
+/// Out of descriptors: connected clients are still served, and waiting ones are served later.
 #[test]
 fn more_clients_than_descriptors_are_served_in_turn() {
     let mut server = Server::spawn(&mut limited(ECHO_SERVER, 24), "poll");

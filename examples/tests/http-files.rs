@@ -240,7 +240,7 @@ fn a_slow_reader_gets_every_byte_and_costs_nothing_while_it_sleeps() {
     slow.0.read_exact(&mut body).unwrap();
     assert!(body == content, "other bytes came");
     assert_eq!(slow.get("/hello.txt").0, 200);
-    // Nobody else suffers from who goes away in the middle.
+    // A client that disconnects in the middle does not affect others.
     let mut gone = server.connect();
     gone.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(gone.head().0, 200);

@@ -52,7 +52,7 @@ impl Server {
         support::connect(&self.address)
     }
 
-    /// Sends a signal to the parent, and checks that it leaves nobody behind.
+    /// Sends a signal to the parent, and checks that no worker is left.
     fn end(self, signal: Signal) {
         self.program.end(signal);
         for worker in self.workers {
@@ -126,7 +126,7 @@ fn a_worker_that_ends_is_replaced_and_the_others_go_on() {
     server.end(Signal::SIGTERM);
 }
 
-/// Neither a worker that is to be replaced nor the end has to wait for who reads.
+/// Neither replacing a worker nor stopping waits for a client that does not read.
 #[test]
 #[cfg(target_os = "linux")]
 fn nobody_reads_and_it_goes_on() {

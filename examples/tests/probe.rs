@@ -1,4 +1,4 @@
-//! Runs the probe as somebody does who reports a backend.
+//! Runs the probe as for a bug report.
 #![cfg(unix)]
 
 use std::process::{Command, Output};

@@ -160,7 +160,7 @@ fn who_does_not_read_stops_the_sender_and_costs_nothing() {
         to.read_to_end(&mut rest).unwrap();
         assert!(rest == pattern[..sent % pattern.len()], "other bytes came at the end");
     }
-    // Who goes away in the middle takes the other end along.
+    // If one end disconnects in the middle, the other end is closed.
     let (client, server) = proxy.pair(&target);
     fill(&client, &pattern, &proxy);
     drop(server);
@@ -230,7 +230,7 @@ fn a_target_that_does_not_answer_holds_up_nobody() {
     proxy.interrupt();
 }
 
-/// Out of descriptors: nobody is turned away, and everybody gets their turn.
+/// Out of descriptors: no client is rejected, and all are served eventually.
 #[test]
 fn more_clients_than_descriptors_are_forwarded_in_turn() {
     for limit in [23, 24] {

@@ -39,7 +39,7 @@ fn finish(child: Child) -> (i32, Vec<String>, String) {
     (status.code().expect("it ends by itself"), lines, String::from_utf8(stderr).unwrap())
 }
 
-/// The next question: who asks, the datagram, and the name in it.
+/// The next question: its sender, the datagram, and the name in it.
 fn question(socket: &UdpSocket) -> (SocketAddr, Vec<u8>, String) {
     let mut buffer = [0; 1500];
     let (count, peer) = socket.recv_from(&mut buffer).expect("the client asks");

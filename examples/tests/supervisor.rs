@@ -1,4 +1,4 @@
-//! Drives the supervisor as somebody who reads what it prints.
+//! Drives the supervisor, and reads its output.
 #![cfg(unix)]
 
 mod support;

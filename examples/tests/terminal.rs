@@ -1,4 +1,4 @@
-//! Drives the recorder as somebody at a terminal does: over a pseudo-terminal of our own.
+//! Drives the recorder through a pseudo-terminal, as a user would.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -141,7 +141,7 @@ fn what_is_wrong_with_the_command_line_is_one_line() {
     );
 }
 
-/// It watches on while nobody reads what it prints, and the first Ctrl-C ends it.
+/// It keeps watching while its output is not read, and the first Ctrl-C ends it.
 #[test]
 fn nobody_reads_and_it_ends() {
     let mut watch = Watch::start("unread", &["--every", "0.01"]);

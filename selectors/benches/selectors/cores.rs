@@ -1,5 +1,5 @@
 //! Which core a thread runs on, and what else runs there.
-#![expect(unsafe_code, reason = "nobody has a safe setpriority(2)")]
+#![expect(unsafe_code, reason = "no crate has a safe setpriority(2)")]
 
 use std::io;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::workloads::dispatch::look;
 use super::workloads::start_up::start_often;
 use super::workloads::wake::wake_often;
 
-/// What a contender is to do, and its name.
+/// An operation of a contender, and its name.
 type Job<'a> = (&'static str, Box<dyn FnOnce() -> io::Result<()> + 'a>);
 
 /// Does `operation` so many times as `contender`, named as the tables name it.
@@ -58,7 +58,7 @@ fn job<'a, C: Contender<'a> + 'a>(
     (C::NAME, Box::new(job))
 }
 
-/// Waits with so many of all sources ready, and looks each of them up.
+/// Waits with this many of all sources ready, and looks each of them up.
 fn wait<'a, C: Contender<'a>>(counters: &'a Counters, ready: usize, times: u64) -> io::Result<()> {
     const WARM_UP: u64 = 10;
     let mut contender = C::new()?;

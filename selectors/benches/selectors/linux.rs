@@ -1,4 +1,4 @@
-//! The benchmarks: who is compared is in `contenders`, with what work in `workloads`, and how in
+//! The benchmarks: the libraries are in `contenders`, the work in `workloads`, and the method in
 //! `measure`.
 
 mod allocator;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
 
-/// What one turn came to: so much of something, for so many units of work.
+/// The result of one turn: an amount, for a number of units of work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
     amount: f64,
@@ -76,7 +76,7 @@ impl Spread {
     }
 }
 
-/// What one contender came to at one point.
+/// The results of one contender at one point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     pub(crate) name: &'static str,
@@ -84,7 +84,7 @@ pub(crate) struct Outcome {
     pub(crate) value: Spread,
     /// To the base, where a ratio says something: not to nothing or less.
     pub(crate) ratio: Option<Spread>,
-    /// Likewise to bare epoll, for those who are compared with something nearer to them.
+    /// Likewise to bare epoll, for contenders that are compared with another one.
     pub(crate) of_epoll: Option<Spread>,
 }
 

@@ -122,7 +122,7 @@ impl<'a, T: Trigger> Wakes<'a> for Bare<'a, T, false> {
 
     fn waker(&mut self) -> io::Result<Arc<EventFd>> {
         let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        // No wake but the next makes it ready again, so that nobody need read it.
+        // Only the next wake makes it ready again, so it need not be read.
         let event = event(Want::Read, Mode::Edge, WAKER);
         sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, waker.as_fd(), event)?;
         self.waker = Some(Arc::clone(&waker));

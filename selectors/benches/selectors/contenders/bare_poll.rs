@@ -11,7 +11,7 @@ use super::{Contender, Want, sys};
 pub(crate) struct BarePoll<'a> {
     fds: Vec<pollfd>,
     sources: Vec<(BorrowedFd<'a>, u64)>,
-    /// Where in the two each descriptor stands.
+    /// The index of each descriptor in the two vectors.
     places: Vec<usize>,
 }
 

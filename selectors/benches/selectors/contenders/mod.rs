@@ -87,7 +87,7 @@ impl Want {
     }
 }
 
-/// What stands in a slab beside a library that keeps neither file object nor data.
+/// The entry of a slab, for libraries that store neither file object nor data.
 struct Source<'a> {
     fd: BorrowedFd<'a>,
     want: Want,
@@ -101,7 +101,7 @@ pub(crate) trait Contender<'a>: Sized {
     /// As the tables call it.
     const NAME: &'static str;
     const MODE: Mode = Mode::Level;
-    /// Whom it is compared with: who works in the same mode.
+    /// The contender that it is compared with, which uses the same mode.
     const BASE: &'static str = Self::MODE.base();
 
     /// How a source is named.

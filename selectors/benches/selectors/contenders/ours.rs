@@ -39,7 +39,7 @@ pub(crate) trait Way: Sized {
     const BASE: &'static str = Self::MODE.base();
     /// Whether each wait returns a new list of events.
     const ALLOCATES: bool = false;
-    /// For how long to look before blocking.
+    /// How long to busy-poll before blocking.
     const SPIN: Duration = Duration::ZERO;
 
     type Backend: Backend;

@@ -19,7 +19,7 @@ pub(crate) type PollingOneShot<'a> = Polling<'a, OneShot>;
 pub(crate) type PollingEdge<'a> = Polling<'a, Edge>;
 
 pub(crate) struct Polling<'a, T> {
-    // Dropped before what it watches, which lives for 'a.
+    // Dropped before its sources, which live for 'a.
     poller: Arc<Poller>,
     events: Events,
     sources: Slab<Source<'a>>,

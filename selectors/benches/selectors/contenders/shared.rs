@@ -19,7 +19,7 @@ use super::ROOM;
 /// A file that several have.
 pub(crate) type File = Arc<OwnedFd>;
 
-/// The one who waits and those who change, each source one-shot (mio: edge-triggered).
+/// The waiting thread and those that make changes; each source is one-shot (mio: edge-triggered).
 pub(crate) trait Shares: Sized + Send {
     /// As the tables call it.
     const NAME: &'static str;

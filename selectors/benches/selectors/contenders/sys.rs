@@ -126,6 +126,6 @@ pub(super) fn select(
 
 /// A descriptor whose owner outlives its registration, but not, for the compiler, all of 'a.
 pub(crate) fn borrow<'a>(source: &impl AsRawFd) -> BorrowedFd<'a> {
-    // SAFETY: open now, and whoever calls this unregisters it before it is closed.
+    // SAFETY: open now, and the caller unregisters it before it is closed.
     unsafe { BorrowedFd::borrow_raw(source.as_raw_fd()) }
 }
