@@ -15,8 +15,8 @@ const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
 type Subject<B> = Selector<OwnedSource, (), B>;
 
-/// Runs a test in a child process, where nobody else opens descriptors, and limits and filters end
-/// with it.
+/// Runs a test in a child process, where no other test opens descriptors, and limits and filters
+/// end with it.
 fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let passed = in_forked_child(|| {
         alarm::set(60);

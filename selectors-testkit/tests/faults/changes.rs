@@ -110,7 +110,7 @@ fn watched() -> io::Result<Epoll> {
     Ok(epoll)
 }
 
-/// Without a descriptor for itself the backend reports what is always ready nevertheless.
+/// Without a free descriptor the backend still reports always-ready sources.
 #[test]
 fn ready_11_what_is_always_ready_needs_no_descriptor() -> io::Result<()> {
     let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
@@ -140,7 +140,7 @@ fn ready_11_what_is_always_ready_needs_no_descriptor() -> io::Result<()> {
         let (modified, _) = failing(none_left, || selector.modify(token, Interest::WRITE));
         modified?;
         assert_eq!(tokens(&selector.select(LONG)?), [token], "{mode:?}");
-        // A descriptor is free again: whoever watches the selector sees the file as well.
+        // A descriptor is free again: a selector that watches this one sees the file as well.
         let level = mode == Mode::Level;
         assert_eq!(is_ready(selector.backend(), Interest::READ, 0)?, level);
         selector.unregister(token)?;
@@ -244,7 +244,7 @@ fn reg_9_unregistering_fails() -> io::Result<()> {
     Ok(())
 }
 
-/// What keeps waits short for an always-ready source goes with it, and no wait turns.
+/// The beacon is removed with the last always-ready source, and no wait spins.
 #[test]
 fn reg_9_unregistering_what_is_always_ready_fails() -> io::Result<()> {
     let (mut selector, _, _peer) = with_source(Epoll::new()?)?;
@@ -292,7 +292,7 @@ fn deferred_registering_fails() -> io::Result<()> {
     Ok(())
 }
 
-/// A file that was reported once stays silent, though another selector could not be told of it.
+/// A file that was reported once is not reported again, although another selector did not see it.
 #[test]
 fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     let mut selector: Subject<_> = Selector::with_backend(Epoll::new()?);

@@ -166,7 +166,7 @@ fn wait_12_a_change_to_exclusive_needs_no_descriptor() -> io::Result<()> {
     Ok(())
 }
 
-/// A one-shot source that was lost and reported is registered anew after a rebuild, as any other.
+/// A lost one-shot source that was reported is registered again after a rebuild, like any other.
 #[test]
 fn mod_4_a_lost_one_shot_is_not_lost_after_a_rebuild() -> io::Result<()> {
     let (ours, mut peer) = unix_pair()?;
@@ -190,7 +190,7 @@ fn mod_4_a_lost_one_shot_is_not_lost_after_a_rebuild() -> io::Result<()> {
     let events: Vec<_> = selector.select(NOW)?.iter().map(Event::readiness).collect();
     assert_eq!(events, [Readiness::READ | Readiness::WRITE]);
     selector.modify(token, Interest::WRITE)?;
-    // The kernel must not go on watching what was unregistered.
+    // The kernel must not keep watching an unregistered source.
     selector.unregister(token)?;
     assert!(!is_ready(&selector, Interest::READ, 0)?);
     Ok(())

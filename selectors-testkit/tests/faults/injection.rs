@@ -4,7 +4,7 @@
 //! [`Fault`] says so, and otherwise call the C library's. That goes for the thread that asked for
 //! it, and there only for what it does within [`failing`] or [`within`]: neither other tests nor
 //! fixtures notice.
-#![expect(unsafe_code, reason = "stands in for the C library")]
+#![expect(unsafe_code, reason = "replaces functions of the C library")]
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
@@ -53,9 +53,9 @@ pub(crate) enum Call {
 pub(crate) struct Fault {
     pub(crate) call: Call,
     pub(crate) errno: Errno,
-    /// How many are to succeed before.
+    /// How many calls succeed before.
     pub(crate) skip: u32,
-    /// How many are to fail then.
+    /// How many calls fail then.
     pub(crate) times: u32,
 }
 
@@ -85,7 +85,7 @@ thread_local! {
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// From now on calls of this thread fail as `fault` says, within [`within`].
+/// From now on calls of this thread fail according to `fault`, within [`within`].
 pub(crate) fn set(fault: Option<Fault>) {
     FAULTS.set([fault, None]);
 }
@@ -102,7 +102,7 @@ pub(crate) fn injected() -> u32 {
     INJECTED.get()
 }
 
-/// Whether what is to fail on this thread fails for ever.
+/// Whether the calls of this thread fail permanently.
 pub(crate) fn fails_for_ever() -> bool {
     FAULTS.get().iter().flatten().any(|fault| fault.times == FOR_EVER)
 }
@@ -130,7 +130,8 @@ pub(crate) fn within<R>(act: impl FnOnce() -> R) -> R {
     act()
 }
 
-/// Runs `act`, a call of the library, while calls fail as `fault` says. Returns also how many did.
+/// Runs `act`, a call of the library, while calls fail according to `fault`. Also returns how many
+/// failed.
 pub(crate) fn failing<R>(fault: impl Into<Option<Fault>>, act: impl FnOnce() -> R) -> (R, u32) {
     failing_as([fault.into(), None], act)
 }
@@ -149,7 +150,7 @@ fn failing_as<R>(faults: [Option<Fault>; 2], act: impl FnOnce() -> R) -> (R, u32
     (result, injected() - before)
 }
 
-/// Has the emulated kernels ask which of their steps fail.
+/// Makes the emulated kernels check which of their steps fail.
 #[cfg(any(feature = "devpoll", feature = "kqueue"))]
 pub(crate) fn ask_for_emulated_faults() {
     emulated_faults::ask(emulated_faults::Faults {
@@ -158,12 +159,12 @@ pub(crate) fn ask_for_emulated_faults() {
     });
 }
 
-/// Whether a call of the C library's is to fail, and how.
+/// Whether a call of the C library fails, and how.
 fn fault_of_library(call: Call) -> Option<Errno> {
     if EMULATING.get() { None } else { fault(call) }
 }
 
-/// Whether a call is to fail, and how.
+/// Whether a call fails, and how.
 fn fault(call: Call) -> Option<Errno> {
     if !WITHIN.get() {
         return None;

@@ -36,7 +36,7 @@ fn each(mut test: impl FnMut(Mode, Mode, Fault) -> io::Result<()>) -> io::Result
     Ok(())
 }
 
-/// It is watched as it is to be, or the error comes and it is watched as it was.
+/// Either the change is made, or its error is returned and the source is watched as before.
 #[test]
 fn mod_4_what_kqueue_cannot_undo_is_watched_again() -> io::Result<()> {
     each(|from, to, fault| {
@@ -128,7 +128,8 @@ fn mod_4_what_kqueue_cannot_watch_is_an_error() -> io::Result<()> {
     Ok(())
 }
 
-/// A file that was reported once stays silent, though what ends the waits cannot be made anew for it.
+/// A file that was reported once is not reported again, although the beacon cannot be recreated for
+/// it.
 #[test]
 fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     ask_for_emulated_faults();
@@ -146,7 +147,7 @@ fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits that nobody else watches do without the descriptor that ends them.
+/// If no other selector watches this one, its waits need no beacon.
 #[test]
 fn wait_12_files_are_served_without_a_free_descriptor() -> io::Result<()> {
     let mut selector: Subject<_> = Selector::with_backend(Kqueue::new()?);

@@ -284,7 +284,7 @@ fn one<B: Backend>(
     injected > 0
 }
 
-/// How often a call is to fail at most: no signal comes for ever.
+/// How often a call fails at most, because signals do not arrive forever.
 fn most(errno: Errno) -> u32 {
     if errno == Errno::EINTR { 50 } else { FOR_EVER }
 }
@@ -307,7 +307,7 @@ fn every<B: Backend + 'static>(
     Ok(met)
 }
 
-/// Does everything with each fault. `mend` is what has to be done for a source that was refused.
+/// Runs every operation with each fault. `mend` repairs a source that was refused.
 pub(crate) fn each<B: Backend + 'static>(
     new: impl Fn() -> io::Result<B> + Sync,
     faults: &[Errors],
@@ -321,7 +321,7 @@ pub(crate) fn each<B: Backend + 'static>(
             let fault = Fault::new(call, errno);
             let faults = [1, 3, most(errno)].map(|times| fault.times(times));
             let faults = faults.into_iter().flat_map(|it| [(it, true), (it, false)]);
-            // Beside each other: most of the time they wait for what is not to come.
+            // Concurrently, because they mostly wait in vain.
             let all = thread::scope(|scope| {
                 let new = &new;
                 let start = |(fault, waker)| scope.spawn(move || every(new, fault, waker, mend));

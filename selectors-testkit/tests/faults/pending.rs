@@ -1,4 +1,4 @@
-//! What is pending in an epoll instance that is to be replaced, when the call that fetches it fails
+//! Pending events of an epoll instance that is replaced, when the call that fetches them fails
 //! halfway.
 
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ use selectors_testkit::fixtures::{LooseDescriptor, borrow};
 use crate::NOW;
 use crate::injection::{Call, Fault, failing_both};
 
-/// More than the first wait and the first call for the rest have room for.
+/// More than the capacity of the first wait and of the first call for the rest.
 const MANY: usize = 300;
 
-/// In the wait that finds the ghost: the call for the rest fails, and so does the second one for what the
-/// old instance has pending. If there are edges, the new instance is asked before.
+/// In the wait that finds the ghost: the call for the rest fails, and so does the second one for
+/// what the old instance has pending. If there are edges, the new instance is polled before.
 fn faults(has_edges: bool) -> [Fault; 2] {
     let fault = Fault::new(Call::EpollWait, Errno::EINVAL);
     [fault.after(1), fault.after(1 + u32::from(has_edges))]

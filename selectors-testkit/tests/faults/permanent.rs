@@ -46,7 +46,8 @@ fn epoll_waits_without_select() {
 
 #[test]
 fn epoll_keeps_its_ghosts() {
-    // A ghost costs a look a millisecond; what makes a new one, and `after_fork`, cannot do without.
+    // A ghost costs a poll every millisecond; recreating the kernel object, and `after_fork`, need
+    // the call.
     let except = [
         "close_4_a_ghost_does_not_make_it_spin",
         "close_4_a_new_kernel_object_keeps_the_edges",

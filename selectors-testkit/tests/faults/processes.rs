@@ -1,4 +1,4 @@
-//! Runs what waits most of the time in processes of its own, many at a time.
+//! Runs work that mostly waits in separate processes, many at a time.
 
 use std::cell::Cell;
 use std::env;
@@ -43,7 +43,7 @@ pub(crate) fn each_in_its_own<V: Copy>(
     let this = thread::current();
     let test = this.name().filter(|name| *name != "main");
     let Some(test) = test else {
-        // With `--test-threads 1` nobody knows its name.
+        // With `--test-threads 1` the thread has no name.
         return Some(all.iter().map(|&one| work(one)).collect());
     };
     let numbers = first..first + all.len();

@@ -1,4 +1,5 @@
-//! Random programs in which random calls fail. A model without a kernel says what each wait is to report.
+//! Random programs in which random calls fail. A model without a kernel defines what each wait must
+//! report.
 //!
 //! `SELECTORS_RANDOM_SEED` is the first program, and `SELECTORS_RANDOM_PROGRAMS` how many are run.
 
@@ -74,7 +75,7 @@ impl<S: Subject> Program<'_, S> {
         let new = format!("file {at} for {interest:?}, {mode:?}");
         let watched = |token| Watched { token, interest, mode, armed: true, edge: true };
         let Some(source) = self.files[at].source else {
-            // SAFETY: it is open; that it may be closed while it is borrowed is what is tried here.
+            // SAFETY: it is open. This tests that closing it while it is borrowed does no harm.
             let fd = unsafe { BorrowedFd::borrow_raw(self.files[at].fd.as_raw_fd()) };
             let made = self
                 .make(&format!("register {new}"), |selector| selector.register(fd, interest, mode));
@@ -126,7 +127,7 @@ impl<S: Subject> Program<'_, S> {
         }
     }
 
-    /// Leaves the kernel a file that it goes on reporting, if it is one that does.
+    /// Leaves a ghost, if the kernel watches open files.
     fn ghost(&mut self) -> io::Result<()> {
         let file = File::idle()?;
         let loose = LooseDescriptor::duplicate(&file.fd)?;
@@ -249,7 +250,7 @@ impl<S: Subject> Program<'_, S> {
         self.unregister(File::must_be_reported)?;
         let before = calls();
         let events = within(|| self.selector.select(Some(Duration::from_millis(3))));
-        self.check(events?.is_empty(), "a wait that is to find nothing does");
+        self.check(events?.is_empty(), "a wait that must find nothing reports an event");
         self.check(calls() - before < 20, "a wait turns");
         self.unregister(|_| true)?;
         let events = self.selector.select(NOW)?;

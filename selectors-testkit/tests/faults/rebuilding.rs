@@ -125,8 +125,8 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
         })
     }
 
-    /// One wait, in which the calls for a new instance fail: nothing of what is ready is missing.
-    /// How many calls have failed.
+    /// One wait, in which the calls for a new instance fail: no ready source is missing. How many
+    /// calls have failed.
     fn first_wait(&mut self, fault: Option<Fault>) -> io::Result<u32> {
         let (events, injected) = failing(fault, || self.selector.select(NOW));
         let events = events?;
@@ -160,13 +160,13 @@ impl<'a, B: Backend + AsFd> Scene<'a, B> {
         let (events, _) = failing(fault, || self.selector.select(wait));
         let events = events?;
         assert!(events.is_empty() && !events.woken(), "{fault:?}: {events:?}");
-        // One look each millisecond, the pause after it, and as many calls again for rebuilding.
+        // One poll every millisecond, the pause after it, and as many calls again for rebuilding.
         let made = calls() - before;
         assert!(made < 1000, "{fault:?}: {made} calls in {wait:?}");
         Ok(())
     }
 
-    /// The calls succeed again: the ghost is gone soon, and all sources are as they were.
+    /// The calls succeed again: the ghost is removed soon, and all sources are watched as before.
     fn is_whole(&mut self, fault: Option<Fault>) -> io::Result<()> {
         for _ in 0..40 {
             assert_eq!(tokens(&self.selector.select(NOW)?), [], "{fault:?}");
@@ -247,7 +247,7 @@ fn close_4_each_call_of_a_rebuild_beneath_deferred_changes_fails() -> io::Result
 }
 
 /// The first wait of a `select` is its own. The rebuild makes one for each of the two instances,
-/// however many edges come meanwhile.
+/// however many edges occur meanwhile.
 #[test]
 fn close_4_each_wait_of_a_rebuild_fails() -> io::Result<()> {
     for errno in [Errno::EINTR, Errno::EINVAL] {
@@ -273,7 +273,7 @@ fn close_4_each_wait_of_a_rebuild_fails() -> io::Result<()> {
     Ok(())
 }
 
-/// The pause between two looks fails, too, while nothing can be rebuilt: nothing turns.
+/// The pause between two polls fails, too, while rebuilding fails: no wait spins.
 #[test]
 fn wait_11_the_pause_of_a_ghost_fails() -> io::Result<()> {
     let never = Fault::new(Call::EpollCreate, Errno::EMFILE).times(FOR_EVER);
@@ -317,7 +317,7 @@ fn wait_6_the_pause_of_a_ghost_is_interrupted() -> io::Result<()> {
     scene.is_whole(Some(pause))
 }
 
-/// That nothing in a scene depends on luck: without a fault the ghost is gone at once.
+/// A check of the test itself: without a fault the ghost is removed at once.
 #[test]
 fn close_4_a_rebuild_succeeds() -> io::Result<()> {
     let sources = Sources::new()?;

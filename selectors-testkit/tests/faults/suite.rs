@@ -28,7 +28,7 @@ use crate::processes;
 /// be as if that had not been tried.
 pub(crate) struct Faulty<B>(B);
 
-/// Does something again for as long as it fails because of the fault, and not because a signal came
+/// Repeats an operation as long as it fails because of the fault, and not because a signal arrived
 /// whose handler has met it.
 fn repeat<R>(mut act: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let is_injected = |error: &io::Error| {
@@ -303,7 +303,7 @@ fn helpers_of_epoll_fail() {
         (Call::Select, Errno::ENOMEM),
     ];
     run(Epoll::new, &faults, &[]);
-    // A wait in which fstat(2) says nothing takes an open number for what it was.
+    // A wait in which fstat(2) fails assumes that an open number refers to the same file.
     let unknown = ["close_5_a_reused_number_does_not_report_the_old_file"];
     run(Epoll::new, &[(Call::Fstat, Errno::ENOMEM)], &unknown);
 }
@@ -342,7 +342,8 @@ fn poll_fails() {
 fn select_fails() {
     run(Select::new, &[(Call::Select, Errno::EBADF)], &[]);
     run(Select::new, &[(Call::Select, Errno::EINTR), (Call::Select, Errno::ENOMEM)], &[]);
-    // Not EBADF, by which what is open would be reported as closed. poll(2) is asked in its place.
+    // Not EBADF, with which an open descriptor would be reported as closed. poll(2) is called
+    // instead.
     run(Select::new, &[(Call::GetStatus, Errno::ENOMEM)], &[]);
     let faults = [(Call::GetFlags, Errno::ENOMEM)];
     run_each(&faults, EACH, &[], |fault| suite(Select::new, fault));
@@ -370,7 +371,8 @@ fn kqueue_fails() {
     let helpers = [(Call::Fstat, Errno::ENOMEM), (Call::Eventfd, Errno::EMFILE)];
     run(Kqueue::new, &add, &[]);
     run(Kqueue::new, &helpers, &[]);
-    // Not EBADF, by which what is open would be refused as closed. poll(2) is asked in its place.
+    // Not EBADF, with which an open descriptor would be refused as closed. poll(2) is called
+    // instead.
     run(Kqueue::new, &[(Call::GetStatus, Errno::ENOMEM)], &[]);
     run(Kqueue::new, &waits[..1], &[]);
     run(Kqueue::new, &waits[1..], &REST);

@@ -16,7 +16,7 @@ use super::changes::{assert_failed, tokens, with_source};
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, within};
 use crate::{LONG, NOW, Subject, in_child};
 
-/// A wait that fails shows the error, and what was ready comes with the next one.
+/// A wait that fails returns the error, and the next one reports the ready sources.
 fn wait_fails<B: Backend>(new: impl Fn() -> io::Result<B>, call: Call) -> io::Result<()> {
     for timeout in [NOW, LONG, None] {
         let (mut selector, token, mut peer) = with_source(new()?)?;
@@ -80,7 +80,7 @@ fn wait_6_a_wait_is_interrupted() -> io::Result<()> {
     is_interrupted(Deferred::new(Epoll::new()?), Call::EpollWait)
 }
 
-/// More are ready than there is room for at first, and a signal comes when the rest is asked for.
+/// More sources are ready than fit at first, and a signal arrives while the rest is fetched.
 #[test]
 fn wait_7_the_rest_is_interrupted() -> io::Result<()> {
     const MANY: usize = 300;
@@ -181,7 +181,7 @@ fn wait_12_the_default_backend_stays() {
     assert_eq!(failing(refused, BackendKind::default).0, BackendKind::Poll);
 }
 
-/// A file of which fstat(2) says nothing at first is identified as soon as it does.
+/// A file for which fstat(2) fails at first is identified as soon as it succeeds.
 #[test]
 fn close_5_a_file_is_identified_later() -> io::Result<()> {
     let mut selector: Selector<BorrowedFd<'_>, (), _> = Selector::with_backend(Epoll::new()?);
@@ -231,7 +231,7 @@ fn close_5_select_repeats_a_wait_without_what_is_closed() -> io::Result<()> {
     assert!(LONG.is_some_and(|long| start.elapsed() < long / 2), "others are not waited for");
     theirs.write_all(b"x")?;
     for times in [1, 3] {
-        // The first call fails by itself.
+        // The first call fails without a fault.
         let fault = Fault::new(Call::Select, Errno::EINTR).after(1).times(times);
         let (events, injected) = failing(fault, || selector.select(NOW));
         assert_eq!(tokens(&events?), [gone, other]);

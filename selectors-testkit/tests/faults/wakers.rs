@@ -144,7 +144,7 @@ fn proc_2_a_wake_that_is_not_sent_is_an_error() -> io::Result<()> {
     Ok(())
 }
 
-/// The backend's own way has nothing that could be replaced: the next wait sends what was not sent.
+/// A backend's own trigger cannot be replaced: the next wait sends the failed wake again.
 #[cfg(feature = "kqueue")]
 #[test]
 fn proc_2_a_wake_that_kqueue_refuses_is_sent_later() -> io::Result<()> {
@@ -331,7 +331,7 @@ fn proc_2_replacing_a_channel_is_no_wake() -> io::Result<()> {
     replaced_later(Select::new)
 }
 
-/// A wake that was asked for may be on its way to the channel that is replaced.
+/// A requested wake may be in progress on the channel that is replaced.
 fn asked_for<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
     let mut selector: Subject<B> = Selector::with_backend(new()?);
     let waker = selector.waker()?;
