@@ -1,4 +1,4 @@
-//! READY-1, WAIT-3, WAIT-6, PROC-6: other work between waits, and waits on several threads.
+//! READY-1, WAIT-3, WAIT-6, PROC-6: other work between waits, signals, and waits on several threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -116,7 +116,7 @@ pub(super) fn proc_6_waits_do_not_block_each_other<B: Backend + Send>(
 }
 
 pub(super) fn wait_6_a_signal_undoes_no_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
-    let lost = "changes go to the kernel with the next wait, and are lost when a signal ends it";
+    let lost = "changes are submitted by the next wait, and dropped if a signal ends it";
     let [(new, new_peer), (changed, changed_peer), (gone, gone_peer)] = [pair()?, pair()?, pair()?];
     send(&changed_peer, b"x")?;
     send(&gone_peer, b"x")?;

@@ -343,7 +343,7 @@ rows! {
             close_5_a_source_closed_during_a_wait_is_not_ready
             wait_7_every_kind_of_readiness_at_once
             [RANDOM];
-    "READY-4" errors_of_levels "reports errors to PRIORITY only in level mode"
+    "READY-4" errors_of_levels "does not report an error to one-shot sources watched for PRIORITY alone"
         poll Reports(errors_of_levels) =>
             ready_4_an_error_wakes_every_interest;
     "READY-4" direction_needed "drops readiness without READ or WRITE"

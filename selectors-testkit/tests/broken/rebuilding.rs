@@ -89,7 +89,7 @@ impl Defect for Rebuilds {
     }
 }
 
-/// Makes a new kernel object with the sources before the first that was closed.
+/// Recreates the kernel object with the sources before the first closed one.
 struct StopsAtTheClosed;
 
 impl Defect for StopsAtTheClosed {
@@ -104,7 +104,7 @@ impl Defect for StopsAtTheClosed {
     }
 }
 
-/// Lets others watch an instance of its own, which watches the first kernel object.
+/// Returns the descriptor of a second instance, which watches the first kernel object only.
 struct ShowsTheFirst {
     front: Epoll,
     is_watching: OnceCell<()>,
@@ -145,7 +145,7 @@ rows! {
     "CLOSE-4" stops_at_the_closed "recreates the kernel object with the sources before a closed one"
         epoll StopsAtTheClosed =>
             close_4_a_new_kernel_object_does_without_closed_sources;
-    "READY-13" shows_the_first "exposes its first kernel object only"
+    "READY-13" shows_the_first "returns a descriptor of the first kernel object"
         epoll ShowsTheFirst::new() =>
             ready_13_a_selector_can_be_watched_after_a_rebuild;
     "CLOSE-4" rebuilds_readers "recreates the kernel object without WRITE if there is READ"

@@ -1,4 +1,4 @@
-//! READY-1, CLOSE-3, WAIT-6: backends that remember what is over, or forget what is not.
+//! READY-1, CLOSE-3, WAIT-6: backends that keep state that has ended, or drop state that has not.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::kinds::is_datagram;
 use super::row::{Row, epoll, poll, rows};
 
-/// Reports nothing more of what has ended in some way, but that it has.
+/// After a certain readiness, reports a source only with that readiness.
 struct GivesUp {
     after: Readiness,
     which: fn(RawSource) -> bool,
@@ -34,7 +34,7 @@ impl Defect for GivesUp {
     }
 }
 
-/// Knows what has fired by its number, also after it was closed.
+/// Records fired sources by descriptor, and does not forget closed ones.
 #[derive(Default)]
 struct FiredByNumber(BTreeSet<RawSource>);
 
@@ -61,7 +61,7 @@ impl Defect for FiredByNumber {
     }
 }
 
-/// Undoes the changes since the last wait when a signal ends one.
+/// Undoes the changes since the last wait if a signal ends a wait.
 #[derive(Default)]
 struct UndoneBySignals(Vec<Registered>);
 
@@ -89,16 +89,16 @@ impl Defect for UndoneBySignals {
 }
 
 rows! {
-    "READY-1" hung_up_for_good "gives up what has hung up"
+    "READY-1" hung_up_for_good "stops reporting a source that has hung up"
         epoll GivesUp::after(Readiness::HANGUP, |_| true) =>
             ready_1_a_pipe_gets_another_writer;
-    "READY-1" failed_for_good "gives up datagram sockets that have failed"
+    "READY-1" failed_for_good "stops reporting a datagram socket after an error"
         epoll GivesUp::after(Readiness::ERROR, is_datagram) =>
             ready_1_a_datagram_socket_recovers;
-    "CLOSE-3" fired_by_number "knows by its number what has fired and was closed"
+    "CLOSE-3" fired_by_number "records fired sources by descriptor, also closed ones"
         poll FiredByNumber::default() =>
             close_3_a_reused_number_has_not_fired;
-    "WAIT-6" undone_by_signals "undoes changes when a signal ends a wait"
+    "WAIT-6" undone_by_signals "undoes changes if a signal ends the wait"
         poll UndoneBySignals::default() =>
             wait_6_a_signal_undoes_no_change;
 }

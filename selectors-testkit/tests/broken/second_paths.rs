@@ -1,4 +1,4 @@
-//! WAIT: backends that wait in several ways, and are wrong in one of them.
+//! WAIT-1, WAIT-11: backends with several code paths for waits, one of which is wrong.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use selectors::backend::{RawSource, Registered};
@@ -8,7 +8,7 @@ use selectors_testkit::fixtures::with_raw;
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::row::{Row, epoll, poll, rows};
 
-/// Reports something else in waits with certain timeouts.
+/// Changes the events of waits with certain timeouts.
 struct Sometimes {
     when: fn(Timeout) -> bool,
     reported: fn(Vec<Event>) -> Vec<Event>,
@@ -22,7 +22,7 @@ impl Defect for Sometimes {
     }
 }
 
-/// One that milliseconds cannot express.
+/// Not a whole number of milliseconds.
 fn is_fine(timeout: Timeout) -> bool {
     timeout.is_some_and(|timeout| timeout.subsec_nanos() % 1_000_000 != 0)
 }
@@ -37,7 +37,7 @@ fn the_first_64(mut found: Vec<Event>) -> Vec<Event> {
     found
 }
 
-/// Does not block any more once it has refused something.
+/// Does not block after it has refused a registration.
 #[derive(Default)]
 struct TurnsAfterARefusal {
     has_refused: bool,
@@ -65,7 +65,7 @@ fn has_hung_up(fd: RawSource) -> bool {
     })
 }
 
-/// Does not block while an edge-triggered source has hung up.
+/// Does not block while an edge-triggered source is hung up.
 struct TurnsForHungUpEdges;
 
 impl Defect for TurnsForHungUpEdges {
@@ -83,10 +83,10 @@ rows! {
     "WAIT-1" fine_first_64 "reports 64 at most in waits with a fine timeout"
         poll Sometimes { when: is_fine, reported: the_first_64 } =>
             wait_1_every_timeout_reports_the_same;
-    "WAIT-11" turns_after_a_refusal "does not block once it has refused something"
+    "WAIT-11" turns_after_a_refusal "does not block after a refused registration"
         poll TurnsAfterARefusal::default() =>
             wait_11_idle_waits_sleep;
-    "WAIT-11" turns_for_hung_up_edges "does not block while an edge-triggered source has hung up"
+    "WAIT-11" turns_for_hung_up_edges "does not block while an edge-triggered source is hung up"
         epoll TurnsForHungUpEdges =>
             wait_11_idle_waits_sleep;
 }

@@ -1,5 +1,4 @@
-//! PROC, REG-8, REG-12: backends that take what belongs to a thread, the process or somebody else for
-//! theirs.
+//! PROC, REG-8, REG-9, REG-12: backends that share state, or change state that is not theirs.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -32,7 +31,7 @@ fn of_this_thread() -> io::Result<Arc<Pipe>> {
     })
 }
 
-/// Is woken by a pipe.
+/// Its wakers write to a pipe.
 #[derive(Default)]
 struct WokenByAPipe {
     /// Whether it shares the pipe with the other selectors of its thread; otherwise a wake raises SIGPIPE
@@ -60,7 +59,6 @@ impl Defect for WokenByAPipe {
         *self.reader.borrow_mut() = Some((pipe, number, token));
         Ok(Some(Box::new(move || {
             let _alive = &shared;
-            // Whether somebody reads it is nobody's business.
             let _ = send(&writer, b"!");
             Ok(())
         })))
@@ -90,7 +88,7 @@ impl Defect for WokenByAPipe {
     }
 }
 
-/// Frees something on the thread that made it alone.
+/// Leaks a descriptor if it is dropped on another thread than it was created on.
 struct FreesAtHome {
     home: ThreadId,
     own: Option<OwnedFd>,
@@ -110,7 +108,7 @@ impl Defect for FreesAtHome {
     }
 }
 
-/// Waits for any child that has ended.
+/// Calls waitpid(2) for any child.
 struct Reaps;
 
 impl Defect for Reaps {
@@ -131,7 +129,7 @@ impl Defect for SetsAnOption {
     }
 }
 
-/// Owns what it has closed.
+/// Its `owns` still knows closed descriptors.
 #[derive(Default)]
 struct OwnsTheClosed(BTreeSet<RawSource>);
 
@@ -163,22 +161,22 @@ impl Defect for KeepsRecords {
 }
 
 rows! {
-    "PROC-1" raises_signals "raises SIGPIPE when one is woken that is gone"
+    "PROC-1" raises_signals "raises SIGPIPE if a dropped selector is woken"
         poll WokenByAPipe::default() =>
             proc_1_no_wake_raises_a_signal;
-    "PROC-2" wakes_shared "has one channel for all selectors of a thread"
+    "PROC-2" wakes_shared "shares the channel of its wakers with the selectors of its thread"
         poll WokenByAPipe { shares: true, ..WokenByAPipe::default() } =>
             proc_2_a_wake_is_for_one_selector;
-    "PROC-6" frees_at_home "frees a descriptor on the thread that made it alone"
+    "PROC-6" frees_at_home "leaks a descriptor if it is dropped on another thread"
         poll FreesAtHome::new() =>
             proc_6_a_selector_outlives_the_thread_that_made_it;
-    "REG-12" reaps "waits for the children of the program"
+    "REG-12" reaps "calls waitpid(2) for any child"
         poll Reaps =>
             reg_12_children_are_left_to_their_parent;
-    "REG-9" sets_an_option "sets an option of its sockets"
+    "REG-9" sets_an_option "sets a socket option of its sources"
         poll SetsAnOption =>
             reg_9_flags_do_not_change;
-    "REG-8" owns_the_closed "takes what it has closed for its own"
+    "REG-8" owns_the_closed "owns descriptors that it has closed"
         epoll OwnsTheClosed::default() =>
             reg_8_what_it_has_closed_is_anybodys;
     "REG-12" keeps_records "keeps a record of each wait"

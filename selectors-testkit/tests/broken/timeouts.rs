@@ -154,7 +154,6 @@ rows! {
             wait_4_a_fine_timeout_does_not_spin;
     "WAIT-3" fast_clock "uses a clock that is too fast"
         poll HasAFastClock =>
-            reg_2_the_kernel_does_not_watch_parked_sources
             wait_3_the_backend_waits_for_long
             wait_2_without_sources_the_timeout_holds
             wait_3_never_early

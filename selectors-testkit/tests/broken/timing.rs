@@ -129,7 +129,7 @@ impl Defect for Dawdles {
     }
 }
 
-/// Takes long waits for ones that need not be exact.
+/// Rounds long timeouts up to whole seconds.
 fn seconds_from_a_tenth(timeout: Timeout) -> Timeout {
     let is_long = |timeout: &Duration| *timeout >= Duration::from_millis(100);
     let seconds = |timeout: Duration| Duration::from_secs(timeout.as_secs().saturating_add(1));
@@ -171,7 +171,7 @@ rows! {
     "WAIT-4" in_eights "rounds up to 8 ms"
         epoll Times(in_eights) =>
             wait_4_waits_are_not_too_long;
-    "WAIT-4" in_seconds "rounds up to seconds from a tenth on"
+    "WAIT-4" in_seconds "rounds up to seconds from 100 ms on"
         poll Times(seconds_from_a_tenth) =>
             wait_4_waits_are_not_too_long;
     "WAIT-4" twice "waits for twice the time"
