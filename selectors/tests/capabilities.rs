@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use selectors::backend::{Backend, Epoll, Poll, Select};
-use selectors::{Capabilities, Interest, Mode, Token, Watch};
+use selectors::{Capabilities, DefaultSelector, Error, Interest, Mode, Token, Watch};
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 
@@ -61,5 +61,20 @@ fn what_is_not_registered_is_not_found() -> std::io::Result<()> {
     }
     refuses(Poll::new()?);
     refuses(Select::new()?);
+    Ok(())
+}
+
+#[test]
+fn mod_4_a_modify_is_checked_as_a_registration() -> std::io::Result<()> {
+    let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut selector = DefaultSelector::new()?;
+    let token = selector.register(ours, Interest::WRITE, ())?;
+    let unknown = Interest::READ | Interest::from_bits_retain(0x80);
+    for refused in
+        [selector.modify(token, unknown), selector.modify_with(token, unknown, Mode::Level)]
+    {
+        assert!(matches!(refused, Err(Error::InvalidInterest { .. })), "{refused:?}");
+    }
+    assert_eq!(selector.select(None)?.len(), 1, "it is watched as before");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
@@ -147,6 +147,26 @@ fn ready_11_what_is_always_ready_needs_no_descriptor() -> io::Result<()> {
         assert!(!is_ready(selector.backend(), Interest::READ, 0)?);
         assert!(selector.select(NOW)?.is_empty(), "{mode:?}");
     }
+    Ok(())
+}
+
+/// Nor does it need the kernel to change what it watches for it.
+#[test]
+fn ready_11_what_is_always_ready_needs_no_change() -> io::Result<()> {
+    let mut selector: Subject<Epoll> = Selector::with_backend(Epoll::new()?);
+    let file = null_device()?.into();
+    let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
+    assert_eq!(tokens(&selector.select(LONG)?), [token]);
+    let refused = Fault::new(Call::EpollModify, Errno::ENOMEM).times(FOR_EVER);
+    let start = Instant::now();
+    let (events, injected) = failing(refused, || {
+        selector.rearm(token)?;
+        selector.select(LONG)
+    });
+    assert_eq!(tokens(&events?), [token]);
+    assert!(injected > 0);
+    assert!(LONG.is_some_and(|long| start.elapsed() < long / 2), "it is ready at once");
+    assert!(selector.select(NOW)?.is_empty());
     Ok(())
 }
 
