@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::stat::{SFlag, fstat};
+use selectors_sys::descriptor::S_IFMT;
 
+use super::file::fstat;
 use super::kept::Kept;
 
 /// A counter that other threads increment.
@@ -43,7 +44,7 @@ impl Channel {
     pub(crate) fn check_lost(&self) {
         let is_other = match fstat(self.source()) {
             // An eventfd has no type.
-            Ok(stat) => !(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT).is_empty(),
+            Ok(stat) => stat.st_mode & S_IFMT != 0,
             // EOVERFLOW: a file too large for a 32-bit process.
             Err(error) => matches!(error, Errno::EBADF | Errno::EOVERFLOW),
         };
