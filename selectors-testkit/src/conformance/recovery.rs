@@ -1,13 +1,12 @@
 //! READY-1: an end or an error that is over is over.
 
-use std::fs::OpenOptions;
 use std::net::UdpSocket;
 
 use selectors::{Backend, Interest, Mode, Readiness};
 
 use super::readiness::HINTS;
 use super::{Case, NOW, Outcome};
-use crate::fixtures::{drain, fifo, is_ready, null_device, send};
+use crate::fixtures::{drain, fifo, is_ready, send};
 
 const READ: Interest = Interest::READ;
 
@@ -23,12 +22,10 @@ pub(super) fn ready_1_a_pipe_gets_another_writer<B: Backend>(case: &mut Case<'_,
             case.did(format!(
                 "closed the writing end of a fifo that is watched for READ, {mode:?}"
             ));
-            fifo.writer = null_device()?;
+            fifo.close_writer()?;
             case.only(&selector.select(case.long())?, token)?;
             case.did("opened it for writing again");
-            let mut open = OpenOptions::new();
-            // Does not block, as somebody reads.
-            fifo.writer = open.write(true).open(&fifo.path)?;
+            fifo.open_writer()?;
             selector.rearm(token)?;
             let silent = case.expect_tokens(&selector.select(NOW)?, &[]);
             case.because(FOR_EVER, silent)?;
