@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
@@ -113,61 +113,64 @@ fn watched() -> io::Result<Epoll> {
 /// Without a free descriptor the backend still reports always-ready sources.
 #[test]
 fn ready_11_what_is_always_ready_needs_no_descriptor() -> io::Result<()> {
-    let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
-    for mode in [Mode::Level, Mode::OneShot, Mode::Edge] {
-        let (mut selector, other, mut other_peer) = with_source(Epoll::new()?)?;
-        let file = null_device()?.into();
-        let (token, injected) =
-            failing(none_left, || selector.register_with(file, Interest::READ, (), mode));
-        let token = token?;
-        assert!(injected > 0, "{mode:?}");
-        for _ in 0..3 {
+    // Only a wait without a timeout does not poll first; the child ends one that hangs.
+    in_child(|| {
+        let none_left = Fault::new(Call::Eventfd, Errno::EMFILE).times(FOR_EVER);
+        for mode in [Mode::Level, Mode::OneShot, Mode::Edge] {
+            let (mut selector, other, mut other_peer) = with_source(Epoll::new()?)?;
+            let file = null_device()?.into();
+            let (token, injected) =
+                failing(none_left, || selector.register_with(file, Interest::READ, (), mode));
+            let token = token?;
+            assert!(injected > 0, "{mode:?}");
+            for _ in 0..3 {
+                let (events, _) = failing(none_left, || selector.select(None));
+                assert_eq!(tokens(&events?), [token], "{mode:?}");
+                let (modified, _) = failing(none_left, || selector.rearm(token));
+                modified?;
+            }
+            other_peer.write_all(b"x")?;
             let (events, _) = failing(none_left, || selector.select(LONG));
-            assert_eq!(tokens(&events?), [token], "{mode:?}");
-            let (modified, _) = failing(none_left, || selector.rearm(token));
+            assert_eq!(tokens(&events?), [other, token], "{mode:?}");
+            drain(selector.get(other).expect("it is registered").fileobj)?;
+            selector.modify(token, Interest::empty())?;
+            let before = calls();
+            let wait = Some(Duration::from_millis(50));
+            let (nothing, _) = failing(none_left, || selector.select(wait));
+            assert!(nothing?.is_empty(), "{mode:?}");
+            assert!(calls() - before < 20, "{mode:?}: it turns");
+            let (modified, _) = failing(none_left, || selector.modify(token, Interest::WRITE));
             modified?;
+            assert_eq!(tokens(&selector.select(None)?), [token], "{mode:?}");
+            // A descriptor is free again: a selector that watches this one sees the file as well.
+            let level = mode == Mode::Level;
+            assert_eq!(is_ready(selector.backend(), Interest::READ, 0)?, level);
+            selector.unregister(token)?;
+            assert!(!is_ready(selector.backend(), Interest::READ, 0)?);
+            assert!(selector.select(NOW)?.is_empty(), "{mode:?}");
         }
-        other_peer.write_all(b"x")?;
-        let (events, _) = failing(none_left, || selector.select(LONG));
-        assert_eq!(tokens(&events?), [other, token], "{mode:?}");
-        drain(selector.get(other).expect("it is registered").fileobj)?;
-        selector.modify(token, Interest::empty())?;
-        let before = calls();
-        let wait = Some(Duration::from_millis(50));
-        let (nothing, _) = failing(none_left, || selector.select(wait));
-        assert!(nothing?.is_empty(), "{mode:?}");
-        assert!(calls() - before < 20, "{mode:?}: it turns");
-        let (modified, _) = failing(none_left, || selector.modify(token, Interest::WRITE));
-        modified?;
-        assert_eq!(tokens(&selector.select(LONG)?), [token], "{mode:?}");
-        // A descriptor is free again: a selector that watches this one sees the file as well.
-        let level = mode == Mode::Level;
-        assert_eq!(is_ready(selector.backend(), Interest::READ, 0)?, level);
-        selector.unregister(token)?;
-        assert!(!is_ready(selector.backend(), Interest::READ, 0)?);
-        assert!(selector.select(NOW)?.is_empty(), "{mode:?}");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Nor does it need the kernel to change what it watches for it.
 #[test]
 fn ready_11_what_is_always_ready_needs_no_change() -> io::Result<()> {
-    let mut selector: Subject<Epoll> = Selector::with_backend(Epoll::new()?);
-    let file = null_device()?.into();
-    let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
-    assert_eq!(tokens(&selector.select(LONG)?), [token]);
-    let refused = Fault::new(Call::EpollModify, Errno::ENOMEM).times(FOR_EVER);
-    let start = Instant::now();
-    let (events, injected) = failing(refused, || {
-        selector.rearm(token)?;
-        selector.select(LONG)
-    });
-    assert_eq!(tokens(&events?), [token]);
-    assert!(injected > 0);
-    assert!(LONG.is_some_and(|long| start.elapsed() < long / 2), "it is ready at once");
-    assert!(selector.select(NOW)?.is_empty());
-    Ok(())
+    in_child(|| {
+        let mut selector: Subject<Epoll> = Selector::with_backend(Epoll::new()?);
+        let file = null_device()?.into();
+        let token = selector.register_with(file, Interest::READ, (), Mode::OneShot)?;
+        assert_eq!(tokens(&selector.select(LONG)?), [token]);
+        let refused = Fault::new(Call::EpollModify, Errno::ENOMEM).times(FOR_EVER);
+        let (events, injected) = failing(refused, || {
+            selector.rearm(token)?;
+            selector.select(None)
+        });
+        assert_eq!(tokens(&events?), [token]);
+        assert!(injected > 0);
+        assert!(selector.select(NOW)?.is_empty());
+        Ok(())
+    })
 }
 
 /// Modifies a source while calls fail: it is watched as before.
