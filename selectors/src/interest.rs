@@ -121,8 +121,8 @@ pub enum Mode {
     #[doc(alias("edge-triggered", "EPOLLET", "EV_CLEAR"))]
     Edge,
     /// Level-triggered with exclusive wake-up: of several selectors that wait for one listener at
-    /// least one wakes, usually not all. Cannot be combined with PRIORITY, and does not report the
-    /// hint READ_CLOSED: see epoll_ctl(2).
+    /// least one wakes, usually not all. Cannot be combined with PRIORITY, does not report the hint
+    /// READ_CLOSED, and refuses a source that is an epoll instance (EINVAL): see epoll_ctl(2).
     #[doc(alias = "EPOLLEXCLUSIVE")]
     Exclusive,
 }
