@@ -174,7 +174,7 @@ pub(super) fn wait_7_a_list_with_little_capacity<B: Backend>(case: &mut Case<'_,
     Ok(())
 }
 
-/// More than any number that a first version may have thought enough: 1,024, 2,048, 4,096.
+/// More than likely limits: 1,024, 2,048, 4,096.
 const THOUSANDS: usize = 4_200;
 
 pub(super) fn wait_7_thousands_are_ready_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -186,7 +186,7 @@ pub(super) fn wait_7_thousands_are_ready_at_once<B: Backend>(case: &mut Case<'_,
     case.did(format!("registered {} ready sources", twins.len()));
     let register = |twin| selector.register(borrow(twin), Interest::READ, ());
     let mut tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
-    let few = "there is room for so many sources, or events, and no more";
+    let few = "the number of sources or events is limited";
     case.because(few, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
     case.did("unregistered every second of them");
     for token in tokens.iter().step_by(2) {

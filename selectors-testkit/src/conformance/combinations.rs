@@ -100,7 +100,7 @@ pub(super) fn close_3_a_reused_number_has_not_fired<B: Backend>(case: &mut Case<
         case.did("registered another one with its number in the same way");
         loose.replace(&ends[1].0)?;
         let new = selector.register_with(loose.borrow(), Interest::READ, (), *mode)?;
-        let kept = "what was reported is kept by number, and not forgotten with what was closed";
+        let kept = "fired sources are recorded by descriptor, and closed ones are not removed";
         case.because(kept, case.only(&selector.select(NOW)?, new))?;
         selector.rearm(new)?;
         case.because(kept, case.only(&selector.select(NOW)?, new))?;

@@ -179,7 +179,7 @@ pub(super) fn reg_12_no_call_takes_memory_for_good<B: Backend>(case: &mut Case<'
     case.did(format!(
         "in a forked child: registered, modified and unregistered {CALLS} times, and waited"
     ));
-    // In a child, where nobody else takes any.
+    // In a child, where no other thread allocates.
     let outcome = case.alone_in_forked_child(|| {
         serve(case, CALLS / 10)?;
         let before = most_memory()?;
@@ -187,6 +187,6 @@ pub(super) fn reg_12_no_call_takes_memory_for_good<B: Backend>(case: &mut Case<'
         let more = most_memory()?.saturating_sub(before);
         case.expect_that(more < MOST, &format!("less than {MOST} bytes more than before"), more)
     });
-    let kept = "a list grows with each call: of what was registered, changed or reported";
+    let kept = "a list of registrations, changes or events grows with each call";
     case.because(kept, outcome)
 }

@@ -130,7 +130,7 @@ pub(super) fn proc_7_a_signal_handler_may_wake<B: Backend>(case: &mut Case<'_, B
     case.expect("the number of failed wakes in the handler", handler.failures(), 0)
 }
 
-/// In a process that a broken pipe ends.
+/// In a process that SIGPIPE ends.
 fn wake_what_is_gone<B: Backend>(case: &Case<'_, B>) -> Outcome {
     let mut selector = case.selector::<OwnedSource, ()>()?;
     let waker = selector.waker()?;

@@ -285,13 +285,12 @@ pub(super) fn ready_13_a_selector_can_be_watched_after_a_rebuild<B: Backend>(
     let Some(own) = inner.backend().descriptor().map(|own| duplicate(&own)).transpose()? else {
         return Ok(());
     };
-    case.did("watched a selector, which had its kernel object made anew because of a ghost");
+    case.did("watched a selector that recreated its kernel object because of a ghost");
     let token = outer.register(own, Interest::READ, ())?;
     let source = inner.register(borrow(&ours), Interest::READ, ())?;
     leave_a_ghost(&mut inner, &ends)?;
     case.expect_tokens(&inner.select(NOW)?, &[])?;
-    let other =
-        "the descriptor that others watch is the kernel object itself, and not one that lasts";
+    let other = "others watch the kernel object itself, which is replaced";
     case.because(other, case.expect_tokens(&outer.select(NOW)?, &[]))?;
     for _ in 0..2 {
         case.did("made a source of it ready");

@@ -1,4 +1,4 @@
-//! READY-1: an end or an error that is over is over.
+//! READY-1: sources that recover from an end-of-file or an error.
 
 use std::net::UdpSocket;
 
@@ -10,8 +10,8 @@ use crate::fixtures::{drain, fifo, is_ready, send};
 
 const READ: Interest = Interest::READ;
 
-const FOR_EVER: &str = "what has hung up, or failed, once is taken for gone: it is not watched any more, or its \
-                        state is remembered instead of asked for";
+const STALE: &str = "a source that hung up or failed once is no longer watched, or its old state is reported \
+                        again";
 
 pub(super) fn ready_1_a_pipe_gets_another_writer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for mode in [Mode::Level, Mode::OneShot] {
@@ -28,12 +28,12 @@ pub(super) fn ready_1_a_pipe_gets_another_writer<B: Backend>(case: &mut Case<'_,
             fifo.open_writer()?;
             selector.rearm(token)?;
             let silent = case.expect_tokens(&selector.select(NOW)?, &[]);
-            case.because(FOR_EVER, silent)?;
+            case.because(STALE, silent)?;
             case.did("wrote to it");
             send(&fifo.writer, b"x")?;
-            let event = case.because(FOR_EVER, case.only(&selector.select(case.long())?, token))?;
+            let event = case.because(STALE, case.only(&selector.select(case.long())?, token))?;
             let expected = Readiness::READ;
-            case.because(FOR_EVER, case.expect("what it is", event.readiness(), expected))?;
+            case.because(STALE, case.expect("its readiness", event.readiness(), expected))?;
             drain(&fifo.reader)?;
             selector.rearm(token)?;
             case.expect_tokens(&selector.select(NOW)?, &[])?;
@@ -52,25 +52,27 @@ pub(super) fn ready_1_a_datagram_socket_recovers<B: Backend>(case: &mut Case<'_,
     let token = selector.register(&ours, READ, ())?;
     let mut peer = gone;
     for _ in 0..2 {
-        case.did("sent a datagram to a port that nobody listens at any more");
+        case.did("sent a datagram to a closed port");
         drop(peer);
         ours.send(b"x")?;
         if !is_ready(&ours, READ, 1_000)? {
-            return Err(case.cannot_run("this system does not tell a socket that its peer is gone"));
+            return Err(case.cannot_run(
+                "this system does not report the closed port of its peer to a datagram socket",
+            ));
         }
         case.only(&selector.select(case.long())?, token)?;
-        case.did("took the error");
+        case.did("read SO_ERROR");
         ours.take_error()?;
-        case.because(FOR_EVER, case.expect_tokens(&selector.select(NOW)?, &[]))?;
-        case.did("somebody listened there again, and sent a datagram");
+        case.because(STALE, case.expect_tokens(&selector.select(NOW)?, &[]))?;
+        case.did("opened the port again, and sent a datagram from it");
         peer = match UdpSocket::bind(address) {
             Ok(peer) => peer,
             Err(error) => return Err(case.cannot_run(format!("the port was taken: {error}"))),
         };
         peer.send_to(b"x", ours.local_addr()?)?;
-        let event = case.because(FOR_EVER, case.only(&selector.select(case.long())?, token))?;
+        let event = case.because(STALE, case.only(&selector.select(case.long())?, token))?;
         let hints = event.readiness() & HINTS;
-        case.because(FOR_EVER, case.expect("its hints", hints, Readiness::empty()))?;
+        case.because(STALE, case.expect("its hints", hints, Readiness::empty()))?;
         drain(&ours)?;
         case.expect_tokens(&selector.select(NOW)?, &[])?;
     }

@@ -292,7 +292,7 @@ fn use_free_numbers<'a, B: Backend>(
     (free, theirs): (&'a [OwnedSource], &PairStream),
 ) -> Outcome {
     let owned =
-        "`owns` goes on knowing descriptors that the backend has closed, or has left to its parent";
+        "`owns` still returns true for descriptors that are closed, or that are the parent's";
     let register = |fd| selector.register(borrow(fd), Interest::READ, ()).map_err(Stop::from);
     let tokens = free.iter().map(register).collect::<Result<Vec<_>, _>>();
     let tokens = case.because(owned, tokens)?;

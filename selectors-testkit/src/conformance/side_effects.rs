@@ -169,7 +169,7 @@ pub(super) fn reg_12_children_are_left_to_their_parent<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     if cfg!(windows) {
-        return Err(case.cannot_run("children of this system wait for nobody"));
+        return Err(case.cannot_run("this system has no child processes to wait for"));
     }
     case.alone()?;
     let (ours, _theirs) = pair()?;

@@ -128,8 +128,7 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
 pub(super) fn proc_2_a_wake_is_for_one_selector<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let Some((mut one, waker)) = with_waker(case)? else { return Ok(()) };
     let Some((mut two, other)) = with_waker(case)? else { return Ok(()) };
-    let shared =
-        "the channel of the wakers is that of a thread or the process, and not of a selector";
+    let shared = "selectors of one thread or process share the channel of their wakers";
     for _ in 0..3 {
         case.did("woke one of two selectors, and then the other");
         waker.wake()?;
@@ -234,7 +233,7 @@ pub(super) fn proc_6_a_selector_outlives_the_thread_that_made_it<B: Backend + Se
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;
-    let own = "something belongs to the thread that makes a backend: it ends with it, or is freed there alone";
+    let own = "a resource belongs to the thread that created the backend: it ends with it, or is freed only there";
     let (ours, mut theirs) = pair()?;
     let panicked = |_| Stop::panicked("on another thread");
     let new = case.new;

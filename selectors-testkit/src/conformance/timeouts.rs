@@ -1,4 +1,4 @@
-//! WAIT-1: what is ready is reported alike, however long the wait could last.
+//! WAIT-1: waits report the same events whatever their timeout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::fixtures::{
     regular_file, send, tcp_pair,
 };
 
-/// Each may take another way through a backend: nothing, a fraction of the kernel's unit, whole units, both,
-/// more than the kernel takes, and no limit.
+/// Each may take a different path through a backend: nothing, a fraction of the kernel's unit, whole units,
+/// both, more than the kernel takes, and no limit.
 const TIMEOUTS: [Option<Duration>; 6] = [
     NOW,
     Some(Duration::from_micros(700)),
@@ -27,8 +27,8 @@ const TIMEOUTS: [Option<Duration>; 6] = [
 /// More than a batch of 64.
 const MANY: usize = 70;
 
-const ALIKE: &str = "waits without a limit, or with a fine one, take a way of their own, where something is \
-                     forgotten: a direction, hints, files, disarming, or what goes beyond a batch";
+const ALIKE: &str = "waits without a timeout, or with a fine one, take another path, which misses a direction, hints, \
+                     files, disarming, or events beyond a batch";
 
 /// Sources that are ready, each with what it is watched for, and what keeps them ready.
 #[derive(Default)]
@@ -96,7 +96,7 @@ pub(super) fn wait_1_every_timeout_reports_the_same<B: Backend>(case: &mut Case<
     let mut first: Option<BTreeMap<_, _>> = None;
     for timeout in TIMEOUTS {
         case.did(format!(
-            "had the backend wait for {timeout:?}, with {} sources ready in every way",
+            "had the backend wait for {timeout:?}, with {} sources of every readiness",
             sources.len()
         ));
         let mut events = Events::new();
