@@ -30,7 +30,7 @@ macro_rules! for_each_case {
                 reg_7_a_refusal_undoes_no_other_change
                 reg_8_a_selector_does_not_watch_itself
                 reg_8_what_it_opened_for_itself_stays_its_own
-                reg_8_what_it_has_closed_is_anybodys;
+                reg_8_closed_descriptors_are_not_its_own;
             modify:
                 mod_1_the_next_select_uses_the_new_interest
                 mod_1_the_backend_does_not_add_to_the_old_interest
@@ -120,7 +120,7 @@ macro_rules! for_each_case {
             leaks:
                 reg_12_no_call_leaks
                 reg_12_no_wait_leaks
-                reg_12_no_call_takes_memory_for_good;
+                reg_12_no_call_leaks_memory;
             unbounded:
                 wait_2_without_a_timeout_a_source_ends_it
                 wait_2_without_a_timeout_a_signal_ends_it
@@ -170,7 +170,7 @@ macro_rules! for_each_case {
                 reg_9_files_do_not_change
                 reg_12_process_settings_do_not_change
                 reg_12_no_thread_is_leaked
-                reg_12_children_are_left_to_their_parent
+                reg_12_child_processes_are_not_reaped
                 wait_6_a_blocked_signal_stays_blocked;
             transitions:
                 mod_1_every_mode_changes_to_every_other
@@ -209,7 +209,7 @@ macro_rules! for_each_case {
                 close_4_a_new_kernel_object_keeps_the_edges
                 close_4_a_new_kernel_object_watches_every_source
                 close_4_a_ghost_that_stays_does_not_make_it_spin
-                close_4_a_new_kernel_object_does_without_closed_sources
+                close_4_a_new_kernel_object_skips_closed_sources
                 ready_13_a_selector_can_be_watched_after_a_rebuild;
             recovery:
                 ready_1_a_pipe_gets_another_writer
@@ -258,7 +258,7 @@ macro_rules! for_each_case {
                 proc_3_wakers_tokens_and_events_cross_threads
                 proc_4_a_forked_copy_changes_nothing
                 proc_5_a_panic_leaves_the_selector_usable
-                proc_6_a_selector_outlives_the_thread_that_made_it;
+                proc_6_a_selector_outlives_its_thread;
         }
     };
 }

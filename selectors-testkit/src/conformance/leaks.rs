@@ -174,7 +174,7 @@ fn serve<B: Backend>(case: &Case<'_, B>, times: usize) -> Outcome {
     Ok(())
 }
 
-pub(super) fn reg_12_no_call_takes_memory_for_good<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_12_no_call_leaks_memory<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     most_memory()?;
     case.did(format!(
         "in a forked child: registered, modified and unregistered {CALLS} times, and waited"

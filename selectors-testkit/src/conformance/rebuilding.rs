@@ -242,7 +242,7 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
     waits_in_vain(case, &mut selector)
 }
 
-pub(super) fn close_4_a_new_kernel_object_does_without_closed_sources<B: Backend>(
+pub(super) fn close_4_a_new_kernel_object_skips_closed_sources<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     const FAILS: &str = "a source whose descriptor was closed cannot be added to the new kernel object, \

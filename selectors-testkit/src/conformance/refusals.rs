@@ -302,7 +302,9 @@ fn use_free_numbers<'a, B: Backend>(
     Ok(())
 }
 
-pub(super) fn reg_8_what_it_has_closed_is_anybodys<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+pub(super) fn reg_8_closed_descriptors_are_not_its_own<B: Backend>(
+    case: &mut Case<'_, B>,
+) -> Outcome {
     case.alone()?;
     let (ends, (ours, theirs)) = (pair()?, pair()?);
     let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;

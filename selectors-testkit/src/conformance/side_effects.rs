@@ -165,9 +165,7 @@ pub(super) fn reg_12_no_thread_is_leaked<B: Backend>(case: &mut Case<'_, B>) -> 
     case.expect_or(cause, more < ROUNDS / 2, "about as many threads as before", more)
 }
 
-pub(super) fn reg_12_children_are_left_to_their_parent<B: Backend>(
-    case: &mut Case<'_, B>,
-) -> Outcome {
+pub(super) fn reg_12_child_processes_are_not_reaped<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     if cfg!(windows) {
         return Err(case.cannot_run("this system has no child processes to wait for"));
     }

@@ -229,7 +229,7 @@ pub(super) fn proc_5_a_panic_leaves_the_selector_usable<B: Backend>(
 /// How many selectors are made.
 const ROUNDS: usize = 20;
 
-pub(super) fn proc_6_a_selector_outlives_the_thread_that_made_it<B: Backend + Send>(
+pub(super) fn proc_6_a_selector_outlives_its_thread<B: Backend + Send>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
     case.alone()?;

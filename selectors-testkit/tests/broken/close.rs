@@ -245,8 +245,8 @@ impl Defect for RebuildsArmed {
 rows! {
     "CLOSE-1" closed_not_forgotten "answers EBADF when a closed source is unregistered"
         poll RefusesToForgetClosed =>
-            reg_8_what_it_has_closed_is_anybodys
-            close_4_a_new_kernel_object_does_without_closed_sources
+            reg_8_closed_descriptors_are_not_its_own
+            close_4_a_new_kernel_object_skips_closed_sources
             close_3_a_reused_number_has_not_fired
             mod_4_map_and_kernel_agree_after_a_close
             close_1_unregister_after_close
@@ -271,7 +271,7 @@ rows! {
     "CLOSE-4" ghosts "does not remove ghosts"
         epoll KeepsGhosts =>
             ready_13_a_selector_can_be_watched_after_a_rebuild
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             close_4_a_ghost_does_not_make_it_spin
             close_4_a_new_kernel_object_watches_every_source;
     "CLOSE-4" known_by_number "lets the kernel carry the number"
@@ -288,7 +288,7 @@ rows! {
     "CLOSE-4" level_forgotten "recreates the kernel object without level-triggered sources"
         epoll RebuildsWithout(Mode::Level) =>
             ready_13_a_selector_can_be_watched_after_a_rebuild
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             close_4_a_duplicate_leaves_no_ghost
             close_5_random_programs_that_close
             wait_9_a_failed_rebuild_loses_nothing
@@ -306,7 +306,7 @@ rows! {
             wait_9_a_failed_rebuild_loses_nothing;
     "CLOSE-5" closed_swallowed "swallows POLLNVAL"
         poll Reports(swallows_closed) =>
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             close_5_a_closed_descriptor_does_not_make_it_spin
             wait_11_waits_with_closed_sources_sleep;
     "CLOSE-5" closed_readable "reports POLLNVAL as READ"
@@ -323,7 +323,7 @@ rows! {
             close_5_a_source_closed_during_a_wait_is_not_ready;
     "CLOSE-5" fails_for_one "fails the whole wait because of one closed descriptor"
         poll FailsForOne =>
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             mode_2_a_fired_one_shot_that_is_closed_stays_silent
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_other_sources_are_still_reported
@@ -334,7 +334,7 @@ rows! {
             close_5_random_programs_that_close;
     "CLOSE-5" closed_alone "reports no other source if a descriptor is closed"
         poll LooksAtClosedAlone =>
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             close_5_other_sources_are_still_reported
             close_5_another_thread_closes_during_waits
             close_5_a_source_closed_during_a_wait_is_not_ready

@@ -92,7 +92,7 @@ impl Defect for InheritableItself {
 rows! {
     "REG-12" shut_down "shuts down its sources when it is dropped"
         poll ShutsDown =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_12_closing_returns_everything
             ready_4_only_the_interest_is_reported
             ready_6_a_half_closed_peer

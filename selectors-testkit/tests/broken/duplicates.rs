@@ -99,8 +99,8 @@ impl Defect for RemovesTwins {
 rows! {
     "REG-5" duplicate_refused "treats a duplicate as the file that it already watches"
         poll KnowsFilesByInode =>
-            reg_8_what_it_has_closed_is_anybodys
-            close_4_a_new_kernel_object_does_without_closed_sources
+            reg_8_closed_descriptors_are_not_its_own
+            close_4_a_new_kernel_object_skips_closed_sources
             wait_1_every_timeout_reports_the_same
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin
@@ -125,7 +125,7 @@ rows! {
             [RANDOM];
     "REG-5" table_shared "has one table for all backends"
         poll SharesItsTable::new() =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_5_one_file_in_two_selectors
             mode_2_one_shot_is_silent_about_errors_too
             wait_1_zero_does_not_sleep
@@ -137,7 +137,7 @@ rows! {
             wait_1_a_wait_with_a_ready_source_does_not_sleep;
     "REG-5" twins_removed "unregisters duplicates together"
         poll RemovesTwins =>
-            reg_8_what_it_has_closed_is_anybodys
+            reg_8_closed_descriptors_are_not_its_own
             reg_5_a_duplicate_is_a_source_of_its_own
             reg_5_a_duplicate_changes_without_its_twin
             reg_9_many_are_unregistered_between_two_waits

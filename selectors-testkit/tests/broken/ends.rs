@@ -161,7 +161,7 @@ rows! {
     "READY-6" no_error "drops ERROR"
         poll Reports(|r, _| r - Readiness::ERROR) =>
             ready_1_a_datagram_socket_recovers
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             close_5_a_closed_descriptor_does_not_make_it_spin
             ready_5_a_refused_connect_wakes
             ready_6_a_reset_peer

@@ -156,12 +156,12 @@ impl Defect for GoesOnOnce {
 rows! {
     "REG-12" leak "leaks one of its own descriptors"
         poll Leaks::new(When::Made) =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_12_no_descriptor_is_leaked
             reg_12_no_call_leaks;
     "REG-12" leaked_duplicates "leaks a duplicate of each source"
         poll Leaks::new(When::Registered) =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_12_dropping_closes_everything
             reg_12_no_descriptor_is_leaked
             reg_9_its_peer_sees_the_end_at_once
@@ -176,7 +176,7 @@ rows! {
             wait_12_sources_are_served_without_free_descriptors;
     "REG-12" leaks_timed "leaks a descriptor when it waits for a time"
         poll Leaks::new(When::Timed) =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_12_no_call_leaks
             wait_12_sources_are_served_without_free_descriptors
             proc_4_children_of_children_leak_nothing;
@@ -198,7 +198,7 @@ rows! {
             reg_12_no_wait_leaks;
     "REG-12" leaks_woken "leaks a descriptor when it is woken"
         poll Leaks::new(When::Woken) =>
-            proc_6_a_selector_outlives_the_thread_that_made_it
+            proc_6_a_selector_outlives_its_thread
             reg_12_no_wait_leaks
             proc_4_children_of_children_leak_nothing
             wait_12_sources_are_served_without_free_descriptors;

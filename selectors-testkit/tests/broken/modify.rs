@@ -233,7 +233,7 @@ rows! {
             [FILES RANDOM];
     "MOD-3" deferred_arming "cancels changes that arm a source"
         epoll Defers::unless(same_as_before) =>
-            reg_8_what_it_has_closed_is_anybodys
+            reg_8_closed_descriptors_are_not_its_own
             ready_1_a_pipe_gets_another_writer
             close_3_a_reused_number_has_not_fired
             wait_1_every_timeout_reports_the_same

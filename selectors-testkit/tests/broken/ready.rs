@@ -350,7 +350,7 @@ rows! {
         poll Reports(a_direction_is_needed) =>
             ready_1_a_datagram_socket_recovers
             ready_1_a_pipe_gets_another_writer
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             close_5_a_closed_descriptor_does_not_make_it_spin

@@ -144,7 +144,7 @@ impl Defect for ShowsTheFirst {
 rows! {
     "CLOSE-4" stops_at_the_closed "recreates the kernel object with the sources before a closed one"
         epoll StopsAtTheClosed =>
-            close_4_a_new_kernel_object_does_without_closed_sources;
+            close_4_a_new_kernel_object_skips_closed_sources;
     "READY-13" shows_the_first "returns a descriptor of the first kernel object"
         epoll ShowsTheFirst::new() =>
             ready_13_a_selector_can_be_watched_after_a_rebuild;

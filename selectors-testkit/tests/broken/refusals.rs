@@ -113,7 +113,7 @@ rows! {
     "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
         deferred Reports(|r, _| r - Readiness::ERROR) =>
             ready_1_a_datagram_socket_recovers
-            close_4_a_new_kernel_object_does_without_closed_sources
+            close_4_a_new_kernel_object_skips_closed_sources
             reg_6_a_closed_descriptor_is_refused
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind

@@ -169,17 +169,17 @@ rows! {
             proc_2_a_wake_is_for_one_selector;
     "PROC-6" frees_at_home "leaks a descriptor if it is dropped on another thread"
         poll FreesAtHome::new() =>
-            proc_6_a_selector_outlives_the_thread_that_made_it;
+            proc_6_a_selector_outlives_its_thread;
     "REG-12" reaps "calls waitpid(2) for any child"
         poll Reaps =>
-            reg_12_children_are_left_to_their_parent;
+            reg_12_child_processes_are_not_reaped;
     "REG-9" sets_an_option "sets a socket option of its sources"
         poll SetsAnOption =>
             reg_9_flags_do_not_change;
     "REG-8" owns_the_closed "owns descriptors that it has closed"
         epoll OwnsTheClosed::default() =>
-            reg_8_what_it_has_closed_is_anybodys;
+            reg_8_closed_descriptors_are_not_its_own;
     "REG-12" keeps_records "keeps a record of each wait"
         poll KeepsRecords::default() =>
-            reg_12_no_call_takes_memory_for_good;
+            reg_12_no_call_leaks_memory;
 }

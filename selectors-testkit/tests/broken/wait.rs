@@ -178,7 +178,7 @@ rows! {
             wait_9_the_backend_appends;
     "WAIT-10" by_slot "knows sources by their slots"
         poll KnowsBySlot::default() =>
-            reg_8_what_it_has_closed_is_anybodys
+            reg_8_closed_descriptors_are_not_its_own
             close_3_a_reused_number_has_not_fired
             wait_1_every_timeout_reports_the_same
             reg_9_sources_come_and_go_between_two_waits
@@ -195,7 +195,7 @@ rows! {
             [FILES RANDOM];
     "WAIT-10" deferred_reuse "cancels changes by which a number is another source's"
         epoll Defers::unless(watched_as_before) =>
-            reg_8_what_it_has_closed_is_anybodys
+            reg_8_closed_descriptors_are_not_its_own
             close_4_a_ghost_that_cannot_be_modified_does_not_make_it_spin
             close_5_a_reused_number_does_not_report_the_old_file
             close_5_random_programs_that_close
