@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use selectors::backend::{Backend, Epoll};
 use selectors::{EpollSelector, Event, Events, Interest, Mode, Readiness, Token, Watch};
 
@@ -260,7 +261,7 @@ fn ready_13_selectors_nest_three_deep() -> io::Result<()> {
     }
     let mut fourth = EpollSelector::new()?;
     let refused = fourth.register(source, Interest::READ, ()).expect_err("it is too deep");
-    assert_eq!(io::Error::from(refused.error).raw_os_error(), Some(libc::ELOOP));
+    assert_eq!(io::Error::from(refused.error).raw_os_error(), Some(Errno::ELOOP as i32));
     theirs.write_all(b"x")?;
     for selector in &mut selectors {
         assert_eq!(selector.select(LONG)?.len(), 1);
