@@ -722,10 +722,10 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     /// meanwhile, and costs energy. If nothing arrived in time, or another thread ran on the core,
     /// the next waits block at once: at least 64, and up to 1024 if that keeps happening, for each
     /// `duration` that was lost, and all for at least sixteen times as long as the spin took. The
-    /// first waits block at once as well, for at most a tenth of a second. Spinning therefore costs
-    /// little where it does not help. It counts towards the timeout and ends with it. A signal
-    /// during a spin may not end the wait, as if it had arrived before, even if waits are
-    /// interruptible.
+    /// first waits block at once as well, for four times `duration`, but at most a tenth of a second.
+    /// Spinning therefore costs little where it does not help. It counts towards the timeout and
+    /// ends with it. A signal during a spin may not end the wait, as if it had arrived before, even
+    /// if waits are interruptible.
     ///
     /// # Examples
     ///

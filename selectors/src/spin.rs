@@ -10,8 +10,12 @@ const MOST: u32 = 1024;
 /// are: spinning costs at most a sixteenth of the time. Longer if that keeps happening.
 const PAUSE: u32 = 16;
 
-/// For how long at most the first waits block at once.
-const FIRST: Duration = Duration::from_millis(100);
+/// The first waits block at once for this many times the limit: a new selector does not know yet
+/// whether spinning pays off.
+const FIRST: u32 = 4;
+
+/// But no longer than this.
+const MOST_FIRST: Duration = Duration::from_millis(100);
 
 /// How many waits block at once until the clock is read again, if it is too early to spin.
 const AGAIN: u32 = 16;
@@ -48,7 +52,7 @@ impl Spin {
     /// How long a wait that does not rest spins. If it is too early, the next waits rest, so that few
     /// of them read the clock.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Duration> {
-        let first = FIRST.min(2 * PAUSE * self.limit.min(FIRST));
+        let first = MOST_FIRST.min(FIRST * self.limit.min(MOST_FIRST));
         self.until = self.until.or_else(|| now.checked_add(first));
         if self.until.is_some_and(|until| now < until) {
             self.left = AGAIN;
@@ -167,7 +171,7 @@ mod tests {
             spin.ended(now, LIMIT, false);
             (now - start).as_nanos() / LIMIT.as_nanos()
         });
-        assert_eq!(pauses, [32, 32, 64, 128, 256, 256]);
+        assert_eq!(pauses, [4, 32, 64, 128, 256, 256]);
     }
 
     #[test]
@@ -176,7 +180,8 @@ mod tests {
             let mut spin = Spin::new(limit).unwrap();
             let now = Instant::now();
             assert_eq!(spin.due(now), None);
-            assert_eq!(spin.due(now + FIRST.min(32 * limit.min(FIRST))), Some(limit));
+            let first = MOST_FIRST.min(FIRST * limit.min(MOST_FIRST));
+            assert_eq!(spin.due(now + first), Some(limit));
         }
     }
 
