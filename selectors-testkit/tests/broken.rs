@@ -7,8 +7,7 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Condvar, LazyLock, Mutex, Once};
 use std::thread;
 use std::time::Duration;
@@ -66,6 +65,8 @@ mod side_effects;
 mod signals;
 #[path = "broken/states.rs"]
 mod states;
+#[path = "support/suites.rs"]
+mod suites;
 #[path = "broken/timeouts.rs"]
 mod timeouts;
 #[path = "broken/timing.rs"]
@@ -77,6 +78,7 @@ mod wait;
 
 use defect::{Broken, Defect};
 use row::{Row, epoll, poll, select};
+use suites::{REPETITIVE, another_process};
 
 /// All rows, file by file.
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -129,23 +131,15 @@ fn run(row: &Row, patience: Duration, cases: &[&str]) -> Report {
 /// of one row would hold files that another closes.
 const ISOLATED: &str = "SELECTORS_BROKEN_ROW";
 
-/// A file system in memory, where there is one.
-const MEMORY: &str = "/dev/shm";
-
 /// The output of the rows that were run.
 static DONE: Mutex<BTreeMap<&str, Output>> = Mutex::new(BTreeMap::new());
 static ONE_MORE: Condvar = Condvar::new();
 
 fn run_in_a_process_of_its_own(row: &Row) -> Output {
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new(program);
-    command.args(["--exact", row.test(), "--nocapture"]).env(ISOLATED, "1");
+    let mut command = another_process(row.test());
+    command.env(ISOLATED, "1");
     // Some defects cause panics, whose backtraces would take longer than the cases.
     command.env("RUST_BACKTRACE", "0");
-    // In memory: on a disk it takes longer to make the files of the cases than all else.
-    if Path::new(MEMORY).is_dir() {
-        command.env("TMPDIR", MEMORY);
-    }
     command.output().expect("another process of this program")
 }
 
@@ -186,28 +180,23 @@ fn check_in_a_process_of_its_own(path: &str) {
     assert!(output.status.success(), "{}: {}", row.defect, output.status);
 }
 
-/// What is run where the row names it, as random programs are. What racing threads and a storm of signals
-/// come upon depends on more than the defect, and what counts a thousand times and more takes long.
+/// Run only for rows that name them, as random programs and [`REPETITIVE`] cases are. What racing threads and a
+/// storm of signals find depends on more than the defect, and the others take long.
 const LEFT_OUT: &[&str] = &[
     "close_5_another_thread_closes_during_waits",
     "reg_12_no_wait_leaks",
     "reg_12_no_call_leaks",
     "reg_12_no_call_leaks_memory",
     "reg_12_child_processes_are_not_reaped",
-    "reg_9_registering_never_stops_working",
-    "reg_9_no_number_is_used_up",
-    "mod_1_every_change_counts",
-    "mode_6_arming_never_stops_working",
-    "ready_1_no_wait_of_many_reports_idle_sources",
-    "wait_1_zero_does_not_sleep",
-    "wait_7_events_never_stop",
     "wait_7_thousands_are_ready_at_once",
     "wait_7_every_ready_source_gets_its_turn",
 ];
 
 fn check(row: &Row) {
     let expected: BTreeSet<_> = row.cases().collect();
-    let is_left_out = |case: &str| case.contains("_random_") || LEFT_OUT.contains(&case);
+    let is_left_out = |case: &str| {
+        case.contains("_random_") || LEFT_OUT.iter().chain(&REPETITIVE).any(|it| *it == case)
+    };
     let tells = |case: &&str| !is_left_out(case) || expected.contains(case);
     let mut others: Vec<_> = CASES.iter().copied().filter(tells).collect();
     for patience in PATIENCE {
@@ -274,7 +263,7 @@ fn the_table_of_defects_and_cases() {
     let used: BTreeSet<_> = rows().flat_map(Row::cases).collect();
     let unused: Vec<_> = CASES.iter().filter(|case| !used.contains(*case)).collect();
     println!("cases that catch none of these: {unused:?}");
-    for case in used.iter().chain(LEFT_OUT) {
+    for case in used.iter().chain(LEFT_OUT).chain(&REPETITIVE) {
         assert!(CASES.contains(case), "no case is called {case}");
     }
 }

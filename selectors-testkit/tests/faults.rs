@@ -62,6 +62,8 @@ mod rebuilding;
 mod shared;
 #[path = "faults/suite.rs"]
 mod suite;
+#[path = "support/suites.rs"]
+mod suites;
 #[path = "faults/waits.rs"]
 mod waits;
 #[path = "faults/wakers.rs"]

@@ -2,19 +2,16 @@
 
 use std::cell::Cell;
 use std::env;
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Condvar, Mutex};
 use std::thread;
+
+use crate::suites::another_process;
 
 /// How many processes there are at a time. Each works for a quarter of its time.
 const MOST: usize = 12;
 
 /// Set in the process of a single piece of work: its number among those of its test.
 const NUMBER: &str = "SELECTORS_FAULTS_NUMBER";
-
-/// A file system in memory, where there is one.
-const MEMORY: &str = "/dev/shm";
 
 /// What comes before the number with which a process has ended well.
 const ANSWER: &str = "the answer: ";
@@ -61,14 +58,7 @@ fn run(test: &str, number: usize) -> Result<u32, String> {
     static ONE_LESS: Condvar = Condvar::new();
     let running = RUNNING.lock().unwrap();
     *ONE_LESS.wait_while(running, |running| *running == MOST).unwrap() += 1;
-    let program = env::current_exe().expect("the path of this program");
-    let mut command = Command::new(program);
-    command.args(["--exact", test, "--nocapture"]).env(NUMBER, number.to_string());
-    // In memory: on a disk it takes longer to make the files of the cases than all else.
-    if Path::new(MEMORY).is_dir() {
-        command.env("TMPDIR", MEMORY);
-    }
-    let output = command.output();
+    let output = another_process(test).env(NUMBER, number.to_string()).output();
     *RUNNING.lock().unwrap() -= 1;
     ONE_LESS.notify_one();
     let output = output.map_err(|error| error.to_string())?;

@@ -23,6 +23,7 @@ use crate::injection::{
     Call, Fault, fails_for_ever, injected, injected_anywhere, last_injected, set, within,
 };
 use crate::processes;
+use crate::suites::REPETITIVE;
 
 /// A backend that repeats what has failed because of the fault, unless that is for ever: it has to
 /// be as if that had not been tried.
@@ -220,25 +221,14 @@ pub(crate) fn faulty<B: Backend>(
 /// How long a case waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What repeats a call thousands of times: a fault comes within the first few.
-const LEFT_OUT: [&str; 7] = [
-    "reg_9_registering_never_stops_working",
-    "reg_9_no_number_is_used_up",
-    "mod_1_every_change_counts",
-    "mode_6_arming_never_stops_working",
-    "ready_1_no_wait_of_many_reports_idle_sources",
-    "wait_1_zero_does_not_sleep",
-    "wait_7_events_never_stop",
-];
-
-/// The suite over a backend with a fault.
+/// The suite over a backend with a fault, which comes within the first few calls.
 pub(crate) fn suite<B: Backend + Send>(
     new: impl Fn() -> io::Result<B> + Sync,
     fault: Fault,
 ) -> conformance::Report {
     let mut cases = conformance::CASES.to_vec();
-    cases.retain(|case| !LEFT_OUT.contains(case));
-    assert_eq!(cases.len(), conformance::CASES.len() - LEFT_OUT.len());
+    cases.retain(|case| !REPETITIVE.contains(case));
+    assert_eq!(cases.len(), conformance::CASES.len() - REPETITIVE.len());
     conformance::run_side_by_side(|| faulty(&new, fault), PATIENCE, None, &cases)
 }
 
