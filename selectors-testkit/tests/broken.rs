@@ -6,15 +6,16 @@
 //! Which cases notice a defect depends on the wrapped backend, so the table is that of one system.
 #![cfg(target_os = "linux")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::Output;
-use std::sync::{Condvar, LazyLock, Mutex, Once};
-use std::thread;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use selectors_testkit::conformance::{CASES, Report, run_side_by_side};
 use selectors_testkit::contract::{RULES, rule_of};
 
+#[path = "support/alone.rs"]
+mod alone;
+#[path = "support/another_process.rs"]
+mod another_process;
 #[path = "broken/batches.rs"]
 mod batches;
 #[path = "broken/bulk.rs"]
@@ -53,6 +54,8 @@ mod recovery;
 mod refusals;
 #[path = "broken/reg.rs"]
 mod reg;
+#[path = "support/repetitive.rs"]
+mod repetitive;
 #[path = "broken/row.rs"]
 mod row;
 #[path = "broken/second_paths.rs"]
@@ -65,8 +68,6 @@ mod side_effects;
 mod signals;
 #[path = "broken/states.rs"]
 mod states;
-#[path = "support/suites.rs"]
-mod suites;
 #[path = "broken/timeouts.rs"]
 mod timeouts;
 #[path = "broken/timing.rs"]
@@ -76,9 +77,10 @@ mod variants;
 #[path = "broken/wait.rs"]
 mod wait;
 
+use alone::in_a_process_of_its_own;
 use defect::{Broken, Defect};
+use repetitive::REPETITIVE;
 use row::{Row, epoll, poll, select};
-use suites::{REPETITIVE, another_process};
 
 /// All rows, file by file.
 fn rows() -> impl Iterator<Item = &'static Row> {
@@ -127,57 +129,11 @@ fn run(row: &Row, patience: Duration, cases: &[&str]) -> Report {
     report
 }
 
-/// Set in the process of a single row: some defects affect the whole process, and forked children
-/// of one row would hold files that another closes.
-const ISOLATED: &str = "SELECTORS_BROKEN_ROW";
-
-/// The output of the rows that were run.
-static DONE: Mutex<BTreeMap<&str, Output>> = Mutex::new(BTreeMap::new());
-static ONE_MORE: Condvar = Condvar::new();
-
-fn run_in_a_process_of_its_own(row: &Row) -> Output {
-    let mut command = another_process(row.test());
-    command.env(ISOLATED, "1");
-    // Some defects cause panics, whose backtraces would take longer than the cases.
-    command.env("RUST_BACKTRACE", "0");
-    command.output().expect("another process of this program")
-}
-
-/// Runs all rows, more at a time than the harness does, because they mostly wait.
-fn start_all() {
-    static LEFT: LazyLock<Mutex<Vec<&Row>>> = LazyLock::new(|| Mutex::new(rows().collect()));
-    let next = || LEFT.lock().unwrap().pop();
-    for _ in 0..12 {
-        thread::spawn(move || {
-            while let Some(row) = next() {
-                let output = run_in_a_process_of_its_own(row);
-                DONE.lock().unwrap().insert(row.path, output);
-                ONE_MORE.notify_all();
-            }
-        });
-    }
-}
-
-/// The test of the row with this path.
+/// The test of the row with this path. Some defects affect the whole process, and forked children of
+/// one row would hold files that another closes.
 fn check_in_a_process_of_its_own(path: &str) {
     let row = rows().find(|row| row.path == path).expect("a row for each test");
-    if std::env::var_os(ISOLATED).is_some() {
-        return check(row);
-    }
-    let all = std::env::args().skip(1).all(|argument| argument.starts_with('-'));
-    let output = if all {
-        static STARTED: Once = Once::new();
-        STARTED.call_once(start_all);
-        let done = DONE.lock().unwrap();
-        let waits = |done: &mut BTreeMap<&str, Output>| !done.contains_key(path);
-        let mut done = ONE_MORE.wait_while(done, waits).unwrap();
-        done.remove(path).expect("it was waited for")
-    } else {
-        run_in_a_process_of_its_own(row)
-    };
-    println!("{}", String::from_utf8_lossy(&output.stdout));
-    println!("{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}: {}", row.defect, output.status);
+    in_a_process_of_its_own(row.test(), || rows().map(Row::test).collect(), || check(row));
 }
 
 /// Run only for rows that name them, as random programs and [`REPETITIVE`] cases are. What racing threads and a

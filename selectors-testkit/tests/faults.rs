@@ -26,6 +26,8 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     Ok(())
 }
 
+#[path = "support/another_process.rs"]
+mod another_process;
 #[path = "faults/changes.rs"]
 mod changes;
 #[path = "faults/creation.rs"]
@@ -58,12 +60,12 @@ mod processes;
 mod random;
 #[path = "faults/rebuilding.rs"]
 mod rebuilding;
+#[path = "support/repetitive.rs"]
+mod repetitive;
 #[path = "faults/shared.rs"]
 mod shared;
 #[path = "faults/suite.rs"]
 mod suite;
-#[path = "support/suites.rs"]
-mod suites;
 #[path = "faults/waits.rs"]
 mod waits;
 #[path = "faults/wakers.rs"]

@@ -5,7 +5,7 @@ use std::env;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
-use crate::suites::another_process;
+use crate::another_process::another_process;
 
 /// How many processes there are at a time. Each works for a quarter of its time.
 const MOST: usize = 12;

@@ -23,7 +23,7 @@ use crate::injection::{
     Call, Fault, fails_for_ever, injected, injected_anywhere, last_injected, set, within,
 };
 use crate::processes;
-use crate::suites::REPETITIVE;
+use crate::repetitive::REPETITIVE;
 
 /// A backend that repeats what has failed because of the fault, unless that is for ever: it has to
 /// be as if that had not been tried.
