@@ -27,6 +27,6 @@
 //! ```
 
 pub use libc::{
-    F_GETFD, F_GETFL, F_SETFD, FD_CLOEXEC, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, fcntl,
-    fstat, stat,
+    F_GETFD, F_GETFL, F_SETFD, FD_CLOEXEC, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK,
+    fcntl, fstat, stat,
 };

@@ -249,6 +249,42 @@ fn wait_12_making_fails() -> io::Result<()> {
     })
 }
 
+/// A file is not taken for one that never blocks because the sandbox refuses it with the same error, and
+/// registered sources are not lost when a new kernel object is tried.
+#[test]
+fn wait_12_epoll_ctl_fails() -> io::Result<()> {
+    for errno in [Errno::EPERM, Errno::EACCES, Errno::ENOSYS] {
+        in_child(|| {
+            let (watched, mut theirs) = unix_pair()?;
+            let (other, _peer) = unix_pair()?;
+            let (alive, mut stale) = unix_pair()?;
+            let loose = LooseDescriptor::duplicate(&alive)?;
+            let mut selector: Selector<BorrowedFd<'_>, (), _> =
+                Selector::with_backend(Epoll::new()?);
+            let closed = selector.register(loose.borrow(), Interest::READ, ())?;
+            let token = selector.register(watched.as_fd(), Interest::READ, ())?;
+            loose.close()?;
+            selector.unregister(closed)?;
+            stale.write_all(b"x")?;
+            forbid(&[libc::SYS_epoll_ctl], Verdict::Fails(errno))?;
+            let refused = selector.register(other.as_fd(), Interest::READ, ());
+            let refused = io::Error::from(refused.expect_err("it is refused"));
+            assert_eq!(refused.raw_os_error(), Some(errno as i32));
+            let _waker = selector.waker();
+            for timeout in [0, 1, 5, 5].map(Duration::from_millis) {
+                let start = Instant::now();
+                let events = selector.select(Some(timeout))?;
+                assert!(events.is_empty() && !events.woken(), "{events:?}");
+                assert!(start.elapsed() >= timeout);
+            }
+            theirs.write_all(b"x")?;
+            assert_eq!(tokens(&selector.select(LONG)?), [token]);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// "Open nothing any more": sandboxes, privilege separation.
 #[test]
 fn wait_12_no_descriptor_can_be_opened() -> io::Result<()> {

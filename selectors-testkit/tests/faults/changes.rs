@@ -72,7 +72,8 @@ fn readable() -> io::Result<(UnixStream, UnixStream)> {
 #[test]
 fn reg_7_registering_fails() -> io::Result<()> {
     for mode in [Mode::Level, Mode::OneShot, Mode::Edge, Mode::Exclusive] {
-        for errno in [Errno::ENOMEM, Errno::ENOSPC] {
+        // EPERM is that of a sandbox: the file is one that the kernel can watch.
+        for errno in [Errno::ENOMEM, Errno::ENOSPC, Errno::EPERM] {
             let (ours, _theirs) = readable()?;
             refused(Epoll::new()?, ours, mode, Fault::new(Call::EpollAdd, errno))?;
         }
@@ -94,10 +95,12 @@ fn reg_7_registering_what_is_always_ready_fails() -> io::Result<()> {
             refused(watched()?, null_device()?, mode, Fault::new(Call::Eventfd, errno))?;
         }
     }
-    refused(Epoll::new()?, null_device()?, Mode::Level, Fault::new(Call::Fstat, Errno::ENOMEM))?;
+    // The first asks for the type of the file.
+    let identity = Fault::new(Call::Fstat, Errno::ENOMEM).after(1);
+    refused(Epoll::new()?, null_device()?, Mode::Level, identity)?;
     for errno in [Errno::ENOMEM, Errno::ENOSPC] {
-        // The first is that of the file itself.
-        let beacon = Fault::new(Call::EpollAdd, errno).after(1);
+        // The first is that of the file itself, the second finds out whether the call is allowed.
+        let beacon = Fault::new(Call::EpollAdd, errno).after(2);
         refused(watched()?, null_device()?, Mode::Level, beacon)?;
     }
     Ok(())

@@ -87,10 +87,11 @@ const NO_BEACON: RawSource = -1;
 ///   the instance, followed by an epoll_wait(2) that does not block: epoll_pwait2(2) would save a call,
 ///   but older kernels lack it, and some sandboxes kill its caller.
 /// - Files that epoll refuses to watch with EPERM (regular files, directories, `/dev/null`) are
-///   always ready. Each wait checks with fstat(2) that the descriptor still refers to the same
-///   file. An eventfd that is always readable ends the waits while such a file is to be reported.
-///   If there is no free descriptor for the eventfd, those waits do not block, and another selector
-///   sees the file after the next wait that can create the eventfd.
+///   always ready; other files are refused with it (a sandbox may return that error). Each wait checks
+///   with fstat(2) that the descriptor still refers to the same file. An eventfd that is always
+///   readable ends the waits while such a file is to be reported. If there is no free descriptor for
+///   the eventfd, those waits do not block, and another selector sees the file after the next wait that
+///   can create the eventfd.
 /// - [`Mode::Exclusive`] is set and unset by deleting and adding the source, as epoll_ctl(2)
 ///   requires. If the kernel has no memory to add it again, each wait tries again, and reports the
 ///   source as an ERROR until it succeeds: one-shot and edge-triggered sources once.

@@ -4,9 +4,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
+use selectors_sys::descriptor::{S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
 use selectors_sys::epoll as sys;
 
-use crate::backend::RawSource;
+use super::NEVER;
+use crate::backend::file::fstat;
+use crate::backend::{RawSource, borrow};
 use crate::{Event, Events, Interest, Mode, Readiness, Token, Watch, growth};
 
 pub(super) fn create() -> nix::Result<OwnedFd> {
@@ -115,6 +118,20 @@ pub(super) fn delete_raw(epoll: &impl AsRawFd, fd: RawSource) -> nix::Result<()>
     // SAFETY: deleting reads no event since Linux 2.6.9; the kernel checks the numbers.
     let result = unsafe { sys::epoll_ctl(epoll.as_raw_fd(), sys::EPOLL_CTL_DEL, fd, no_event) };
     count(result).map(drop)
+}
+
+/// Returns true if the kernel has refused to add `fd` with EPERM because such a file cannot be watched. A
+/// sandbox may refuse the call with the same error.
+#[cold]
+pub(super) fn is_unwatchable(epoll: &OwnedFd, fd: RawSource) -> bool {
+    // SAFETY: passed to fstat(2) alone, which accepts any number and changes nothing.
+    let kind = fstat(unsafe { borrow(fd) }).map(|stat| stat.st_mode & S_IFMT);
+    match kind {
+        Ok(S_IFREG | S_IFDIR) => true,
+        Ok(S_IFSOCK | S_IFIFO) => false,
+        // Adding the instance to itself fails with EINVAL if the call is allowed.
+        _ => add(epoll, epoll.as_raw_fd(), Token::WAKER, NEVER) != Err(Errno::EPERM),
+    }
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the kernel declares the same bits unsigned")]

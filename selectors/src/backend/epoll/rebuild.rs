@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use selectors_sys::epoll as sys;
 
-use super::calls::{add, control_raw, create, delete, delete_raw, wait, wait_for_rest};
+use super::calls::{
+    add, control_raw, create, delete, delete_raw, is_unwatchable, wait, wait_for_rest,
+};
 use super::{ALWAYS, BEACON, Epoll, NEVER};
 use crate::backend::{Backend, RawSource, Registered};
 use crate::{Events, Mode};
@@ -76,10 +78,11 @@ impl Epoll {
             Err(Errno::EEXIST) => add(new, source.fd, source.token, source.watch),
             Ok(()) => delete(&self.instance, source.fd),
             // It is closed, or another file that cannot be watched.
-            Err(Errno::EBADF | Errno::EPERM | Errno::ELOOP) => Ok(()),
+            Err(Errno::EBADF | Errno::ELOOP) => Ok(()),
+            Err(Errno::EPERM) if is_unwatchable(&self.instance, source.fd) => Ok(()),
             // It is a duplicate of this instance, such as a changer's.
             Err(Errno::EINVAL) if is_instance(source.fd, new) => Ok(()),
-            // No memory, or too many watches: it may be either.
+            // No memory, too many watches, or a sandbox: it may be either.
             Err(error) => Err(error),
         }
     }

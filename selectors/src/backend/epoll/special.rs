@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use selectors_sys::epoll as sys;
 
-use super::calls::{add, control, delete};
+use super::calls::{add, control, delete, is_unwatchable};
 use super::{ALWAYS, BEACON, Epoll, NEVER, NO_BEACON};
 use crate::backend::{Backend, RawSource};
 use crate::{Events, Mode, Token, Watch};
@@ -79,7 +79,7 @@ impl Epoll {
     ) -> io::Result<()> {
         match error {
             // The file never blocks.
-            Errno::EPERM => {
+            Errno::EPERM if is_unwatchable(&self.instance, fd) => {
                 self.always.insert(fd, token, watch)?;
                 self.has_special = true;
                 Ok(self.keep_beacon_if_watched().inspect_err(|_| {
