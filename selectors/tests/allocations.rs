@@ -10,13 +10,14 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use selectors::backend::BackendKind;
-use selectors::{AnySelector, Events, Interest, Mode, Token};
+use selectors::{AnySelector, Events, Interest, Mode, SharedSelector, Token, Waker};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static RELEASES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts the allocations of each thread.
+/// The system's allocator, which counts the allocations and releases of each thread.
 struct Counting;
 
 #[global_allocator]
@@ -31,6 +32,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        RELEASES.set(RELEASES.get() + 1);
         // SAFETY: the caller keeps the same promises.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -91,6 +93,31 @@ fn waits_and_changes_allocate_nothing_in_the_long_run() -> io::Result<()> {
             server.selector.unregister(token)?;
         }
         assert_eq!(ALLOCATIONS.get() - before, 0, "{kind}");
+    }
+    Ok(())
+}
+
+/// Or a signal handler that interrupts the allocator could not wake.
+#[test]
+fn proc_7_a_wake_takes_and_frees_no_memory() -> io::Result<()> {
+    fn check<S>(waker: &Waker, selector: S, kind: BackendKind) -> io::Result<()> {
+        let uses = || (ALLOCATIONS.get(), RELEASES.get());
+        let before = uses();
+        for _ in 0..2 {
+            waker.wake()?;
+        }
+        assert_eq!(uses(), before, "{kind}");
+        drop(selector);
+        let before = uses();
+        waker.wake()?;
+        assert_eq!(uses(), before, "{kind}, after the selector");
+        Ok(())
+    }
+    for kind in BackendKind::available() {
+        let selector = AnySelector::<UnixStream>::new(kind)?;
+        check(&selector.waker()?, selector, kind)?;
+        let selector: SharedSelector = SharedSelector::of_kind(kind)?;
+        check(&selector.waker(), selector, kind)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ use selectors_sys::kqueue as sys;
 mod changelist;
 mod filters;
 #[cfg(all(target_os = "linux", not(external_kqueue)))]
+mod memory;
+#[cfg(all(target_os = "linux", not(external_kqueue)))]
 mod provoked;
 mod queues;
 mod refused;

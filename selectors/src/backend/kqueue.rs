@@ -392,7 +392,8 @@ impl Backend for Kqueue {
         if user_event(&self.queue, token, sys::EV_ADD | sys::EV_CLEAR, 0).is_err() {
             return Ok(None);
         }
-        // Weak: the queue must be closed with the selector.
+        // Weak: the queue must be closed with the selector. A wake that closes it frees no memory, because
+        // this reference keeps the allocation.
         let queue = Arc::downgrade(&self.queue);
         Ok(Some(Box::new(move || {
             let Some(queue) = Weak::upgrade(&queue) else { return Ok(()) };
