@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll};
 use selectors::{Backend, Event, Events, Interest, Mode, Selector, Token, Waker};
 use selectors_testkit::fixtures::{
-    LooseDescriptor, borrow, drain, is_ready, null_device, unix_pair,
+    LooseDescriptor, borrow, drain, forked_holder, is_ready, null_device, unix_pair,
 };
 
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, failing_both};
@@ -203,8 +203,13 @@ const FAULTS: [Fault; 7] = [
     Fault::new(Call::EpollDelete, Errno::ENOMEM),
 ];
 
-fn at_every_place<B: Backend + AsFd>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
-    for fault in FAULTS {
+/// Has each of the calls fail once, a few times and for ever. What `beside` returns is kept meanwhile.
+fn at_every_place<B: Backend + AsFd, R>(
+    new: impl Fn() -> io::Result<B>,
+    beside: impl Fn() -> io::Result<R>,
+    faults: &[Fault],
+) -> io::Result<()> {
+    for &fault in faults {
         let mut places = 0;
         loop {
             let mut injected = 0;
@@ -212,6 +217,7 @@ fn at_every_place<B: Backend + AsFd>(new: impl Fn() -> io::Result<B>) -> io::Res
                 let fault = Some(fault.after(fault.skip + places).times(times));
                 let sources = Sources::new()?;
                 let mut scene = Scene::new(new()?, &sources)?;
+                let _beside = beside()?;
                 injected = scene.first_wait(fault)?;
                 if injected == 0 {
                     break;
@@ -238,12 +244,20 @@ fn at_every_place<B: Backend + AsFd>(new: impl Fn() -> io::Result<B>) -> io::Res
 
 #[test]
 fn close_4_each_call_of_a_rebuild_fails() -> io::Result<()> {
-    at_every_place(Epoll::new)
+    at_every_place(Epoll::new, || Ok(()), &FAULTS)
 }
 
 #[test]
 fn close_4_each_call_of_a_rebuild_beneath_deferred_changes_fails() -> io::Result<()> {
-    at_every_place(|| Epoll::new().map(Deferred::new))
+    at_every_place(|| Epoll::new().map(Deferred::new), || Ok(()), &FAULTS)
+}
+
+/// The child has a copy of the old instance, which closing it does not remove from the one that others
+/// watch.
+#[test]
+fn close_4_each_call_of_a_rebuild_beside_a_child_fails() -> io::Result<()> {
+    let [.., removing] = FAULTS;
+    at_every_place(Epoll::new, forked_holder, &[removing])
 }
 
 /// The first wait of a `select` is its own. The rebuild makes one for each of the two instances,

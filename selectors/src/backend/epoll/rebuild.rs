@@ -1,7 +1,6 @@
 //! Replaces an epoll instance that watches closed files.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -56,13 +55,14 @@ impl Epoll {
         if let Some(front) = front {
             add(front, new.as_raw_fd(), BEACON, ALWAYS)?;
         }
-        let rest = wait_for_rest(&self.instance, &mut events.list);
-        let unused = if rest.is_ok() { mem::replace(&mut self.instance, new) } else { new };
-        if let Some(front) = front {
-            // Closing is not enough where a forked child has a copy.
-            let _ = delete(front, unused.as_raw_fd());
+        // Closing an instance does not remove it from the front where a forked child has a copy.
+        let removed = wait_for_rest(&self.instance, &mut events.list)
+            .and_then(|()| front.map_or(Ok(()), |front| delete(front, self.instance.as_raw_fd())));
+        if let (Some(front), Err(_)) = (front, removed) {
+            let _ = delete(front, new.as_raw_fd());
         }
-        rest?;
+        removed?;
+        self.instance = new;
         self.always.forget_fired();
         self.lost.forget_fired();
         self.fine = None;
