@@ -104,6 +104,8 @@ pub struct SharedSelector<T = ()> {
     pub(super) pace: Pace,
     /// How many consecutive calls have ended early without an event.
     pub(super) idle: u32,
+    /// Whether the changer of a new kernel object could not be created yet.
+    pub(super) lacks_changer: bool,
 }
 
 /// The waker of changes, and the waker of users, which calls it.
@@ -211,6 +213,7 @@ impl<T> SharedSelector<T> {
             places: Vec::new(),
             pace: Pace::default(),
             idle: 0,
+            lacks_changer: false,
         })
     }
 

@@ -93,6 +93,14 @@ impl<T> SharedSelector<T> {
         }
     }
 
+    /// Creates the changer of a new kernel object if that has failed. If it fails again, the next wait
+    /// tries again.
+    fn renew_changer(&mut self) {
+        if self.lacks_changer {
+            self.lacks_changer = !self.core.renew_changer();
+        }
+    }
+
     /// Recreates the kernel object, which then watches the registered sources only: see
     /// `Selector::rebuild`.
     #[cold]
@@ -102,8 +110,9 @@ impl<T> SharedSelector<T> {
         }
         let first = events.len();
         let rebuilt = self.core.rebuild(self.wake.registered(), events);
-        if let Err(calls) = rebuilt {
-            self.pace.ghosts.stay(calls);
+        match rebuilt {
+            Ok(has_changer) => self.lacks_changer |= !has_changer,
+            Err(calls) => self.pace.ghosts.stay(calls),
         }
         // Events that were pending in the old kernel object: a new one reports all but the edges.
         let rest = events.list.split_off(first);
@@ -132,6 +141,7 @@ impl<T> Wait for SharedSelector<T> {
     fn wait_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<bool> {
         self.reclaim();
         self.mend_wake();
+        self.renew_changer();
         let Some(mut loan) = self.core.handoff.borrow() else { return Err(Error::Closed) };
         let waited = loan.backend().map_or(Ok(()), |backend| backend.wait(events, timeout));
         drop(loan);

@@ -204,6 +204,35 @@ fn what_fails_is_tried_again_after_as_many_waits_as_it_made_calls() {
     drop(sources);
 }
 
+/// Until then the waiting thread makes the changes.
+#[test]
+fn the_changer_of_a_new_kernel_object_is_tried_again() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let (file, _peer) = UnixStream::pair().unwrap();
+    let mut changes = || {
+        recorder.record().changes();
+        drop(register(&selector, &file, Interest::READ, Mode::Level));
+        let changes = recorder.record().changes();
+        selector.select(NOW).unwrap();
+        changes
+    };
+    let by_backend = ["register", "unregister"];
+    let by_kernel = ["kernel: register", "kernel: unregister"];
+    assert_eq!(changes(), by_kernel);
+    recorder.record().refuses = &["changer"];
+    recorder.record().events = vec![Event::new(Token::from_bits(1_000_000 << 32), Readiness::READ)];
+    assert_eq!(changes(), by_kernel);
+    recorder.record().events.clear();
+    assert_eq!(recorder.record().rebuilt_with.len(), 1);
+    for _ in 0..3 {
+        assert_eq!(changes(), by_backend);
+    }
+    recorder.record().refuses = &[];
+    assert_eq!(changes(), by_backend);
+    assert_eq!(changes(), by_kernel);
+}
+
 /// The timeout of the first of the waits that `select` makes over such a backend.
 fn first_timeout(constant_wait: bool, select: impl FnOnce(&Recorder)) -> Option<Duration> {
     let recorder = Recorder::default();

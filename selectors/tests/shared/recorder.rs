@@ -91,6 +91,9 @@ impl Backend for Recorder {
     }
 
     fn changer(&self) -> io::Result<Option<AnyChanger>> {
+        if self.record().refuses.contains(&"changer") {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         Ok(Some(AnyChanger::new(Kernel(self.clone()))))
     }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::{Changes, Core, unregister_overdue, watch_raw};
-use crate::backend::{Backend, Registered, fork, is_lost, register_raw};
+use super::{Changes, Core, DynBackend, unregister_overdue, watch_raw};
+use crate::backend::{AnyChanger, Backend, Registered, fork, is_lost, register_raw};
 use crate::shared::selector::wakes;
 use crate::shared::slots::WatchedBy;
 use crate::sync::{Ordering, lock, try_lock};
@@ -13,12 +13,13 @@ use crate::{Error, Events, Result};
 impl<T> Core<T> {
     /// For the waiter, between two waits: recreates the kernel object, which then watches the
     /// registered sources only. Appends the pending events of edge-triggered sources and of the
-    /// waker. On failure, returns how many calls were made.
+    /// waker. Returns false if the [changer](Self::renew_changer) is missing; on failure, how many calls were
+    /// made.
     pub(in crate::shared) fn rebuild(
         &self,
         wake: Option<Registered>,
         events: &mut Events,
-    ) -> Result<(), usize> {
+    ) -> Result<bool, usize> {
         let mut changes = lock(&self.changes);
         let Changes { changer, access, used, .. } = &mut *changes;
         let mut calls = 0;
@@ -31,14 +32,21 @@ impl<T> Core<T> {
         let rebuilt = self.handoff.with(|backend| {
             if !unregister_overdue(backend, &mut access.overdue) {
                 backend.rebuild(&mut armed, events)?;
-                // If that fails, all changes go through the backend.
-                *changer = backend.changer().ok().flatten();
                 self.forget_fired(*used);
+                return Ok(renew(changer, backend));
             }
-            Ok::<_, io::Error>(())
+            Ok::<_, io::Error>(true)
         });
         drop(armed);
-        if let Some(Ok(())) = rebuilt { Ok(()) } else { Err(calls) }
+        if let Some(Ok(renewed)) = rebuilt { Ok(renewed) } else { Err(calls) }
+    }
+
+    /// For the waiter, between two waits: creates the changer of a new kernel object. Returns false if
+    /// that fails: then all changes go through the backend.
+    #[cold]
+    pub(in crate::shared) fn renew_changer(&self) -> bool {
+        let changer = &mut lock(&self.changes).changer;
+        self.handoff.with(|backend| renew(changer, backend)).unwrap_or(true)
     }
 
     /// For the waiter, between two waits: replaces the broken channel of its waker.
@@ -116,4 +124,11 @@ impl<T> Core<T> {
         // The data may contain handles, which refer to the core.
         self.slots.iter().for_each(|slot| drop(slot.take()));
     }
+}
+
+/// Replaces the changer by one of this backend. Returns false if that fails.
+fn renew(changer: &mut Option<AnyChanger>, backend: &DynBackend) -> bool {
+    // First, because its descriptor may be the only one that is free then.
+    *changer = None;
+    backend.changer().map(|new| *changer = new).is_ok()
 }
