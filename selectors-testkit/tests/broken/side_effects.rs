@@ -3,9 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::alarm;
 use rlimit::Resource;
 use selectors::Events;
@@ -72,6 +74,17 @@ fn leave_a_thread() -> Answer {
     Ok(())
 }
 
+fn set_timer_slack() -> Answer {
+    // SAFETY: the option takes a number.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) })?;
+    Ok(())
+}
+
+fn close_to_others() -> Answer {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    Ok(())
+}
+
 /// Reads a byte of a file that is not a socket, to check whether there is one.
 struct Reads;
 
@@ -119,6 +132,12 @@ rows! {
             reg_12_process_settings_do_not_change;
     "REG-12" directory_left "leaves another working directory"
         poll LeavesBehind(|| std::env::set_current_dir("/")) =>
+            reg_12_process_settings_do_not_change;
+    "REG-12" umask_left "leaves another umask"
+        poll LeavesBehind(close_to_others) =>
+            reg_12_process_settings_do_not_change;
+    "REG-12" slack_left "leaves another timer slack"
+        poll LeavesBehind(set_timer_slack) =>
             reg_12_process_settings_do_not_change;
     "REG-12" thread_left "leaks a thread"
         poll LeavesBehind(leave_a_thread) =>
