@@ -1,10 +1,8 @@
 //! REG-9, REG-12, REG-13: resources that the kernel, the process and its children must no longer hold.
 
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
 
 use selectors::{Backend, Interest, Mode};
-use socket2::SockRef;
 
 use super::stale_readiness::modes;
 use super::streams::byte_pairs;
@@ -77,31 +75,12 @@ pub(super) fn reg_9_its_peer_sees_the_end_at_once<B: Backend>(case: &mut Case<'_
     Ok(())
 }
 
-/// Options of a socket that somebody could set to learn more.
-#[derive(Debug, PartialEq, Eq)]
-struct Options {
-    switches: [bool; 2],
-    buffers: [usize; 2],
-    timeouts: [Option<Duration>; 2],
-}
-
-impl Options {
-    fn of(socket: &PairStream) -> std::io::Result<Self> {
-        let socket = SockRef::from(socket);
-        Ok(Self {
-            switches: [socket.keepalive()?, socket.out_of_band_inline()?],
-            buffers: [socket.recv_buffer_size()?, socket.send_buffer_size()?],
-            timeouts: [socket.read_timeout()?, socket.write_timeout()?],
-        })
-    }
-}
-
 pub(super) fn reg_9_flags_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     for blocking in [true, false] {
         for mode in modes(case)? {
             let (ours, theirs) = pair()?;
             ours.set_nonblocking(!blocking)?;
-            let (before, options) = (flags(&ours)?, Options::of(&ours)?);
+            let before = flags(&ours)?;
             let mut selector = case.selector()?;
             case.did(format!("registered a socket, {mode:?}, non-blocking: {}", !blocking));
             let token = selector.register_with(&ours, BOTH, (), mode)?;
@@ -114,7 +93,6 @@ pub(super) fn reg_9_flags_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> O
             case.expect("its flags after it was unregistered", flags(&ours)?, before)?;
             drop(selector);
             case.expect("its flags after the selector was dropped", flags(&ours)?, before)?;
-            case.expect("its options", Options::of(&ours)?, options)?;
         }
     }
     Ok(())

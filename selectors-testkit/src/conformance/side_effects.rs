@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use selectors::{Backend, Events, Interest, Mode, Token, Watch};
 
+use super::stale_readiness::modes;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
-    Kind, OwnedSource, ProcessState, blocked_signal, borrow, drain, every_kind, flags, if_any,
-    pair, process_state, receive, regular_file, reset_process_state, send, signal_storm, threads,
+    Kind, OwnedSource, ProcessState, blocked_signal, borrow, drain, every_kind, file_settings,
+    if_any, pair, process_state, receive, regular_file, reset_process_state, send, signal_storm,
+    threads,
 };
 
 /// A timeout of whole milliseconds, and a finer one.
@@ -111,21 +113,56 @@ fn read(source: &OwnedSource) -> Result<usize, ErrorKind> {
     receive(source, &mut [0; 16]).map_err(|error| error.kind())
 }
 
+/// The timeouts of waits that may take different paths.
+const WAITS: [Option<Duration>; 3] =
+    [NOW, Some(Duration::from_micros(1)), Some(Duration::from_micros(300))];
+
+/// Registers a file, waits, modifies it, and unregisters it or drops the selector.
+fn use_file<B: Backend>(
+    case: &Case<'_, B>,
+    source: &OwnedSource,
+    (mode, timeout): (Mode, Option<Duration>),
+    unregisters: bool,
+) -> Outcome {
+    let mut selector = case.selector()?;
+    let answer = selector.register_with(borrow(source), Interest::READ, (), mode);
+    // Not every kind of file can be watched in every mode.
+    let Ok(token) = answer else { return Ok(()) };
+    selector.select(timeout)?;
+    selector.modify(token, BOTH)?;
+    selector.select(timeout)?;
+    if unregisters {
+        selector.unregister(token)?;
+    }
+    Ok(())
+}
+
 pub(super) fn reg_9_files_do_not_change<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let modes = modes(case)?;
     // The others are not touched.
     let (kinds, others) = (every_kind()?, every_kind()?);
     for (Kind { name, source, .. }, Kind { source: other, .. }) in kinds.iter().zip(&others) {
-        let before = flags(source)?;
-        let mut selector = case.selector()?;
-        case.did(format!("registered {name}, waited, modified and unregistered it"));
-        for mode in [Mode::Level, Mode::OneShot] {
-            let token = selector.register_with(borrow(source), Interest::READ, (), mode)?;
-            selector.select(NOW)?;
-            selector.modify(token, BOTH)?;
-            selector.select(NOW)?;
-            selector.unregister(token)?;
+        let before = file_settings(borrow(source))?;
+        for (&mode, timeout) in modes.iter().zip(WAITS.into_iter().cycle()) {
+            for unregisters in [true, false] {
+                use_file(case, source, (mode, timeout), unregisters)?;
+                let after = file_settings(borrow(source))?;
+                let changes = |(name, value): (&&'static str, &String)| {
+                    (before.get(name) != Some(value)).then(|| format!("{name} is {value}"))
+                };
+                let changes: Vec<_> = after.iter().filter_map(changes).collect();
+                if !changes.is_empty() {
+                    let last = if unregisters { "unregistered it" } else { "dropped the selector" };
+                    case.did(format!(
+                        "registered {name}, {mode:?}, waited for {timeout:?}, {last}"
+                    ));
+                }
+                let cause = "a flag or an option is set to learn more, or to be restored later";
+                let what = format!("the same settings of {name} as before");
+                case.expect_or(cause, changes.is_empty(), &what, changes)?;
+            }
         }
-        case.expect(&format!("the flags of {name}"), flags(source)?, before)?;
+        case.did(format!("registered {name} in every mode, waited, modified and unregistered it"));
         let cause = "a read or a seek tests whether the file can be read";
         let what = format!("the data read from {name}");
         case.because(cause, case.expect(&what, read(source), read(other)))?;

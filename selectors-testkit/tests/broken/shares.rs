@@ -175,7 +175,7 @@ rows! {
             reg_12_child_processes_are_not_reaped;
     "REG-9" sets_an_option "sets a socket option of its sources"
         poll SetsAnOption =>
-            reg_9_flags_do_not_change;
+            reg_9_files_do_not_change;
     "REG-8" owns_the_closed "owns descriptors that it has closed"
         epoll OwnsTheClosed::default() =>
             reg_8_closed_descriptors_are_not_its_own;

@@ -111,6 +111,17 @@ impl Defect for ChangesFlags {
     }
 }
 
+/// Becomes the owner of its sources, which then get SIGIO and SIGURG for them.
+struct OwnsItsSources;
+
+impl Defect for OwnsItsSources {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        // SAFETY: the command takes a number.
+        unsafe { libc::fcntl(new.fd, libc::F_SETOWN, libc::getpid()) };
+        beneath.register(new)
+    }
+}
+
 rows! {
     "REG-12" mask_left "leaves a signal blocked after a wait"
         epoll Mask::LeftBlocked =>
@@ -148,5 +159,8 @@ rows! {
             reg_9_files_do_not_change;
     "REG-9" other_flags "leaves a pipe with other flags"
         epoll ChangesFlags =>
+            reg_9_files_do_not_change;
+    "REG-9" owns_its_sources "makes the process the owner of its sources"
+        poll OwnsItsSources =>
             reg_9_files_do_not_change;
 }
