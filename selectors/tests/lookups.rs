@@ -1,6 +1,7 @@
 //! Looking up sources: by number, several at once; and extracting them.
 
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use selectors::{DefaultSelector, Interest, Token};
 
@@ -63,6 +64,41 @@ fn reg_9_what_is_taken_out_comes_back() {
 }
 
 #[test]
+fn reg_9_sources_are_extracted_in_the_order_of_iteration() {
+    let (mut selector, [_, b, _]) = three();
+    selector.modify(b, Interest::empty()).unwrap();
+    let order: Vec<_> = selector.iter().map(|(_, key)| *key.data).collect();
+    let all = selector.extract_if(|_| true).unwrap();
+    assert_eq!(all.into_iter().map(|(_, at)| at).collect::<Vec<_>>(), order, "parked ones too");
+}
+
+#[test]
+fn proc_5_a_panic_while_sources_are_chosen_leaves_all_registered() {
+    let (mut selector, tokens) = three();
+    let chosen = catch_unwind(AssertUnwindSafe(|| {
+        selector.extract_if(|key| {
+            if *key.data == 2 {
+                resume_unwind(Box::new("on purpose"));
+            }
+            true
+        })
+    }));
+    assert!(chosen.is_err());
+    assert_eq!(tokens.map(|token| selector.contains(token)), [true; 3]);
+    assert_eq!(selector.len(), 3);
+}
+
+#[test]
+fn reg_10_a_stale_token_finds_no_source_among_several() {
+    let (mut selector, [a, b, _]) = three();
+    let (gone, at) = selector.unregister(b).unwrap();
+    let new = selector.register(gone, Interest::READ, at).unwrap();
+    assert_ne!(new, b);
+    assert!(selector.get_disjoint_mut([a, b]).is_none(), "its slot is used again");
+    assert!(selector.get_disjoint_mut([a, new]).is_some());
+}
+
+#[test]
 fn every_source_is_gone_through() {
     let (mut selector, tokens) = three();
     let mut found: Vec<_> = selector.iter().map(|(token, key)| (token, *key.data)).collect();
@@ -70,6 +106,14 @@ fn every_source_is_gone_through() {
     let mut expected: Vec<_> = tokens.into_iter().zip([0, 1, 2]).collect();
     expected.sort();
     assert_eq!(found, expected);
+    let mut sources = selector.iter();
+    for left in [2, 1, 0] {
+        assert!(sources.next().is_some());
+        assert_eq!(
+            (sources.len(), sources.clone().len(), sources.clone().count()),
+            (left, left, left)
+        );
+    }
     let mut sources = selector.iter_mut();
     for left in [3, 2, 1] {
         assert_eq!(sources.size_hint(), (left, Some(left)));

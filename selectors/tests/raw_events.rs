@@ -29,9 +29,16 @@ struct Script {
     refuses: bool,
     /// One list for each wait; after that there is nothing.
     waits: VecDeque<Vec<Event>>,
-    /// What the old kernel object has still to report when there is a new one.
+    /// What the old kernel object has still to report when it is recreated.
     left: Vec<Event>,
+    /// How the next wait fails, after it has reported its list.
+    fails: Option<io::ErrorKind>,
     registered: Vec<Token>,
+    unregistered: Vec<Token>,
+    /// A source that cannot be unregistered.
+    stuck: Option<Token>,
+    /// The sources that the new kernel object is to watch.
+    rebuilt_with: Vec<Token>,
     limit: Option<RawSource>,
     rebuilt: usize,
 }
@@ -68,8 +75,10 @@ impl Backend for Told {
         Ok(())
     }
 
-    fn unregister(&mut self, _: RawSource, _: Token, _: Watch) -> io::Result<()> {
-        Ok(())
+    fn unregister(&mut self, _: RawSource, token: Token, _: Watch) -> io::Result<()> {
+        let mut script = self.0.borrow_mut();
+        script.unregistered.push(token);
+        if script.stuck == Some(token) { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
 
     fn wait(&mut self, events: &mut Events, _: Option<Duration>) -> io::Result<()> {
@@ -78,21 +87,19 @@ impl Backend for Told {
         if script.repeats {
             events.mark_repeats();
         }
-        Ok(())
+        script.fails.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     fn rebuild(
         &mut self,
-        _: &mut dyn Iterator<Item = Registered>,
+        sources: &mut dyn Iterator<Item = Registered>,
         events: &mut Events,
     ) -> io::Result<()> {
         let mut script = self.0.borrow_mut();
         script.rebuilt += 1;
-        if script.refuses {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
+        script.rebuilt_with = sources.map(|source| source.token).collect();
         events.extend(script.left.drain(..));
-        Ok(())
+        if script.refuses { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
 }
 
@@ -181,6 +188,132 @@ fn wait_9_a_failed_rebuild_ends_no_wait() {
     let events = selector.select(Some(Duration::from_secs(20))).unwrap();
     assert_eq!(events[..], raw(&[(token, READ)]));
     assert!(!events.interrupted() && !events.woken());
+}
+
+/// What a failed attempt has fetched comes from the old kernel object, which goes on.
+#[test]
+fn mode_2_a_failed_rebuild_reports_no_one_shot_twice() {
+    let (mut selector, backend) = selector();
+    let once = selector.register_with(source(), Interest::READ, (), Mode::OneShot).unwrap();
+    backend.0.borrow_mut().refuses = true;
+    backend.0.borrow_mut().left = raw(&[(once, READ)]);
+    backend.next(&[(once, READ), (UNKNOWN, READ)]);
+    assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(once, READ)]));
+    selector.unregister(once).unwrap();
+    assert_eq!(backend.0.borrow().unregistered, [once], "the backend still knows it");
+}
+
+#[test]
+fn mode_2_a_fired_one_shot_is_not_watched_by_a_new_kernel_object() {
+    let (mut selector, backend) = selector();
+    let once = selector.register_with(source(), Interest::READ, (), Mode::OneShot).unwrap();
+    let level = selector.register(source(), Interest::READ, ()).unwrap();
+    backend.next(&[(once, READ), (UNKNOWN, READ)]);
+    assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(once, READ)]));
+    assert_eq!(backend.0.borrow().rebuilt_with, [level]);
+    selector.unregister(once).unwrap();
+    assert!(backend.0.borrow().unregistered.is_empty(), "the backend has forgotten it");
+}
+
+#[test]
+fn mode_2_a_fired_one_shot_is_unregistered_with_the_backend() {
+    let (mut selector, backend) = selector();
+    let once = selector.register_with(source(), Interest::READ, (), Mode::OneShot).unwrap();
+    backend.next(&[(once, READ)]);
+    assert_eq!(selector.select(NOW).unwrap().len(), 1);
+    selector.unregister(once).unwrap();
+    assert_eq!(backend.0.borrow().unregistered, [once]);
+}
+
+/// The kernel watches a parked source if it could not be unregistered, because it was closed.
+#[test]
+fn close_4_an_event_of_a_parked_source_has_the_backend_rebuilt() {
+    let (mut selector, backend) = selector();
+    let parked = selector.register(source(), Interest::READ, ()).unwrap();
+    selector.modify(parked, Interest::empty()).unwrap();
+    backend.next(&[(parked, READ)]);
+    assert!(selector.select(NOW).unwrap().is_empty());
+    assert_eq!((backend.0.borrow().rebuilt, &backend.0.borrow().rebuilt_with[..]), (1, &[][..]));
+}
+
+#[test]
+fn mode_2_the_other_direction_of_a_fired_one_shot_is_not_reported() {
+    let backend = Told::default();
+    backend.0.borrow_mut().separate_directions = true;
+    let mut selector = Selector::with_backend(backend.clone());
+    let both = Interest::READ | Interest::WRITE;
+    let once = selector.register_with(source(), both, (), Mode::OneShot).unwrap();
+    backend.next(&[(once, READ)]);
+    assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(once, READ)]));
+    backend.next(&[(once, Readiness::WRITE)]);
+    assert!(selector.select(NOW).unwrap().is_empty(), "it was reported once");
+}
+
+/// A wait without a timeout goes on if nothing that it has found is reported.
+#[test]
+fn wait_2_masked_readiness_ends_no_wait() {
+    for (separate_directions, repeats) in [(false, false), (true, false), (false, true)] {
+        let backend = Told::default();
+        backend.0.borrow_mut().separate_directions = separate_directions;
+        backend.0.borrow_mut().repeats = repeats;
+        let mut selector = Selector::with_backend(backend.clone());
+        let token = selector.register(source(), Interest::READ, ()).unwrap();
+        for _ in 0..3 {
+            backend.next(&[(token, Readiness::WRITE)]);
+        }
+        backend.next(&[(token, READ)]);
+        assert_eq!(selector.select(None).unwrap()[..], raw(&[(token, READ)]));
+    }
+}
+
+#[test]
+fn wait_9_the_list_of_a_failed_wait_is_empty() {
+    let (mut selector, backend) = selector();
+    let token = selector.register(source(), Interest::READ, ()).unwrap();
+    let mut events = Events::new();
+    for timeout in [NOW, Some(Duration::from_secs(20)), None] {
+        for before in [0, 1] {
+            events.extend(raw(&vec![(UNKNOWN, READ); before]));
+            backend.next(&[(token, READ)]);
+            backend.0.borrow_mut().fails = Some(io::ErrorKind::OutOfMemory);
+            let failed = selector.select_into(&mut events, timeout).unwrap_err();
+            assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::OutOfMemory);
+            assert!(events.is_empty() && !events.woken(), "{timeout:?}: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn wait_6_events_beside_a_signal_are_filtered_and_reported() {
+    let (mut selector, backend) = selector();
+    let token = selector.register(source(), Interest::READ, ()).unwrap();
+    let parked = selector.register(source(), Interest::empty(), ()).unwrap();
+    for interruptible in [false, true] {
+        selector.set_interruptible(interruptible);
+        for timeout in [NOW, Some(Duration::from_secs(20)), None] {
+            backend.next(&[(parked, READ), (token, READ | Readiness::WRITE)]);
+            backend.0.borrow_mut().fails = Some(io::ErrorKind::Interrupted);
+            let events = selector.select(timeout).unwrap();
+            assert_eq!(events[..], raw(&[(token, READ)]), "{timeout:?}");
+            assert_eq!(events.interrupted(), interruptible);
+        }
+    }
+}
+
+/// As documented: the source that could not be unregistered and the chosen ones after it stay
+/// registered.
+#[test]
+fn reg_9_extracting_ends_with_the_first_failure() {
+    let (mut selector, backend) = selector();
+    let tokens = [(); 4].map(|()| selector.register(source(), Interest::READ, ()).unwrap());
+    backend.0.borrow_mut().stuck = Some(tokens[1]);
+    let failed = selector.extract_if(|_| true).unwrap_err();
+    assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::OutOfMemory);
+    assert_eq!(tokens.map(|token| selector.contains(token)), [false, true, true, true]);
+    assert_eq!(backend.0.borrow().unregistered, tokens[..2]);
+    backend.0.borrow_mut().stuck = None;
+    assert_eq!(selector.extract_if(|_| true).unwrap().len(), 3);
+    assert!(selector.is_empty());
 }
 
 #[test]
