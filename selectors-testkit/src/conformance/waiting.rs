@@ -256,7 +256,7 @@ pub(super) fn wait_6_on_request_a_signal_ends_it<B: Backend>(case: &mut Case<'_,
     selector.register(&ours, Interest::READ, ())?;
     selector.set_interruptible(true);
     case.did("waited for a signal that comes every 5 ms");
-    let _storm = signal_storm(Duration::from_millis(5))?;
+    let storm = signal_storm(Duration::from_millis(5))?;
     let events = selector.select(case.long())?;
     case.expect("whether it was interrupted", events.interrupted(), true)?;
     case.expect_tokens(&events, &[])?;
@@ -264,7 +264,31 @@ pub(super) fn wait_6_on_request_a_signal_ends_it<B: Backend>(case: &mut Case<'_,
     let mut backend = case.backend()?;
     backend.register(borrow(&ours), Token::from_bits(1), READING)?;
     let answer = backend.wait(&mut Events::new(), case.long()).map_err(|error| error.kind());
-    case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))
+    case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))?;
+    // Some facilities have another call for fine timeouts.
+    let long = case.long().unwrap_or_default();
+    for timeout in [Some(long), Some(long + Duration::from_micros(300)), None] {
+        case.did(format!(
+            "waited with the backend for {timeout:?}, until the first signal ends it"
+        ));
+        let mut handled = 0;
+        // A signal may arrive before the wait begins.
+        for _ in 0..20 {
+            if handled != 1 {
+                let before = storm.handled_here();
+                let answer = backend.wait(&mut Events::new(), timeout).map_err(|it| it.kind());
+                case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))?;
+                handled = storm.handled_here() - before;
+            }
+        }
+        case.expect_or(
+            "the backend repeats a system call that was interrupted",
+            handled == 1,
+            "a wait that the first signal ends",
+            format!("twenty waits that later ones ended, the last by signal {handled}"),
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn wait_7_every_ready_source_gets_its_turn<B: Backend>(

@@ -23,6 +23,30 @@ impl Defect for RetriesByItself {
     }
 }
 
+/// Retries once after a signal.
+struct RetriesOnce;
+
+impl Defect for RetriesOnce {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        match beneath.wait(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => beneath.wait(events, timeout),
+            answer => answer,
+        }
+    }
+}
+
+/// Retries once after a signal if the timeout has a fraction of a millisecond.
+struct RetriesFineWaits;
+
+impl Defect for RetriesFineWaits {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        if timeout.is_some_and(|timeout| timeout.subsec_nanos() % 1_000_000 != 0) {
+            return RetriesOnce.wait(beneath, events, timeout);
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
 /// Returns something else than `Interrupted`.
 struct TakesSignalsFor(fn() -> Answer);
 
@@ -66,6 +90,12 @@ rows! {
             wait_6_on_request_a_signal_ends_it
             wait_9_the_backend_appends
             reg_12_no_wait_leaks;
+    "WAIT-6" retries_once "retries once after a signal"
+        poll RetriesOnce =>
+            wait_6_on_request_a_signal_ends_it;
+    "WAIT-6" retries_fine "retries once after a signal if the timeout is fine"
+        poll RetriesFineWaits =>
+            wait_6_on_request_a_signal_ends_it;
     "WAIT-6" early "returns early on EINTR"
         poll TakesSignalsFor(|| Ok(())) =>
             wait_6_a_signal_undoes_no_change
