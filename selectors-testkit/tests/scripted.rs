@@ -105,8 +105,11 @@ fn interruptions_end_a_wait_on_request() -> io::Result<()> {
     let (mut selector, script) = scripted();
     selector.set_interruptible(true);
     script.interrupted(SECOND);
-    let events = selector.select(None)?;
+    let mut events = selector.select(None)?;
     assert!(events.interrupted() && events.is_empty());
+    script.timeout();
+    selector.select_into(&mut events, Some(SECOND))?;
+    assert!(!events.interrupted(), "the next wait was not");
     Ok(())
 }
 
@@ -300,6 +303,28 @@ fn a_spinning_selector_looks_before_it_waits_with_what_time_is_left() -> io::Res
     assert_eq!(script.now() - begin, 11 * SECOND, "the first poll takes none of the time");
     let waited = |seconds| Call::Wait { timeout: Some(seconds * SECOND) };
     assert_eq!(script.calls()[first..], [0, 0, 0, 0, 7].map(waited));
+    Ok(())
+}
+
+#[test]
+fn spinning_can_be_disabled() -> io::Result<()> {
+    let ((mut selector, script), first) = spinning(Duration::MAX)?;
+    selector.set_spin(Duration::ZERO);
+    script.timeout();
+    assert!(selector.select(Some(SECOND))?.is_empty());
+    assert_eq!(script.calls()[first..], [Call::Wait { timeout: Some(SECOND) }]);
+
+    let (backend, script) = Scripted::new();
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend)?;
+    for limit in [Duration::MAX, Duration::ZERO] {
+        selector.set_spin(limit);
+    }
+    for _ in 0..20 {
+        script.timeout();
+        assert!(selector.select(Some(SECOND))?.is_empty());
+    }
+    let waits = script.calls().into_iter().filter(|call| matches!(call, Call::Wait { .. }));
+    assert!(waits.into_iter().all(|call| call == Call::Wait { timeout: Some(SECOND) }));
     Ok(())
 }
 

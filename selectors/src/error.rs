@@ -292,6 +292,11 @@ mod tests {
                 ),
                 "cannot register descriptor 7: permission denied",
             ),
+            (
+                Error::os("wait", None, io::Error::from(io::ErrorKind::OutOfMemory)),
+                "cannot wait: out of memory",
+            ),
+            (Error::Closed, "the selector was dropped"),
         ] {
             assert_eq!(error.to_string(), message);
         }
@@ -310,6 +315,12 @@ mod tests {
         assert_eq!(kind(Error::NotRegistered { token }), io::ErrorKind::NotFound);
         assert_eq!(kind(Error::AlreadyRegistered { fd: 7, token }), io::ErrorKind::AlreadyExists);
         assert_eq!(kind(Error::Unsupported { feature: "", fd: None }), io::ErrorKind::Unsupported);
+        let interest = Interest::from_bits_retain(8);
+        assert_eq!(kind(Error::InvalidInterest { fd: 7, interest }), io::ErrorKind::InvalidInput);
+        let out_of_range = Error::DescriptorOutOfRange { fd: 7, limit: 6 };
+        assert_eq!(kind(out_of_range), io::ErrorKind::InvalidInput);
+        assert_eq!(kind(Error::Forked), io::ErrorKind::Other);
+        assert_eq!(kind(Error::Closed), io::ErrorKind::NotConnected);
     }
 
     #[test]

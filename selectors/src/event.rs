@@ -514,4 +514,35 @@ mod tests {
         events.push(Event::new(Token::from_bits(1), Readiness::READ));
         assert!(events.has_events() && !events.woken() && !events.interrupted());
     }
+
+    #[test]
+    fn only_events_of_the_same_token_are_merged() {
+        let mut events = Events::new();
+        let (old, new) = (Token::new(3, 0), Token::new(3, 1));
+        let far = Token::new(100_000, 0);
+        for readiness in [Readiness::READ, Readiness::WRITE] {
+            events.extend([far, new, Token::WAKER].map(|token| Event::new(token, readiness)));
+        }
+        events.push(Event::new(old, Readiness::ERROR));
+        events.merge(&mut Vec::new(), |slot| slot != Token::WAKER.slot());
+        let both = Readiness::READ | Readiness::WRITE;
+        let waker = |readiness| Event::new(Token::WAKER, readiness);
+        let merged = [
+            Event::new(far, both),
+            Event::new(new, both),
+            waker(Readiness::READ),
+            waker(Readiness::WRITE),
+            Event::new(old, Readiness::ERROR),
+        ];
+        assert_eq!(events[..], merged);
+    }
+
+    #[test]
+    fn a_cleared_list_keeps_no_flag() {
+        let mut events = Events::new();
+        events.flags = Flags::all();
+        assert!(events.clone().woken() && events.clone().interrupted());
+        events.clear();
+        assert!(events.flags.is_empty());
+    }
 }

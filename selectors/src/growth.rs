@@ -79,4 +79,15 @@ mod tests {
         }
         assert!(steps < 120, "{steps} allocations");
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn there_is_room_beside_the_elements() {
+        for (len, more) in [(0, 64), (1, 64), (60, 10), (64, 1), (100, 1000)] {
+            let mut list = vec![0; len];
+            list.reserve_exact(4);
+            super::reserve(&mut list, more);
+            assert!(list.spare_capacity_mut().len() >= more, "{more} beside {len}");
+        }
+    }
 }

@@ -148,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn wait_4_a_pause_beside_a_ghost_does_not_outlast_the_timeout() {
+        let millisecond = Duration::from_millis(1);
+        assert_eq!(ghost_pause(None), millisecond);
+        assert_eq!(ghost_pause(Some(2 * millisecond)), millisecond);
+        assert_eq!(ghost_pause(Some(millisecond / 2)), millisecond / 2);
+    }
+
+    #[test]
     fn wait_5_no_timeout_is_too_long() {
         assert_eq!(millis_rounded_up(Some(Duration::from_millis(i32::MAX as u64))), i32::MAX);
         assert_eq!(millis_rounded_up(Some(Duration::MAX)), i32::MAX);

@@ -107,6 +107,9 @@ fn wait_6_a_wait_that_no_signal_ended_was_not_interrupted() -> std::io::Result<(
     selector.waker()?.wake()?;
     let events = selector.select(Some(Duration::from_secs(20)))?;
     assert!(events.woken() && !events.interrupted());
+    let copy = events.clone();
+    assert!(copy.woken() && !copy.interrupted());
+    assert_eq!(copy[..], events[..]);
     Ok(())
 }
 

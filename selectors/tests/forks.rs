@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -14,7 +14,7 @@ use nix::unistd::{ForkResult, fork};
 use selectors::backend::Poll;
 use selectors::{
     AnySelector, Backend, BackendKind, Capabilities, DefaultSelector, Error, Event, Events,
-    Interest, Mode, Selector, SharedSelector, Token, Watch,
+    Interest, Mode, Readiness, Selector, SharedSelector, Token, Watch,
 };
 
 #[path = "support/descriptors.rs"]
@@ -60,6 +60,12 @@ fn proc_4_every_call_in_a_child_says_so() {
             assert!(matches!(waker.wake(), Err(Error::Forked)));
             let refused = selector.register(&theirs, Interest::READ, ()).unwrap_err();
             assert!(matches!(refused.error, Error::Forked));
+            let extracted = selector.extract_if(|_| panic!("no source is chosen"));
+            assert!(matches!(extracted, Err(Error::Forked)));
+            let mut events = Events::new();
+            events.push(Event::new(token, Readiness::READ));
+            assert!(matches!(selector.select_into(&mut events, NOW), Err(Error::Forked)));
+            assert!(events.is_empty(), "{kind}: as after every failure");
             assert_eq!(selector.len(), 1);
         });
         assert!(fine, "{kind}");
@@ -215,6 +221,80 @@ fn proc_4_what_the_child_opens_may_have_the_numbers_of_closed_sources() {
     }
 }
 
+/// Every number that is free, for a file object.
+fn free_numbers() -> impl Iterator<Item = OwnedFd> {
+    let open = open_numbers();
+    let (file, _) = UnixStream::pair().unwrap();
+    (0..100).filter(move |number| !open.contains(number)).filter_map(move |number| {
+        // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC opens a descriptor, which has no other owner.
+        let copy = unsafe {
+            let copy = nix::libc::fcntl(file.as_raw_fd(), nix::libc::F_DUPFD_CLOEXEC, number);
+            (copy >= 0).then(|| OwnedFd::from_raw_fd(copy))
+        };
+        copy.filter(|copy| copy.as_raw_fd() == number)
+    })
+}
+
+/// The child's waker and descriptor have other numbers than the parent's, which are free.
+#[test]
+fn reg_8_a_child_does_not_reserve_the_numbers_of_its_parent() {
+    for kind in BackendKind::available() {
+        let mut selector = AnySelector::new(kind).unwrap();
+        let mut waker = Some(selector.waker().unwrap());
+        selector.select(NOW).unwrap();
+        let fine = in_child(|| {
+            // It keeps the channel open.
+            waker.take();
+            selector.after_fork().unwrap();
+            for file in free_numbers() {
+                let token =
+                    selector.register(file, Interest::READ, ()).expect("its number is free");
+                selector.unregister(token).unwrap();
+            }
+        });
+        assert!(fine, "{kind}");
+
+        let mut selector = SharedSelector::of_kind(kind).unwrap();
+        let shown = selector.descriptor().is_some();
+        selector.select(NOW).unwrap();
+        let fine = in_child(|| {
+            selector.after_fork().unwrap();
+            let registrar = selector.registrar();
+            for file in free_numbers() {
+                drop(registrar.register(file, Interest::READ, ()).expect("its number is free"));
+            }
+            assert_eq!(selector.descriptor().is_some(), shown);
+        });
+        assert!(fine, "{kind}, shared");
+    }
+}
+
+#[test]
+fn proc_4_handles_work_in_a_child() {
+    for kind in BackendKind::available() {
+        let mut selector: SharedSelector = SharedSelector::of_kind(kind).unwrap();
+        let registrar = selector.registrar();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut source = Some(registrar.register(ours, Interest::READ, ()).unwrap());
+        let fine = in_child(|| {
+            drop(source.take());
+            assert_eq!(selector.len(), 0, "{kind}: dropped before it was made whole");
+            selector.after_fork().unwrap();
+            assert_eq!(selector.len(), 0, "{kind}");
+            registrar.waker().wake().unwrap();
+            assert!(selector.select(LONG).unwrap().woken(), "{kind}");
+            selector.waker().wake().unwrap();
+            assert!(selector.select(LONG).unwrap().woken(), "{kind}");
+            let new = registrar.register(&theirs, Interest::WRITE, ()).unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert_eq!(events.iter().map(Event::token).collect::<Vec<_>>(), [new.token()]);
+            assert_eq!(selector.len(), 1, "{kind}");
+        });
+        assert!(fine, "{kind}");
+        assert_eq!(selector.len(), 1, "{kind}");
+    }
+}
+
 #[test]
 fn reg_12_a_child_keeps_no_descriptor_of_its_parent() {
     for kind in BackendKind::available() {
@@ -312,6 +392,10 @@ fn proc_4_a_child_of_the_middle_of_a_change_is_refused_and_not_held_up() {
             assert!(matches!(selector.select(NOW), Err(Error::Forked)));
             let deadline = Some(Instant::now());
             assert!(matches!(selector.select_until(deadline), Err(Error::Forked)));
+            let mut events = Events::new();
+            events.push(Event::new(token, Readiness::READ));
+            assert!(matches!(selector.select_into(&mut events, NOW), Err(Error::Forked)));
+            assert!(events.is_empty(), "as after every failure");
             assert!(matches!(selector.waker().wake(), Err(Error::Forked)));
             assert!(matches!(registrar.waker().wake(), Err(Error::Forked)));
             assert!(matches!(waker.wake(), Err(Error::Forked)));

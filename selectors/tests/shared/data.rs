@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use selectors::{BackendKind, Error, Interest, SharedSelector, Source};
 
 use super::hooked::{Call, Hooked};
-use super::{LONG, NOW, during_a_wait, everywhere, tokens};
+use super::{LONG, NOW, during_a_wait, everywhere, in_time, tokens};
 
 #[test]
 fn data_can_be_changed_while_its_source_is_registered() {
@@ -88,7 +88,7 @@ fn slots_are_used_again_under_other_tokens_even_if_no_wait_ends() {
 
 #[test]
 fn handles_outlive_their_selector_harmlessly() {
-    everywhere(|selector, kind| {
+    let outlive = |selector: SharedSelector<u32>, kind| {
         let registrar = selector.registrar();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let source = registrar.register(ours, Interest::READ, 1).unwrap();
@@ -99,7 +99,8 @@ fn handles_outlive_their_selector_harmlessly() {
         assert!(matches!(refused.error, Error::Closed), "{kind}");
         waker.wake().unwrap();
         source.into_inner().write_all(b"x").unwrap();
-    });
+    };
+    everywhere(|selector, kind| in_time(move || outlive(selector, kind)));
 }
 
 #[test]
@@ -112,10 +113,13 @@ fn data_that_holds_handles_goes_with_the_selector() {
         let (other, mut peer) = UnixStream::pair().unwrap();
         let data = Data::new(Some(Box::new(held)));
         let holder = selector.registrar().register(other, Interest::READ, data).unwrap();
-        drop(selector);
+        in_time(move || drop(selector));
         let mut theirs = theirs;
+        for end in [&theirs, &peer] {
+            end.set_read_timeout(LONG).unwrap();
+        }
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "{kind}: the held source was closed");
-        drop(holder);
+        in_time(move || drop(holder));
         assert_eq!(peer.read(&mut [0]).unwrap(), 0, "{kind}");
     }
 }

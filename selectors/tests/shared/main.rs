@@ -1,6 +1,8 @@
 //! A selector that other threads change while one waits, over every backend.
 #![cfg(unix)]
 
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +36,20 @@ fn everywhere(test: impl Fn(SharedSelector<u32>, BackendKind)) {
 
 fn tokens(events: &Events) -> Vec<Token> {
     events.iter().map(selectors::Event::token).collect()
+}
+
+/// Runs `act` in another thread, and panics if it does not return.
+fn in_time(act: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        act();
+        done.send(()).unwrap();
+    });
+    match is_done.recv_timeout(LONG.unwrap()) {
+        Ok(()) => thread.join().unwrap(),
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+        Err(RecvTimeoutError::Timeout) => panic!("it does not return"),
+    }
 }
 
 /// Runs `change` in another thread while this one waits, and returns what the wait has found.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use selectors::{Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token};
+use selectors::{Error, Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token};
 
 use super::recorder::Recorder;
 use super::{NOW, tokens};
@@ -185,6 +185,41 @@ fn a_new_kernel_object_watches_what_is_armed() {
     recorder.record().events = vec![ghost];
     recorder.record().pending = vec![ready(token)];
     assert!(selector.select(NOW).unwrap().woken(), "by the old one alone");
+    recorder.record().changes();
+    fired.rearm().unwrap();
+    assert_eq!(recorder.record().changes(), ["kernel: register"], "it was not watched");
+}
+
+#[test]
+fn a_dropped_selector_keeps_neither_backend_nor_changer() {
+    let recorder = Recorder::default();
+    let selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (registrar, waker) = (selector.registrar(), selector.waker());
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    drop(selector);
+    assert_eq!(recorder.references(), 1, "whoever keeps a handle");
+    drop((source, registrar, waker));
+}
+
+#[test]
+fn reg_6_only_what_the_backend_supports_reaches_it() {
+    let recorder = Recorder::default();
+    let selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    recorder.record().changes();
+    for (interest, mode) in [
+        (Interest::READ, Mode::Edge),
+        (Interest::READ, Mode::Exclusive),
+        (Interest::PRIORITY, Mode::Level),
+    ] {
+        let refused = source.modify_with(interest, mode).unwrap_err();
+        assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+        let refused = selector.registrar().modify_with(source.token(), interest, mode).unwrap_err();
+        assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
+    }
+    assert!(recorder.record().changes().is_empty());
 }
 
 #[test]

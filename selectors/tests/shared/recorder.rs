@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -52,8 +52,14 @@ impl Recorder {
         SharedSelector::with_backend(self.clone()).unwrap()
     }
 
+    /// The number of references to it: by the test, the backend and the changer.
+    pub(crate) fn references(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
-        self.0.lock().unwrap()
+        // Also while a failed test drops its handles.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

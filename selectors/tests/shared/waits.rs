@@ -13,7 +13,7 @@ use selectors::{
     Backend, Capabilities, DefaultSelector, Events, Interest, Mode, SharedSelector, Token, Watch,
 };
 
-use super::{LONG, NOW, everywhere, tokens};
+use super::{LONG, NOW, everywhere, in_time, tokens};
 
 #[test]
 fn the_timeout_holds_whatever_others_change() {
@@ -267,7 +267,7 @@ fn changes_are_made_for_who_waits_while_it_panics() {
             registrar.register(null, Interest::READ, 1).unwrap()
         });
         let token = is_found.recv_timeout(LONG.unwrap() / 2).expect("the wait ends");
-        assert_eq!(changer.join().unwrap().token(), token);
+        in_time(move || assert_eq!(changer.join().unwrap().token(), token));
         assert!(waiter.join().is_err());
     });
 }
