@@ -162,7 +162,46 @@ fn a_refused_registration_leaves_without_a_call() -> io::Result<()> {
     assert_eq!(scene.selector.select(None)?.len(), 1);
     scene.calls();
     scene.selector.unregister(token)?;
+    assert!(scene.selector.backend().refusal(token).is_none());
     assert_eq!(scene.changes()?, []);
+    scene.script.timeout();
+    let timeout = Some(Duration::from_secs(1));
+    assert!(scene.selector.select(timeout)?.is_empty());
+    assert_eq!(scene.script.calls().last(), Some(&Call::Wait { timeout }), "it waits again");
+    Ok(())
+}
+
+#[test]
+fn what_is_deferred_is_found_after_another_was_cancelled() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let pairs = [pair()?, pair()?, pair()?];
+    let fd = number_of(&pairs[1].0);
+    let mut register =
+        |(ours, _): (PairStream, _)| scene.selector.register(ours, Interest::READ, "data");
+    let [first, second, last] = pairs.map(&mut register);
+    let (first, second, last) = (first?, second?, last?);
+    scene.selector.unregister(first)?;
+    scene.selector.modify(last, BOTH)?;
+    scene.selector.modify(second, Interest::WRITE)?;
+    scene.selector.unregister(last)?;
+    let watch = level(Interest::WRITE);
+    assert_eq!(scene.changes()?, [Call::Register { fd, watch }]);
+    Ok(())
+}
+
+#[test]
+fn what_is_refused_when_flushing_is_reported_by_the_next_wait() -> io::Result<()> {
+    let mut scene = Scene::new();
+    let (ours, _theirs) = pair()?;
+    let token = scene.selector.register(ours, Interest::READ, "data")?;
+    scene.script.refuse(io::ErrorKind::OutOfMemory.into());
+    scene.selector.flush()?;
+    let why = scene.selector.backend().refusal(token).map(io::Error::kind);
+    assert_eq!(why, Some(io::ErrorKind::OutOfMemory));
+    scene.script.timeout();
+    let events = scene.selector.select(None)?;
+    assert_eq!(events.iter().map(selectors::Event::token).collect::<Vec<_>>(), [token]);
+    assert!(events[0].readiness().contains(Readiness::ERROR));
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use selectors::backend::Poll;
 use selectors::{
-    AnySelector, Backend, BackendKind, Capabilities, DefaultSelector, Error, Event, Events,
-    Interest, Mode, Readiness, Selector, SharedSelector, Token, Watch,
+    AnySelector, Backend, BackendKind, Capabilities, DefaultSelector, DeferredSelector, Error,
+    Event, Events, Interest, Mode, Readiness, Selector, SharedSelector, Token, Watch,
 };
 
 #[path = "support/descriptors.rs"]
@@ -267,6 +267,33 @@ fn reg_8_a_child_does_not_reserve_the_numbers_of_its_parent() {
         });
         assert!(fine, "{kind}, shared");
     }
+}
+
+#[test]
+fn proc_4_what_was_refused_is_watched_in_a_child() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (closed, _peer) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let number = closed.as_raw_fd();
+    let fine = in_child(|| {
+        let mut selector = DeferredSelector::new().unwrap();
+        // SAFETY: it is open again when the selector uses it, and until the process ends.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let token = selector.register(fd, Interest::READ, ()).unwrap();
+        nix::unistd::close(number).unwrap();
+        assert_eq!(selector.select(LONG).unwrap().len(), 1);
+        assert!(selector.backend().refusal(token).is_some());
+        let fine = in_child(|| {
+            // SAFETY: dup2(2) opens a number that is free.
+            assert_eq!(unsafe { nix::libc::dup2(ours.as_raw_fd(), number) }, number);
+            selector.after_fork().unwrap();
+            assert!(selector.backend().refusal(token).is_none());
+            let events = selector.select(LONG).unwrap();
+            assert_eq!(events[..], [Event::new(token, Readiness::READ)]);
+        });
+        assert!(fine);
+    });
+    assert!(fine);
 }
 
 #[test]

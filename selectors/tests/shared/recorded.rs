@@ -1,6 +1,7 @@
 //! Which calls a selector makes, and what it does with events that no kernel is known to report.
 
 use std::cell::Cell;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -220,6 +221,65 @@ fn reg_6_only_what_the_backend_supports_reaches_it() {
         assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
     }
     assert!(recorder.record().changes().is_empty());
+}
+
+#[test]
+fn events_of_a_failed_rebuild_are_reported_once() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let files = [(); 3].map(|()| UnixStream::pair().unwrap().0);
+    let [level, fired, once] = [
+        register(&selector, &files[0], Interest::READ, Mode::Level),
+        register(&selector, &files[1], Interest::READ, Mode::OneShot),
+        register(&selector, &files[2], Interest::READ, Mode::OneShot),
+    ];
+    let ready = |token| Event::new(token, Readiness::READ);
+    {
+        let mut record = recorder.record();
+        record.refuses = &["rebuild"];
+        record.events =
+            [Token::from_bits(1_000_000 << 32), level.token(), fired.token()].map(ready).into();
+        record.pending = [fired.token(), level.token(), once.token()].map(ready).into();
+    }
+    // The old kernel object goes on, and has reported them.
+    let events = selector.select(NOW).unwrap();
+    assert_eq!(tokens(&events), [level.token(), fired.token(), once.token()]);
+    recorder.record().events.clear();
+    recorder.record().changes();
+    once.rearm().unwrap();
+    assert_eq!(recorder.record().changes(), ["kernel: modify"], "it is watched as before");
+}
+
+#[test]
+fn the_list_of_a_failed_wait_is_empty() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    recorder.record().events = vec![Event::new(source.token(), Readiness::READ)];
+    let mut events = selector.select(NOW).unwrap();
+    assert_eq!(events.len(), 1);
+    recorder.record().fails = Some(io::ErrorKind::OutOfMemory);
+    let failed = selector.select_into(&mut events, NOW).unwrap_err();
+    assert_eq!(io::Error::from(failed).kind(), io::ErrorKind::OutOfMemory);
+    assert!(events.is_empty());
+}
+
+#[test]
+fn events_beside_a_signal_are_filtered_and_reported() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    let raw = Event::new(source.token(), Readiness::READ | Readiness::WRITE);
+    recorder.record().events = vec![raw];
+    recorder.record().fails = Some(io::ErrorKind::Interrupted);
+    for interruptible in [false, true] {
+        selector.set_interruptible(interruptible);
+        let events = selector.select(NOW).unwrap();
+        assert_eq!(events[..], [Event::new(source.token(), Readiness::READ)]);
+        assert_eq!(events.interrupted(), interruptible);
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) waker: Option<Token>,
     /// What every wait reports.
     pub(crate) events: Vec<Event>,
+    /// How each wait fails, after it has reported that.
+    pub(crate) fails: Option<io::ErrorKind>,
     /// What recreating the kernel object reports.
     pub(crate) pending: Vec<Event>,
     /// Called by it.
@@ -84,6 +86,9 @@ impl Backend for Recorder {
         let mut record = self.record();
         record.timeouts.push(timeout);
         events.extend(record.events.iter().copied());
+        if let Some(kind) = record.fails {
+            return Err(kind.into());
+        }
         if record.events.is_empty() {
             drop(record);
             thread::sleep(timeout.expect("nothing else would end it"));
