@@ -32,8 +32,9 @@
 //! them as [`not_run`](conformance::Report::not_run). If creating a backend fails with an error of
 //! [`fixtures::lacking`], because the system lacks the facility, no case can run.
 //!
-//! A case that does not return within 30 seconds fails by name, with its last step. So does a case
-//! during which the process aborts, as the standard library does when it closes a descriptor twice.
+//! A case that does not return within 30 seconds fails by name, with its last step. A case that ends
+//! the process is named likewise: one that closes a descriptor twice, at which the standard library
+//! aborts, one that accesses invalid memory, and one that overflows the stack.
 //!
 //! The chapter [`writing_a_backend`] starts from an empty file.
 //!

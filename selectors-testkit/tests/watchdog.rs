@@ -1,4 +1,4 @@
-//! Backends that never come back, or close a descriptor twice: the case is named. One that reports
+//! Backends that never come back, close a descriptor twice, or crash: the case is named. One that reports
 //! twice: the cause is named.
 #![cfg(unix)]
 
@@ -119,6 +119,51 @@ fn who_closes_twice_is_named() {
     };
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{message}");
-    let expected = "failed: wait_1_zero_reports_what_is_ready: the process aborts";
-    assert!(message.contains(expected), "{message}");
+    names_what_it_did(&message, "the process aborts");
+}
+
+/// Fails unless the message of a crash names the case and its last step.
+fn names_what_it_did(message: &str, seen: &str) {
+    let expected = format!(
+        "failed: wait_1_zero_reports_what_is_ready\n  did:      waited with a zero timeout, with \
+         nothing ready\n  seen:     {seen}"
+    );
+    assert!(message.contains(&expected), "{message}");
+}
+
+#[test]
+fn who_crashes_is_named() {
+    let Some(output) = elsewhere("who_crashes_is_named") else {
+        let crash = |_: &mut Poll, _: &mut Events| {
+            // As an access to invalid memory does, until it ends the process.
+            loop {
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV).expect("a signal");
+            }
+        };
+        let new = move || Ok(Spoilt(Poll::new()?, crash));
+        check_patiently("wait_1_zero_reports_what_is_ready", new, Duration::from_secs(5));
+        return;
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    names_what_it_did(&message, "the process accesses invalid memory");
+}
+
+#[test]
+fn who_overflows_the_stack_is_named() {
+    fn recur(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 64]);
+        if depth == u64::MAX { 0 } else { recur(depth + 1) + frame[1] }
+    }
+    let Some(output) = elsewhere("who_overflows_the_stack_is_named") else {
+        let overflow = |_: &mut Poll, _: &mut Events| {
+            recur(0);
+        };
+        let new = move || Ok(Spoilt(Poll::new()?, overflow));
+        check_patiently("wait_1_zero_reports_what_is_ready", new, Duration::from_secs(5));
+        return;
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{message}");
+    names_what_it_did(&message, "the process ");
+    assert!(message.contains("overflows"), "{message}");
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fixtures::descriptor_limit;
+use crate::fixtures::{descriptor_limit, step_if_aborted};
 
 /// The limit on descriptors that suffices for cases that run concurrently. With fewer, a case would
 /// get numbers that another has closed and still uses.
@@ -64,6 +64,7 @@ impl Progress {
 
     /// Records a step.
     pub(crate) fn did(&self, what: String) {
+        step_if_aborted(&what);
         lock(&self.done).push(what);
         self.tick();
     }
