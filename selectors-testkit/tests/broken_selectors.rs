@@ -76,6 +76,8 @@ defects! {
         [RANDOM];
     unknown_bits_that_are_dropped DropsUnknownBits:
         reg_3_unknown_bits_are_refused;
+    a_negative_descriptor_that_is_accepted AcceptsNegatives:
+        reg_6_a_negative_descriptor_does_not_reach_the_backend;
     a_second_registration_that_is_accepted RegistersTwice:
         reg_4_a_descriptor_is_registered_once
         reg_2_parked_sources_are_checked_too
@@ -110,6 +112,9 @@ defects! {
         proc_4_children_of_children_leak_nothing;
     a_parked_source_that_is_not_handed_back KeepsTheParked:
         reg_12_closing_returns_everything;
+    a_wait_in_a_child_that_reports_nothing HidesTheFork:
+        proc_4_calls_fail_in_a_child
+        proc_4_random_programs_that_fork;
     a_rebuild_that_fails_the_wait FailsWithTheRebuild:
         close_4_a_ghost_that_stays_does_not_make_it_spin
         wait_9_a_failed_rebuild_loses_nothing;
