@@ -257,6 +257,71 @@ impl<F, T> From<RegisterError<F, T>> for io::Error {
     }
 }
 
+/// A failed [`Selector::extract_if`](crate::Selector::extract_if): the error, and the sources that were
+/// unregistered before it.
+///
+/// Converts to an [`Error`] or an [`io::Error`] with `?`, which drops the sources.
+///
+/// # Examples
+///
+/// ```
+/// use selectors::{DefaultSelector, ExtractError, Interest};
+/// use std::os::unix::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut selector = DefaultSelector::new()?;
+/// selector.register(ours, Interest::READ, "idle")?;
+/// let idle = selector.extract_if(|key| *key.data == "idle").unwrap_or_else(
+///     |ExtractError { error, extracted, .. }| {
+///         eprintln!("{error}");
+///         extracted
+///     },
+/// );
+/// assert_eq!(idle.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[non_exhaustive]
+pub struct ExtractError<F, T> {
+    /// Why a source could not be unregistered. It stays registered.
+    pub error: Error,
+    /// The file objects and data of the sources that were.
+    pub extracted: Vec<(F, T)>,
+}
+
+impl<F, T> fmt::Debug for ExtractError<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, extracted } = self;
+        let mut debug = f.debug_struct("ExtractError");
+        debug.field("error", error).field("extracted", &extracted.len()).finish()
+    }
+}
+
+impl<F, T> fmt::Display for ExtractError<F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F, T> error::Error for ExtractError<F, T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<F, T> From<ExtractError<F, T>> for Error {
+    fn from(failed: ExtractError<F, T>) -> Self {
+        failed.error
+    }
+}
+
+impl<F, T> From<ExtractError<F, T>> for io::Error {
+    fn from(failed: ExtractError<F, T>) -> Self {
+        failed.error.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,7 +81,7 @@ pub mod guide;
 
 pub use backend::aliases::*;
 pub use backend::{Backend, BackendKind, Capabilities};
-pub use error::{Error, RegisterError, Result};
+pub use error::{Error, ExtractError, RegisterError, Result};
 pub use event::{Event, Events};
 pub use interest::{Interest, Mode, Watch};
 pub use iter::{Iter, IterMut};

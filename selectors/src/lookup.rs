@@ -1,7 +1,7 @@
 //! Look-ups: a source by token, by file object or by descriptor, several at a time, and all of them.
 
 use crate::backend::{self, AsSource, Backend, RawSource};
-use crate::{Iter, IterMut, Result, Selector, SelectorKey, SelectorKeyMut, Token};
+use crate::{ExtractError, Iter, IterMut, Result, Selector, SelectorKey, SelectorKeyMut, Token};
 
 impl<F, T, B: Backend> Selector<F, T, B> {
     /// Returns the source registered under a token, or `None` after it was unregistered. An index into
@@ -269,8 +269,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     ///
     /// # Errors
     ///
-    /// Those of [`unregister`](Self::unregister). The source that could not be unregistered and the
-    /// chosen ones after it stay registered; those before it are dropped.
+    /// An [`ExtractError`], which contains one of the errors of [`unregister`](Self::unregister) and the
+    /// sources that were unregistered before it. The source that could not be unregistered and the chosen
+    /// ones after it stay registered.
     ///
     /// # Examples
     ///
@@ -292,10 +293,21 @@ impl<F, T, B: Backend> Selector<F, T, B> {
     pub fn extract_if(
         &mut self,
         mut remove: impl FnMut(SelectorKeyMut<'_, F, T>) -> bool,
-    ) -> Result<Vec<(F, T)>> {
-        self.check_fork()?;
-        let chosen: Vec<_> =
-            (self.iter_mut()).filter_map(|(token, key)| remove(key).then_some(token)).collect();
-        chosen.into_iter().map(|token| self.unregister(token)).collect()
+    ) -> Result<Vec<(F, T)>, ExtractError<F, T>> {
+        let mut extracted = Vec::new();
+        let mut extract = || -> Result<()> {
+            self.check_fork()?;
+            let chosen: Vec<_> =
+                (self.iter_mut()).filter_map(|(token, key)| remove(key).then_some(token)).collect();
+            extracted.reserve_exact(chosen.len());
+            chosen.into_iter().try_for_each(|token| {
+                extracted.push(self.unregister(token)?);
+                Ok(())
+            })
+        };
+        match extract() {
+            Ok(()) => Ok(extracted),
+            Err(error) => Err(ExtractError { error, extracted }),
+        }
     }
 }

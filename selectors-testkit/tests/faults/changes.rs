@@ -318,6 +318,35 @@ fn deferred_registering_fails() -> io::Result<()> {
     Ok(())
 }
 
+/// What was extracted before comes back with the error.
+#[test]
+fn reg_9_extracting_fails() -> io::Result<()> {
+    let mut selector = Selector::with_backend(Epoll::new()?);
+    let mut peers = Vec::new();
+    for data in 0..4 {
+        let (ours, theirs) = unix_pair()?;
+        selector.register(ours, Interest::READ, data)?;
+        peers.push(theirs);
+    }
+    let third = Fault::new(Call::EpollDelete, Errno::ENOMEM).after(2);
+    let (result, _) = failing(third, || selector.extract_if(|_| true));
+    let failed = result.expect_err("the third is refused");
+    assert_failed::<()>(Err(failed.error), Errno::ENOMEM);
+    assert_eq!(failed.extracted.iter().map(|(_, data)| *data).collect::<Vec<_>>(), [0, 1]);
+    for peer in &mut peers {
+        peer.write_all(b"x")?;
+    }
+    let events = selector.select(LONG)?;
+    let left = events.iter().filter_map(|event| selector.get(event.token()));
+    let mut left: Vec<_> = left.map(|key| *key.data).collect();
+    left.sort_unstable();
+    assert_eq!(left, [2, 3]);
+    for (source, _) in failed.extracted {
+        assert_eq!(drain(&source)?, 1);
+    }
+    Ok(())
+}
+
 /// A file that was reported once is not reported again, although another selector did not see it.
 #[test]
 fn mode_2_a_failed_change_of_a_file_does_not_fire_again() -> io::Result<()> {
