@@ -5,13 +5,18 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::panic::catch_unwind;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
 use selectors::backend::{Backend, BorrowedSource, Capabilities, Poll, RawSource};
 use selectors::{Events, Token, Watch};
 use selectors_testkit::conformance::{check_patiently, run_patiently};
+
+use another_process::another_process;
+
+#[path = "support/another_process.rs"]
+mod another_process;
 
 /// Poll, and what happens before each wait.
 struct Spoilt(Poll, fn(&mut Poll, &mut Events));
@@ -87,10 +92,8 @@ fn elsewhere(test: &str) -> Option<Output> {
     if std::env::var_os(THERE).is_some() {
         return None;
     }
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new(program);
-    let command = command.args(["--exact", test, "--nocapture"]).env(THERE, "1");
-    Some(command.output().expect("another process of this program"))
+    let output = another_process(test).env(THERE, "1").output();
+    Some(output.expect("another process of this program"))
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::process::Command;
 
 use nix::errno::Errno;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
 use selectors::{Backend, Error, Interest, Mode, Selector, SharedSelector};
 use selectors_testkit::fixtures::{LooseDescriptor, is_ready, null_device, unix_pair};
 
+use crate::another_process::another_process;
 use crate::injection::{Call, FOR_EVER, Fault, calls, failing, within};
 use crate::{NOW, Subject, in_child};
 
@@ -135,9 +135,8 @@ fn proc_4_noticing_forks_fails_at_first() -> io::Result<()> {
     const ALONE: &str = "SELECTORS_TEST_ALONE";
     if std::env::var_os(ALONE).is_none() {
         let name = "forks::proc_4_noticing_forks_fails_at_first";
-        let mut command = Command::new(std::env::current_exe()?);
-        let status = command.args(["--exact", name]).env(ALONE, "yes").status()?;
-        assert!(status.success());
+        let output = another_process(name).env(ALONE, "1").output()?;
+        assert!(output.status.success(), "{output:?}");
         return Ok(());
     }
     let fault = Fault::new(Call::AtFork, Errno::ENOMEM).times(2);
