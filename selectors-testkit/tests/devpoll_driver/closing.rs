@@ -27,8 +27,8 @@ fn events_survive_a_close() {
 
 #[test]
 fn a_closed_descriptor_is_pollnval_or_nothing() {
-    // Man: not removing it may result in POLLNVAL. Driver: it does because the entry was ready, so that the
-    // next search polls it, and `events` is not initialized.
+    // Man: a descriptor that is not removed may result in POLLNVAL. Driver: it does, because the entry was
+    // ready and the next search polls it again. `events` is not initialized.
     let (ours, _theirs) = unix_pair().unwrap();
     let (other, _other_peer) = unix_pair().unwrap();
     let gone = loose(&ours);
@@ -69,13 +69,13 @@ fn a_reused_number_polls_the_new_file() {
 
 #[test]
 fn a_reused_number_that_was_idle_may_not_be_polled() {
-    // Driver: an idle entry is polled again only when its old file wakes it, or it is added again.
+    // Driver: an idle entry is polled again only after a wakeup by its old file, or when it is added again.
     let (ours, _theirs) = unix_pair().unwrap();
     let (new, mut new_peer) = unix_pair().unwrap();
     let reused = loose(&ours);
     let device = Device::open();
     device.add(reused.borrow(), POLLIN);
-    assert_eq!(device.ready(), [], "idle, and so known to be");
+    assert_eq!(device.ready(), [], "idle, and cached as such");
     reused.replace(&new).unwrap();
     new_peer.write_all(b"x").unwrap();
     #[cfg(all(target_os = "linux", not(external_devpoll)))]

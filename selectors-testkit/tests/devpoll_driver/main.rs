@@ -1,8 +1,8 @@
-//! The rules of /dev/poll itself: of the kernel on illumos and Solaris, of the emulation on Linux, or of the
-//! library that `SELECTORS_DEVPOLL_LIB` names.
+//! The behaviour of /dev/poll itself: of the kernel on illumos and Solaris; on Linux of the emulation, or of
+//! the library that `SELECTORS_DEVPOLL_LIB` names.
 //!
-//! *Man* is poll(4D). *Driver* is `devpoll.c` of illumos. Rules that have only this source are tested
-//! only on illumos and with the emulation.
+//! *Man* is poll(4D). *Driver* is `devpoll.c` of illumos. Behaviour that only the latter defines is tested
+//! on illumos and with the emulation only.
 #![cfg(any(target_os = "linux", target_os = "illumos", target_os = "solaris"))]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
@@ -19,10 +19,10 @@ mod waiting;
 
 use device::{Device, entry};
 
-/// Whether it is the driver of illumos, or the emulation of it.
+/// Whether this is the driver of illumos or the emulation of it.
 const SOURCE_KNOWN: bool = cfg!(not(target_os = "solaris"));
 
-/// Returns true for the common driver of 2011, which Solaris has.
+/// Returns true for the driver of Solaris: that of 2011, from which the one of illumos descends.
 fn is_solaris() -> bool {
     #[cfg(all(target_os = "linux", not(external_devpoll)))]
     {
@@ -45,7 +45,7 @@ fn loose(fd: impl AsFd) -> LooseDescriptor {
 }
 
 /// Another descriptor of the same device.
-fn loose_device(device: &Device) -> Device {
+fn duplicate_device(device: &Device) -> Device {
     // SAFETY: it is open.
     let fd = unsafe { BorrowedFd::borrow_raw(device.0) };
     Device(fd.try_clone_to_owned().unwrap().into_raw_fd())

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use selectors_sys::devpoll::{self as sys, DP_ISPOLLED, POLLERR, POLLIN, POLLOUT, POLLREMOVE};
 use selectors_testkit::fixtures::{in_forked_child, is_close_on_exec, regular_file, unix_pair};
 
-use super::{Device, entry, is_solaris, loose_device, number};
+use super::{Device, duplicate_device, entry, is_solaris, number};
 
 #[test]
 fn another_process_cannot_use_the_device() {
@@ -24,11 +24,11 @@ fn another_process_cannot_use_the_device() {
         assert_eq!(device.write(&[(fd, POLLREMOVE)]), Err(Errno::EACCES));
         assert_eq!(device.poll(1, 0), Err(Errno::EACCES));
         assert_eq!(device.poll(1, -1), Err(Errno::EACCES));
-        let mut asked = entry(fd, 0);
-        // SAFETY: `asked` is writable.
-        let answer =
-            unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut asked).cast::<c_void>()) };
-        assert_eq!(Errno::result(answer), Err(Errno::EACCES));
+        let mut polled = entry(fd, 0);
+        // SAFETY: `polled` is writable.
+        let result =
+            unsafe { sys::ioctl(device.0, DP_ISPOLLED, (&raw mut polled).cast::<c_void>()) };
+        assert_eq!(Errno::result(result), Err(Errno::EACCES));
         // Man: the child should close it and open its own.
         let own = Device::open();
         own.write(&[(fd, POLLOUT)]).unwrap();
@@ -49,7 +49,7 @@ fn closing_in_a_child_changes_nothing_in_the_parent() {
 
 #[test]
 fn the_first_user_or_the_opener_owns_a_device() {
-    // Driver: since 2015 the first process that writes or polls, before the one that opened it.
+    // Driver: since 2015 the first process that writes or polls; before 2015 the one that opened it.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = Device::open();
@@ -99,13 +99,13 @@ fn the_number_of_a_closed_device_belongs_to_the_next_file() {
     theirs.write_all(b"x").unwrap();
     let device = Device::open();
     device.add(&ours, POLLIN);
-    // Another file gets the number by dup2(2), and the calls use that.
+    // dup2(2) gives the number to another file, on which the calls then act.
     let mut file = tempfile();
     // SAFETY: both are open, and our own.
     let same = unsafe { nix::unistd::dup2_raw(&file, device.0) }.unwrap();
     assert!(device.write(&[(number(&ours), POLLIN)]).is_ok());
     file.flush().unwrap();
-    assert_eq!(file.metadata().unwrap().len(), 8, "an entry, as bytes");
+    assert_eq!(file.metadata().unwrap().len(), 8, "the bytes of one entry");
     assert_eq!(device.poll(1, 0), Err(Errno::ENOTTY));
     mem::forget(device);
     drop(same);
@@ -124,11 +124,11 @@ fn a_duplicate_is_the_same_device() {
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLOUT);
-    let twin = loose_device(&device);
-    assert_eq!(twin.ready(), [(number(&ours), POLLOUT)]);
+    let duplicate = duplicate_device(&device);
+    assert_eq!(duplicate.ready(), [(number(&ours), POLLOUT)]);
     // SAFETY: it is our own, and closed once.
-    drop(unsafe { OwnedFd::from_raw_fd(twin.0) });
-    mem::forget(twin);
+    drop(unsafe { OwnedFd::from_raw_fd(duplicate.0) });
+    mem::forget(duplicate);
     assert_eq!(device.ready(), [(number(&ours), POLLOUT)]);
 }
 

@@ -1,4 +1,4 @@
-//! Rare behaviour that only the emulation can provoke.
+//! Rare behaviour that only the emulation can produce on demand.
 
 use nix::errno::Errno;
 use selectors_sys::devpoll::{
@@ -107,7 +107,7 @@ fn closing_a_socket_ends_a_wait_unless_it_has_a_duplicate() {
     if is_solaris() {
         return;
     }
-    // Observed with the driver of 2020.
+    // As observed with the driver of 2020.
     for lives_on in [true, false] {
         let (ours, theirs) = unix_pair().unwrap();
         let gone = loose(&ours);

@@ -96,7 +96,7 @@ fn an_impossible_descriptor_is_silently_skipped() {
 
 #[test]
 fn a_descriptor_that_is_not_open_is_silently_accepted() {
-    // Driver: a number within the table is stored, but not polled before it is open and added again.
+    // Driver: a number within the table is stored, but not polled until it is open and added again.
     let (ours, _theirs) = unix_pair().unwrap();
     let gone = loose(&ours);
     gone.close().unwrap();
@@ -141,15 +141,15 @@ fn an_incomplete_entry_is_ignored_and_counts_as_written() {
 fn an_unknown_request_and_a_bad_address_are_refused() {
     let device = Device::open();
     // SAFETY: the request is unknown, so the argument is not read.
-    let answer = unsafe { sys::ioctl(device.0, 0xd0ff, ptr::null_mut::<c_void>()) };
-    assert_eq!(Errno::result(answer), Err(Errno::EINVAL));
+    let result = unsafe { sys::ioctl(device.0, 0xd0ff, ptr::null_mut::<c_void>()) };
+    assert_eq!(Errno::result(result), Err(Errno::EINVAL));
     // Man: EFAULT.
     for request in [DP_POLL, DP_ISPOLLED] {
         // SAFETY: the kernel detects the bad address.
-        let answer = unsafe { sys::ioctl(device.0, request, ptr::null_mut::<c_void>()) };
-        assert_eq!(Errno::result(answer), Err(Errno::EFAULT));
+        let result = unsafe { sys::ioctl(device.0, request, ptr::null_mut::<c_void>()) };
+        assert_eq!(Errno::result(result), Err(Errno::EFAULT));
     }
     // SAFETY: as above.
-    let answer = unsafe { sys::write(device.0, ptr::null(), size_of::<pollfd>()) };
-    assert_eq!(Errno::result(answer), Err(Errno::EFAULT));
+    let result = unsafe { sys::write(device.0, ptr::null(), size_of::<pollfd>()) };
+    assert_eq!(Errno::result(result), Err(Errno::EFAULT));
 }

@@ -1,4 +1,4 @@
-//! Waits: their events and their ends.
+//! Waits: which events they report, and what ends them.
 
 use std::io::Write as _;
 use std::mem;
@@ -9,11 +9,11 @@ use nix::errno::Errno;
 use selectors_sys::devpoll::{self as sys, POLLIN, POLLOUT, POLLREMOVE};
 use selectors_testkit::fixtures::{drain, pipe, regular_file, signal_storm, unix_pair};
 
-use super::{Device, SOURCE_KNOWN, is_solaris, loose_device, number};
+use super::{Device, SOURCE_KNOWN, duplicate_device, is_solaris, number};
 
 #[test]
 fn without_a_buffer_the_set_is_not_searched() {
-    // Driver: then the call only sleeps.
+    // Driver: the call then only sleeps.
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLOUT);
@@ -25,7 +25,7 @@ fn without_a_buffer_the_set_is_not_searched() {
 
 #[test]
 fn timeouts_are_milliseconds_and_at_least_a_tick() {
-    // Man: dp_timeout is in milliseconds. Driver: a positive one is a tick at least.
+    // Man: dp_timeout is in milliseconds. Driver: a positive one lasts at least a tick.
     let device = Device::open();
     assert_eq!(device.poll(1, 0), Ok(vec![]));
     for millis in [1, 25] {
@@ -36,14 +36,14 @@ fn timeouts_are_milliseconds_and_at_least_a_tick() {
         assert!(start.elapsed() >= Duration::from_millis(least));
     }
     if !is_solaris() {
-        // Driver, since 2015: only -1 waits forever. Other negative timeouts have expired at once.
+        // Driver, since 2015: only -1 waits forever. Other negative timeouts expire at once.
         assert_eq!(device.poll(1, -2), Ok(vec![]));
     }
 }
 
 #[test]
 fn a_signal_ends_a_wait_but_not_a_poll() {
-    // Man: EINTR. Driver: with a timeout of zero no signal is noticed.
+    // Man: EINTR. Driver: a call with a timeout of zero ignores signals.
     let (ours, _theirs) = unix_pair().unwrap();
     let device = Device::open();
     device.add(&ours, POLLIN);
@@ -58,7 +58,7 @@ fn a_signal_ends_a_wait_but_not_a_poll() {
 
 #[test]
 fn a_search_is_circular() {
-    // Driver: in the order of numbers, it begins where the last one that filled its list stopped.
+    // Driver: in the order of numbers, starting where the last search that filled its list stopped.
     let pairs: Vec<_> = (0..5).map(|_| unix_pair().unwrap()).collect();
     let mut numbers: Vec<_> = pairs.iter().map(|(ours, _)| number(ours)).collect();
     numbers.sort_unstable();
@@ -71,12 +71,12 @@ fn a_search_is_circular() {
         seen.extend(device.poll(2, -1).unwrap().iter().map(|(fd, _)| *fd));
     }
     if SOURCE_KNOWN {
-        let circle: Vec<_> = numbers.iter().copied().cycle().take(10).collect();
-        assert_eq!(seen, circle);
+        let expected: Vec<_> = numbers.iter().copied().cycle().take(10).collect();
+        assert_eq!(seen, expected);
     }
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, numbers, "none starves");
+    assert_eq!(seen, numbers, "every descriptor is reported");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_pipe_without_a_peer_is_reported_without_a_request() {
 
 #[test]
 fn a_change_affects_a_wait_in_progress() {
-    // Driver: since 2015 the wait polls added descriptors. Before, the write blocks until the wait ends.
+    // Driver: since 2015 the wait polls added descriptors. Before 2015 the write blocks until the wait ends.
     let (ours, _theirs) = unix_pair().unwrap();
     let fd = number(&ours);
     let device = &Device::open();
@@ -126,11 +126,11 @@ fn a_wait_continues_with_its_device_if_the_number_is_reused() {
         other.add(&idle, POLLIN);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| device.poll(4, 20_000));
-            // The number becomes that of the other device before or during the wait.
+            // dup2(2) gives the number to the other device, before or during the wait.
             // SAFETY: the number is open.
-            let end = unsafe { BorrowedFd::borrow_raw(other.0) };
+            let other = unsafe { BorrowedFd::borrow_raw(other.0) };
             // SAFETY: both are open, and our own.
-            let same = unsafe { nix::unistd::dup2_raw(end, device.0) }.unwrap();
+            let same = unsafe { nix::unistd::dup2_raw(other, device.0) }.unwrap();
             theirs.write_all(b"x").unwrap();
             idle_peer.write_all(b"x").unwrap();
             let ready = waiting.join().unwrap().unwrap();
@@ -149,14 +149,14 @@ fn a_device_can_be_closed_during_a_wait() {
     for _ in 0..20 {
         let device = Device::open();
         device.add(&ours, POLLIN);
-        let twin = loose_device(&device);
+        let duplicate = duplicate_device(&device);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| device.poll(4, 20_000));
-            drop(twin);
+            drop(duplicate);
             theirs.write_all(b"x").unwrap();
             match waiting.join().unwrap() {
                 Ok(ready) => assert_eq!(ready, [(number(&ours), POLLIN)]),
-                // The emulation takes every close before the wait for the last one.
+                // The emulation treats a close before the wait as that of the last descriptor.
                 Err(error) => assert!(cfg!(target_os = "linux") && error == Errno::ENOTTY),
             }
         });
