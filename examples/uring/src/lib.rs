@@ -23,36 +23,36 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use selectors::backend::{Backend, BorrowedSource, Capabilities, RawSource};
 use selectors::{Event, Events, Interest, Mode, Readiness, Token, Watch};
 
-/// How many requests are submitted at once. More completions than twice as many are kept by the
-/// kernel in a list.
+/// The capacity of the submission queue. If there are more completions than twice as many, the kernel
+/// keeps the rest in a list of its own.
 const ENTRIES: u32 = 256;
 
-/// The longest wait at once: the kernel refuses what its type cannot hold. A selector waits again.
+/// The longest timeout of one call, because the kernel's type is limited. The selector waits again.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Marks the completion of a request that cancels others. No descriptor has this number.
+/// The user data of requests that cancel others. No descriptor has this number.
 const CANCEL: u64 = u64::MAX;
 
 /// A backend that watches sources by poll requests of io_uring(7).
 ///
-/// A poll request completes once. One whose source was reported is made again by the next wait,
-/// which makes sources level-triggered.
+/// A poll request completes once. For a source that was reported, the next wait makes another, so
+/// sources are level-triggered.
 pub struct Uring {
     ring: IoUring,
     sources: HashMap<RawSource, Source>,
-    /// The sources to make a request for in the next pass.
+    /// The sources for which the next pass makes a request.
     due: Vec<RawSource>,
-    /// The level-triggered sources that the last wait reported, which are due in the next one.
+    /// The level-triggered sources that the last wait reported: due in the next one.
     reported: Vec<RawSource>,
-    /// The sources whose multishot request says that something has changed.
+    /// The sources whose multishot request has reported a change.
     changed: Vec<RawSource>,
     /// How many sources have a request.
     armed: usize,
-    /// Counts how often requests were made.
+    /// The number of the current pass, in which requests are made.
     pass: u64,
     /// The thread that made the requests.
     thread: ThreadId,
-    /// The process that made the ring, which a child of fork(2) inherits.
+    /// The process that created the ring. A child of fork(2) inherits the ring.
     process: u32,
 }
 
@@ -64,16 +64,16 @@ struct Source {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It has no request, and is to get one.
+    /// It has no request, and gets one in the next pass.
     Due,
-    /// It has a request, which was made in this pass.
+    /// It has a request, made in this pass.
     Armed(u64),
-    /// It is half-closed, and not watched for READ: a request would complete at once, with nothing
-    /// to report. It is to get a multishot request, which completes on changes only.
+    /// It is half-closed and not watched for READ: a request would complete immediately, with nothing
+    /// to report. The next pass makes a multishot request, which completes only when something changes.
     Quiet,
     /// It has a multishot request.
     Multishot,
-    /// It is one-shot and has been reported.
+    /// It is one-shot and was reported.
     Fired,
 }
 
@@ -84,7 +84,7 @@ impl State {
 }
 
 impl Uring {
-    /// A backend with a ring of its own.
+    /// Creates a backend with its own ring.
     ///
     /// # Errors
     ///
@@ -131,12 +131,12 @@ impl Uring {
         if self.ring.submission().is_full() {
             self.submit()?;
         }
-        // SAFETY: requests to poll and to cancel point to no memory: `opcode` makes them of numbers.
+        // SAFETY: poll and cancel requests refer to no memory: `opcode` builds them from numbers.
         let pushed = unsafe { self.ring.submission().push(request) };
         pushed.map_err(|_full| io::ErrorKind::OutOfMemory.into())
     }
 
-    /// Makes a request for a source that is to have one.
+    /// Makes a request for a source that is due.
     fn poll(&mut self, fd: RawSource) -> io::Result<()> {
         let Some(source) = self.sources.get(&fd) else { return Ok(()) };
         let (multishot, armed) = match source.state {
@@ -148,7 +148,7 @@ impl Uring {
         // POLLHUP and POLLRDHUP of every source.
         let flags = Readiness::from(source.watch.interest).bits();
         let request = opcode::PollAdd::new(Fd(fd), flags).multi(multishot).build();
-        self.push(&request.user_data(number(fd)))?;
+        self.push(&request.user_data(user_data(fd)))?;
         if let Some(source) = self.sources.get_mut(&fd) {
             source.state = armed;
             self.armed += 1;
@@ -156,21 +156,21 @@ impl Uring {
         Ok(())
     }
 
-    /// Makes a request for every source that is due. Those of sources that are ready have completed
-    /// when this returns.
+    /// Makes a request for every due source. Requests for ready sources have completed when this
+    /// returns.
     fn poll_due(&mut self) -> io::Result<()> {
         self.pass += 1;
         while let Some(&fd) = self.due.last() {
             self.poll(fd)?;
             self.due.pop();
         }
-        // Also if there is nothing to submit: what else has completed becomes visible.
+        // Even if there is nothing to submit: the call makes other completions visible.
         self.submit()
     }
 
-    /// Takes the completions. Those of requests that were made in this pass say what is ready
-    /// `now`. One of an earlier pass is a reason to look again: what it says may be history, or be
-    /// about a file that was closed.
+    /// Consumes the completions. Those of requests made in this pass are reported in `now`. The source
+    /// of one from an earlier pass is due again, because its readiness may be outdated, or that of a
+    /// file that was closed.
     fn reap(&mut self, mut now: Option<&mut Events>) -> io::Result<()> {
         loop {
             for completion in self.ring.completion() {
@@ -211,8 +211,8 @@ impl Uring {
         }
     }
 
-    /// Finds what is ready now, without waiting.
-    fn look(&mut self, events: &mut Events) -> io::Result<()> {
+    /// Reports what is ready now, without blocking.
+    fn poll_all(&mut self, events: &mut Events) -> io::Result<()> {
         loop {
             self.reap(None)?;
             while let Some(fd) = self.changed.pop() {
@@ -226,9 +226,9 @@ impl Uring {
         }
     }
 
-    /// Waits for something to be ready, and finds it.
-    fn find(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        // A request is completed by the thread that made it, on its way out of the kernel.
+    /// Waits until a source is ready or the timeout expires, and reports what is ready.
+    fn wait_and_poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        // A request is completed by the thread that made it, when that returns from the kernel.
         let thread = thread::current().id();
         if self.thread != thread {
             self.cancel_all()?;
@@ -238,54 +238,54 @@ impl Uring {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.due.append(&mut self.reported);
         loop {
-            self.look(events)?;
+            self.poll_all(events)?;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let is_over = events.len() > before || left.is_some_and(|left| left.is_zero());
-            // A call of its own: one that submits something does not say that it was interrupted.
+            // A separate call, because one that also submits does not report an interruption.
             if is_over || !self.wait_for_completion(left)? {
                 return Ok(());
             }
         }
     }
 
-    /// Waits until there is a completion (true) or the time has passed (false).
+    /// Waits for a completion. Returns false if the timeout has expired.
     fn wait_for_completion(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let answer = match timeout {
+        let result = match timeout {
             None => self.ring.submit_and_wait(1),
             Some(timeout) => {
                 let time = Timespec::from(timeout.min(LONGEST));
                 self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
-        match answer {
+        match result {
             Ok(_) => Ok(true),
             Err(error) if error.raw_os_error() == Some(Errno::ETIME as i32) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Cancels the request for a source, and waits until the kernel has let go of the file.
+    /// Cancels the request for a source, and waits until the kernel has released the file.
     fn cancel(&mut self, fd: RawSource) -> io::Result<()> {
         let has_request =
             |uring: &Self| uring.sources.get(&fd).is_some_and(|source| source.state.has_request());
         if has_request(self) {
-            self.push(&opcode::PollRemove::new(number(fd)).build().user_data(CANCEL))?;
+            self.push(&opcode::PollRemove::new(user_data(fd)).build().user_data(CANCEL))?;
         }
-        self.settle(has_request)
+        self.reap_while(has_request)
     }
 
-    /// Cancels all requests, likewise.
+    /// Cancels all requests, and waits until the kernel has released the files.
     fn cancel_all(&mut self) -> io::Result<()> {
         if self.armed > 0 {
             let all = opcode::AsyncCancel2::new(CancelBuilder::any().all()).build();
             self.push(&all.user_data(CANCEL))?;
         }
-        self.settle(|uring| uring.armed > 0)
+        self.reap_while(|uring| uring.armed > 0)
     }
 
-    /// Takes completions while they are `awaited`.
-    fn settle(&mut self, awaited: impl Fn(&Self) -> bool) -> io::Result<()> {
-        while awaited(self) {
+    /// Waits for completions, and consumes them, as long as the condition holds.
+    fn reap_while(&mut self, condition: impl Fn(&Self) -> bool) -> io::Result<()> {
+        while condition(self) {
             match self.wait_for_completion(None) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.reap(None)?,
@@ -297,7 +297,7 @@ impl Uring {
 
 impl Backend for Uring {
     fn capabilities(&self) -> Capabilities {
-        // Not `priority`: on Linux 6.18 a request for POLLPRI alone misses urgent data of TCP.
+        // Not `priority`: on Linux 6.18 a request for POLLPRI alone is not completed by urgent data.
         let mut capabilities = Capabilities::default();
         capabilities.read_closed = true;
         capabilities.hangup = true;
@@ -313,7 +313,7 @@ impl Backend for Uring {
         token: Token,
         watch: Watch,
     ) -> io::Result<()> {
-        // The request would be refused by the next wait: too late.
+        // Otherwise the next wait would refuse the request, too late.
         let flags = OFlag::from_bits_retain(fcntl(source, FcntlArg::F_GETFL)?);
         if flags.contains(OFlag::O_PATH) {
             return Err(Errno::EBADF.into());
@@ -342,9 +342,9 @@ impl Backend for Uring {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let before = events.len();
-        let answer = self.find(events, timeout);
-        // What was found before something failed must not be lost.
-        if events.len() > before { Ok(()) } else { answer }
+        let result = self.wait_and_poll(events, timeout);
+        // Events that were found before a failure must not be lost.
+        if events.len() > before { Ok(()) } else { result }
     }
 
     fn owns(&self, fd: RawSource) -> bool {
@@ -359,8 +359,8 @@ impl Backend for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // Closing the ring cancels its requests some time later, but the files must be free now. In
-        // a child of fork(2) the requests are the parent's.
+        // Closing the ring cancels its requests only some time later, but the files must be released
+        // now. In a child of fork(2) the requests are those of the parent.
         if self.process == std::process::id() {
             let _ = self.cancel_all();
         }
@@ -373,12 +373,12 @@ impl fmt::Debug for Uring {
     }
 }
 
-/// What a request for a descriptor is called.
-fn number(fd: RawSource) -> u64 {
+/// The user data of requests for a descriptor.
+fn user_data(fd: RawSource) -> u64 {
     u64::from(fd.unsigned_abs())
 }
 
-/// What the result of a poll request says: nothing if it was cancelled, and an error if the
+/// The readiness in the result of a poll request: none if it was cancelled, and an error if the
 /// descriptor is closed.
 fn readiness(result: i32) -> Option<Readiness> {
     match u32::try_from(result) {

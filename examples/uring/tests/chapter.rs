@@ -1,4 +1,4 @@
-//! What the chapter `writing_a_backend` of the testkit quotes is in the example and in the suite.
+//! The quotations in the chapter `writing_a_backend` of the testkit match the example and the suite.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use std::path::Path;
@@ -13,13 +13,13 @@ fn is_case(name: &str) -> bool {
     CASES.iter().chain(SHARED_CASES).any(|case| *case == name)
 }
 
-/// The blocks that are no tests: failures of cases, and excerpts.
+/// The blocks that are not doctests: failures of cases, and excerpts.
 fn quoted() -> (Vec<&'static str>, Vec<&'static str>) {
     let blocks = CHAPTER.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.partition(|block| block.lines().next().is_some_and(is_case))
 }
 
-/// Words with one blank between them; strings that continue on the next line are joined.
+/// The words of a text, separated by single spaces. Strings that continue on the next line are joined.
 fn words(text: &str) -> String {
     text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }

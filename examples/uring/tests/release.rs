@@ -1,5 +1,5 @@
-//! What a ring holds is free when its backend is dropped, and not some time later. In a program of its
-//! own: a process that another test has just started would have a copy of every file for a moment.
+//! Dropping a backend releases its files at once. In a separate program, because a child process that
+//! another test has just started would briefly have a copy of every file.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use selectors::{Interest, Selector};
 use selectors_uring::Uring;
 
 #[test]
-fn dropping_a_backend_lets_go_of_its_files_at_once() -> io::Result<()> {
+fn dropping_a_backend_releases_its_files_at_once() -> io::Result<()> {
     for _ in 0..20 {
         let backend = match Uring::new() {
             Ok(backend) => backend,
