@@ -61,7 +61,7 @@ fn proc_4_every_call_in_a_child_says_so() {
             let refused = selector.register(&theirs, Interest::READ, ()).unwrap_err();
             assert!(matches!(refused.error, Error::Forked));
             let extracted = selector.extract_if(|_| panic!("no source is chosen"));
-            assert!(matches!(extracted, Err(Error::Forked)));
+            assert!(matches!(extracted.map_err(|failed| failed.error), Err(Error::Forked)));
             let mut events = Events::new();
             events.push(Event::new(token, Readiness::READ));
             assert!(matches!(selector.select_into(&mut events, NOW), Err(Error::Forked)));

@@ -275,10 +275,10 @@ pub(super) fn wait_6_on_request_a_signal_ends_it<B: Backend>(case: &mut Case<'_,
         // A signal may arrive before the wait begins.
         for _ in 0..20 {
             if handled != 1 {
-                let before = storm.handled_here();
+                let before = storm.handled();
                 let answer = backend.wait(&mut Events::new(), timeout).map_err(|it| it.kind());
                 case.expect("the result of the backend", answer, Err(ErrorKind::Interrupted))?;
-                handled = storm.handled_here() - before;
+                handled = storm.handled() - before;
             }
         }
         case.expect_or(

@@ -92,6 +92,7 @@ impl Defect for InheritableItself {
 rows! {
     "REG-12" shut_down "shuts down its sources when it is dropped"
         poll ShutsDown =>
+            reg_9_files_do_not_change
             proc_6_a_selector_outlives_its_thread
             reg_12_closing_returns_everything
             ready_4_only_the_interest_is_reported

@@ -379,6 +379,7 @@ rows! {
             [FILES];
     "MODE-4" exclusive_modified "has the kernel modify an exclusive source"
         epoll ModifiesExclusive =>
+            reg_9_files_do_not_change
             ready_12_every_kind_of_file_behaves_as_with_poll
             mode_4_exclusive_can_be_modified
             reg_9_its_peer_sees_the_end_at_once

@@ -142,10 +142,12 @@ rows! {
             [FILES RANDOM];
     "WAIT-2" none_is_zero "treats no timeout as zero"
         poll Times(|timeout| timeout.or(NOW)) =>
+            wait_6_on_request_a_signal_ends_it
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_long_wait_is_not_split;
     "WAIT-2" none_is_a_moment "treats no timeout as a short one"
         poll Times(|timeout| timeout.or(Some(Duration::from_millis(2)))) =>
+            wait_6_on_request_a_signal_ends_it
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_wait_sleeps_once;
     "WAIT-3" rounds_down "rounds timeouts down"

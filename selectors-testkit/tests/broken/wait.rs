@@ -228,6 +228,7 @@ rows! {
             wait_3_no_timeout_is_truncated;
     "WAIT-11" turns_for_ever "polls repeatedly when there is no timeout"
         poll TurnsForEver =>
+            wait_6_on_request_a_signal_ends_it
             wait_2_without_a_timeout_a_signal_ends_it
             wait_11_a_long_wait_is_not_split
             reg_12_no_wait_leaks;
