@@ -207,8 +207,8 @@ fn not_woken(kind: BackendKind) -> io::Result<()> {
     let registrar = selector.registrar();
     let never = Fault::new(Call::Write, Errno::EIO).times(FOR_EVER);
     let (ours, _theirs) = unix_pair()?;
-    // A number that no new channel gets.
-    let ours = above(ours, 100)?;
+    // A number that no new channel gets, however many descriptors the process has inherited.
+    let ours = above(ours, null_device()?.as_raw_fd() + 100)?;
     let (seen, sees) = mpsc::channel();
     let waiter = thread::spawn(move || {
         // Until the selector is woken.
