@@ -199,6 +199,13 @@ fn mode_2_a_failed_rebuild_reports_no_one_shot_twice() {
     backend.0.borrow_mut().left = raw(&[(once, READ)]);
     backend.next(&[(once, READ), (UNKNOWN, READ)]);
     assert_eq!(selector.select(NOW).unwrap()[..], raw(&[(once, READ)]));
+    // In a later wait as well.
+    backend.0.borrow_mut().left = raw(&[(once, READ)]);
+    for _ in 0..3 {
+        backend.next(&[(UNKNOWN, READ)]);
+        assert!(selector.select(NOW).unwrap().is_empty());
+    }
+    assert!(backend.0.borrow().left.is_empty());
     selector.unregister(once).unwrap();
     assert_eq!(backend.0.borrow().unregistered, [once], "the backend still knows it");
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
@@ -10,10 +10,12 @@ use nix::errno::Errno;
 #[cfg(feature = "kqueue")]
 use selectors::backend::Kqueue;
 use selectors::backend::{Deferred, Epoll, Poll, Select};
-use selectors::{Backend, Error, Interest, Selector, Waker};
+use selectors::{Backend, BackendKind, Error, Interest, Selector, SharedSelector, Waker};
 #[cfg(feature = "kqueue")]
 use selectors_testkit::emulated_faults::Step;
-use selectors_testkit::fixtures::{open_descriptors, open_numbers, unix_pair, wake_in_handler};
+use selectors_testkit::fixtures::{
+    open_descriptors, open_numbers, unix_pair, wake_in_handler, with_raw,
+};
 
 #[cfg(feature = "kqueue")]
 use crate::injection::ask_for_emulated_faults;
@@ -446,6 +448,61 @@ fn closes_all<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
 fn reg_12_a_channel_that_was_replaced_is_closed() -> io::Result<()> {
     in_child(|| {
         over_all!(closes_all);
+        Ok(())
+    })
+}
+
+/// The number that was opened since, with a borrowed descriptor.
+fn with_opened(before: &[RawFd], act: impl FnOnce(BorrowedFd<'static>)) -> io::Result<()> {
+    let mut opened = open_numbers()?;
+    opened.retain(|number| !before.contains(number));
+    let [number] = opened[..] else { panic!("one new descriptor: {opened:?}") };
+    with_raw(number, act);
+    Ok(())
+}
+
+fn is_own(refused: &Error) -> bool {
+    matches!(refused, Error::Unsupported { .. })
+}
+
+/// A channel that replaces a broken one is no source either.
+fn reserved<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
+    let broken = Fault::new(Call::Write, Errno::EIO);
+    let mut selector: Selector<BorrowedFd<'_>, (), B> = Selector::with_backend(new()?);
+    let waker = selector.waker()?;
+    selector.select(NOW)?;
+    let before = open_numbers()?;
+    assert!(failing(broken, || waker.wake()).0.is_err());
+    assert!(selector.select(NOW)?.woken());
+    with_opened(&before, |channel| {
+        let refused = selector.register(channel, Interest::READ, ()).unwrap_err().error;
+        assert!(is_own(&refused), "{refused}");
+    })?;
+    waker.wake()?;
+    assert!(selector.select(LONG)?.woken());
+    Ok(())
+}
+
+#[test]
+fn reg_8_the_channel_that_replaces_another_is_no_source() -> io::Result<()> {
+    // Alone with its descriptors.
+    in_child(|| {
+        over_all!(reserved);
+        for kind in [BackendKind::Epoll, BackendKind::Poll, BackendKind::Select] {
+            let broken = Fault::new(Call::Write, Errno::EIO);
+            let mut selector: SharedSelector = SharedSelector::of_kind(kind)?;
+            let (registrar, waker) = (selector.registrar(), selector.waker());
+            selector.select(NOW)?;
+            let before = open_numbers()?;
+            assert!(failing(broken, || waker.wake()).0.is_err());
+            selector.select(NOW)?;
+            with_opened(&before, |channel| {
+                let refused = registrar.register(channel, Interest::READ, ()).unwrap_err().error;
+                assert!(is_own(&refused), "{kind}: {refused}");
+            })?;
+            waker.wake()?;
+            assert!(selector.select(LONG)?.woken(), "{kind}");
+        }
         Ok(())
     })
 }
