@@ -4,7 +4,9 @@ use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use selectors::{DefaultSelector, Interest, Token};
+use selectors::{DefaultSelector, Interest, Mode, Token};
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
 
 const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
@@ -73,6 +75,22 @@ fn reg_9_sources_are_extracted_in_the_order_of_iteration() {
     let order: Vec<_> = selector.iter().map(|(_, key)| *key.data).collect();
     let all = selector.extract_if(|_| true).unwrap();
     assert_eq!(all.into_iter().map(|(_, at)| at).collect::<Vec<_>>(), order, "parked ones too");
+}
+
+#[test]
+fn reg_2_parking_keeps_the_mode_and_can_change_it() {
+    let (mut selector, [token, ..]) = three();
+    let mode = |selector: &DefaultSelector<_, _>| selector.get(token).unwrap().mode;
+    selector.modify_with(token, Interest::READ, Mode::OneShot).unwrap();
+    selector.modify(token, Interest::empty()).unwrap();
+    assert_eq!(mode(&selector), Mode::OneShot);
+    selector.modify_with(token, Interest::empty(), Mode::Level).unwrap();
+    assert_eq!(mode(&selector), Mode::Level);
+    selector.modify_with(token, Interest::empty(), Mode::OneShot).unwrap();
+    selector.modify(token, Interest::WRITE).unwrap();
+    assert_eq!(mode(&selector), Mode::OneShot);
+    assert_eq!(selector.select(None).unwrap()[0].token(), token);
+    assert!(selector.select(NOW).unwrap().is_empty(), "it was reported once");
 }
 
 #[test]

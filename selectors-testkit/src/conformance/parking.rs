@@ -99,16 +99,21 @@ pub(super) fn reg_2_parked_sources_are_checked_too<B: Backend>(case: &mut Case<'
         &again,
     )?;
     selector.unregister(token)?;
-    if !selector.capabilities().deferred {
-        case.did("registered a closed descriptor with an empty interest");
-        let number = closed_number()?;
-        let answer = with_raw(number, |fd| selector.register(fd, Interest::empty(), ()).is_ok());
-        case.expect("whether it was accepted", answer, false)?;
-    }
-    if let Some(own) = selector.backend().descriptor().map(|own| crate::fixtures::number_of(&own)) {
-        case.did("registered the selector's own descriptor with it, with an empty interest");
-        let answer = with_raw(own, |fd| selector.register(fd, Interest::empty(), ()).is_ok());
-        case.expect("whether it was accepted", answer, false)?;
+    let own = selector.backend().descriptor().map(|own| crate::fixtures::number_of(&own));
+    for mode in modes(case)? {
+        let parked = Interest::empty();
+        if !selector.capabilities().deferred {
+            case.did(format!("registered a closed descriptor with an empty interest, {mode:?}"));
+            let number = closed_number()?;
+            let answer =
+                with_raw(number, |fd| selector.register_with(fd, parked, (), mode).is_ok());
+            case.expect("whether it was accepted", answer, false)?;
+        }
+        if let Some(own) = own {
+            case.did(format!("registered the selector's own descriptor likewise, {mode:?}"));
+            let answer = with_raw(own, |fd| selector.register_with(fd, parked, (), mode).is_ok());
+            case.expect("whether it was accepted", answer, false)?;
+        }
     }
     case.expect("the number of sources", selector.len(), 0)
 }

@@ -56,6 +56,7 @@ fn a_token_changes_its_own_source_and_no_other() {
         for _ in 0..3 {
             registrar.modify(old, Interest::WRITE).unwrap();
             assert_eq!(tokens(&selector.select(LONG).unwrap()), [old], "{kind}");
+            assert!(selector.select(NOW).unwrap().is_empty(), "{kind}: it keeps its mode");
         }
         drop(source);
         // Their slot becomes vacant, and is used again.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selectors::{Error, Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token};
 
@@ -248,6 +248,23 @@ fn events_of_a_failed_rebuild_are_reported_once() {
     recorder.record().changes();
     once.rearm().unwrap();
     assert_eq!(recorder.record().changes(), ["kernel: modify"], "it is watched as before");
+}
+
+#[test]
+fn events_that_may_repeat_are_merged_and_end_no_wait_by_themselves() {
+    let recorder = Recorder::default();
+    let mut selector = recorder.selector();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let both = Interest::READ | Interest::WRITE;
+    let source = register(&selector, &ours, both, Mode::Level);
+    let event = |readiness| Event::new(source.token(), readiness);
+    recorder.record().repeats = true;
+    recorder.record().events = [Readiness::READ, Readiness::WRITE].map(event).into();
+    assert_eq!(selector.select(NOW).unwrap()[..], [event(both.into())]);
+    recorder.record().events = vec![event(Readiness::PRIORITY)];
+    let (start, timeout) = (Instant::now(), Duration::from_millis(10));
+    assert!(selector.select(Some(timeout)).unwrap().is_empty());
+    assert!(start.elapsed() >= timeout, "what is masked does not end it");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) waker: Option<Token>,
     /// What every wait reports.
     pub(crate) events: Vec<Event>,
+    /// Whether each list is marked.
+    pub(crate) repeats: bool,
     /// How each wait fails, after it has reported that.
     pub(crate) fails: Option<io::ErrorKind>,
     /// What recreating the kernel object reports.
@@ -86,6 +88,9 @@ impl Backend for Recorder {
         let mut record = self.record();
         record.timeouts.push(timeout);
         events.extend(record.events.iter().copied());
+        if record.repeats {
+            events.mark_repeats();
+        }
         if let Some(kind) = record.fails {
             return Err(kind.into());
         }
