@@ -38,6 +38,10 @@ impl Backend for Spoilt {
         self.0.unregister(fd, token, watch)
     }
 
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.0.after_fork()
+    }
+
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         (self.1)(&mut self.0, events);
         self.0.wait(events, timeout)
@@ -169,4 +173,20 @@ fn who_overflows_the_stack_is_named() {
     assert!(!output.status.success(), "{message}");
     names_what_it_did(&message, "the process ");
     assert!(message.contains("overflows"), "{message}");
+}
+
+#[test]
+fn a_panic_in_a_forked_child_is_reported() {
+    let in_a_child = |_: &mut Poll, _: &mut Events| {
+        thread_local! {
+            static PARENT: u32 = std::process::id();
+        }
+        // Evaluated by the thread that runs the case, before it forks.
+        assert!(PARENT.with(|&parent| parent == std::process::id()), "no such thread");
+    };
+    let new = move || Ok(Spoilt(Poll::new()?, in_a_child));
+    let check = || check_patiently("proc_4_after_fork_works", new, Duration::from_secs(20));
+    let panic = catch_unwind(check).expect_err("it cannot have passed");
+    let message = panic.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("seen:     no such thread (in the child)"), "{message}");
 }

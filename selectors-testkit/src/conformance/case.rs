@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use selectors::{Backend, Event, Events, Readiness, Token};
 
 use super::concurrency::Progress;
 use super::{Counting, SelectorDefect, Subject};
-use crate::fixtures::{is_lacking, open_descriptors, report_of_forked_child};
+use crate::fixtures::{is_lacking, open_descriptors, panic_text, report_of_forked_child};
 
 /// How long a peer's close or reset may take to arrive, at most the patience.
 const STEPS: Duration = Duration::from_secs(1);
@@ -24,6 +25,10 @@ pub(crate) enum Stop {
     /// The case has to wait until no other case runs.
     Later,
 }
+
+/// What separates the usual cause from the rest in the report of a forked child.
+const KNOWN: &str = "\u{1e}usually\u{1e}";
+const GUESS: &str = "\u{1e}perhaps\u{1e}";
 
 pub(crate) type Outcome = Result<(), Stop>;
 
@@ -55,6 +60,44 @@ impl Stop {
             Self::Broken(why, _) | Self::NotRun(why) => why,
             Self::Later => "  it cannot be alone".to_owned(),
         }
+    }
+
+    /// The text for a report to the parent process, with the usual cause.
+    fn into_report(self) -> String {
+        match self {
+            Self::Broken(why, Some(Cause::Known(cause))) => format!("{why}{KNOWN}{cause}"),
+            Self::Broken(why, Some(Cause::Guess(cause))) => format!("{why}{GUESS}{cause}"),
+            stop => stop.into_text(),
+        }
+    }
+
+    /// The failure of a forked child, from its report.
+    pub(crate) fn of_child(report: String) -> Self {
+        // Lives as long as the message of a failure.
+        let cause = |text: &str| &*String::leak(text.to_owned());
+        let (why, cause) = match (report.split_once(KNOWN), report.split_once(GUESS)) {
+            (Some((why, text)), _) => (why, Some(Cause::Known(cause(text)))),
+            (None, Some((why, text))) => (why, Some(Cause::Guess(cause(text)))),
+            (None, None) if report.contains("  expected: ") => (&*report, None),
+            // It did not live to report more.
+            (None, None) => {
+                let why =
+                    format!("  expected: the child to end\n  seen:     {report} (in the child)");
+                return Self::Broken(
+                    why,
+                    Some(Cause::Guess(
+                        "`after_fork` keeps what a child does not have: a thread, a lock that another \
+                     thread held, a kernel object of the parent",
+                    )),
+                );
+            }
+        };
+        let why = if why.contains("(in the child") {
+            why.to_owned()
+        } else {
+            format!("{why} (in the child)")
+        };
+        Self::Broken(why, cause)
     }
 
     fn unexpected_error(error: &dyn fmt::Display) -> Self {
@@ -159,11 +202,20 @@ impl<B: Backend> Case<'_, B> {
 
     /// Runs `act` in a forked child, and returns its outcome.
     pub(crate) fn in_forked_child(&self, act: impl FnOnce() -> Outcome) -> Outcome {
-        // The steps of the child are not recorded here.
-        let report = self
-            .progress
-            .while_child_works(|| report_of_forked_child(|| act().map_err(Stop::into_text)))?;
-        report.map_err(|why| Stop::broken(format!("{why} (in the child)")))
+        let before = self.progress.done().len();
+        let in_child = || {
+            let outcome = catch_unwind(AssertUnwindSafe(act));
+            let outcome = outcome.unwrap_or_else(|panic| Err(Stop::panicked(panic_text(&*panic))));
+            outcome.map_err(|stop| {
+                // The child's own steps, which its parent has not recorded.
+                let steps = self.progress.done().split_off(before.min(self.progress.done().len()));
+                let steps: String =
+                    steps.iter().map(|step| format!("  did:      {step}\n")).collect();
+                steps + &stop.into_report()
+            })
+        };
+        let report = self.progress.while_child_works(|| report_of_forked_child(in_child))?;
+        report.map_err(Stop::of_child)
     }
 
     /// As [`in_forked_child`](Self::in_forked_child), alone, for an `act` that creates backends: a

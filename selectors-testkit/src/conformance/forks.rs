@@ -1,5 +1,7 @@
 //! PROC-4: what a child of fork(2) may do with its copies, and that the parent is not affected.
 
+use std::time::Duration;
+
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Error, Events, Interest, Mode, Result, Token, Waker};
 
@@ -11,6 +13,9 @@ use crate::fixtures::{
 
 const SHARED: &str = "the child uses the parent's kernel object or waker: `after_fork` has to \
     create new ones, and must not change the old ones";
+
+const BLOCKS: &str = "a wait that blocks needs something that the child does not have, such as a \
+    thread of its parent: `after_fork` has to create it again";
 
 /// A selector with its sources.
 struct Scene<'a, B> {
@@ -154,7 +159,14 @@ pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Out
         scene.selector.modify(scene.once, Interest::empty())?;
         scene.selector.unregister(scene.idle)?;
         let event = case.only(&scene.selector.select(case.long())?, scene.level)?;
-        case.expect("WRITE", event.is_writable(), true)
+        case.expect("WRITE", event.is_writable(), true)?;
+        case.did("waited for 2 ms, with nothing to report");
+        scene.selector.modify(scene.level, Interest::empty())?;
+        let nothing = scene.selector.select(Some(Duration::from_millis(2)));
+        case.because(
+            BLOCKS,
+            nothing.map_err(Into::into).and_then(|events| case.expect_tokens(&events, &[])),
+        )
     })?;
     let Some(scene) = &mut scene else { return Ok(()) };
     case.did("used the selector in the parent");

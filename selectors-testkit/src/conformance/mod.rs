@@ -4,9 +4,8 @@
 //! cases without a harness and returns a [`Report`].
 //!
 //! A case that hangs fails by name, with its last step: as a test, its thread is abandoned and the other
-//! tests continue; [`run`] ends the process, because the case runs on the calling thread. A case during
-//! which the process aborts, as the standard library does when it closes a descriptor twice, is also
-//! named.
+//! tests continue; [`run`] ends the process, because the case runs on the calling thread. A case that
+//! crashes the process is also named, and what it did last.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -20,7 +19,7 @@ use std::time::Duration;
 use selectors::{Backend, Interest};
 
 use crate::contract;
-use crate::fixtures::name_if_aborted;
+use crate::fixtures::{name_if_aborted, panic_text};
 
 mod between_waits;
 mod bulk;
@@ -102,11 +101,7 @@ fn attempt<'a>(
     let mut context = Case { new, patience, defect, progress, may_be_alone };
     let outcome = catch_unwind(AssertUnwindSafe(|| case(&mut context)));
     progress.leave();
-    let outcome = outcome.unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Stop::panicked(message.unwrap_or("a panic")))
-    });
+    let outcome = outcome.unwrap_or_else(|panic| Err(Stop::panicked(panic_text(&*panic))));
     outcome.map_err(|stop| match stop {
         Stop::Broken(why, cause) => {
             Stop::broken(message(name, progress, &why, cause.map(Cause::text)))

@@ -199,6 +199,25 @@ impl Defect for UnregistersWhenDropped {
     }
 }
 
+/// Whose waits are handed to a thread of the process that created it.
+struct WaitsElsewhere {
+    process: u32,
+}
+
+impl Defect for WaitsElsewhere {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let before = events.len();
+        beneath.wait(events, NOW)?;
+        if events.len() > before || timeout == NOW {
+            return Ok(());
+        }
+        if self.process != std::process::id() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        beneath.wait(events, timeout)
+    }
+}
+
 rows! {
     "REG-8" disowned "watches its own descriptors if they are registered"
         select HasAWaker::new(Wakes::Disowned) =>
@@ -280,6 +299,9 @@ rows! {
         epoll KeepsTheObject =>
             proc_4_after_fork_works
             proc_4_random_programs_that_fork;
+    "PROC-4" no_thread "waits with a helper thread, which a child of fork(2) lacks"
+        epoll WaitsElsewhere { process: std::process::id() } =>
+            proc_4_after_fork_works;
     "PROC-4" unregisters "unregisters one by one when it is dropped"
         epoll UnregistersWhenDropped =>
             proc_4_calls_fail_in_a_child

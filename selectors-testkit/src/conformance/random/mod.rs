@@ -17,7 +17,7 @@ use std::time::Instant;
 use selectors::Backend;
 
 use super::{Case, Cause, Outcome, Stop};
-use crate::fixtures::report_of_forked_child;
+use crate::fixtures::{panic_text, report_of_forked_child};
 
 pub(super) mod files;
 pub(super) mod numbers;
@@ -84,7 +84,7 @@ impl Failure {
             // The process ended in another way.
             unknown => {
                 let why = unknown.map_or_else(String::new, |(_, why)| why);
-                Self { why: format!("  {why}"), log: Vec::new(), steps: usize::MAX }
+                Self { why: Stop::of_child(why).into_text(), log: Vec::new(), steps: usize::MAX }
             }
         }
     }
@@ -127,7 +127,7 @@ fn run_here<B: Backend>(
     let stop = match outcome {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(stop)) => stop,
-        Err(_) => Stop::panicked("a panic"),
+        Err(panic) => Stop::panicked(panic_text(&*panic)),
     };
     Err(Failure { why: stop.into_text(), log: world.into_log(), steps: taken })
 }
