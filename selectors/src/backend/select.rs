@@ -484,7 +484,7 @@ mod tests {
         }
         // More than are open at any time.
         let (fd, token) = (100_000, Token::new(0, 0));
-        for interest in [Interest::READ, Interest::WRITE, Interest::all()] {
+        for interest in [Interest::READ, Interest::WRITE, Interest::PRIORITY, Interest::all()] {
             let (mut select, mut events) = (Select::default(), Events::new());
             select.set(fd, token, Watch::new(interest, Mode::Level));
             select.ready.copy(&select.wanted);
