@@ -64,7 +64,17 @@ pub(crate) fn step(len: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::push;
+    use super::{FIRST, grow, push};
+
+    #[test]
+    fn what_was_asked_for_fits() {
+        for more in [1, FIRST, FIRST + 1, 1000] {
+            for mut list in [Vec::new(), vec![0_u8; 10]] {
+                grow(&mut list, more);
+                assert!(list.capacity() - list.len() >= more, "{more} beside {}", list.len());
+            }
+        }
+    }
 
     #[test]
     fn little_capacity_is_unused_after_few_allocations() {
