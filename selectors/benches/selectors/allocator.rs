@@ -1,5 +1,5 @@
-//! An allocator that counts on request. Otherwise it costs a load and a branch, for
-//! all contenders alike.
+//! An allocator that counts bytes on request. Otherwise it costs a load and a branch, for all
+//! contenders alike.
 #![expect(unsafe_code, reason = "an allocator is")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
 static ALLOCATOR: Counting = Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
-/// Negative when more was freed than allocated while it counted.
+/// Negative if more was freed than allocated while it counted.
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
 static PEAK: AtomicIsize = AtomicIsize::new(0);
 
@@ -33,13 +33,13 @@ impl Counting {
     }
 }
 
-/// No layout is larger than fits.
+/// The size of every layout fits.
 #[inline]
 fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
-// SAFETY: all of it is the system's allocator.
+// SAFETY: every method calls the one of the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -64,7 +64,7 @@ unsafe impl GlobalAlloc for Counting {
 
     #[inline]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new may both be there for a moment.
+        // The old and the new allocation may exist at the same time.
         Self::took(size);
         Self::gave(layout.size());
         // SAFETY: the caller keeps the same promises.
@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How much memory something took, in bytes.
+/// An amount of memory, in bytes.
 pub(crate) struct Usage {
     pub(crate) settled: isize,
     pub(crate) peak: isize,

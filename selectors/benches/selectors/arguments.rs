@@ -20,12 +20,12 @@ A WORKLOAD is the beginning of the name of one, or several of them; without any,
                   does one thing so often and prints nothing; for .ci/instructions
 ";
 
-/// What to do.
+/// What the program does.
 pub(crate) enum Task {
     Help,
     List,
     Measure(Measure),
-    /// One contender does one operation so many times.
+    /// Repeats one operation of one contender.
     Count(String, String, u64),
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Measure {
     /// Whether cargo runs this as a benchmark, not as a test.
     pub(crate) bench: bool,
     pub(crate) out: Option<PathBuf>,
-    /// Beginnings of the names of workloads; empty for all of them.
+    /// Prefixes of the names of workloads. Empty for all of them.
     pub(crate) workloads: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn parse() -> Result<Task, lexopt::Error> {
                 let (contender, operation) = (next()?, next()?);
                 return Ok(Task::Count(contender, operation, parser.value()?.parse()?));
             }
-            // From cargo.
+            // Passed by cargo.
             Long("bench") => measure.bench = true,
             Value(name) => measure.workloads.push(name.string()?),
             other => return Err(other.unexpected()),

@@ -1,4 +1,4 @@
-//! Which core a thread runs on, and what else runs there.
+//! Pinning threads to cores, and keeping a core busy.
 #![expect(unsafe_code, reason = "no crate has a safe setpriority(2)")]
 
 use std::io;
@@ -15,7 +15,7 @@ fn allowed() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&core| allowed.is_set(core) == Ok(true)).collect())
 }
 
-/// Keeps this thread on one of the cores that it may use, if there are so many.
+/// Pins this thread to one of the cores that it may use, if there are that many.
 pub(crate) fn stay_on(nth: usize) -> io::Result<()> {
     let Some(&core) = allowed()?.get(nth) else { return Ok(()) };
     let mut set = CpuSet::new();
@@ -23,16 +23,16 @@ pub(crate) fn stay_on(nth: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Makes this thread nicer to others.
+/// Lowers the priority of this thread: nice(2).
 fn be_nice(by: libc::c_int) -> io::Result<()> {
-    // SAFETY: takes numbers alone; on Linux 0 is the thread that calls.
+    // SAFETY: takes numbers only; on Linux 0 is the calling thread.
     match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, by) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// A thread on each core that never rests and gives way to others, until this is dropped.
+/// A busy loop of low priority on each core, until this is dropped.
 pub(crate) struct Load {
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<io::Result<()>>>,
@@ -61,7 +61,7 @@ impl Drop for Load {
         self.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             if !matches!(thread.join(), Ok(Ok(()))) {
-                eprintln!("a thread that was to load a core did not");
+                eprintln!("a busy loop could not be started on its core");
             }
         }
     }

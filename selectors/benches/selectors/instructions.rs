@@ -1,5 +1,4 @@
-//! One operation of a workload, so many times and nothing else, for a tool that counts
-//! instructions: `.ci/instructions`.
+//! Repeats one operation of a workload, for a tool that counts instructions: `.ci/instructions`.
 
 use std::hint::black_box;
 use std::io;
@@ -15,9 +14,9 @@ use super::workloads::wake::wake_often;
 /// An operation of a contender, and its name.
 type Job<'a> = (&'static str, Box<dyn FnOnce() -> io::Result<()> + 'a>);
 
-/// Does `operation` so many times as `contender`, named as the tables name it.
+/// Repeats `operation` of the contender with this name in the tables.
 ///
-/// What comes before and after takes the same instructions however many times it is.
+/// Set-up and tear-down take the same instructions, however often it is repeated.
 pub(crate) fn run(contender: &str, operation: &str, times: u64) -> io::Result<()> {
     let (counters, silent) = (Counters::new(200)?, Silent::new(CHANGING)?);
     let jobs = if operation == "wake" {
@@ -77,14 +76,14 @@ fn wait<'a, C: Contender<'a>>(counters: &'a Counters, ready: usize, times: u64) 
     Ok(())
 }
 
-/// Makes a contender that often, and waits for one source with it.
+/// Creates a contender that many times, and waits for one source with it.
 fn start_up<'a, C: Contender<'a>>(counters: &'a Counters, times: u64) -> io::Result<()> {
     counters.make_ready(1)?;
     let source = counters.iter().next().ok_or_else(|| wrong("there is no source"))?;
     start_often::<C>(source, 2 + times)
 }
 
-/// Changes [`CHANGING`] sources that often.
+/// Changes [`CHANGING`] sources that many times.
 fn change<'a, C: Contender<'a>>(silent: &'a Silent, change: &str, times: u64) -> io::Result<()> {
     let change = match change {
         "modify" => Change::Modify,

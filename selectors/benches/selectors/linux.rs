@@ -50,7 +50,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn settings(task: &Measure) -> Settings {
     let (rounds, turn) = match task {
-        // `cargo test --all-targets` runs it too, so that it does not rot.
+        // `cargo test --all-targets` also runs it, as a check.
         Measure { bench: false, .. } => (1, Duration::ZERO),
         Measure { short: true, .. } => (5, Duration::from_millis(1)),
         _ => (31, Duration::from_millis(4)),
@@ -66,11 +66,11 @@ fn measure_all(task: &Measure) -> io::Result<()> {
         return Err(io::Error::other(format!("no workload is called {unknown}; see --list")));
     }
     let settings = settings(task);
-    // As many as are allowed, and otherwise as many as there are.
+    // As many as the hard limit allows.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
     let machine = machine::describe() + &format!("rounds: {}\n", settings.rounds);
     if settings.smoke {
-        println!("only trying whether it works; `cargo bench` measures");
+        println!("only checking that everything runs; `cargo bench` measures");
     } else {
         print!("{machine}");
         println!("a contender's turn: {:?}", settings.turn);

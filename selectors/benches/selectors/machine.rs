@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// One fact a line.
+/// One fact per line.
 pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = first_line("/proc/loadavg");
@@ -43,7 +43,7 @@ fn machine() -> String {
     if virtual_machine { "a virtual one" } else { "no hypervisor is seen" }.to_owned()
 }
 
-/// What makes system calls slower: names of the weaknesses that the kernel works around.
+/// The processor vulnerabilities whose mitigations make system calls slower.
 fn mitigations() -> String {
     let folder = fs::read_dir("/sys/devices/system/cpu/vulnerabilities");
     let mut names: Vec<_> = folder

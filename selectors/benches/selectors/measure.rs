@@ -19,7 +19,7 @@ impl Turn {
         Self::counted(elapsed.as_secs_f64() * 1e9, units)
     }
 
-    /// `amount` of what is not time, for `units`.
+    /// `amount`, of something other than time, for `units` of work.
     #[expect(clippy::cast_precision_loss, reason = "nothing is counted that often")]
     pub(crate) fn counted(amount: f64, units: u64) -> Self {
         Self { amount, units: units as f64 }
@@ -30,7 +30,7 @@ impl Turn {
     }
 }
 
-/// One contender at one point. Called with the number of repetitions; sets up, runs, and cleans up.
+/// A contender at a point. Called with the number of iterations; sets up, runs, and cleans up.
 pub(crate) struct Row<'a> {
     pub(crate) name: &'static str,
     /// The row it is compared with.
@@ -38,12 +38,12 @@ pub(crate) struct Row<'a> {
     pub(crate) turn: Box<dyn FnMut(u64) -> io::Result<Turn> + 'a>,
 }
 
-/// How many iterations a turn has.
+/// The number of iterations of a turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// As many as take the time that the settings give a turn.
+    /// As many as fill the time of a turn in the settings.
     Timed,
-    /// So many.
+    /// A fixed number.
     Fixed(u64),
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Pace {
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) turn: Duration,
-    /// Only whether all of it works.
+    /// Only checks that everything works.
     pub(crate) smoke: bool,
 }
 
@@ -68,7 +68,7 @@ impl Spread {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let [low, median, high] = [1, 2, 3].map(|quarter| {
-            // Between two values, their mean.
+            // The mean of the two middle values.
             let twice = (values.len() - 1) * quarter / 2;
             f64::midpoint(values[twice / 2], values[twice.div_ceil(2)])
         });
@@ -82,13 +82,13 @@ pub(crate) struct Outcome {
     pub(crate) name: &'static str,
     pub(crate) base: &'static str,
     pub(crate) value: Spread,
-    /// To the base, where a ratio says something: not to nothing or less.
+    /// To the base, if that is positive.
     pub(crate) ratio: Option<Spread>,
-    /// Likewise to bare epoll, for contenders that are compared with another one.
+    /// Likewise to bare epoll, for contenders with another base.
     pub(crate) of_epoll: Option<Spread>,
 }
 
-/// Lets all rows take their turns, round by round, each round in another order.
+/// Runs a turn of every row in each round, in another order each time.
 pub(crate) fn compare(
     settings: Settings,
     pace: Pace,
@@ -135,7 +135,7 @@ fn named(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
-/// How many iterations take as long as a turn is to take.
+/// The number of iterations that take as long as a turn should.
 #[expect(clippy::cast_possible_truncation, reason = "far from the limits")]
 #[expect(clippy::cast_sign_loss, reason = "neither is negative")]
 #[expect(clippy::cast_precision_loss, reason = "far from the limits")]
@@ -153,14 +153,13 @@ fn warm_up(settings: Settings, pace: Pace, row: &mut Row<'_>) -> io::Result<u64>
         if times < 2.0 {
             return Ok(((iterations as f64 * times) as u64).max(1));
         }
-        // Not at once: the first iterations may have been slow.
+        // In several steps, because the first iterations may have been slow.
         iterations = (iterations as f64 * times.clamp(2.0, 10.0)) as u64;
     }
 }
 
-/// The time that this thread has worked, in user space and in the kernel. Unlike that on the
-/// wall it stands still while another process has the processor, so it is the measure of what
-/// does not wait.
+/// The processor time of this thread, in user space and in the kernel. Unlike the time on the clock it
+/// excludes other processes, so it measures work that does not block.
 pub(crate) struct Worked(TimeSpec);
 
 impl Worked {
@@ -172,7 +171,7 @@ impl Worked {
         Ok((ClockId::CLOCK_THREAD_CPUTIME_ID.now()? - self.0).into())
     }
 
-    /// What the two calls above count of their own work, which is not to be counted.
+    /// The cost of the two calls above, to be subtracted.
     pub(crate) fn own_cost() -> io::Result<Duration> {
         let once = |_| Self::start()?.elapsed();
         let mut costs = (0..101).map(once).collect::<io::Result<Vec<_>>>()?;

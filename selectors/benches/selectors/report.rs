@@ -5,7 +5,7 @@ use std::io;
 
 use super::measure::{Outcome, Pace, Row, Settings, Spread, compare};
 
-/// Descriptors that the process needs beside the sources: its own, and those of contenders.
+/// Descriptors that the process needs in addition to the sources: its own, and those of contenders.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// One set of parameters of a workload.
@@ -15,7 +15,7 @@ pub(crate) struct Point {
     pub(crate) pace: Pace,
 }
 
-/// What was measured at one point.
+/// The measurements at one point.
 pub(crate) struct Measured {
     pub(crate) workload: &'static str,
     pub(crate) parameters: String,
@@ -23,7 +23,7 @@ pub(crate) struct Measured {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-/// Measures, prints, and remembers what came out.
+/// Measures, prints, and stores the results.
 pub(crate) struct Report {
     pub(crate) settings: Settings,
     descriptors: u64,
@@ -46,7 +46,7 @@ impl Report {
         println!("{text}");
     }
 
-    /// The sizes at which a workload is measured: small ones where it is only tried.
+    /// The sizes at which a workload is measured. Small ones if it is only checked.
     pub(crate) fn scale(&self, sizes: &[usize]) -> Vec<usize> {
         let fits = |size: &usize| !self.settings.smoke || *size <= 10;
         let mut scale: Vec<_> = sizes.iter().copied().filter(fits).collect();
@@ -56,7 +56,8 @@ impl Report {
         scale
     }
 
-    /// Whether a point that opens so many descriptors can be measured. Says so if not.
+    /// Returns true if a point that needs that many descriptors can be measured, and prints a message if
+    /// not.
     pub(crate) fn affords(&self, point: &Point, descriptors: usize) -> bool {
         let affordable = descriptors as u64 + OTHER_DESCRIPTORS <= self.descriptors;
         if !affordable {
@@ -84,7 +85,7 @@ impl Report {
         Ok(())
     }
 
-    /// All of it, one row for each contender at each point.
+    /// All results, one row for each contender at each point.
     pub(crate) fn csv(&self) -> String {
         let mut csv = "workload,parameters,contender,unit,low,median,high,\
                        base,ratio low,ratio median,ratio high,\
@@ -130,7 +131,7 @@ impl Measured {
     }
 }
 
-/// Four digits or so.
+/// About four digits.
 fn short(value: f64) -> String {
     let digits = match value.abs() {
         size if size < 10.0 => 2,

@@ -1,4 +1,4 @@
-//! What is watched: eventfds, which cost one descriptor each, and pipes.
+//! The sources that are watched: eventfds, which need only one descriptor each, and pipes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ impl Counters {
         self.0.iter().map(AsFd::as_fd)
     }
 
-    /// Makes `count` of them ready that are spread evenly over all.
+    /// Makes `count` of them ready, evenly distributed.
     pub(crate) fn make_ready(&self, count: usize) -> io::Result<()> {
         for nth in 0..count {
             self.0[nth * self.0.len() / count].write(1)?;
@@ -36,7 +36,7 @@ pub(crate) fn drain(counter: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sources that are never ready, whatever they are watched for: the ends of pipes that read.
+/// Sources that are never ready, whatever the interest: the reading ends of pipes.
 pub(crate) struct Silent(Vec<(OwnedFd, OwnedFd)>);
 
 impl Silent {

@@ -1,5 +1,5 @@
-//! A loop over epoll_wait(2) in each of its modes, with a slab of file objects and data: what the
-//! others are measured against.
+//! A loop over epoll_wait(2) in each of its modes, with a slab of file objects and data: the baseline
+//! of the others.
 
 use std::io;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::{Contender, Edge, Level, Mode, OneShot, Source, Trigger, Wakes, Want, sys, wrong};
 
-/// For how many events there is room at first, as in selectors: doubled whenever it was full.
+/// The initial capacity for events, as in selectors. Doubled when a wait fills it.
 const FIRST_ROOM: usize = 64;
 
 /// With timeouts in milliseconds.
@@ -25,15 +25,15 @@ pub(crate) type BareEpollEdge<'a> = Bare<'a, Edge, false>;
 
 pub(crate) struct Bare<'a, T, const FINE: bool> {
     epoll: OwnedFd,
-    /// Room for events, which the kernel fills: nothing else writes to it.
+    /// Capacity for events. Only the kernel writes to it.
     buffer: Vec<epoll_event>,
     sources: Slab<Source<'a>>,
-    /// A wake is lost when its waker is dropped before the wait ends.
+    /// Kept, because dropping a waker before the wait ends loses its wake.
     waker: Option<Arc<EventFd>>,
     trigger: PhantomData<T>,
 }
 
-/// What the events of the waker carry.
+/// The user data of the waker's events.
 const WAKER: u64 = u64::MAX;
 
 #[inline]
@@ -122,7 +122,7 @@ impl<'a, T: Trigger> Wakes<'a> for Bare<'a, T, false> {
 
     fn waker(&mut self) -> io::Result<Arc<EventFd>> {
         let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        // Only the next wake makes it ready again, so it need not be read.
+        // Edge-triggered: only the next wake makes it ready again, so it need not be read.
         let event = event(Want::Read, Mode::Edge, WAKER);
         sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, waker.as_fd(), event)?;
         self.waker = Some(Arc::clone(&waker));
@@ -138,6 +138,6 @@ impl<'a, T: Trigger> Wakes<'a> for Bare<'a, T, false> {
     fn sleep(&mut self) -> io::Result<()> {
         sys::epoll_wait(&self.epoll, &mut self.buffer, None)?;
         let woken = self.buffer.iter().any(|event| event.u64 == WAKER);
-        if woken { Ok(()) } else { Err(wrong("the wait ended for nothing")) }
+        if woken { Ok(()) } else { Err(wrong("the wait ended without a wake")) }
     }
 }

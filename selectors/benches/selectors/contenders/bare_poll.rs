@@ -1,4 +1,4 @@
-//! A loop over poll(2), with file objects and data beside the array that the kernel gets.
+//! A loop over poll(2), with file objects and data beside the array that is passed to the kernel.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -12,7 +12,7 @@ use super::{Contender, Want, sys};
 pub(crate) struct BareSelect<'a> {
     wanted: [Vec<c_ulong>; 2],
     ready: [Vec<c_ulong>; 2],
-    /// How many are watched for WRITE: the kernel gets a set for it only if there is one.
+    /// How many are watched for WRITE. Without any, no set for it is passed to the kernel.
     writers: usize,
     /// By descriptor.
     sources: Vec<Option<(BorrowedFd<'a>, u64)>>,

@@ -1,4 +1,4 @@
-//! mio, which is edge-triggered, with a slab as its documentation has it.
+//! mio, which is edge-triggered, with a slab, as its documentation suggests.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +15,7 @@ pub(crate) struct Mio<'a> {
     poll: Poll,
     events: Events,
     sources: Slab<(BorrowedFd<'a>, u64)>,
-    /// A wake is lost when its waker is dropped before the wait ends.
+    /// Kept, because dropping a waker before the wait ends loses its wake.
     waker: Option<Arc<Waker>>,
 }
 
@@ -96,6 +96,6 @@ impl<'a> Wakes<'a> for Mio<'a> {
     fn sleep(&mut self) -> io::Result<()> {
         self.poll.poll(&mut self.events, None)?;
         let woken = self.events.iter().any(|event| event.token() == WAKER);
-        if woken { Ok(()) } else { Err(wrong("the wait ended for nothing")) }
+        if woken { Ok(()) } else { Err(wrong("the wait ended without a wake")) }
     }
 }

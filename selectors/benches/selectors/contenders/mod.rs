@@ -1,5 +1,4 @@
-//! Who is compared: bare system calls, selectors, and other libraries, all behind one trait
-//! that asks the same of each.
+//! The contenders: bare system calls, selectors, and other libraries, each behind the same trait.
 
 mod bare_epoll;
 mod bare_poll;
@@ -33,19 +32,19 @@ pub(crate) use sys::borrow;
 /// The event capacity, for libraries that take one.
 const ROOM: usize = 1024;
 
-/// When a source is reported again that was reported once.
+/// When a source that was reported is reported again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// As long as it is ready.
     Level,
-    /// When it has been armed again, which each wait does after each event.
+    /// After it was rearmed, which each wait does after each event.
     OneShot,
     /// Edge-triggered.
     Edge,
 }
 
 impl Mode {
-    /// Whom one with this mode is compared with.
+    /// The contender with which one in this mode is compared.
     const fn base(self) -> &'static str {
         match self {
             Self::Level => "bare epoll",
@@ -74,7 +73,7 @@ impl Trigger for Edge {
     const MODE: Mode = Mode::Edge;
 }
 
-/// What a source is watched for.
+/// The interest of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
     Read,
@@ -94,17 +93,17 @@ struct Source<'a> {
     data: u64,
 }
 
-/// Something that waits for many sources, and knows the file object and the data of each.
+/// Waits for many sources, and stores the file object and the data of each.
 ///
-/// Where a library keeps neither, a slab beside it does, as its documentation has it.
+/// If a library stores neither, a slab beside it does, as its documentation suggests.
 pub(crate) trait Contender<'a>: Sized {
-    /// As the tables call it.
+    /// Its name in the tables.
     const NAME: &'static str;
     const MODE: Mode = Mode::Level;
     /// The contender that it is compared with, which uses the same mode.
     const BASE: &'static str = Self::MODE.base();
 
-    /// How a source is named.
+    /// What identifies a source.
     type Key: Copy;
 
     fn new() -> io::Result<Self>;
@@ -117,12 +116,12 @@ pub(crate) trait Contender<'a>: Sized {
 
     fn unregister(&mut self, key: Self::Key) -> io::Result<(BorrowedFd<'a>, u64)>;
 
-    /// Makes deferred changes.
+    /// Applies deferred changes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Waits, calls `each` for each source that is ready, and says how many those were.
+    /// Waits, calls `each` for each ready source, and returns how many there were.
     fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -142,7 +141,7 @@ pub(crate) trait Wakes<'a>: Contender<'a> {
     fn sleep(&mut self) -> io::Result<()>;
 }
 
-/// One wait as a program has it: in a function that is not inlined.
+/// One wait, in a function that is not inlined, as in a program.
 #[inline(never)]
 pub(crate) fn wait<'a, C: Contender<'a>>(
     contender: &mut C,
@@ -159,7 +158,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The error of a benchmark that went wrong.
+/// The error of a benchmark that failed.
 pub(crate) fn wrong(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }

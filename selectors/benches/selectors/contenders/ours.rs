@@ -1,4 +1,4 @@
-//! selectors, with each of its backends, and in those of its ways that cost differently.
+//! selectors, with each of its backends, and in each way to use it that has a cost of its own.
 
 use std::hint::black_box;
 use std::io;
@@ -32,7 +32,7 @@ pub(crate) struct Ours<'a, W: Way> {
 
 type Opened<'a, W> = Selector<BorrowedFd<'a>, u64, <W as Way>::Backend>;
 
-/// One way to use selectors.
+/// A way to use selectors.
 pub(crate) trait Way: Sized {
     const NAME: &'static str;
     const MODE: Mode = Mode::Level;
@@ -144,7 +144,7 @@ impl Way for Spinning {
     }
 }
 
-/// The library's name of a mode.
+/// The library's mode for a mode of the benchmarks.
 const fn mode(mode: Mode) -> selectors::Mode {
     match mode {
         Mode::Level => selectors::Mode::Level,
@@ -153,8 +153,8 @@ const fn mode(mode: Mode) -> selectors::Mode {
     }
 }
 
-/// An interest that the compiler does not know: otherwise it may or may not leave out checks of it, with
-/// how it happens to split the program.
+/// An interest that the compiler does not know. Otherwise it may omit checks, depending on how it
+/// partitions the program.
 fn interest(want: Want) -> Interest {
     black_box(if want.writes() { Interest::READ | Interest::WRITE } else { Interest::READ })
 }
@@ -232,6 +232,6 @@ impl<'a, W: Way> Wakes<'a> for Ours<'a, W> {
     #[inline]
     fn sleep(&mut self) -> io::Result<()> {
         self.selector.select_into(&mut self.events, None)?;
-        if self.events.woken() { Ok(()) } else { Err(wrong("the wait ended for nothing")) }
+        if self.events.woken() { Ok(()) } else { Err(wrong("the wait ended without a wake")) }
     }
 }

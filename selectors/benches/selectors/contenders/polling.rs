@@ -1,5 +1,4 @@
-//! polling in each of its modes. In its default mode, one-shot, a source is armed again after each
-//! event.
+//! polling in each of its modes. In its default mode, one-shot, a source is rearmed after each event.
 #![expect(unsafe_code, reason = "polling's `add` is unsafe")]
 
 use std::io;
@@ -115,8 +114,8 @@ impl<'a, T: Trigger> Wakes<'a> for Polling<'a, T> {
     #[inline]
     fn sleep(&mut self) -> io::Result<()> {
         self.events.clear();
-        // It has no timeout, so what ends it without an event is a notification.
+        // It has no timeout, so only a notification ends it without an event.
         let count = self.poller.wait(&mut self.events, None)?;
-        if count == 0 { Ok(()) } else { Err(wrong("the wait ended for nothing")) }
+        if count == 0 { Ok(()) } else { Err(wrong("the wait ended without a wake")) }
     }
 }

@@ -1,4 +1,4 @@
-//! popol, over poll(2), with a slab for what belongs to its keys.
+//! popol, over poll(2), with a slab of file objects and data by its keys.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +15,7 @@ pub(crate) struct Popol<'a> {
     polled: Sources<usize>,
     events: Vec<Event<usize>>,
     sources: Slab<(BorrowedFd<'a>, u64)>,
-    /// Its end that is polled must stay open.
+    /// Kept, because the end that is polled must stay open.
     waker: Option<Arc<Waker>>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> Wakes<'a> for Popol<'a> {
         self.poll(None)?;
         match self.events.iter().find(|event| event.key == WAKER) {
             Some(event) => Waker::reset(event.source.as_raw_fd()),
-            None => Err(wrong("the wait ended for nothing")),
+            None => Err(wrong("the wait ended without a wake")),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Who can be changed by other threads while one waits: `SharedSelector`, polling, mio.
+//! The contenders that other threads can change while one waits: `SharedSelector`, polling, mio.
 //!
-//! Only `SharedSelector` finds data by token. Who uses the other two from several threads has a
-//! table behind a lock beside them, which is not measured here.
+//! Only `SharedSelector` finds data by token. With the other two, programs of several threads have a
+//! table behind a lock, which is not measured here.
 #![expect(unsafe_code, reason = "polling's `add` is unsafe")]
 
 use std::io;
@@ -16,12 +16,12 @@ use selectors::{BackendKind, Interest, Mode, Registrar, SharedSelector, Source};
 
 use super::ROOM;
 
-/// A file that several have.
+/// A file with several owners.
 pub(crate) type File = Arc<OwnedFd>;
 
 /// The waiting thread and those that make changes; each source is one-shot (mio: edge-triggered).
 pub(crate) trait Shares: Sized + Send {
-    /// As the tables call it.
+    /// Its name in the tables.
     const NAME: &'static str;
     type Changer: Send + Sync;
     type Handle;
@@ -34,7 +34,7 @@ pub(crate) trait Shares: Sized + Send {
 
     fn delete(changer: &Self::Changer, handle: Self::Handle) -> io::Result<()>;
 
-    /// Ends the wait that is going on.
+    /// Ends the current wait.
     fn wake(changer: &Self::Changer) -> io::Result<()>;
 
     /// Waits, and returns how many sources are ready.

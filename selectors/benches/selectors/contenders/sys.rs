@@ -1,4 +1,4 @@
-//! The system calls of the bare contenders, and nothing that a loop over them would not do.
+//! The system calls of the bare contenders, without anything that a plain loop would not do.
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use libc::{c_int, c_ulong, epoll_event, pollfd};
 use selectors::backend::seconds_and_micros_rounded_up;
 
-/// What `-1` and `errno` say.
+/// The result of a call: `errno` if it is -1.
 #[inline]
 fn count(answer: c_int) -> io::Result<usize> {
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
@@ -45,7 +45,7 @@ pub(super) fn epoll_ctl(
     count(answer).map(drop)
 }
 
-/// Replaces what is in `buffer` by no more events than it has capacity for.
+/// Replaces the contents of `buffer` by at most as many events as it has capacity for.
 #[inline]
 pub(super) fn epoll_wait(
     epoll: &OwnedFd,
@@ -55,14 +55,14 @@ pub(super) fn epoll_wait(
     buffer.clear();
     let (epoll, events) = (epoll.as_raw_fd(), buffer.as_mut_ptr());
     let room = c_int::try_from(buffer.capacity()).unwrap_or(c_int::MAX);
-    // SAFETY: `buffer` has room for `room` events.
+    // SAFETY: `buffer` has capacity for `room` events.
     let count = count(unsafe { libc::epoll_wait(epoll, events, room, millis(timeout)) })?;
-    // SAFETY: the kernel has written so many, which are no more than there is room for.
+    // SAFETY: the kernel has written that many, which is at most the capacity.
     unsafe { buffer.set_len(count) };
     Ok(())
 }
 
-/// The kernel's timespec, which is the same for all processors.
+/// The kernel's timespec, which is the same on all processors.
 #[repr(C)]
 struct Timespec {
     seconds: i64,
@@ -85,12 +85,12 @@ pub(super) fn epoll_pwait2(
     let (epoll, events) = (epoll.as_raw_fd() as isize, buffer.as_mut_ptr());
     let room = buffer.capacity();
     let no_mask = ptr::null::<libc::sigset_t>();
-    // SAFETY: `buffer` has room for `room` events; `timeout` is null or outlives
+    // SAFETY: `buffer` has capacity for `room` events; `timeout` is null or outlives
     // the call; a null mask changes none.
     let answer =
         unsafe { libc::syscall(libc::SYS_epoll_pwait2, epoll, events, room, timeout, no_mask, 0) };
     let count = usize::try_from(answer).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the kernel has written so many, which are no more than there is room for.
+    // SAFETY: the kernel has written that many, which is at most the capacity.
     unsafe { buffer.set_len(count) };
     Ok(())
 }
@@ -102,8 +102,7 @@ pub(super) fn poll(fds: &mut [pollfd], timeout: Option<Duration>) -> io::Result<
     count(unsafe { libc::poll(fds.as_mut_ptr(), length, millis(timeout)) })
 }
 
-/// select(2) over sets of any length, which Linux takes. Without a `write` set the kernel is
-/// spared it.
+/// select(2) over sets of any length, which Linux accepts. The `write` set is optional.
 #[inline]
 pub(super) fn select(
     read: &mut [c_ulong],
@@ -119,12 +118,12 @@ pub(super) fn select(
     let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     let write = write.map_or(ptr::null_mut(), |write| write.as_mut_ptr().cast());
     let read = read.as_mut_ptr().cast();
-    // SAFETY: the kernel goes no further than `bits`, which is what the sets hold; both
-    // `write` and `time` are null or outlive the call.
+    // SAFETY: the sets have `bits` bits, and the kernel accesses no more; `write` and `time` are null
+    // or outlive the call.
     count(unsafe { libc::select(bits, read, write, ptr::null_mut(), time) })
 }
 
-/// A descriptor whose owner outlives its registration, but not, for the compiler, all of 'a.
+/// A descriptor whose owner outlives its registration, which the compiler cannot verify for 'a.
 pub(crate) fn borrow<'a>(source: &impl AsRawFd) -> BorrowedFd<'a> {
     // SAFETY: open now, and the caller unregisters it before it is closed.
     unsafe { BorrowedFd::borrow_raw(source.as_raw_fd()) }

@@ -1,4 +1,4 @@
-//! An accept storm: many connect at once, each says one thing and is closed.
+//! An accept storm: many clients connect at once, each sends one message and is closed.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ const STORM: usize = 100;
 const LISTENER: u64 = u64::MAX;
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
-    // In no folder, and nobody else's.
+    // An abstract address, which no other program uses.
     let name = format!("selectors-bench-{}", std::process::id());
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     listener.set_nonblocking(true)?;

@@ -1,5 +1,5 @@
-//! libevent's benchmark: what is read from one pair is written to the next, until so much has
-//! been written.
+//! libevent's benchmark: data read from one pair is written to the next, until there were a given
+//! number of writes.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -61,7 +61,7 @@ fn turn<'a, C: Contender<'a>>(
     Ok(Turn::timed(start.elapsed()?, iterations * writes as u64))
 }
 
-/// One run: `active` first writes, and others until there are `writes`.
+/// One run: `active` initial writes, then more until there were `writes`.
 fn chain<'a, C: Contender<'a>>(
     contender: &mut C,
     pairs: &[Pair],

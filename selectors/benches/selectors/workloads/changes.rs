@@ -1,4 +1,4 @@
-//! Registering and unregistering, and watching for something else, beside other sources.
+//! Registering, unregistering and modifying, beside other sources.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 use crate::platform::sources::{Counters, Silent};
 
-/// How many sources change before deferred changes are made.
+/// How many sources change before deferred changes are applied.
 pub(crate) const CHANGING: usize = 100;
 
 /// What is done to a source.
@@ -32,7 +32,7 @@ impl Change {
         (Self::Data, "change the data"),
     ];
 
-    /// Registers what is to change already, if anything is.
+    /// Registers the sources in advance, unless registering is the operation.
     pub(crate) fn prepare<'a, C: Contender<'a>>(
         self,
         contender: &mut C,

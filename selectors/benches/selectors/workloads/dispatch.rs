@@ -1,5 +1,5 @@
-//! Waiting with some of many sources ready, and looking the file object and the data of each of
-//! them up. Nothing is drained: what is ready stays ready.
+//! A wait with some of many sources ready, and a look-up of the file object and the data of each.
+//! Nothing is drained, so ready sources stay ready.
 
 use std::hint::black_box;
 use std::io;
@@ -37,7 +37,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// The same with a timeout, which nobody has to wait for.
+/// The same with a timeout that never expires.
 pub(super) fn run_timed(report: &mut Report) -> io::Result<()> {
     for micros in [1_000_000, 10_000, 1_500, 100] {
         let timeout = Duration::from_micros(micros);
@@ -66,7 +66,7 @@ fn measure(
     let mut rows = if registered <= 10_000 {
         everyone!(row(&sources, ready, timeout))
     } else {
-        // Registering so many takes long: only those whose waits do not.
+        // Registering that many takes long, so only contenders whose waits do not.
         everyone!(row(&sources, ready, timeout) for BareEpoll, OursEpoll, PollingLevel,
             BareEpollEdge, OursEdge, Mio)
     };
@@ -87,8 +87,8 @@ fn row<'a, C: Contender<'a> + 'a>(
     Row::of::<C>(move |iterations| turn::<C>(sources, ready, timeout, iterations))
 }
 
-/// One wait as a program has it, in a function that is not inlined, which looks up the file object
-/// and the data of each source that is ready.
+/// One wait, in a function that is not inlined, as in a program, and a look-up of the file object and
+/// the data of each ready source.
 #[inline(never)]
 pub(crate) fn look<'a, C: Contender<'a>>(
     contender: &mut C,
@@ -109,7 +109,7 @@ fn turn<'a, C: Contender<'a>>(
         contender.register(source, Want::Read, data)?;
     }
     let (timeout, mut sum) = (black_box(Some(timeout)), 0);
-    // The first events that registering made, and the room for them, which some double.
+    // The first wait reports the edges of registering, and some grow their capacity.
     let (mut last, mut count) = (usize::MAX, 0);
     while count != last {
         if ready > 0 && C::MODE == Mode::Edge {
@@ -136,7 +136,7 @@ fn turn<'a, C: Contender<'a>>(
     }
     black_box(sum);
     let seen = u64::try_from(seen).unwrap_or(u64::MAX);
-    // Who returns no more than so many at once needs several waits for more.
+    // With a fixed event capacity, more events take several waits.
     let complete = seen == iterations * ready as u64 || (ready > 1_000 && seen > 0);
     if !complete {
         return Err(wrong(&format!("{seen} events in {iterations} waits with {ready} ready")));

@@ -1,4 +1,4 @@
-//! Writing to some sources, waiting, and reading what was written: a whole round of a loop.
+//! Writing to some sources, waiting, and reading what was written: a round of a loop.
 
 use std::io;
 
@@ -44,7 +44,7 @@ fn turn<'a, C: Contender<'a>>(
         sources.make_ready(ready)?;
         let mut drained = Ok(());
         let mut seen = 0;
-        // Some have room for few at first.
+        // The capacity of some is small at first.
         while seen < ready {
             seen += wait(&mut contender, None, |source, data| {
                 *data += 1;

@@ -1,5 +1,5 @@
-//! A TCP echo server over each contender, and one client for all of them, in a closed loop: each
-//! connection sends its next message when the answer to the last one has come.
+//! A TCP echo server over each contender, and the same client for all of them, in a closed loop: each
+//! connection sends its next message when the reply to the last one has arrived.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -53,7 +53,7 @@ fn row<'a, C: Contender<'a> + 'a>(connections: &'a Connections) -> Row<'a> {
     Row::of::<C>(move |iterations| turn::<C>(connections, iterations))
 }
 
-/// So many messages for each connection.
+/// The number of messages on each connection.
 fn turn<'a, C: Contender<'a>>(connections: &'a Connections, messages: u64) -> io::Result<Turn> {
     let Connections { clients, servers } = connections;
     let expected = messages * clients.len() as u64;
@@ -73,7 +73,7 @@ fn turn<'a, C: Contender<'a>>(connections: &'a Connections, messages: u64) -> io
     })
 }
 
-/// Sends so many messages on each connection, each when the one before it has come back.
+/// Sends a number of messages on each connection, each when the one before has come back.
 fn talk(clients: &[TcpStream], messages: u64) -> io::Result<Duration> {
     let mut client = BareEpoll::new()?;
     for (stream, data) in clients.iter().zip(0..) {
@@ -102,7 +102,7 @@ fn talk(clients: &[TcpStream], messages: u64) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Sends back what comes in, until so many messages have been.
+/// Sends back what arrives, until that many messages were sent.
 fn echo<'a, C: Contender<'a>>(
     contender: &mut C,
     streams: &'a [TcpStream],
@@ -124,7 +124,7 @@ fn echo<'a, C: Contender<'a>>(
     Ok(())
 }
 
-/// Waits, and does the same for each source that is ready, by its data.
+/// Waits, and calls a function with the data of each ready source.
 fn on_each<'a, C: Contender<'a>>(
     contender: &mut C,
     mut each: impl FnMut(usize) -> io::Result<()>,

@@ -1,5 +1,5 @@
-//! How much memory of its own a process needs for each registered source, beside file object
-//! and data. What the kernel needs is not counted.
+//! The memory of the process for each registered source, beside file object and data. The kernel's
+//! memory is not counted.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,7 +11,7 @@ use crate::platform::measure::{Pace, Row, Turn};
 use crate::platform::report::{Point, Report};
 use crate::platform::sources::Counters;
 
-/// What is the user's own.
+/// The file object and the data of a source.
 const FILE_OBJECT_AND_DATA: usize = size_of::<BorrowedFd<'_>>() + size_of::<u64>();
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
@@ -38,7 +38,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
 }
 
 fn row<'a, C: Contender<'a> + 'a>(sources: &'a Counters, peak: bool) -> Row<'a> {
-    // It is the same each time.
+    // The result is the same each time.
     let mut known = None;
     Row::of::<C>(move |_| match known {
         Some(turn) => Ok(turn),

@@ -1,4 +1,4 @@
-//! What the contenders are asked to do: one file for each kind of work.
+//! The workloads: one file each.
 
 mod accepts;
 mod chain;

@@ -1,5 +1,5 @@
-//! Two threads that answer each other, each with a selector and kept on a core: else the measure
-//! would be of where the system happens to put them.
+//! Two threads that reply to each other, each with a selector, and pinned to a core: otherwise the
+//! result would depend on where the system schedules them.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;

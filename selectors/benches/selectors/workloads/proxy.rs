@@ -1,5 +1,5 @@
-//! A proxy: what comes in at the front goes out at the back. For three events of ten the back is
-//! taken for full: it is watched for WRITE as well, until it is reported.
+//! A proxy: data that arrives at the front is sent at the back. For three events of ten the back is
+//! treated as full: it is also watched for WRITE, until it is reported.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -48,7 +48,7 @@ fn row<'a, C: Contender<'a> + 'a>(routes: &'a [Route]) -> Row<'a> {
     Row::of::<C>(move |iterations| turn::<C>(routes, iterations))
 }
 
-/// The front of route n has 2 n for its data, and the back 2 n + 1.
+/// The data of the front of route n is 2 n, and that of the back 2 n + 1.
 fn turn<'a, C: Contender<'a>>(routes: &'a [Route], iterations: u64) -> io::Result<Turn> {
     let mut contender = C::new()?;
     let mut backs = Vec::with_capacity(routes.len());
@@ -72,7 +72,7 @@ fn turn<'a, C: Contender<'a>>(routes: &'a [Route], iterations: u64) -> io::Resul
     Ok(Turn::timed(start.elapsed()?, iterations * routes.len() as u64))
 }
 
-/// Forwards a message on each route, and waits for each back that was taken for full.
+/// Forwards a message on each route, and waits for each back that was treated as full.
 fn forward<'a, C: Contender<'a>>(
     contender: &mut C,
     routes: &'a [Route],
@@ -110,5 +110,5 @@ fn pass(route: &Route) -> io::Result<()> {
     let mut buffer = [0; 2 * MESSAGE.len()];
     let count = front.read(&mut buffer)?;
     let sent = back.write(&buffer[..count])?;
-    if sent == MESSAGE.len() { Ok(()) } else { Err(wrong("a message was cut")) }
+    if sent == MESSAGE.len() { Ok(()) } else { Err(wrong("a message was truncated")) }
 }

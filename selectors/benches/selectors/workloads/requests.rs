@@ -1,5 +1,5 @@
-//! A server over unix connections, with a state machine for each: a request comes in two pieces,
-//! and its response goes out in one.
+//! A server over Unix connections, with a state machine for each: a request arrives in two pieces,
+//! and its response is sent in one.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use crate::platform::contenders::{Contender, Want, everyone, wait, wrong};
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 
-/// How many connections have a request at once, at most.
+/// The maximum number of connections with a request at the same time.
 const AT_ONCE: usize = 64;
 
 const PIECE: [u8; 32] = [b'?'; 32];
@@ -19,7 +19,7 @@ const RESPONSE: [u8; 256] = [b'!'; 256];
 /// Both ends of a connection.
 type Connection = (UnixStream, UnixStream);
 
-/// How far a server is with a request.
+/// The state of a request.
 #[derive(Debug, Clone, Copy)]
 enum State {
     Reading { got: usize },
@@ -27,7 +27,7 @@ enum State {
 }
 
 impl State {
-    /// Goes on until the stream would block or a response was sent. Returns true in the latter case.
+    /// Continues until the stream would block (false) or a response was sent (true).
     fn advance(&mut self, mut stream: &UnixStream) -> io::Result<bool> {
         loop {
             match self {
@@ -116,7 +116,7 @@ fn turn<'a, C: Contender<'a>>(
     Ok(Turn::timed(start.elapsed()?, iterations * at_once as u64))
 }
 
-/// Serves until there were so many events, and returns how many responses were sent.
+/// Serves until there were that many events, and returns how many responses were sent.
 fn serve<'a, C: Contender<'a>>(
     contender: &mut C,
     connections: &[Connection],

@@ -1,4 +1,4 @@
-//! Changes by one thread while another waits, an added source until it is seen, and the waits.
+//! Changes by one thread while another waits, the time until an added source is reported, and waits.
 
 use std::hint::black_box;
 use std::io;
@@ -17,7 +17,7 @@ use crate::platform::sources::Silent;
 /// How many sources are added, modified and deleted together.
 const CHANGING: usize = 100;
 
-/// After so long a waiter sleeps.
+/// The time after which a waiting thread is assumed to sleep.
 const UNTIL_ASLEEP: Duration = Duration::from_micros(30);
 
 /// What is measured.
@@ -26,7 +26,7 @@ enum What {
     Add,
     Modify,
     Delete,
-    /// From the call that adds a ready source until the waiter has seen it.
+    /// From the call that adds a ready source until the waiting thread has received its event.
     AddToEvent,
     /// Without a source, and without blocking.
     Wait,
@@ -66,7 +66,7 @@ fn ready() -> io::Result<File> {
     Ok(Arc::new(EventFd::from_value_and_flags(1, flags)?.into()))
 }
 
-/// One wait as a program has it: in a function that is not inlined.
+/// One wait, in a function that is not inlined, as in a program.
 #[inline(never)]
 fn wait_for<C: Shares>(waiter: &mut C, timeout: Option<Duration>) -> io::Result<usize> {
     waiter.wait(timeout)
@@ -91,7 +91,7 @@ fn beside_a_waiter<C: Shares>(
         C::wake(&changer)?;
         match thread.join() {
             Ok(answer) => answer.and(worked),
-            Err(_) => Err(wrong("the waiter panicked")),
+            Err(_) => Err(wrong("the waiting thread panicked")),
         }
     })
 }
@@ -135,7 +135,7 @@ fn add_to_event<C: Shares>(iterations: u64) -> io::Result<Turn> {
     let elapsed = beside_a_waiter::<C>(|changer, seen| {
         let mut elapsed = Duration::ZERO;
         for nth in 0..iterations {
-            // Or who takes longest to wait again is found awake.
+            // Otherwise the contender that takes longest to wait again would be found awake.
             let idle = Instant::now();
             while idle.elapsed() < UNTIL_ASLEEP {
                 std::hint::spin_loop();
@@ -171,7 +171,7 @@ fn arm_and_wait<C: Shares>(iterations: u64) -> io::Result<Turn> {
         C::modify(&changer, &handle, false)?;
         match wait_for(&mut waiter, None)? {
             1 => Ok(()),
-            _ => Err(wrong("the wait ended for nothing")),
+            _ => Err(wrong("the wait ended without a wake")),
         }
     };
     (0..3).try_for_each(&mut round)?;

@@ -1,5 +1,4 @@
-//! From nothing to the first event, and back: making one, registering a source, waiting,
-//! dropping.
+//! Start-up and tear-down: creating a contender, registering a source, waiting, dropping.
 
 use std::hint::black_box;
 use std::io;
@@ -31,7 +30,7 @@ fn turn<'a, C: Contender<'a>>(source: &'a Counters, iterations: u64) -> io::Resu
     Ok(Turn::timed(start.elapsed()?, iterations))
 }
 
-/// Makes a contender that often, and waits for a source with it, which is ready.
+/// Creates a contender that many times, and waits for a ready source with it.
 pub(crate) fn start_often<'a, C: Contender<'a>>(
     source: BorrowedFd<'a>,
     times: u64,

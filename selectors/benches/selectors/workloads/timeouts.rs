@@ -1,4 +1,4 @@
-//! Waits that nothing but their timeout ends: how late they return, and what they cost.
+//! Waits that only their timeout ends: how late they return, and what they cost.
 
 use std::hint::black_box;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) fn run(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// The processor time of such a wait: what short timeouts cost others.
+/// The processor time of such a wait.
 pub(super) fn run_expired(report: &mut Report) -> io::Result<()> {
     let source = Counters::new(1)?;
     for micros in [100, 1_000] {

@@ -1,4 +1,4 @@
-//! Waking from another thread: one that waits, one that does not, and one that is woken already.
+//! Waking a thread that waits, one that does not, and one that was already woken.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +10,7 @@ use crate::platform::cores::stay_on;
 use crate::platform::measure::{Pace, Row, Turn, Worked};
 use crate::platform::report::{Point, Report};
 
-/// When a wake comes.
+/// When a thread is woken.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
     Pending,
@@ -42,7 +42,7 @@ fn row<C: Wakes<'static>>(moment: Moment) -> Row<'static> {
     Row::of::<C>(turn)
 }
 
-/// Wakes so many times.
+/// Wakes that many times.
 #[inline(never)]
 pub(crate) fn wake_often<C: Wakes<'static>>(waker: &C::Waker, times: u64) -> io::Result<()> {
     (0..times).try_for_each(|_| C::wake(waker))
@@ -72,7 +72,7 @@ fn before<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     Ok(Turn::timed(start.elapsed()?, iterations))
 }
 
-/// Each of the two threads has a core of its own, where there are two.
+/// Pins each of the two threads to its own core, if there are two.
 fn blocked<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     const WARM_UP: u64 = 10;
     let (to_other, from_one) = channel();
@@ -105,13 +105,13 @@ fn blocked<C: Wakes<'static>>(iterations: u64) -> io::Result<Turn> {
     })
 }
 
-/// A contender, and the waker of the other thread, which gets that of this one.
+/// Exchanges wakers with the other thread. Returns a contender and the other thread's waker.
 fn meet<C: Wakes<'static>>(
     sender: &Sender<C::Waker>,
     receiver: &Receiver<C::Waker>,
 ) -> io::Result<(C, C::Waker)> {
     let mut contender = C::new()?;
-    sender.send(contender.waker()?).map_err(|_| wrong("nobody is there to wake"))?;
+    sender.send(contender.waker()?).map_err(|_| wrong("the other thread has ended"))?;
     let other = receiver.recv().map_err(|_| wrong("there is no other waker"))?;
     Ok((contender, other))
 }

@@ -1,4 +1,4 @@
-//! Workers that wake a loop for each result: two threads, and a third that collects.
+//! Two threads that wake the loop of a third for each result.
 
 use std::hint::black_box;
 use std::io;
@@ -13,7 +13,7 @@ use crate::platform::report::{Point, Report};
 
 const WORKERS: usize = 2;
 
-/// How long a job is: some microseconds.
+/// The length of a job: some microseconds.
 const STEPS: u64 = 10_000;
 
 pub(super) fn run(report: &mut Report) -> io::Result<()> {
@@ -52,7 +52,7 @@ fn turn<C: Wakes<'static>>(jobs: u64) -> io::Result<Turn> {
         let (mut collected, mut batch) = (0, Vec::new());
         while collected < jobs {
             contender.sleep()?;
-            // Kept for the next batch, and emptied.
+            // The list is reused for the next batch.
             batch.clear();
             let mut results = results.lock().map_err(|_| wrong("a worker panicked"))?;
             std::mem::swap(&mut *results, &mut batch);
