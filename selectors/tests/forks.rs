@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use selectors::backend::Poll;
@@ -226,12 +227,10 @@ fn free_numbers() -> impl Iterator<Item = OwnedFd> {
     let open = open_numbers();
     let (file, _) = UnixStream::pair().unwrap();
     (0..100).filter(move |number| !open.contains(number)).filter_map(move |number| {
-        // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC opens a descriptor, which has no other owner.
-        let copy = unsafe {
-            let copy = nix::libc::fcntl(file.as_raw_fd(), nix::libc::F_DUPFD_CLOEXEC, number);
-            (copy >= 0).then(|| OwnedFd::from_raw_fd(copy))
-        };
-        copy.filter(|copy| copy.as_raw_fd() == number)
+        let copy = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(number)).ok()?;
+        // SAFETY: a new descriptor, owned by nothing else.
+        let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+        (copy.as_raw_fd() == number).then_some(copy)
     })
 }
 

@@ -72,13 +72,13 @@ impl Stop {
     }
 
     /// The failure of a forked child, from its report.
-    pub(crate) fn of_child(report: String) -> Self {
+    pub(crate) fn of_child(report: &str) -> Self {
         // Lives as long as the message of a failure.
         let cause = |text: &str| &*String::leak(text.to_owned());
         let (why, cause) = match (report.split_once(KNOWN), report.split_once(GUESS)) {
             (Some((why, text)), _) => (why, Some(Cause::Known(cause(text)))),
             (None, Some((why, text))) => (why, Some(Cause::Guess(cause(text)))),
-            (None, None) if report.contains("  expected: ") => (&*report, None),
+            (None, None) if report.contains("  expected: ") => (report, None),
             // It did not live to report more.
             (None, None) => {
                 let why =
@@ -209,13 +209,12 @@ impl<B: Backend> Case<'_, B> {
             outcome.map_err(|stop| {
                 // The child's own steps, which its parent has not recorded.
                 let steps = self.progress.done().split_off(before.min(self.progress.done().len()));
-                let steps: String =
-                    steps.iter().map(|step| format!("  did:      {step}\n")).collect();
-                steps + &stop.into_report()
+                let did = |all, step| format!("{all}  did:      {step}\n");
+                steps.iter().fold(String::new(), did) + &stop.into_report()
             })
         };
         let report = self.progress.while_child_works(|| report_of_forked_child(in_child))?;
-        report.map_err(Stop::of_child)
+        report.map_err(|report| Stop::of_child(&report))
     }
 
     /// As [`in_forked_child`](Self::in_forked_child), alone, for an `act` that creates backends: a

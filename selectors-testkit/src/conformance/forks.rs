@@ -163,10 +163,9 @@ pub(super) fn proc_4_after_fork_works<B: Backend>(case: &mut Case<'_, B>) -> Out
         case.did("waited for 2 ms, with nothing to report");
         scene.selector.modify(scene.level, Interest::empty())?;
         let nothing = scene.selector.select(Some(Duration::from_millis(2)));
-        case.because(
-            BLOCKS,
-            nothing.map_err(Into::into).and_then(|events| case.expect_tokens(&events, &[])),
-        )
+        let nothing = nothing.map_err(Into::into);
+        case.because(BLOCKS, nothing.and_then(|events| case.expect_tokens(&events, &[])))?;
+        Ok(scene.selector.modify(scene.level, Interest::READ)?)
     })?;
     let Some(scene) = &mut scene else { return Ok(()) };
     case.did("used the selector in the parent");

@@ -84,7 +84,7 @@ impl Failure {
             // The process ended in another way.
             unknown => {
                 let why = unknown.map_or_else(String::new, |(_, why)| why);
-                Self { why: Stop::of_child(why).into_text(), log: Vec::new(), steps: usize::MAX }
+                Self { why: Stop::of_child(&why).into_text(), log: Vec::new(), steps: usize::MAX }
             }
         }
     }

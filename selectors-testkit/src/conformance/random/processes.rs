@@ -26,7 +26,7 @@ impl<B: Backend> World<'_, '_, B> {
                 format!("{} (in the child, which did this:\n  {steps})", stop.into_text())
             })
         })?;
-        report.map_err(Stop::of_child)
+        report.map_err(|report| Stop::of_child(&report))
     }
 
     fn expect_refusals(&mut self, _: u8) -> Outcome {
