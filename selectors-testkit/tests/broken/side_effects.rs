@@ -80,11 +80,6 @@ fn set_timer_slack() -> Answer {
     Ok(())
 }
 
-fn close_to_others() -> Answer {
-    umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    Ok(())
-}
-
 /// Reads a byte of a file that is not a socket, to check whether there is one.
 struct Reads;
 
@@ -116,8 +111,9 @@ struct OwnsItsSources;
 
 impl Defect for OwnsItsSources {
     fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        let this = nix::unistd::getpid().as_raw();
         // SAFETY: the command takes a number.
-        unsafe { libc::fcntl(new.fd, libc::F_SETOWN, libc::getpid()) };
+        unsafe { libc::fcntl(new.fd, libc::F_SETOWN, this) };
         beneath.register(new)
     }
 }
@@ -145,7 +141,10 @@ rows! {
         poll LeavesBehind(|| std::env::set_current_dir("/")) =>
             reg_12_process_settings_do_not_change;
     "REG-12" umask_left "leaves another umask"
-        poll LeavesBehind(close_to_others) =>
+        poll LeavesBehind(|| {
+            umask(Mode::S_IRWXG | Mode::S_IRWXO);
+            Ok(())
+        }) =>
             reg_12_process_settings_do_not_change;
     "REG-12" slack_left "leaves another timer slack"
         poll LeavesBehind(set_timer_slack) =>
