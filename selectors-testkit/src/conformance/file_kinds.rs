@@ -42,7 +42,7 @@ const LIKE_ANY_OTHER: &str = "files of some kinds are treated on their own: each
                               often, as its mode says, by every wait, and after every change";
 
 /// Whether the kernel, or the one that is emulated, has a rule of its own for this kind.
-fn is_special(name: &str, mode: Mode) -> bool {
+pub(super) fn is_special(name: &str, mode: Mode) -> bool {
     let macos = emulation::is_any() || cfg!(target_vendor = "apple");
     // epoll_ctl(2).
     (mode == Mode::Exclusive && name.starts_with("an epoll instance"))
@@ -74,6 +74,11 @@ pub(super) fn ready_12_every_kind_of_file_behaves_as_with_poll<B: Backend>(
                     }
                     let events = selector.select(NOW)?;
                     let seen = events.iter().fold(Readiness::empty(), |all, e| all | e.readiness());
+                    let end = seen.contains(Readiness::READ_CLOSED)
+                        && !seen.contains(Readiness::HANGUP)
+                        && !name.contains("gone");
+                    let what_ends = format!("no READ_CLOSED of {name}");
+                    case.expect_that(!end, &what_ends, seen)?;
                     let seen = seen & REQUESTABLE;
                     if seen != expected {
                         case.did(format!(

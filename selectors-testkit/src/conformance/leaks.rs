@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use selectors::backend::BorrowedSource;
+use selectors::backend::{BorrowedSource, Registered};
 use selectors::{Backend, Events, Interest, Mode, Token, Waker, Watch};
 
-use super::rebuilding::leave_a_ghost;
+use super::rebuilding::{leave_a_ghost, rebuild};
 use super::{BOTH, Case, NOW, Outcome, Subject};
 use crate::fixtures::{
     LooseDescriptor, PairStream, borrow, closed_number, drain, if_any, most_memory, number_of,
@@ -155,19 +155,35 @@ pub(super) fn reg_12_no_wait_leaks<B: Backend>(case: &mut Case<'_, B>) -> Outcom
 const CALLS: usize = 10_000;
 const MOST: usize = 320_000;
 
-/// Makes every call that a server makes for each of its clients.
+/// Makes every call that a server makes for each of its clients, and some that it makes rarely.
 fn serve<B: Backend>(case: &Case<'_, B>, times: usize) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
     let (mut backend, fd, token) = (case.backend()?, number_of(&ours), Token::from_bits(1));
     let other = Watch::new(BOTH, Mode::OneShot);
+    let mut selector = case.selector::<BorrowedSource<'_>, ()>()?;
+    let waker = selector.waker().ok();
+    let closed = closed_number()?;
     let mut events = Events::new();
-    for _ in 0..times {
+    for number in 0..times {
         case.progress.tick();
         backend.register(borrow(&ours), token, READING)?;
-        backend.wait(&mut events, NOW)?;
+        backend.wait(&mut events, [NOW, Some(Duration::from_micros(1)), None][number % 3])?;
         backend.modify(fd, token, READING, other)?;
         backend.wait(&mut events, NOW)?;
+        let refused = Token::from_bits(2);
+        if with_raw(closed, |fd| backend.register(fd, refused, READING)).is_ok() {
+            // Deferred.
+            backend.unregister(closed, refused, READING)?;
+        }
+        if number % 10 == 0 {
+            rebuild(&mut backend, &[Registered::new(fd, token, other)], &mut events)?;
+            drop(case.backend()?);
+        }
+        if number % 4 == 0 {
+            waker.iter().try_for_each(Waker::wake)?;
+            selector.select(NOW)?;
+        }
         backend.unregister(fd, token, other)?;
         events.clear();
     }
@@ -177,7 +193,7 @@ fn serve<B: Backend>(case: &Case<'_, B>, times: usize) -> Outcome {
 pub(super) fn reg_12_no_call_leaks_memory<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     most_memory()?;
     case.did(format!(
-        "in a forked child: registered, modified and unregistered {CALLS} times, and waited"
+        "in a forked child: registered, modified, woke and unregistered {CALLS} times, and waited"
     ));
     // In a child, where no other thread allocates.
     let outcome = case.alone_in_forked_child(|| {

@@ -45,19 +45,8 @@ pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
             send(&ends[1].1, b"x")?;
         }
         let mut pending = Events::new();
-        let mut rebuild = || backend.rebuild(&mut sources.iter().copied(), &mut pending);
-        // A selector also retries after a failure.
-        let is_failure = |error: &io::Error| error.kind() != ErrorKind::Unsupported;
-        let mut rebuilt = rebuild();
-        for _ in 0..TRIES {
-            if rebuilt.as_ref().is_err_and(is_failure) {
-                rebuilt = rebuild();
-            }
-        }
-        match rebuilt {
-            // The backend does not support it.
-            Err(error) if !is_failure(&error) => return Ok(()),
-            rebuilt => rebuilt?,
+        if !rebuild(&mut backend, &sources, &mut pending)? {
+            return Ok(());
         }
         let mut events = Events::new();
         backend.wait(&mut events, NOW)?;
@@ -70,6 +59,27 @@ pub(super) fn close_4_a_new_kernel_object_keeps_the_edges<B: Backend>(
 
 /// How often recreating the kernel object is tried again.
 const TRIES: usize = 3;
+
+/// Has the backend recreate the kernel object, and retries after a failure, as a selector does. Returns
+/// false if the backend does not support it.
+pub(super) fn rebuild<B: Backend>(
+    backend: &mut B,
+    sources: &[Registered],
+    pending: &mut Events,
+) -> io::Result<bool> {
+    let mut rebuild = || backend.rebuild(&mut sources.iter().copied(), pending);
+    let is_failure = |error: &io::Error| error.kind() != ErrorKind::Unsupported;
+    let mut rebuilt = rebuild();
+    for _ in 0..TRIES {
+        if rebuilt.as_ref().is_err_and(is_failure) {
+            rebuilt = rebuild();
+        }
+    }
+    match rebuilt {
+        Err(error) if !is_failure(&error) => Ok(false),
+        rebuilt => rebuilt.map(|()| true),
+    }
+}
 
 /// How long a ghost exists.
 const SHORT: Duration = Duration::from_millis(20);

@@ -172,8 +172,11 @@ pub(super) fn wait_1_an_event_ends_the_wait_soon<B: Backend>(case: &mut Case<'_,
 }
 
 /// Timeouts that lose bits in another unit, or in a narrower type.
-const LENGTHS: [Duration; 16] = [
+const LENGTHS: [Duration; 23] = [
     Duration::from_secs(1),
+    // A carry when it is rounded up.
+    Duration::new(0, 999_999_999),
+    Duration::new(1, 999_999_999),
     // Not a whole number of seconds.
     Duration::from_millis(1_001),
     Duration::from_millis(2_500),
@@ -183,6 +186,7 @@ const LENGTHS: [Duration; 16] = [
     Duration::from_millis(1 << 16),
     Duration::from_millis((1 << 16) + 1),
     Duration::from_millis(1 << 31),
+    Duration::from_millis((1 << 31) + 1),
     Duration::from_millis(1 << 32),
     Duration::from_millis((1 << 32) + 1),
     // Microseconds and nanoseconds in 32 bits, and nanoseconds in 63.
@@ -190,9 +194,14 @@ const LENGTHS: [Duration; 16] = [
     Duration::from_micros(1 << 32),
     Duration::from_nanos(1 << 32),
     Duration::from_nanos(1 << 63),
-    // Seconds in 32 bits.
+    Duration::from_nanos((1 << 63) + 1),
+    // Seconds in 31 and 32 bits.
+    Duration::from_secs(1 << 31),
+    Duration::from_secs((1 << 31) + 1),
     Duration::from_secs(1 << 32),
     Duration::from_secs((1 << 32) + 1),
+    // More nanoseconds than fit into 64 bits.
+    Duration::from_secs(20_000_000_000),
 ];
 
 /// A tick of common clocks: some kernels wait for one more than requested.

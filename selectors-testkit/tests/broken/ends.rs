@@ -188,6 +188,7 @@ rows! {
             ready_4_every_state_of_a_socket;
     "READY-6" data_is_end "reports data as READ_CLOSED"
         poll Reports(data_is_the_end) =>
+            ready_12_every_kind_of_file_behaves_as_with_poll
             reg_9_descriptor_zero_stays_registered
             mod_1_the_next_select_uses_the_new_interest
             mod_1_the_last_change_before_a_wait_counts

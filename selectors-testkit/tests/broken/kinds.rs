@@ -281,6 +281,7 @@ rows! {
             proc_2_no_wake_is_lost_beside_events;
     "PROC-2" asked_late "has no waker after the first wait"
         poll WakesOnlyWhoAskedFirst::default() =>
+            wait_6_no_event_is_lost
             proc_2_no_wake_is_lost_beside_events
             wait_2_without_a_timeout_a_source_ends_it
             proc_4_after_fork_works

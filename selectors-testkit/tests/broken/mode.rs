@@ -305,6 +305,7 @@ rows! {
             [RANDOM];
     "MODE-3" edge_is_level "treats edge-triggered as level-triggered"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
+            wait_6_no_event_is_lost
             wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             ready_13_a_selector_can_be_watched
@@ -323,6 +324,7 @@ rows! {
             [FILES];
     "MODE-3" edge_is_one_shot "treats edge-triggered as one-shot"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::OneShot)) =>
+            wait_6_no_event_is_lost
             proc_2_a_wake_is_for_one_selector
             reg_8_what_it_opened_for_itself_stays_its_own
             mode_3_edge_reports_changes
@@ -361,6 +363,7 @@ rows! {
             [FILES];
     "MODE-3" edge_declared "declares edge, and does not have it"
         poll Declares(|c| c.edge = true) =>
+            wait_6_no_event_is_lost
             wait_1_every_timeout_reports_the_same
             ready_12_every_kind_of_file_behaves_as_with_poll
             mode_3_edge_reports_changes

@@ -228,6 +228,7 @@ rows! {
             proc_1_a_waker_outlives_its_selector;
     "PROC-1" no_look_at_wakes "reports no wake in a wait that must not block"
         poll WakesWhoBlocks =>
+            wait_6_no_event_is_lost
             proc_1_a_zero_timeout_sees_a_wake
             proc_7_a_signal_handler_may_wake
             wait_9_a_failed_rebuild_loses_nothing
@@ -235,6 +236,7 @@ rows! {
             [RANDOM];
     "PROC-2" lost_wakes "loses every second wake"
         poll HasAWaker::new(Wakes::EverySecondTime) =>
+            wait_6_no_event_is_lost
             proc_2_a_wake_is_for_one_selector
             reg_8_what_it_opened_for_itself_stays_its_own
             wait_2_without_a_timeout_a_source_ends_it
@@ -256,6 +258,7 @@ rows! {
             [RANDOM];
     "PROC-2" failing_wakes "fails to wake every second time"
         poll HasAWaker::new(Wakes::FailsEverySecondTime) =>
+            wait_6_no_event_is_lost
             proc_2_a_wake_is_for_one_selector
             proc_1_no_wake_raises_a_signal
             reg_8_what_it_opened_for_itself_stays_its_own

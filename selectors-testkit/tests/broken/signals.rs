@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use selectors::{Event, Events, Token};
 
 use super::defect::{Answer, Beneath, Defect, Timeout};
+use super::proc::is_wake;
 use super::row::{Row, poll, rows};
 
 /// Retries after a signal, with the full timeout.
@@ -81,9 +82,31 @@ impl Defect for LosesEventsToSignals {
     }
 }
 
+/// Drops the wake that comes after a wait that a signal has interrupted.
+#[derive(Default)]
+struct LosesWakesToSignals {
+    interrupted: bool,
+}
+
+impl Defect for LosesWakesToSignals {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let found = beneath.found(timeout);
+        let found = found.inspect_err(|error| {
+            self.interrupted |= error.kind() == ErrorKind::Interrupted;
+        })?;
+        let drops = std::mem::take(&mut self.interrupted);
+        events.extend(found.into_iter().filter(|event| !drops || !is_wake(event)));
+        Ok(())
+    }
+}
+
 rows! {
+    "WAIT-6" loses_wakes "loses a wake after a signal"
+        poll LosesWakesToSignals::default() =>
+            wait_6_no_event_is_lost;
     "WAIT-6" retries "retries by itself after a signal"
         poll RetriesByItself =>
+            wait_6_no_event_is_lost
             wait_6_a_signal_undoes_no_change
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it
@@ -98,6 +121,7 @@ rows! {
             wait_6_on_request_a_signal_ends_it;
     "WAIT-6" early "returns early on EINTR"
         poll TakesSignalsFor(|| Ok(())) =>
+            wait_6_no_event_is_lost
             wait_6_a_signal_undoes_no_change
             wait_2_without_a_timeout_a_signal_ends_it
             wait_2_without_sources_a_signal_ends_it

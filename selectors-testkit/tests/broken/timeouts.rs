@@ -35,7 +35,7 @@ fn millis(timeout: Timeout, rounded: fn(u128) -> u128) -> Timeout {
 
 /// Shortens a timeout to 8 ms, unless it is very long.
 fn a_moment(timeout: Timeout) -> Timeout {
-    let short = timeout.filter(|timeout| *timeout < Duration::from_secs(1));
+    let short = timeout.filter(|timeout| *timeout < Duration::from_millis(900));
     short.map(|timeout| timeout.min(Duration::from_millis(8))).or(timeout)
 }
 
@@ -73,9 +73,19 @@ impl Defect for HasAFastClock {
     }
 }
 
+/// Rounds up to microseconds, and drops the carry.
+fn without_carry(timeout: Timeout) -> Timeout {
+    let carries = |timeout: Duration| timeout.subsec_nanos() > 999_999_000;
+    timeout.map(|it| if carries(it) { Duration::from_secs(it.as_secs()) } else { it })
+}
+
 rows! {
+    "WAIT-3" no_carry "drops the carry when it rounds up to microseconds"
+        poll Times(without_carry) =>
+            wait_3_no_timeout_is_truncated;
     "WAIT-1" no_look "does not poll with a zero timeout"
         poll SkipsTheLook =>
+            wait_6_no_event_is_lost
             close_3_a_reused_number_has_not_fired
             wait_1_every_timeout_reports_the_same
             wait_11_waits_with_closed_sources_sleep

@@ -204,6 +204,7 @@ rows! {
             reg_9_registering_never_stops_working;
     "WAIT-11" turns_inside "polls repeatedly instead of waiting"
         poll TurnsInside =>
+            wait_6_no_event_is_lost
             wait_6_a_signal_undoes_no_change
             close_4_a_new_kernel_object_watches_every_source
             wait_11_idle_waits_sleep
