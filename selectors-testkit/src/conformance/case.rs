@@ -261,6 +261,11 @@ impl<B: Backend> Case<'_, B> {
         self.progress.did(what.into());
     }
 
+    /// Records a step in place of the last one, which was similar and went well.
+    pub(crate) fn did_instead(&self, what: impl Into<String>) {
+        self.progress.did_instead(what.into());
+    }
+
     /// Fails unless `seen` is what was `expected` of `what`.
     pub(crate) fn expect<V: PartialEq + fmt::Debug>(
         &self,

@@ -177,7 +177,8 @@ macro_rules! for_each_case {
                 mode_2_masked_readiness_does_not_fire;
             file_kinds:
                 ready_4_an_error_of_a_datagram_socket_wakes
-                ready_12_every_kind_of_file_behaves_as_with_poll;
+                ready_12_every_kind_of_file_behaves_as_with_poll
+                ready_12_every_kind_of_file_ends_a_wait;
             rare_paths:
                 ready_5_a_listener_stays_ready_until_all_are_accepted
                 proc_1_a_zero_timeout_sees_a_wake
@@ -211,6 +212,10 @@ macro_rules! for_each_case {
                 close_4_a_ghost_that_stays_does_not_make_it_spin
                 close_4_a_new_kernel_object_skips_closed_sources
                 ready_13_a_selector_can_be_watched_after_a_rebuild;
+            everything:
+                close_4_a_new_kernel_object_watches_every_kind
+                proc_4_after_fork_watches_every_kind
+                proc_6_a_thread_registers_every_kind;
             recovery:
                 ready_1_a_pipe_gets_another_writer
                 ready_1_a_datagram_socket_recovers;

@@ -69,6 +69,12 @@ impl Progress {
         self.tick();
     }
 
+    /// Records a step in place of the last one.
+    pub(crate) fn did_instead(&self, what: String) {
+        lock(&self.done).pop();
+        self.did(what);
+    }
+
     /// Records that the case makes progress.
     pub(crate) fn tick(&self) {
         self.last.store(millis(), Ordering::Relaxed);

@@ -32,6 +32,7 @@ mod concurrency;
 mod counting;
 mod counts;
 pub(crate) mod emulation;
+mod everything;
 mod file_kinds;
 mod forks;
 mod kinds;

@@ -19,7 +19,8 @@ pub(super) fn stuck(name: &str, progress: &Progress) -> String {
     let seconds = progress.silence().as_secs();
     let why = format!("  expected: this step to end\n  seen:     no progress for {seconds} s");
     let cause = "a timeout is treated as none, a wait resumes by itself after a signal or an empty \
-        batch, or a lock is held during a wait";
+        batch, a lock is held during a wait, or the backend has made a file blocking or has read \
+        from it, and the case blocks in a call of its own";
     message(name, progress, &why, Some(cause))
 }
 

@@ -1,16 +1,18 @@
 //! READY-12, MODE: backends for which some kinds of files are special.
 
+use std::fs;
 use std::io;
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use selectors::backend::{RawSource, Registered};
-use selectors::{Interest, Mode, Readiness, Watch};
+use selectors::{Events, Interest, Mode, Readiness, Watch};
 use selectors_testkit::fixtures::with_raw;
 use socket2::{SockRef, Type};
 
+use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
 use super::kinds::is_datagram;
-use super::row::{Row, epoll, rows};
+use super::row::{Row, epoll, poll, rows};
 use super::variants::{Refuses, Reports, Watches, kind};
 
 /// Takes a mode for another one, with files of some kind.
@@ -46,7 +48,54 @@ fn hang_ups_need_a_peer(readiness: Readiness, source: Registered) -> Readiness {
     if reads && hung_up && !closed { Readiness::empty() } else { readiness }
 }
 
+/// A pidfd, by the name that the kernel gives it.
+fn is_process(fd: RawSource) -> bool {
+    let name = fs::read_link(format!("/proc/self/fd/{fd}"));
+    name.is_ok_and(|name| name.to_string_lossy().contains("pidfd"))
+}
+
+fn processes_never_end(readiness: Readiness, source: Registered) -> Readiness {
+    if is_process(source.fd) { Readiness::empty() } else { readiness }
+}
+
+fn is_terminal(fd: RawSource) -> bool {
+    kind(fd) == SFlag::S_IFCHR && with_raw(fd, |fd| nix::unistd::isatty(fd).unwrap_or(false))
+}
+
+/// Checks terminals when a wait begins, and not during the wait.
+struct ChecksTerminalsFirst;
+
+impl Defect for ChecksTerminalsFirst {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let is_watched =
+            |source: &&Registered| source.watch.mode == Mode::Level && is_terminal(source.fd);
+        let terminals: Vec<_> = beneath.sources.values().filter(is_watched).copied().collect();
+        let before = events.len();
+        beneath.wait(events, if terminals.is_empty() { timeout } else { NOW })?;
+        if terminals.is_empty() || events.len() > before {
+            return Ok(());
+        }
+        for source in &terminals {
+            beneath.backend.unregister(source.fd, source.token, source.watch)?;
+        }
+        let answer = beneath.wait(events, timeout);
+        for source in &terminals {
+            with_raw(source.fd, |fd| beneath.backend.register(fd, source.token, source.watch))?;
+        }
+        answer
+    }
+}
+
 rows! {
+    "READY-12" processes_never_end "does not report a process that has ended"
+        poll Reports(processes_never_end) =>
+            ready_12_every_kind_of_file_ends_a_wait;
+    "READY-12" terminals_first "checks terminals when a wait begins, and not during it"
+        poll ChecksTerminalsFirst =>
+            ready_12_every_kind_of_file_ends_a_wait;
+    "READY-12" packets_once "reports an edge-triggered socket for packets once"
+        epoll Watches(|new| of(|fd| is_type(fd, Type::SEQPACKET), new, Mode::Edge, Mode::OneShot)) =>
+            ready_12_every_kind_of_file_ends_a_wait;
     "READY-12" datagrams_once "reports a datagram socket once for each datagram"
         epoll Watches(|new| of(is_datagram, new, Mode::Level, Mode::Edge)) =>
             mode_1_level_repeats_until_drained

@@ -218,7 +218,43 @@ impl Defect for WaitsElsewhere {
     }
 }
 
+/// Watches edge-triggered sources as level-triggered in a child.
+#[derive(Default)]
+struct ForgetsEdgesWhenForked {
+    is_child: bool,
+}
+
+impl Defect for ForgetsEdgesWhenForked {
+    fn asks(&mut self, new: Registered) -> Watch {
+        let forgets = self.is_child && new.watch.mode == Mode::Edge;
+        Watch::new(new.watch.interest, if forgets { Mode::Level } else { new.watch.mode })
+    }
+
+    fn after_fork(&mut self, beneath: &mut Beneath) -> Answer {
+        self.is_child = true;
+        beneath.after_fork()
+    }
+}
+
+/// Reports sources that wait for WRITE alone only on the thread that has created it.
+struct WritesAtHome(ThreadId);
+
+impl Defect for WritesAtHome {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        let away = thread::current().id() != self.0;
+        let writes = |source: Registered| source.watch.interest == Interest::WRITE;
+        found.retain(|event| !away || !beneath.source(event.token()).is_some_and(writes));
+        found
+    }
+}
+
 rows! {
+    "PROC-4" edges_unforked "watches edge-triggered sources as level-triggered in a child"
+        epoll ForgetsEdgesWhenForked::default() =>
+            proc_4_after_fork_watches_every_kind;
+    "PROC-6" writes_at_home "reports no WRITE on another thread"
+        poll WritesAtHome(thread::current().id()) =>
+            proc_6_a_thread_registers_every_kind;
     "REG-8" disowned "watches its own descriptors if they are registered"
         select HasAWaker::new(Wakes::Disowned) =>
             reg_8_what_it_opened_for_itself_stays_its_own;

@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::stat::SFlag;
 use selectors::backend::{BorrowedSource, RawSource, Registered};
 use selectors::{Events, Interest, Mode};
 
 use super::defect::{Answer, Beneath, Defect, Sources};
 use super::row::{Row, epoll, rows};
-use super::variants::is_closed;
+use super::variants::{is_closed, kind};
 
 /// Drops the pending events of the old kernel object.
 struct DropsEdges;
@@ -141,7 +142,25 @@ impl Defect for ShowsTheFirst {
     }
 }
 
+/// Recreates the kernel object without some sources.
+struct RebuildsWithout(fn(Registered) -> bool);
+
+impl Defect for RebuildsWithout {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        let lacks = self.0;
+        beneath.backend.rebuild(&mut sources.filter(|source| !lacks(*source)), events)
+    }
+}
+
 rows! {
+    "CLOSE-4" devices_forgotten "recreates the kernel object without character devices"
+        epoll RebuildsWithout(|source| kind(source.fd) == SFlag::S_IFCHR) =>
+            close_4_a_new_kernel_object_watches_every_kind;
     "CLOSE-4" stops_at_the_closed "recreates the kernel object with the sources before a closed one"
         epoll StopsAtTheClosed =>
             close_4_a_new_kernel_object_skips_closed_sources;
