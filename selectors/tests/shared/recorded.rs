@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use selectors::{Error, Event, Interest, Mode, Readiness, Selector, SharedSelector, Source, Token};
 
 use super::recorder::Recorder;
-use super::{NOW, tokens};
+use super::{NOW, in_time, tokens};
 
 /// A source of the selector.
 fn register<'a>(
@@ -197,10 +197,10 @@ fn a_dropped_selector_keeps_neither_backend_nor_changer() {
     let selector = recorder.selector();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let (registrar, waker) = (selector.registrar(), selector.waker());
-    let source = register(&selector, &ours, Interest::READ, Mode::Level);
+    let source = registrar.register(ours, Interest::READ, 1).unwrap();
     drop(selector);
     assert_eq!(recorder.references(), 1, "whoever keeps a handle");
-    drop((source, registrar, waker));
+    in_time(move || drop((source, registrar, waker)));
 }
 
 #[test]
