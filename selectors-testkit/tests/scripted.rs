@@ -83,6 +83,34 @@ fn a_deadline_that_passed_meanwhile_ends_the_wait() -> io::Result<()> {
 }
 
 #[test]
+fn a_deadline_in_the_past_does_not_block() -> io::Result<()> {
+    let zero = [Call::Wait { timeout: Some(Duration::ZERO) }];
+    let (mut selector, script) = scripted();
+    script.timeout();
+    let past = Some(script.now());
+    assert!(selector.select_until(past)?.is_empty());
+    script.pass(SECOND);
+    script.timeout();
+    assert!(selector.select(Some(SECOND))?.is_empty());
+    let before = script.calls().len();
+    script.timeout();
+    assert!(selector.select_until(past)?.is_empty());
+    assert_eq!(script.calls()[before..], zero);
+
+    let (backend, script) = Scripted::new();
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend)?;
+    let past = Some(script.now());
+    script.pass(SECOND);
+    script.timeout();
+    assert!(selector.select(Some(SECOND))?.is_empty());
+    let before = script.calls().len();
+    script.timeout();
+    assert!(selector.select_until(past)?.is_empty());
+    assert_eq!(script.calls()[before..], zero);
+    Ok(())
+}
+
+#[test]
 fn no_wait_outlasts_its_timeout() -> io::Result<()> {
     let (mut selector, script) = scripted();
     let (ours, _theirs) = pair()?;

@@ -35,7 +35,7 @@ struct Script {
     fails: Option<io::ErrorKind>,
     registered: Vec<Token>,
     unregistered: Vec<Token>,
-    /// A source that cannot be unregistered.
+    /// A source that can be neither modified nor unregistered.
     stuck: Option<Token>,
     /// The sources that the new kernel object is to watch.
     rebuilt_with: Vec<Token>,
@@ -71,8 +71,9 @@ impl Backend for Told {
         Ok(())
     }
 
-    fn modify(&mut self, _: RawSource, _: Token, _: Watch, _: Watch) -> io::Result<()> {
-        Ok(())
+    fn modify(&mut self, _: RawSource, token: Token, _: Watch, _: Watch) -> io::Result<()> {
+        let stuck = self.0.borrow().stuck == Some(token);
+        if stuck { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
 
     fn unregister(&mut self, _: RawSource, token: Token, _: Watch) -> io::Result<()> {
@@ -321,6 +322,38 @@ fn reg_9_extracting_ends_with_the_first_failure() {
     backend.0.borrow_mut().stuck = None;
     assert_eq!(selector.extract_if(|_| true).unwrap().len(), 3);
     assert!(selector.is_empty());
+}
+
+#[test]
+fn errors_name_operation_descriptor_and_token() {
+    let (mut selector, backend) = selector();
+    let token = selector.register_with(source(), Interest::READ, (), Mode::Edge).unwrap();
+    let fd = selector.get(token).unwrap().fd;
+    backend.0.borrow_mut().stuck = Some(token);
+    for (operation, refused) in [
+        ("modify", selector.modify(token, Interest::WRITE)),
+        ("modify", selector.modify(token, Interest::READ | Interest::WRITE)),
+        ("modify", selector.modify(token, Interest::empty())),
+        ("modify", selector.rearm(token)),
+        ("unregister", selector.unregister(token).map(drop)),
+    ] {
+        let refused = refused.unwrap_err().to_string();
+        let expected = format!("cannot {operation} descriptor {fd}: ");
+        assert!(refused.starts_with(&expected), "{refused}");
+    }
+    for refused in [
+        selector.modify(UNKNOWN, Interest::WRITE),
+        selector.rearm(UNKNOWN),
+        selector.unregister(UNKNOWN).map(drop),
+    ] {
+        let Err(Error::NotRegistered { token, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(token, UNKNOWN);
+    }
+    let refused = selector.modify(token, Interest::PRIORITY).unwrap_err();
+    assert!(matches!(refused, Error::Unsupported { fd: Some(it), .. } if it == fd), "{refused}");
+    backend.0.borrow_mut().fails = Some(io::ErrorKind::OutOfMemory);
+    let failed = selector.select(NOW).unwrap_err().to_string();
+    assert!(failed.starts_with("cannot wait: "), "{failed}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,9 @@ fn what_is_refused_is_armed_again_where_it_is_watched() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let source = register(&selector, &ours, Interest::READ, Mode::Level);
     recorder.record().changes();
-    source.park().unwrap_err();
+    let refused = source.park().unwrap_err().to_string();
+    let expected = format!("cannot modify descriptor {}: ", ours.as_raw_fd());
+    assert!(refused.starts_with(&expected), "{refused}");
     assert_eq!(recorder.record().changes(), ["kernel: unregister", "kernel: modify"]);
     // The kernel may have lost it, which the backend finds out.
     recorder.record().refuses = &["kernel: modify", "modify"];
