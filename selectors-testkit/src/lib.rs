@@ -96,7 +96,8 @@ macro_rules! conformance_tests {
 
 /// Defines a module with a `#[test]` for each case of the suite for
 /// [`SharedSelector`](selectors::SharedSelector). The arguments are those of [`conformance_tests!`], with
-/// `B: Backend + Send + 'static`.
+/// `B: Backend + Send + 'static`. Not for backends that declare
+/// [`deferred`](selectors::Capabilities::deferred), which a `SharedSelector` refuses.
 ///
 /// # Examples
 ///

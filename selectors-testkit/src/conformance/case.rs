@@ -5,9 +5,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use selectors::backend::Capabilities;
 use selectors::{Backend, Event, Events, Readiness, Token};
 
 use super::concurrency::Progress;
+use super::readiness::HINTS;
 use super::{Counting, SelectorDefect, Subject};
 use crate::fixtures::{is_lacking, open_descriptors, panic_text, report_of_forked_child};
 
@@ -133,13 +135,63 @@ impl From<io::Error> for Stop {
 
 impl From<selectors::Error> for Stop {
     fn from(error: selectors::Error) -> Self {
-        Self::unexpected_error(&error)
+        let stop = Self::unexpected_error(&error);
+        match (usual_cause(&error), stop) {
+            (Some(cause), Self::Broken(why, _)) => Self::Broken(why, Some(cause)),
+            (_, stop) => stop,
+        }
+    }
+}
+
+/// The usual cause of an error that no case expects.
+fn usual_cause(error: &selectors::Error) -> Option<Cause> {
+    use selectors::Error::{Os, Unsupported};
+    match error {
+        Unsupported { feature, .. } if feature.contains("deferred") => Some(Cause::Known(
+            "the backend declares `deferred`, and a `SharedSelector` refuses such a backend: remove \
+             its `shared_conformance_tests!`",
+        )),
+        Os { operation, .. } if operation.contains("unregister") => Some(Cause::Guess(
+            "`unregister` returns the error of the kernel for a descriptor that was closed, or whose \
+             number was reused: such errors (EBADF, ENOENT) mean that it is no longer watched",
+        )),
+        Os { operation, source, .. }
+            if operation.contains("wait") && source.kind() == io::ErrorKind::InvalidInput =>
+        {
+            Some(Cause::Known(
+                "poll(2) and ppoll(2) return EINVAL for more entries than the limit on descriptors, \
+                 which can be lowered at any time: select(2), epoll_wait(2) and kevent(2) do not",
+            ))
+        }
+        _ => None,
     }
 }
 
 impl<F, T> From<selectors::RegisterError<F, T>> for Stop {
     fn from(refused: selectors::RegisterError<F, T>) -> Self {
         refused.error.into()
+    }
+}
+
+/// The usual cause of hints that differ from those that are declared and true.
+pub(super) fn hint_cause(
+    seen: Readiness,
+    expected: Readiness,
+    capabilities: Capabilities,
+) -> Option<&'static str> {
+    let mut declared = Readiness::empty();
+    declared.set(Readiness::READ_CLOSED, capabilities.read_closed);
+    declared.set(Readiness::HANGUP, capabilities.hangup);
+    declared.set(Readiness::ERROR, capabilities.error);
+    if (seen & HINTS).intersects(!declared) {
+        Some("a hint is reported that the `Capabilities` of the backend do not declare")
+    } else if (expected - seen).intersects(HINTS) {
+        Some(
+            "a hint is declared, but the kernel is not asked for it, as with POLLRDHUP or EPOLLRDHUP, \
+             or it is not translated",
+        )
+    } else {
+        None
     }
 }
 
@@ -208,9 +260,10 @@ impl<B: Backend> Case<'_, B> {
             let outcome = outcome.unwrap_or_else(|panic| Err(Stop::panicked(panic_text(&*panic))));
             outcome.map_err(|stop| {
                 // The child's own steps, which its parent has not recorded.
-                let steps = self.progress.done().split_off(before.min(self.progress.done().len()));
-                let did = |all, step| format!("{all}  did:      {step}\n");
-                steps.iter().fold(String::new(), did) + &stop.into_report()
+                let done = self.progress.done();
+                let did = |all: String, step| all + "  did:      " + step + "\n";
+                let steps = done.iter().map(String::as_str).skip(before).fold(String::new(), did);
+                steps + &stop.into_report()
             })
         };
         let report = self.progress.while_child_works(|| report_of_forked_child(in_child))?;
@@ -242,12 +295,17 @@ impl<B: Backend> Case<'_, B> {
         expected: Readiness,
     ) -> Outcome {
         let (start, most) = (Instant::now(), STEPS.min(self.patience));
+        let capabilities = selector.capabilities();
         let mut seen = self.only(&selector.select(self.long())?, token)?.readiness();
         while seen != expected && start.elapsed() < most {
             std::thread::yield_now();
             seen = self.only(&selector.select(self.long())?, token)?.readiness();
         }
-        self.expect(what, seen, expected)
+        let outcome = self.expect(what, seen, expected);
+        match hint_cause(seen, expected, capabilities) {
+            Some(cause) => self.because(cause, outcome),
+            None => outcome,
+        }
     }
 
     /// How long to wait for an event that must arrive.
@@ -346,7 +404,10 @@ impl<B: Backend> Case<'_, B> {
              call `Events::mark_repeats`; or a list is kept from an earlier wait; or events of two \
              directions are not merged: declare `separate_directions`",
         );
-        Err(Stop::Broken(why, twice.map(Cause::Known).or(part.map(Cause::Guess))))
+        // A list of 64 or 256, one of which may be the waker.
+        let full = [events, events + 1].iter().any(|length| length.is_power_of_two());
+        let part = part.map(if full { Cause::Known } else { Cause::Guess });
+        Err(Stop::Broken(why, twice.map(Cause::Known).or(part)))
     }
 
     /// The only event, which must be that of `token`.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use selectors::backend::BorrowedSource;
 use selectors::{Backend, Interest, Mode, Readiness};
 
+use super::close::FILE_BY_NUMBER;
 use super::{BOTH, Case, NOW, Outcome};
 use crate::fixtures::{
     LooseDescriptor, OwnedSource, borrow, duplicate, fill, if_any, is_close_on_exec, pair,
@@ -162,13 +163,7 @@ pub(super) fn close_5_a_reused_number_does_not_report_the_old_file<B: Backend>(
                 // The old socket stays open, and a kernel that watches open files cannot notice the
                 // close.
                 let fine = wrong.is_none() || *name != "regular file";
-                case.expect_or(
-                    "an always-ready source is tracked by number, without checking which file the \
-                     number refers to",
-                    fine,
-                    "nothing, or an ERROR",
-                    wrong,
-                )?;
+                case.expect_or(FILE_BY_NUMBER, fine, "nothing, or an ERROR", wrong)?;
             }
             selector.unregister(token)?;
             case.expect_tokens(&selector.select(NOW)?, &[])?;
@@ -281,7 +276,10 @@ pub(super) fn wait_9_a_failed_rebuild_loses_nothing<B: Backend>(case: &mut Case<
         case.expect("whether it was woken again", events.woken(), false)?;
     }
     let tries = selector.backend().calls().rebuild;
-    case.expect("the number of attempts to recreate the kernel object", tries, FAILURES + 1)?;
+    let what = "the number of attempts to recreate the kernel object";
+    let again = "after `rebuild` has succeeded, the backend reports the ghost again, or a one-shot \
+        source that has fired";
+    case.because(again, case.expect(what, tries, FAILURES + 1))?;
     case.did("continued with the new kernel object");
     selector.rearm(once)?;
     case.expect_tokens(&selector.select(case.long())?, &[level, once])?;

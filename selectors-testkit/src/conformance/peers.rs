@@ -5,6 +5,7 @@ use std::net::Shutdown;
 
 use selectors::{Backend, Event, Interest, Readiness};
 
+use super::case::hint_cause;
 use super::readiness::HINTS;
 use super::streams::{REQUESTABLE, Stream, TCP, byte_pairs, stream_pairs, truth};
 use super::{BOTH, Case, NOW, Outcome};
@@ -198,7 +199,14 @@ pub(super) fn ready_7_pipe_writer_gone_wakes_reader<B: Backend>(case: &mut Case<
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("READ", event.is_readable(), true)?;
     let hung_up = event.readiness().contains(Readiness::HANGUP);
-    case.expect("HANGUP, by the capability", hung_up, selector.capabilities().hangup)
+    let capabilities = selector.capabilities();
+    let outcome = case.expect("HANGUP, by the capability", hung_up, capabilities.hangup);
+    let mut expected = event.readiness();
+    expected.set(Readiness::HANGUP, capabilities.hangup);
+    match hint_cause(event.readiness(), expected, capabilities) {
+        Some(cause) => case.because(cause, outcome),
+        None => outcome,
+    }
 }
 
 pub(super) fn ready_7_pipe_reader_gone_wakes_writer<B: Backend>(case: &mut Case<'_, B>) -> Outcome {

@@ -83,16 +83,20 @@ fn least(mut wait: impl FnMut() -> Outcome) -> Result<(Duration, bool), Stop> {
 type Sources<'a, B> = Subject<BorrowedSource<'a>, (), Counting<B>>;
 
 /// Checks that a wait reports nothing and uses almost no processor time.
-fn idle<B: Backend>(case: &Case<'_, B>, selector: &mut Sources<'_, B>) -> Outcome {
+fn idle<B: Backend>(
+    case: &Case<'_, B>,
+    selector: &mut Sources<'_, B>,
+    cause: &'static str,
+) -> Outcome {
     let (spent, slept) = least(|| {
         let waits = selector.backend().calls().wait;
         let events = selector.select(Some(IDLE))?;
         case.expect_tokens(&events, &[])?;
         let waits = selector.backend().calls().wait - waits;
-        case.expect_or(TURNS, waits <= 10, "at most 10 calls of the backend's wait", waits)
+        case.expect_or(cause, waits <= 10, "at most 10 calls of the backend's wait", waits)
     })?;
     let what = format!("less than {LITTLE:?} of processor time in {IDLE:?}, and a sleep");
-    case.expect_or(TURNS, spent < LITTLE && slept, &what, (spent, slept))
+    case.expect_or(cause, spent < LITTLE && slept, &what, (spent, slept))
 }
 
 pub(super) fn wait_11_idle_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -190,7 +194,7 @@ pub(super) fn wait_11_idle_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Ou
         case.expect("whether it was refused", refused, true)?;
     }
     case.did(format!("waited for {IDLE:?}"));
-    idle(case, &mut selector)
+    idle(case, &mut selector, TURNS)
 }
 
 pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -274,7 +278,7 @@ pub(super) fn wait_11_waits_with_closed_sources_sleep<B: Backend>(
         case.did(format!("waited for {IDLE:?}"));
         let again = "every wait reports or finds a closed source: it is not disarmed by the first \
             report";
-        case.because(again, idle(case, &mut selector))?;
+        idle(case, &mut selector, again)?;
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ pub(super) fn stuck(name: &str, progress: &Progress) -> String {
     let seconds = progress.silence().as_secs();
     let why = format!("  expected: this step to end\n  seen:     no progress for {seconds} s");
     let cause = "a timeout is treated as none, a wait resumes by itself after a signal or an empty \
-        batch, a lock is held during a wait, or the backend has made a file blocking or has read \
-        from it, and the case blocks in a call of its own";
+        batch, a lock is held during a wait, a file was made blocking or read from, or what an \
+        earlier wait left behind (a byte in a channel, a result) is taken for that of this one";
     message(name, progress, &why, Some(cause))
 }
 

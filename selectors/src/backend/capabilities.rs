@@ -44,7 +44,8 @@ pub struct Capabilities {
     /// The backend may report READ and WRITE of one source as two events, which the selector merges.
     pub separate_directions: bool,
     /// Changes, and their errors, are deferred until the next wait: see
-    /// [`Deferred`](super::Deferred).
+    /// [`Deferred`](super::Deferred). A [`SharedSelector`](crate::SharedSelector) refuses such a
+    /// backend.
     pub deferred: bool,
     /// The cost of a wait does not depend on the number of idle sources, so that polling without
     /// blocking before a wait is cheap.

@@ -165,7 +165,8 @@ impl<B: Backend> World<'_, '_, B> {
             } else {
                 format!("at least {least:?}, and at most {most:?}, of {name}")
             };
-            self.case.expect_that(seen.contains(least) && most.contains(seen), &what, seen)?;
+            let holds = seen.contains(least) && most.contains(seen);
+            self.case.expect_that(holds, &what, seen | hints)?;
             let wrong = hints & self.files[self.sources[at].file].wrong_hints();
             let what = format!("no {wrong:?} of {name}");
             self.case.expect_that(wrong.is_empty(), &what, hints)?;
