@@ -32,6 +32,8 @@ mod descriptors;
 mod duplicates;
 #[path = "broken/ends.rs"]
 mod ends;
+#[path = "support/exactly.rs"]
+mod exactly;
 #[path = "broken/kinds.rs"]
 mod kinds;
 #[path = "broken/kinds_in_modes.rs"]
@@ -79,6 +81,7 @@ mod wait;
 
 use alone::in_a_process_of_its_own;
 use defect::{Broken, Defect};
+use exactly::assert_rejected_by;
 use repetitive::REPETITIVE;
 use row::{Row, epoll, poll, select};
 
@@ -158,30 +161,11 @@ fn check(row: &Row) {
         case.contains("_random_") || LEFT_OUT.iter().chain(&REPETITIVE).any(|it| *it == case)
     };
     let tells = |case: &&str| !is_left_out(case) || expected.contains(case);
-    let mut others: Vec<_> = CASES.iter().copied().filter(tells).collect();
-    for patience in PATIENCE {
-        let report = run(row, patience, &others);
-        for (case, message) in &report.failed {
-            println!("with a patience of {patience:?}: {message}\n");
-            assert!(message.starts_with(case), "a message does not name its case");
-        }
-        let is_as_expected = |case: &&str| {
-            let failed = report.failed.iter().any(|(other, _)| other == case);
-            let not_run = report.not_run.iter().any(|(other, _)| other == case);
-            failed == expected.contains(case) || not_run
-        };
-        others.retain(|case| !is_as_expected(case));
-        if others.is_empty() {
-            return;
-        }
-    }
-    let (not_caught, caught): (Vec<_>, _) =
-        others.into_iter().partition(|case| expected.contains(case));
-    panic!(
-        "a backend that {}\n  passes these listed cases:   {not_caught:?}\n  \
-         fails these unlisted cases:  {caught:?}",
-        row.defect,
-    );
+    let cases = CASES.iter().copied().filter(tells).collect();
+    let what = format!("a backend that {}", row.defect);
+    assert_rejected_by(&expected, cases, &what, &PATIENCE, |patience, cases| {
+        run(row, patience, cases)
+    });
 }
 
 /// The rules that a selector keeps independently of its backend: their cases are tested with broken
