@@ -126,11 +126,11 @@ fn watch_for_everything<B: Backend>(case: &Case<'_, B>, what: &str, ours: &Strea
         let (mut selector, mut other) = (case.selector()?, case.selector()?);
         let changed = other.register_with(duplicate(ours)?, Interest::READ, (), mode)?;
         for &interest in &interests {
-            let step = format!("registered {what} for {interest:?}, {mode:?}");
+            let step = || format!("registered {what} for {interest:?}, {mode:?}");
             let token = selector.register_with(duplicate(ours)?, interest, (), mode)?;
             described(case, step, check(case, &mut selector, token, (ours, interest)))?;
             selector.unregister(token)?;
-            let step = format!("modified {what} to {interest:?}, {mode:?}");
+            let step = || format!("modified {what} to {interest:?}, {mode:?}");
             other.modify(changed, interest)?;
             described(case, step, check(case, &mut other, changed, (ours, interest)))?;
         }
@@ -139,6 +139,10 @@ fn watch_for_everything<B: Backend>(case: &Case<'_, B>, what: &str, ours: &Strea
 }
 
 /// Records the step if it failed.
-fn described<B: Backend>(case: &Case<'_, B>, step: String, outcome: Outcome) -> Outcome {
-    outcome.inspect_err(|_| case.did(step))
+fn described<B: Backend>(
+    case: &Case<'_, B>,
+    step: impl FnOnce() -> String,
+    outcome: Outcome,
+) -> Outcome {
+    outcome.inspect_err(|_| case.did(step()))
 }
