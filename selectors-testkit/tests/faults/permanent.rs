@@ -52,9 +52,12 @@ fn epoll_keeps_its_ghosts() {
         "close_4_a_ghost_does_not_make_it_spin",
         "close_4_a_new_kernel_object_skips_closed_sources",
         "close_4_a_new_kernel_object_keeps_the_edges",
+        "close_4_a_new_kernel_object_watches_every_kind",
+        "reg_12_no_call_leaks_memory",
         "ready_13_a_selector_can_be_watched_after_a_rebuild",
         "reg_8_closed_descriptors_are_not_its_own",
         "proc_4_after_fork_works",
+        "proc_4_after_fork_watches_every_kind",
         "proc_4_children_of_children_leak_nothing",
         "proc_4_random_programs_that_fork",
     ];
