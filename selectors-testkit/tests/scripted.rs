@@ -138,6 +138,20 @@ fn interruptions_end_a_wait_on_request() -> io::Result<()> {
     script.timeout();
     selector.select_into(&mut events, Some(SECOND))?;
     assert!(!events.interrupted(), "the next wait was not");
+    selector.set_interruptible(false);
+    script.interrupted(SECOND);
+    script.timeout();
+    assert!(!selector.select(Some(2 * SECOND))?.interrupted(), "no longer");
+
+    let (backend, script) = Scripted::new();
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend)?;
+    selector.set_interruptible(true);
+    script.interrupted(SECOND);
+    assert!(selector.select(Some(2 * SECOND))?.interrupted());
+    selector.set_interruptible(false);
+    script.interrupted(SECOND);
+    script.timeout();
+    assert!(!selector.select(Some(2 * SECOND))?.interrupted(), "no longer");
     Ok(())
 }
 

@@ -73,6 +73,8 @@ fn a_list_has_what_was_pushed() {
 fn a_list_has_the_room_that_was_asked_for() {
     assert_eq!(Events::new().capacity(), 0);
     assert!(Events::with_capacity(100).capacity() >= 100);
+    // A guess that is too large is no failure.
+    assert!(Events::with_capacity(usize::MAX).is_empty());
     let mut events = Events::new();
     events.reserve(1_000);
     assert!(events.capacity() >= 1_000);

@@ -295,6 +295,32 @@ fn proc_4_what_was_refused_is_watched_in_a_child() {
     assert!(fine);
 }
 
+/// A source that was closed, and whose number is the selector's own descriptor.
+#[test]
+#[cfg(target_os = "linux")]
+fn proc_4_a_closed_source_does_not_keep_the_child_from_being_whole() {
+    let fine = in_child(|| {
+        let mut selector = DefaultSelector::new().unwrap();
+        let (closed, peer) = UnixStream::pair().unwrap();
+        let number = closed.as_raw_fd();
+        // SAFETY: it is open; closing it while it is borrowed is the misuse that is tested.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let gone = selector.register(fd, Interest::READ, ()).unwrap();
+        drop(closed);
+        assert_eq!(selector.as_raw_fd(), number, "the lowest that is free");
+        let other = selector.register(peer.as_fd(), Interest::WRITE, ()).unwrap();
+        let fine = in_child(|| {
+            selector.after_fork().unwrap();
+            let events = selector.select(LONG).unwrap();
+            assert!(events.iter().any(|event| event.token() == other), "{events:?}");
+            selector.unregister(gone).unwrap();
+            assert_eq!(selector.as_raw_fd(), number, "it is as before");
+        });
+        assert!(fine);
+    });
+    assert!(fine);
+}
+
 #[test]
 fn proc_4_handles_work_in_a_child() {
     for kind in BackendKind::available() {

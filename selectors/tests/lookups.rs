@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use selectors::{DefaultSelector, Interest, Mode, Token};
+use selectors::{DefaultSelector, Error, Interest, Mode, Token};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -89,7 +89,7 @@ fn reg_2_parking_keeps_the_mode_and_can_change_it() {
     selector.modify_with(token, Interest::empty(), Mode::OneShot).unwrap();
     selector.modify(token, Interest::WRITE).unwrap();
     assert_eq!(mode(&selector), Mode::OneShot);
-    assert_eq!(selector.select(None).unwrap()[0].token(), token);
+    assert_eq!(selector.select(LONG).unwrap()[0].token(), token);
     assert!(selector.select(NOW).unwrap().is_empty(), "it was reported once");
 }
 
@@ -115,8 +115,22 @@ fn reg_10_a_stale_token_finds_no_source_among_several() {
     let (gone, at) = selector.unregister(b).unwrap();
     let new = selector.register(gone, Interest::READ, at).unwrap();
     assert_ne!(new, b);
+    assert_eq!(selector.token_of(selector.get(new).unwrap().fileobj), Some(new));
     assert!(selector.get_disjoint_mut([a, b]).is_none(), "its slot is used again");
     assert!(selector.get_disjoint_mut([a, new]).is_some());
+}
+
+#[test]
+fn reg_4_the_error_has_the_present_token() {
+    let mut selector = DefaultSelector::new().unwrap();
+    let socket = source();
+    for interest in [Interest::READ, Interest::empty(), Interest::WRITE] {
+        let token = selector.register(&socket, interest, ()).unwrap();
+        let refused = selector.register(&socket, Interest::READ, ()).unwrap_err().error;
+        let Error::AlreadyRegistered { token: other, .. } = refused else { panic!("{refused}") };
+        assert_eq!(other, token);
+        selector.unregister(token).unwrap();
+    }
 }
 
 #[test]

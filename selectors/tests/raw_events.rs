@@ -82,9 +82,11 @@ impl Backend for Told {
         if script.stuck == Some(token) { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
 
-    fn wait(&mut self, events: &mut Events, _: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let mut script = self.0.borrow_mut();
-        events.extend(script.waits.pop_front().unwrap_or_default());
+        let found = script.waits.pop_front();
+        assert!(found.is_some() || timeout.is_some(), "nothing else would end this wait");
+        events.extend(found.unwrap_or_default());
         if script.repeats {
             events.mark_repeats();
         }

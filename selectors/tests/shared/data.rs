@@ -93,7 +93,12 @@ fn handles_outlive_their_selector_harmlessly() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let source = registrar.register(ours, Interest::READ, 1).unwrap();
         let waker = registrar.waker();
-        drop(selector);
+        // Also by a panic.
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            let _selector = selector;
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+        assert!(dropped.is_err());
         assert!(matches!(source.modify(Interest::WRITE), Err(Error::Closed)), "{kind}");
         let refused = registrar.register(theirs, Interest::READ, 2).unwrap_err();
         assert!(matches!(refused.error, Error::Closed), "{kind}");
