@@ -251,4 +251,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_reserved_number_is_found_at_no_place() {
+        let (mut index, mut reserved) = (DescriptorIndex::default(), None);
+        for number in [Some(7), Some(7), Some(8), None] {
+            index.reserve(&mut reserved, number);
+            for fd in [7, 8] {
+                let place = index.get(fd);
+                assert_eq!(place.is_some(), Some(fd) == number);
+                assert!(place.is_none_or(|place| place > 1 << 31), "that of a source: {place:?}");
+            }
+        }
+    }
 }
