@@ -405,4 +405,19 @@ mod tests {
         let debug = format!("{refused:?}");
         assert!(debug.starts_with("RegisterError { error: Os {"), "{debug}");
     }
+
+    #[test]
+    fn a_failed_extraction_reads_as_its_error() {
+        let failed = ExtractError {
+            error: Error::os("unregister", 7 as RawSource, io::Error::from_raw_os_error(9)),
+            extracted: vec![((), ()), ((), ())],
+        };
+        assert_eq!(failed.to_string(), failed.error.to_string());
+        let cause = error::Error::source(&failed).and_then(|cause| cause.downcast_ref());
+        assert_eq!(cause.and_then(io::Error::raw_os_error), Some(9));
+        let debug = format!("{failed:?}");
+        assert!(debug.starts_with("ExtractError { error: Os {"), "{debug}");
+        assert!(debug.ends_with("extracted: 2 }"), "{debug}");
+        assert_eq!(io::Error::from(failed).raw_os_error(), Some(9));
+    }
 }
