@@ -13,9 +13,6 @@ use super::readiness::HINTS;
 use super::{Counting, SelectorDefect, Subject};
 use crate::fixtures::{is_lacking, open_descriptors, panic_text, report_of_forked_child};
 
-/// How long a peer's close or reset may take to arrive, at most the patience.
-const STEPS: Duration = Duration::from_secs(1);
-
 /// The outcome of a case that did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -294,10 +291,10 @@ impl<B: Backend> Case<'_, B> {
         token: Token,
         expected: Readiness,
     ) -> Outcome {
-        let (start, most) = (Instant::now(), STEPS.min(self.patience));
+        let start = Instant::now();
         let capabilities = selector.capabilities();
         let mut seen = self.only(&selector.select(self.long())?, token)?.readiness();
-        while seen != expected && start.elapsed() < most {
+        while seen != expected && start.elapsed() < self.patience {
             std::thread::yield_now();
             seen = self.only(&selector.select(self.long())?, token)?.readiness();
         }
