@@ -16,7 +16,7 @@ use crate::fixtures::{
 };
 
 /// A source, and what it must be reported as.
-struct Source {
+struct Watched {
     name: &'static str,
     source: OwnedSource,
     watch: Watch,
@@ -25,7 +25,7 @@ struct Source {
 
 /// A source of each kind, in every mode and with different interests, none of which was reported yet.
 struct Everything {
-    sources: Vec<Source>,
+    sources: Vec<Watched>,
     _kinds: Vec<Kind>,
     _peer: std::net::TcpStream,
 }
@@ -41,7 +41,7 @@ impl Everything {
         let mut sources = Vec::new();
         let mut add = |name, file: BorrowedSource<'_>, watch: Watch| -> Outcome {
             let truth = truth(watch.interest, |one| is_ready(&file, one, 0))?;
-            sources.push(Source { name, source: duplicate(&file)?, watch, truth });
+            sources.push(Watched { name, source: duplicate(&file)?, watch, truth });
             Ok(())
         };
         for mode in modes(case)? {
@@ -66,7 +66,7 @@ impl Everything {
     }
 
     /// The sources and their tokens: the order of registration tells the slot.
-    fn tokens(&self) -> impl Iterator<Item = (&Source, Token)> {
+    fn tokens(&self) -> impl Iterator<Item = (&Watched, Token)> {
         self.sources.iter().zip((1..).map(Token::from_bits))
     }
 
@@ -75,7 +75,7 @@ impl Everything {
         selector: &mut Subject<BorrowedSource<'a>, (), B>,
     ) -> Result<Vec<Token>, Stop> {
         let mut tokens = Vec::new();
-        for Source { source, watch: Watch { interest, mode, .. }, .. } in &self.sources {
+        for Watched { source, watch: Watch { interest, mode, .. }, .. } in &self.sources {
             tokens.push(selector.register_with(borrow(source), *interest, (), *mode)?);
         }
         Ok(tokens)
@@ -89,7 +89,7 @@ impl Everything {
         events: &Events,
         is_first: bool,
     ) -> Outcome {
-        for (Source { name, watch, truth, .. }, token) in self.sources.iter().zip(tokens) {
+        for (Watched { name, watch, truth, .. }, token) in self.sources.iter().zip(tokens) {
             let lasts = matches!(watch.mode, Mode::Level | Mode::Exclusive);
             let expected = if is_first || lasts { *truth } else { Readiness::empty() };
             let of_it = events.iter().filter(|event| event.token() == *token);
@@ -113,7 +113,7 @@ pub(super) fn close_4_a_new_kernel_object_watches_every_kind<B: Backend>(
     let mut backend = case.backend()?;
     let mut sources = Vec::new();
     case.did("registered a file of each kind with the backend, in every mode");
-    for (Source { source, watch, .. }, token) in all.tokens() {
+    for (Watched { source, watch, .. }, token) in all.tokens() {
         backend.register(borrow(source), token, *watch)?;
         sources.push(Registered::new(number_of(source), token, *watch));
     }
