@@ -70,7 +70,7 @@ impl Backend for Mistaken {
 /// Fails unless the message of this case contains `cause`.
 fn says(case: &'static str, mistake: Mistake, cause: &str) {
     let new = move || Ok(Mistaken(Poll::new()?, mistake));
-    let patience = Duration::from_secs(20);
+    let patience = Duration::from_secs(2);
     let check = move || {
         if case.starts_with("shared") {
             check_shared_patiently(case, new, patience);
