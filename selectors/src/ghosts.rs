@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::backend;
 use crate::timeout::ghost_pause;
 
-/// Decides when to recreate the kernel object, which removes ghosts. If that failed after n system calls,
-/// it is tried again after n waits that reported a ghost, so that it at most doubles their cost.
+/// Decides when to recreate the kernel object, which removes ghosts. If that failed with n sources, it is
+/// tried again after n waits that reported a ghost: this adds a few system calls to each of them.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
     /// The number of such waits until the next attempt.
@@ -26,9 +26,9 @@ impl Ghosts {
         due
     }
 
-    /// Records that recreating the kernel object failed after this many calls.
-    pub(crate) fn stay(&mut self, calls: usize) {
-        *self = Self { patience: calls, seen: true };
+    /// Records that recreating the kernel object failed after this many sources.
+    pub(crate) fn stay(&mut self, sources: usize) {
+        *self = Self { patience: sources, seen: true };
     }
 
     /// Pauses if the last wait reported a ghost, which would otherwise make waits spin. Fails if a signal
@@ -43,7 +43,7 @@ mod tests {
     use super::Ghosts;
 
     #[test]
-    fn a_failure_delays_the_next_attempt_by_its_number_of_calls() {
+    fn a_failure_delays_the_next_attempt_by_the_number_of_sources() {
         let mut ghosts = Ghosts::default();
         assert!(ghosts.are_due());
         assert!(!ghosts.seen, "they may be gone");

@@ -102,9 +102,9 @@ impl<F, T, B: Backend> Selector<F, T, B> {
             return;
         }
         let first = events.len();
-        let mut calls = 0;
+        let mut count = 0;
         let wake = self.wake().and_then(|wake| wake.registered());
-        let mut sources = self.registry.armed().chain(wake).inspect(|_| calls += 1);
+        let mut sources = self.registry.armed().chain(wake).inspect(|_| count += 1);
         let rebuilt = self.backend.rebuild(&mut sources, events);
         drop(sources);
         if self.registry.filter_pending(events, first, rebuilt.is_ok()) {
@@ -113,7 +113,7 @@ impl<F, T, B: Backend> Selector<F, T, B> {
         if rebuilt.is_ok() {
             self.registry.forget_fired();
         } else {
-            self.pace.ghosts.stay(calls);
+            self.pace.ghosts.stay(count);
         }
     }
 }

@@ -112,7 +112,7 @@ impl<T> SharedSelector<T> {
         let rebuilt = self.core.rebuild(self.wake.registered(), events);
         match rebuilt {
             Ok(has_changer) => self.lacks_changer |= !has_changer,
-            Err(calls) => self.pace.ghosts.stay(calls),
+            Err(count) => self.pace.ghosts.stay(count),
         }
         // Events that were pending in the old kernel object: a new one reports all but the edges.
         let rest = events.list.split_off(first);

@@ -13,8 +13,8 @@ use crate::{Error, Events, Result};
 impl<T> Core<T> {
     /// For the waiter, between two waits: recreates the kernel object, which then watches the
     /// registered sources only. Appends the pending events of edge-triggered sources and of the
-    /// waker. Returns false if the [changer](Self::renew_changer) is missing; on failure, how many calls were
-    /// made.
+    /// waker. Returns false if the [changer](Self::renew_changer) is missing; on failure, the number of
+    /// sources that it had come to.
     pub(in crate::shared) fn rebuild(
         &self,
         wake: Option<Registered>,
@@ -22,13 +22,13 @@ impl<T> Core<T> {
     ) -> Result<bool, usize> {
         let mut changes = lock(&self.changes);
         let Changes { changer, access, used, .. } = &mut *changes;
-        let mut calls = 0;
+        let mut count = 0;
         let armed = self.sources(*used).filter_map(|(token, slot)| {
             let state = slot.state();
             let watched = slot.watched_by() != WatchedBy::Nothing && state.is_armed();
             watched.then(|| Registered { fd: slot.fd(), token, watch: state.watch() })
         });
-        let mut armed = armed.chain(wake).inspect(|_| calls += 1);
+        let mut armed = armed.chain(wake).inspect(|_| count += 1);
         let rebuilt = self.handoff.with(|backend| {
             if !unregister_overdue(backend, &mut access.overdue) {
                 backend.rebuild(&mut armed, events)?;
@@ -38,7 +38,7 @@ impl<T> Core<T> {
             Ok::<_, io::Error>(true)
         });
         drop(armed);
-        if let Some(Ok(renewed)) = rebuilt { Ok(renewed) } else { Err(calls) }
+        if let Some(Ok(renewed)) = rebuilt { Ok(renewed) } else { Err(count) }
     }
 
     /// For the waiter, between two waits: creates the changer of a new kernel object. Returns false if
