@@ -15,6 +15,9 @@ use crate::fixtures::{
 /// More than fit into a queue of a common size, 256.
 const MANY: usize = 300;
 
+/// How often each is changed, which makes more changes than a queue of 4,096 has room for.
+const TIMES: usize = 15;
+
 const FULL: &str = "changes are queued for the next wait, and dropped when the queue is full";
 
 pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
@@ -25,9 +28,13 @@ pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'
     let register = |twin| selector.register(borrow(twin), Interest::READ, ());
     let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
-    for interest in [Interest::WRITE, BOTH, Interest::READ] {
-        case.did(format!("modified {} writable sources to {interest:?}", tokens.len()));
-        tokens.iter().try_for_each(|token| selector.modify(*token, interest))?;
+    for (interest, times) in [(Interest::WRITE, 1), (BOTH, 1), (Interest::READ, 1), (BOTH, TIMES)] {
+        let many = tokens.len();
+        case.did(format!("modified {many} writable sources {times} times, last to {interest:?}"));
+        for time in 1..=times {
+            let interest = if (times - time) % 2 == 0 { interest } else { Interest::READ };
+            tokens.iter().try_for_each(|token| selector.modify(*token, interest))?;
+        }
         let expected = if interest == Interest::READ { &[][..] } else { &tokens };
         case.because(FULL, case.expect_tokens(&selector.select(NOW)?, expected))?;
     }
@@ -49,8 +56,12 @@ pub(super) fn reg_9_many_are_unregistered_between_two_waits<B: Backend>(
         let tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
         case.because(FULL, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
         if round == 0 {
-            case.did("unregistered them all, and waited for 5 ms");
+            case.did(format!("unregistered them all, {TIMES} times, and waited for 5 ms"));
             tokens.into_iter().try_for_each(|token| selector.unregister(token).map(drop))?;
+            for twin in twins.iter().cycle().take((TIMES - 1) * twins.len()) {
+                let token = selector.register(borrow(twin), Interest::READ, ())?;
+                selector.unregister(token)?;
+            }
             let before = selector.backend().calls().wait;
             case.expect_tokens(&selector.select(Some(std::time::Duration::from_millis(5)))?, &[])?;
             let waits = selector.backend().calls().wait - before;

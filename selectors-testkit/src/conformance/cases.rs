@@ -128,6 +128,7 @@ macro_rules! for_each_case {
             processor:
                 wait_11_idle_waits_sleep
                 wait_11_the_backend_itself_sleeps
+                wait_11_short_waits_sleep
                 wait_11_a_long_wait_is_not_split
                 wait_11_waits_with_closed_sources_sleep;
             timeouts:

@@ -215,6 +215,37 @@ pub(super) fn wait_11_the_backend_itself_sleeps<B: Backend>(case: &mut Case<'_, 
     )
 }
 
+/// The timeout of a short wait, and how many make up for a longer one.
+const SHORT: Duration = Duration::from_micros(1_300);
+const WAITS: u32 = 16;
+
+pub(super) fn wait_11_short_waits_sleep<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    case.alone()?;
+    let (quiet, _quiet_peer) = pair()?;
+    let mut backend = case.backend()?;
+    let watch = selectors::Watch::new(Interest::READ, Mode::Level);
+    backend.register(borrow(&quiet), selectors::Token::from_bits(1), watch)?;
+    case.did(format!("had the backend wait for {SHORT:?} {WAITS} times, with an idle source"));
+    let mut events = selectors::Events::new();
+    // A call takes some time, also on a slow machine.
+    let little = WAITS * SHORT / 4;
+    let mut least = Duration::MAX;
+    for _ in 0..5 {
+        let before = processor_time()?;
+        (0..WAITS).try_for_each(|_| backend.wait(&mut events, Some(SHORT)))?;
+        least = least.min(processor_time()?.saturating_sub(before));
+        if least < little {
+            break;
+        }
+    }
+    case.expect_or(
+        "a wait polls repeatedly for a while before it blocks",
+        least < little,
+        &format!("less than {little:?} of processor time in {:?}", WAITS * SHORT),
+        least,
+    )
+}
+
 pub(super) fn wait_11_a_long_wait_is_not_split<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     case.alone()?;
     // Beyond the range of milliseconds in 32 bits and of jiffies, and without limit.

@@ -166,17 +166,19 @@ pub(super) fn ready_4_only_the_interest_is_reported<B: Backend>(case: &mut Case<
     Ok(())
 }
 
+const READ_AND_PRIORITY: Interest = Interest::READ.union(Interest::PRIORITY);
+
 pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let capabilities = case.backend()?.capabilities();
     let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
     if capabilities.priority && capabilities.error {
-        interests.push(Interest::PRIORITY);
+        interests.extend([Interest::PRIORITY, READ_AND_PRIORITY, BOTH | Interest::PRIORITY]);
     }
     let modes = modes(case)?;
     for (interest, &mode) in
         interests.iter().flat_map(|it| modes.iter().map(move |mode| (*it, mode)))
     {
-        if mode == Mode::Exclusive && interest == Interest::PRIORITY {
+        if mode == Mode::Exclusive && interest.contains(Interest::PRIORITY) {
             continue;
         }
         let (ours, theirs) = tcp_pair()?;
@@ -192,9 +194,15 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
         let token = selector.register_with(ours, interest, (), mode)?;
         let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
-        case.expect("the interest", asked, Readiness::from(interest))?;
+        // PRIORITY only if there is nothing else to wake.
+        let woken = if interest == Interest::PRIORITY { interest } else { interest & BOTH };
+        case.expect("the interest", asked & Readiness::from(woken), Readiness::from(woken))?;
     }
-    for interest in [Interest::READ, Interest::WRITE, BOTH] {
+    let mut interests = vec![Interest::READ, Interest::WRITE, BOTH];
+    if capabilities.priority {
+        interests.push(READ_AND_PRIORITY);
+    }
+    for interest in interests {
         let (ours, theirs) = pair()?;
         drop(theirs);
         let mut selector = case.selector()?;
@@ -202,7 +210,7 @@ pub(super) fn ready_4_an_error_wakes_every_interest<B: Backend>(case: &mut Case<
         let token = selector.register(ours, interest, ())?;
         let event = case.only(&selector.select(case.long())?, token)?;
         let asked = event.readiness() - HINTS;
-        case.expect("the interest", asked, Readiness::from(interest))?;
+        case.expect("the interest", asked, Readiness::from(interest & BOTH))?;
     }
     Ok(())
 }

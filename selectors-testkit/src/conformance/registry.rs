@@ -212,8 +212,18 @@ pub(super) fn reg_9_sources_come_and_go_between_two_waits<B: Backend>(
     selector.unregister(second)?;
     let event = case.only(&selector.select(case.long())?, fourth)?;
     case.expect("what it is", event.readiness(), Readiness::WRITE)?;
-    case.did("unregistered it, and registered and unregistered it once more");
     selector.unregister(fourth)?;
+    for times in 2..=6 {
+        case.did(format!("registered it {times} times, and unregistered it in between"));
+        for number in 1..times {
+            let token = selector.register(borrow(&ours), BOTH, number)?;
+            selector.unregister(token)?;
+        }
+        let last = selector.register(borrow(&ours), Interest::READ, times)?;
+        case.only(&selector.select(case.long())?, last)?;
+        selector.unregister(last)?;
+    }
+    case.did("registered and unregistered it once more");
     let fifth = selector.register(borrow(&ours), Interest::WRITE, 5)?;
     selector.unregister(fifth)?;
     case.expect_tokens(&selector.select(NOW)?, &[])

@@ -176,6 +176,9 @@ rows! {
     "MOD-1" queue_of_256 "drops more than 256 changes between two waits"
         epoll HasAQueue::of(256) =>
             mod_1_many_changes_between_two_waits;
+    "MOD-1" queue_of_4096 "drops more than 4,096 changes between two waits"
+        epoll HasAQueue::of(4_096) =>
+            mod_1_many_changes_between_two_waits;
     "REG-9" unregisters_64 "unregisters 64 between two waits, and refuses more"
         poll UnregistersSome(HasAQueue::of(64)) =>
             reg_9_many_are_unregistered_between_two_waits;

@@ -158,9 +158,11 @@ impl Defect for FillsUp {
 rows! {
     "REG-9" room_for_2000 "refuses more than 2,000 registrations"
         epoll FillsUp { room: 2_000, refuses: true } =>
+            reg_9_many_are_unregistered_between_two_waits
             reg_9_registering_never_stops_working;
     "REG-9" room_for_4096 "loses more than 4,096 registrations"
         poll FillsUp { room: 4_096, refuses: false } =>
+            reg_9_many_are_unregistered_between_two_waits
             reg_9_registering_never_stops_working;
     "REG-9" loses_the_thousandth_registration "loses every thousandth registration"
         poll Skips::new(Call::Register, 1_000) =>

@@ -124,7 +124,17 @@ fn peers_end_alone(readiness: Readiness, source: Registered) -> Readiness {
     }
 }
 
+/// Takes the hang-up of a source watched for READ and PRIORITY for that of nothing.
+fn urgent_readers_hear_no_end(readiness: Readiness, source: Registered) -> Readiness {
+    let urgent = source.watch.interest == Interest::READ | Interest::PRIORITY;
+    let ended = readiness.intersects(Readiness::HANGUP | Readiness::ERROR);
+    if urgent && ended { Readiness::empty() } else { readiness }
+}
+
 rows! {
+    "READY-4" urgent_readers "reports no hang-up to sources watched for READ and PRIORITY"
+        poll Reports(urgent_readers_hear_no_end) =>
+            ready_4_an_error_wakes_every_interest;
     "READY-6" peers_end_alone "does not report an end-of-file while the source is writable"
         poll Reports(peers_end_alone) =>
             ready_6_its_own_reading_half_shut_down

@@ -394,6 +394,7 @@ rows! {
             close_4_a_new_kernel_object_watches_every_source;
     "READY-9" read_is_urgent "reports READ as PRIORITY"
         poll Reports(read_is_urgent) =>
+            ready_4_an_error_wakes_every_interest
             ready_9_out_of_band_data_is_priority
             ready_4_every_state_of_a_socket;
     "READY-10" empty_datagram "derives READ from the number of bytes"

@@ -212,6 +212,7 @@ rows! {
             [FILES RANDOM];
     "REG-10" eight_bits "stores only eight bits of a generation"
         poll KeepsBits(0xffff_ffff_0000_00ff) =>
+            reg_9_many_are_unregistered_between_two_waits
             reg_10_tokens_are_unique
             reg_10_every_bit_of_a_token_counts
             reg_9_registering_never_stops_working;

@@ -160,7 +160,27 @@ impl Defect for TurnsForEver {
     }
 }
 
+/// Polls for a millisecond before it blocks.
+struct TurnsFirst;
+
+impl Defect for TurnsFirst {
+    fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
+        let (start, before) = (Instant::now(), events.len());
+        let all = timeout.unwrap_or(Duration::MAX);
+        while start.elapsed() < all.min(Duration::from_millis(1)) {
+            look(beneath, events)?;
+            if events.len() > before {
+                return Ok(());
+            }
+        }
+        beneath.wait(events, timeout.map(|all| all.saturating_sub(start.elapsed())))
+    }
+}
+
 rows! {
+    "WAIT-11" turns_first "polls for a millisecond before it blocks"
+        poll TurnsFirst =>
+            wait_11_short_waits_sleep;
     "WAIT-8" bits "refuses descriptors from 1024"
         poll Refuses(not_from_1024_to_2047) =>
             wait_8_the_last_bit_of_a_word
@@ -204,6 +224,7 @@ rows! {
             reg_9_registering_never_stops_working;
     "WAIT-11" turns_inside "polls repeatedly instead of waiting"
         poll TurnsInside =>
+            wait_11_short_waits_sleep
             wait_6_no_event_is_lost
             wait_6_a_signal_undoes_no_change
             close_4_a_new_kernel_object_watches_every_source
