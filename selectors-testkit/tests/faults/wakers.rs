@@ -1,4 +1,5 @@
 //! Wakers whose channel fails: it is replaced, or `wake` returns an error, and no wake is lost.
+//! In processes of their own, which do not wait for a lost wake for ever.
 
 use std::fs::File;
 use std::io;
@@ -110,8 +111,10 @@ fn changing_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()>
 
 #[test]
 fn proc_1_a_waker_takes_one_descriptor() -> io::Result<()> {
-    over_all!(changing_fails);
-    Ok(())
+    in_child(|| {
+        over_all!(changing_fails);
+        Ok(())
+    })
 }
 
 fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
@@ -142,8 +145,10 @@ fn sending_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> 
 
 #[test]
 fn proc_2_a_wake_that_is_not_sent_is_an_error() -> io::Result<()> {
-    over_all!(sending_fails);
-    Ok(())
+    in_child(|| {
+        over_all!(sending_fails);
+        Ok(())
+    })
 }
 
 /// A backend's own trigger cannot be replaced: the next wait sends the failed wake again.
@@ -186,8 +191,10 @@ fn full<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
 
 #[test]
 fn proc_2_a_wake_through_a_full_channel_is_sent() -> io::Result<()> {
-    over_all!(full);
-    Ok(())
+    in_child(|| {
+        over_all!(full);
+        Ok(())
+    })
 }
 
 /// Where the channel is read: it breaks, and is replaced at once.
@@ -209,10 +216,12 @@ fn receiving_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()
 
 #[test]
 fn proc_7_a_broken_channel_is_replaced() -> io::Result<()> {
-    receiving_fails(Poll::new)?;
-    receiving_fails(Select::new)?;
-    receiving_fails(|| Poll::new().map(Deferred::new))?;
-    receiving_fails(|| Select::new().map(Deferred::new))
+    in_child(|| {
+        receiving_fails(Poll::new)?;
+        receiving_fails(Select::new)?;
+        receiving_fails(|| Poll::new().map(Deferred::new))?;
+        receiving_fails(|| Select::new().map(Deferred::new))
+    })
 }
 
 /// It breaks when no other can be made, though it could still be written to.
@@ -285,13 +294,15 @@ fn replaced_without_blocking<B: Backend>(
 
 #[test]
 fn proc_7_a_broken_channel_is_replaced_without_blocking() -> io::Result<()> {
-    for timeout in [NOW, LONG, None] {
-        replaced_without_blocking(Epoll::new, timeout)?;
-        replaced_without_blocking(Poll::new, timeout)?;
-        replaced_without_blocking(Select::new, timeout)?;
-        replaced_without_blocking(|| Epoll::new().map(Deferred::new), timeout)?;
-    }
-    Ok(())
+    in_child(|| {
+        for timeout in [NOW, LONG, None] {
+            replaced_without_blocking(Epoll::new, timeout)?;
+            replaced_without_blocking(Poll::new, timeout)?;
+            replaced_without_blocking(Select::new, timeout)?;
+            replaced_without_blocking(|| Epoll::new().map(Deferred::new), timeout)?;
+        }
+        Ok(())
+    })
 }
 
 /// The read fails, and then making another channel.
@@ -305,8 +316,10 @@ fn breaks<B: Backend>(selector: &mut Subject<B>) -> io::Result<()> {
 
 #[test]
 fn proc_7_a_broken_channel_that_cannot_be_replaced_refuses_wakes() -> io::Result<()> {
-    not_replaced(Poll::new, breaks)?;
-    not_replaced(Select::new, breaks)
+    in_child(|| {
+        not_replaced(Poll::new, breaks)?;
+        not_replaced(Select::new, breaks)
+    })
 }
 
 /// It breaks, and is replaced later, without a wake in between.
@@ -329,8 +342,10 @@ fn replaced_later<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()>
 
 #[test]
 fn proc_2_replacing_a_channel_is_no_wake() -> io::Result<()> {
-    replaced_later(Poll::new)?;
-    replaced_later(Select::new)
+    in_child(|| {
+        replaced_later(Poll::new)?;
+        replaced_later(Select::new)
+    })
 }
 
 /// A requested wake may be in progress on the channel that is replaced.
@@ -348,8 +363,10 @@ fn asked_for<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> {
 
 #[test]
 fn proc_2_what_was_asked_for_is_sent_to_the_new_channel() -> io::Result<()> {
-    over_all!(asked_for);
-    Ok(())
+    in_child(|| {
+        over_all!(asked_for);
+        Ok(())
+    })
 }
 
 /// Each wait that finds the channel broken tries another one, and keeps none that does not work.
@@ -427,8 +444,10 @@ fn handler_fails<B: Backend>(new: impl Fn() -> io::Result<B>) -> io::Result<()> 
 
 #[test]
 fn proc_2_what_a_handler_could_not_send_ends_the_wait() -> io::Result<()> {
-    over_all!(handler_fails);
-    Ok(())
+    in_child(|| {
+        over_all!(handler_fails);
+        Ok(())
+    })
 }
 
 /// A channel that was replaced, but not lost, is closed at the end.
