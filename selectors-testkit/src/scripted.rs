@@ -9,6 +9,11 @@
 //! socket pair, the test can read what the program has written. A source that the program creates itself,
 //! such as an accepted connection, is referred to by the order of registration: [`Script::ready_nth`].
 //!
+//! A source that is ready in the script has to be watched for that. If it is not registered, parked,
+//! watched for something else, or one-shot and not rearmed since it fired, a kernel would report
+//! nothing, and the program might wait for ever: the wait fails with [`io::ErrorKind::NotFound`] and
+//! the reason.
+//!
 //! Timers are part of the script if the program takes the time from
 //! [`Selector::now`](selectors::Selector::now) and not from [`Instant::now`].
 //!
@@ -74,7 +79,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selectors::backend::{BorrowedSource, Capabilities, RawSource, Trigger};
-use selectors::{Backend, Event, Events, Readiness, Token, Watch};
+use selectors::{Backend, Event, Events, Mode, Readiness, Token, Watch};
 
 use crate::fixtures::number_of;
 pub use script::Script;
@@ -131,11 +136,19 @@ pub enum Call {
     },
 }
 
+/// A source as the kernel would know it.
+#[derive(Debug)]
+struct Watched {
+    token: Token,
+    watch: Watch,
+    has_fired: bool,
+}
+
 #[derive(Debug)]
 struct State {
     steps: VecDeque<Step>,
     refusals: VecDeque<io::Error>,
-    watched: BTreeMap<RawSource, Token>,
+    watched: BTreeMap<RawSource, Watched>,
     /// Each source once, in the order in which they were registered.
     registered: Vec<Token>,
     calls: Vec<Call>,
@@ -243,20 +256,27 @@ impl State {
         self.refusals.pop_front().map_or(Ok(()), Err)
     }
 
-    fn token_of(&self, named: Named) -> io::Result<Token> {
-        let token = match named {
-            Named::Descriptor(fd) => self.watched.get(&fd),
-            Named::Nth(index) => (self.registered.get(index))
-                .filter(|token| self.watched.values().any(|watched| watched == *token)),
+    /// Reports a source of the script, as a kernel would.
+    fn report(&self, named: Named, readiness: Readiness) -> io::Result<(RawSource, Event)> {
+        let fd = match named {
+            Named::Descriptor(fd) => Some(fd),
+            Named::Nth(index) => self.registered.get(index).and_then(|token| {
+                let found = self.watched.iter().find(|(_, watched)| watched.token == *token);
+                found.map(|(&fd, _)| fd)
+            }),
         };
-        token.copied().ok_or_else(|| {
-            let source = match named {
-                Named::Descriptor(fd) => format!("descriptor {fd}"),
-                Named::Nth(index) => format!("the source that was registered as number {index}"),
-            };
-            let message = format!("{source} is ready in the script and not registered");
-            io::Error::new(io::ErrorKind::NotFound, message)
-        })
+        let Some((fd, source)) = fd.and_then(|fd| Some((fd, self.watched.get(&fd)?))) else {
+            return Err(named.is_not(readiness, "not registered, or parked"));
+        };
+        let interest = source.watch.interest;
+        let ends = Readiness::ERROR | Readiness::HANGUP;
+        if !readiness.intersects(Readiness::from(interest) | ends) {
+            return Err(named.is_not(readiness, &format!("watched for {interest:?}")));
+        }
+        if source.has_fired {
+            return Err(named.is_not(readiness, "one-shot, has fired and was not rearmed"));
+        }
+        Ok((fd, Event::new(source.token, readiness)))
     }
 
     fn play(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
@@ -277,11 +297,16 @@ impl State {
         }
         match self.steps.pop_front() {
             Some(Step::Ready(sources)) => {
-                let ready: io::Result<Vec<Event>> = sources
+                let ready: io::Result<Vec<_>> = sources
                     .into_iter()
-                    .map(|(named, readiness)| Ok(Event::new(self.token_of(named)?, readiness)))
+                    .map(|(named, readiness)| self.report(named, readiness))
                     .collect();
-                events.extend(ready?);
+                for (fd, event) in ready? {
+                    events.push(event);
+                    if let Some(source) = self.watched.get_mut(&fd) {
+                        source.has_fired = source.watch.mode == Mode::OneShot;
+                    }
+                }
                 Ok(())
             }
             Some(Step::Timeout) => {
@@ -321,7 +346,7 @@ impl Backend for Scripted {
         let mut state = lock(&self.state);
         state.calls.push(Call::Register { fd, watch });
         state.refusal()?;
-        state.watched.insert(fd, token);
+        state.watched.insert(fd, Watched { token, watch, has_fired: false });
         // A parked source is registered again.
         if !state.registered.contains(&token) {
             state.registered.push(token);
@@ -332,7 +357,11 @@ impl Backend for Scripted {
     fn modify(&mut self, fd: RawSource, _token: Token, _old: Watch, new: Watch) -> io::Result<()> {
         let mut state = lock(&self.state);
         state.calls.push(Call::Modify { fd, watch: new });
-        state.refusal()
+        state.refusal()?;
+        if let Some(source) = state.watched.get_mut(&fd) {
+            (source.watch, source.has_fired) = (new, false);
+        }
+        Ok(())
     }
 
     fn unregister(&mut self, fd: RawSource, _token: Token, _watch: Watch) -> io::Result<()> {

@@ -183,6 +183,30 @@ fn what_is_not_registered_cannot_be_ready() -> io::Result<()> {
 }
 
 #[test]
+fn what_is_not_watched_for_cannot_be_ready() -> io::Result<()> {
+    let (mut selector, script) = scripted();
+    let token = selector.register(pair()?.0, Interest::WRITE, "")?;
+    let mut fails = |selector: &mut Selector<_, _, _>, readiness, why: &str| {
+        script.ready_nth(0, readiness);
+        let error = io::Error::from(selector.select(None).expect_err("nothing is reported"));
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    fails(&mut selector, Readiness::READ, "watched for Interest(WRITE)");
+    fails(&mut selector, Readiness::READ_CLOSED, "watched for Interest(WRITE)");
+    selector.modify_with(token, Interest::READ, Mode::OneShot)?;
+    script.ready_nth(0, Readiness::HANGUP);
+    assert!(selector.select(None)?[0].is_readable());
+    fails(&mut selector, Readiness::READ, "was not rearmed");
+    selector.rearm(token)?;
+    script.ready_nth(0, Readiness::READ);
+    assert!(selector.select(None)?[0].is_readable());
+    selector.modify(token, Interest::empty())?;
+    fails(&mut selector, Readiness::HANGUP, "parked");
+    Ok(())
+}
+
+#[test]
 fn waiting_for_ever_is_an_error() {
     let (mut selector, script) = scripted();
     script.timeout();

@@ -35,8 +35,8 @@ impl Script {
     /// Adds a step in which this source is ready. Several calls add several steps: for several sources in
     /// one wait, call [`all_ready`](Self::all_ready).
     ///
-    /// A source that is not registered when its step is played makes the wait fail with
-    /// [`io::ErrorKind::NotFound`].
+    /// A source that is not watched for this when its step is played makes the wait fail with
+    /// [`io::ErrorKind::NotFound`]: see the [module](super)'s documentation.
     ///
     /// # Examples
     ///
@@ -92,8 +92,8 @@ impl Script {
     /// ready. For sources that the program creates, so that the test does not have them. Every source counts
     /// once, also after it was unregistered; one whose registration was refused does not count.
     ///
-    /// A source that is not registered when its step is played makes the wait fail with
-    /// [`io::ErrorKind::NotFound`].
+    /// A source that is not watched for this when its step is played makes the wait fail with
+    /// [`io::ErrorKind::NotFound`]: see the [module](super)'s documentation.
     ///
     /// # Examples
     ///
@@ -378,6 +378,18 @@ pub(super) enum Named {
     Descriptor(RawSource),
     /// By the number of sources registered before it.
     Nth(usize),
+}
+
+impl Named {
+    /// The error of a step that a kernel would not play.
+    pub(super) fn is_not(self, readiness: Readiness, but: &str) -> io::Error {
+        let source = match self {
+            Self::Descriptor(fd) => format!("descriptor {fd}"),
+            Self::Nth(index) => format!("the source that was registered as number {index}"),
+        };
+        let message = format!("{source} has {readiness:?} in the script, but is {but}");
+        io::Error::new(io::ErrorKind::NotFound, message)
+    }
 }
 
 #[derive(Debug)]
