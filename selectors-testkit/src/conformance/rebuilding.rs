@@ -201,9 +201,38 @@ impl Idle {
     }
 }
 
+/// Checks that a source that is ready when the kernel object is recreated is reported by the next wait,
+/// and not only to whoever looks at the new object before.
+fn reports_what_is_ready<B: Backend>(case: &Case<'_, B>) -> Outcome {
+    const LOOKED_AT: &str = "the new kernel object is asked for its pending edges, and disarms the \
+        one-shot sources that it reports then: arm them again";
+    for mode in [Mode::Level, Mode::OneShot] {
+        let (mut backend, (ours, theirs), (idle, _peer)) = (case.backend()?, pair()?, pair()?);
+        let watch = Watch::new(Interest::READ, mode);
+        let mut sources = Vec::new();
+        for (source, token) in [(&ours, 1), (&idle, 2)] {
+            let token = Token::from_bits(token);
+            backend.register(borrow(source), token, watch)?;
+            sources.push(Registered::new(number_of(source), token, watch));
+        }
+        case.did(format!("made a source ready ({mode:?}), and recreated the kernel object"));
+        send(&theirs, b"x")?;
+        // Whatever is pending for these modes, a selector ignores.
+        if !rebuild(&mut backend, &sources, &mut Events::new())? {
+            return Ok(());
+        }
+        let mut events = Events::new();
+        backend.wait(&mut events, case.long())?;
+        let reported = case.expect_tokens(&events, &[sources[0].token]);
+        case.because(LOOKED_AT, reported)?;
+    }
+    Ok(())
+}
+
 pub(super) fn close_4_a_new_kernel_object_watches_every_source<B: Backend>(
     case: &mut Case<'_, B>,
 ) -> Outcome {
+    reports_what_is_ready(case)?;
     let (lasting, once, alive) = (Idle::new()?, Idle::new()?, pair()?);
     let lasts = |mode| matches!(mode, Mode::Level | Mode::Exclusive);
     let mut selector = case.counting::<BorrowedSource<'_>, ()>()?;

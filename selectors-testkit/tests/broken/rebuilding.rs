@@ -8,7 +8,7 @@ use nix::sys::stat::SFlag;
 use selectors::backend::{BorrowedSource, RawSource, Registered};
 use selectors::{Events, Interest, Mode};
 
-use super::defect::{Answer, Beneath, Defect, Sources};
+use super::defect::{Answer, Beneath, Defect, NOW, Sources};
 use super::row::{Row, epoll, rows};
 use super::variants::{is_closed, kind};
 
@@ -37,6 +37,21 @@ impl Defect for RepeatsEdges {
             beneath.backend.modify(source.fd, source.token, source.watch, source.watch)?;
         }
         Ok(())
+    }
+}
+
+/// Looks at what the new kernel object reports, which disarms one-shot sources.
+struct LooksAtTheNew;
+
+impl Defect for LooksAtTheNew {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        beneath.backend.rebuild(sources, events)?;
+        beneath.backend.wait(&mut Events::new(), NOW)
     }
 }
 
@@ -189,4 +204,7 @@ rows! {
     "CLOSE-4" repeats_edges "reports edges again with a new kernel object"
         epoll RepeatsEdges =>
             close_4_a_new_kernel_object_keeps_the_edges;
+    "CLOSE-4" looks_at_the_new "loses one-shot sources that are ready when it recreates the kernel object"
+        epoll LooksAtTheNew =>
+            close_4_a_new_kernel_object_watches_every_source;
 }
