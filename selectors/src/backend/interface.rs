@@ -44,6 +44,25 @@ use crate::{Events, Token, Watch};
 /// - **May a source appear twice in one wait?** Yes, if the list says so ([`Events::mark_repeats`]) or
 ///   the backend declares [`Capabilities::separate_directions`]: the selector merges its events
 ///   (`wait_7_one_select_reports_all`).
+/// - **Which files does a kernel refuse that must be accepted?** epoll_ctl(2) refuses regular files and
+///   directories with EPERM. The backend lists them itself and reports them in every wait, which then
+///   does not block, as long as fstat(2) shows that the number still refers to the same file
+///   (`ready_11_a_regular_file_is_always_ready`,
+///   `close_5_a_reused_number_does_not_report_the_old_file`).
+/// - **May one-shot be emulated?** Yes: by removing the source from the kernel when it is reported. An
+///   empty set of flags is not enough where the kernel reports hang-ups and errors without being asked
+///   (`mode_2_one_shot_is_silent_about_errors_too`).
+/// - **May `unregister` be deferred?** No, only `register` and `modify`, by a backend that declares
+///   [`Capabilities::deferred`]. Until then epoll watches a duplicate of a closed descriptor, and
+///   refuses the same file under the same number (`close_5_random_programs_that_close`).
+/// - **May the limit on descriptors be lowered?** Yes, at any time and to zero. poll(2) then returns
+///   EINVAL for more entries than that; select(2) does not
+///   (`wait_12_sources_are_served_without_free_descriptors`).
+/// - **May another thread do the waiting?** Yes, if the calling thread does not sleep when it need not
+///   block: it asks the kernel itself first (`wait_1_zero_does_not_sleep`). The other thread blocks all
+///   signals, since a signal has to end the wait of the thread that handles it
+///   (`wait_2_without_a_timeout_a_signal_ends_it`). A forked child does not have it: see
+///   [`after_fork`](Self::after_fork).
 ///
 /// # Examples
 ///
@@ -386,10 +405,12 @@ pub trait Backend {
     /// that was closed while registered and has a duplicate. A backend whose kernel stops watching
     /// closed descriptors needs no implementation.
     ///
-    /// `sources` are the armed sources. A source whose number is closed or refers to another file is
-    /// skipped. No event may be lost: pending events of the old object for edge-triggered sources and
+    /// `sources` are the armed sources, with the channel of the waker if the selector watches one. A
+    /// source whose number is closed or refers to another file is skipped: epoll_ctl(2) can tell,
+    /// because adding a file to the old object again fails with EEXIST. No event may be lost: pending events of the old object for edge-triggered sources and
     /// for the waker are appended to `events`. Others that are appended as well are ignored, because the
-    /// new object reports them again. On failure, every event that was taken from the old object is
+    /// new object reports them again. If the new object is asked which edges it would report again, its
+    /// one-shot sources have to be armed anew. On failure, every event that was taken from the old object is
     /// appended.
     ///
     /// # Errors
@@ -434,7 +455,9 @@ pub trait Backend {
     /// In a child of fork(2): replaces the inherited kernel object by a new one without any source,
     /// and does not affect the parent. The selector then registers every source again.
     ///
-    /// Dropping a backend in the child must not affect the parent either.
+    /// Dropping a backend in the child must not affect the parent either. A child has none of the
+    /// parent's threads, and what they own is never dropped there. Pass the `JoinHandle` of one to
+    /// [`std::mem::forget`]: dropping it might detach a thread of the child that got the same stack.
     ///
     /// # Errors
     ///
