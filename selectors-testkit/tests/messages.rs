@@ -19,6 +19,8 @@ enum Mistake {
     UnregisterFails,
     /// A wait returns EINVAL.
     Limit,
+    /// A wait that a signal interrupts returns nothing.
+    Swallows,
     /// Changes are declared to be deferred.
     Deferred,
 }
@@ -54,7 +56,11 @@ impl Backend for Mistaken {
         if self.1 == Mistake::Limit {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        self.0.wait(events, timeout)?;
+        match self.0.wait(events, timeout) {
+            Err(error)
+                if self.1 == Mistake::Swallows && error.kind() == io::ErrorKind::Interrupted => {}
+            answer => answer?,
+        }
         if self.1 == Mistake::HintForgotten {
             let less = |event: &Event| {
                 Event::new(event.token(), event.readiness() - Readiness::READ_CLOSED)
@@ -67,10 +73,9 @@ impl Backend for Mistaken {
     }
 }
 
-/// Fails unless the message of this case contains `cause`.
-fn says(case: &'static str, mistake: Mistake, cause: &str) {
+/// The message of this case.
+fn message_of(case: &'static str, mistake: Mistake, patience: Duration) -> String {
     let new = move || Ok(Mistaken(Poll::new()?, mistake));
-    let patience = Duration::from_secs(2);
     let check = move || {
         if case.starts_with("shared") {
             check_shared_patiently(case, new, patience);
@@ -79,7 +84,12 @@ fn says(case: &'static str, mistake: Mistake, cause: &str) {
         }
     };
     let panic = catch_unwind(check).expect_err("it cannot have passed");
-    let message = panic.downcast_ref::<String>().expect("a message");
+    panic.downcast_ref::<String>().expect("a message").clone()
+}
+
+/// Fails unless the message of this case contains `cause`.
+fn says(case: &'static str, mistake: Mistake, cause: &str) {
+    let message = message_of(case, mistake, Duration::from_secs(2));
     let (_, usually) = message.split_once("  usually:  ").expect("a usual cause");
     assert!(usually.contains(cause), "{message}");
 }
@@ -107,4 +117,12 @@ fn of_an_error_of_a_wait_in_a_child() {
 fn of_a_shared_selector_with_deferred_changes() {
     let case = "shared_1_registering_is_effective_in_the_wait";
     says(case, Mistake::Deferred, "remove its `shared_conformance_tests!`");
+}
+
+#[test]
+fn a_random_program_that_waits_in_vain_is_short() {
+    let patience = Duration::from_secs(1);
+    let message = message_of("ready_1_random_programs", Mistake::Swallows, patience);
+    let steps = message.matches("  did:").count();
+    assert!(steps <= 3, "{message}");
 }

@@ -132,7 +132,8 @@ fn run_here<B: Backend>(
     Err(Failure { why: stop.into_text(), log: world.into_log(), steps: taken })
 }
 
-/// Removes steps that the failure does not need: those after it, and then ever smaller groups of others.
+/// Removes steps that the failure does not need: those after it, most of those before it if it does not
+/// need them, and then ever smaller groups of others.
 fn shrink<B: Backend>(
     case: &Case<'_, B>,
     mut steps: Vec<Step>,
@@ -141,6 +142,15 @@ fn shrink<B: Backend>(
 ) -> Failure {
     let start = Instant::now();
     steps.truncate(failure.steps);
+    // Often the last step fails by itself. If it waits in vain, there is time for few attempts.
+    for last in [1, 2, 4] {
+        let end = steps[steps.len().saturating_sub(last)..].to_vec();
+        if let Err(shorter) = run(case, &end, options) {
+            (steps, failure) = (end, shorter);
+            steps.truncate(failure.steps);
+            break;
+        }
+    }
     let (mut size, mut attempts) = (steps.len() / 2, 0);
     while size > 0 && attempts < ATTEMPTS && start.elapsed() < case.patience {
         let mut at = 0;
