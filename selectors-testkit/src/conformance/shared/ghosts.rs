@@ -68,8 +68,6 @@ const GHOSTS: usize = 6;
 
 /// Closes sources while they are registered, so that new descriptors of the selector get their numbers.
 fn haunt_beside_closed<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outcome {
-    let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
-    let registrar = selector.registrar();
     let (quiet, _quiet_peer) = idle()?;
     let mut closed = Vec::new();
     for _ in 0..GHOSTS {
@@ -77,6 +75,9 @@ fn haunt_beside_closed<B: Backend + Send + 'static>(case: &Case<'_, B>) -> Outco
         closed.push(LooseDescriptor::at(number_of(&lowest), &lowest)?);
         mem::forget(lowest);
     }
+    // Its descriptors have higher numbers, and those of what it creates later get the lowest.
+    let Some((mut selector, counts)) = counted::<B, ()>(case)? else { return Ok(()) };
+    let registrar = selector.registrar();
     let register = |it: &LooseDescriptor| registrar.register(it.borrow(), Interest::READ, ());
     let _registered: Vec<_> = closed.iter().map(register).collect::<Result<_, _>>()?;
     closed.iter().try_for_each(LooseDescriptor::close)?;
