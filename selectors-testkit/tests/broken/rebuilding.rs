@@ -1,6 +1,7 @@
 //! CLOSE-4: backends whose recreated kernel object differs from the old one.
 
 use std::cell::OnceCell;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -105,6 +106,24 @@ impl Defect for Rebuilds {
     }
 }
 
+/// Fails to recreate the kernel object if the number of a source is that of a regular file.
+struct StopsAtAFile;
+
+impl Defect for StopsAtAFile {
+    fn rebuild(
+        &mut self,
+        beneath: &mut Beneath,
+        sources: Sources<'_>,
+        events: &mut Events,
+    ) -> Answer {
+        let all: Vec<_> = sources.collect();
+        if all.iter().any(|source| kind(source.fd) == SFlag::S_IFREG) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        beneath.backend.rebuild(&mut all.into_iter(), events)
+    }
+}
+
 /// Recreates the kernel object with the sources before the first closed one.
 struct StopsAtTheClosed;
 
@@ -178,6 +197,9 @@ rows! {
             close_4_a_new_kernel_object_watches_every_kind;
     "CLOSE-4" stops_at_the_closed "recreates the kernel object with the sources before a closed one"
         epoll StopsAtTheClosed =>
+            close_4_a_new_kernel_object_skips_closed_sources;
+    "CLOSE-4" stops_at_a_file "recreates no kernel object if a source's number is a regular file's"
+        epoll StopsAtAFile =>
             close_4_a_new_kernel_object_skips_closed_sources;
     "READY-13" shows_the_first "returns a descriptor of the first kernel object"
         epoll ShowsTheFirst::new() =>
