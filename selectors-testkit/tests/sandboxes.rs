@@ -17,7 +17,7 @@ use selectors::{
     Waker,
 };
 use selectors_testkit::fixtures::{
-    LooseDescriptor, OwnedSource, drain, in_forked_child, null_device, unix_pair,
+    LooseDescriptor, OwnedSource, drain, in_forked_child, null_device, regular_file, unix_pair,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -258,6 +258,7 @@ fn wait_12_epoll_ctl_fails() -> io::Result<()> {
             let (watched, mut theirs) = unix_pair()?;
             let (other, _peer) = unix_pair()?;
             let (alive, mut stale) = unix_pair()?;
+            let file = regular_file()?;
             let loose = LooseDescriptor::duplicate(&alive)?;
             let mut selector: Selector<BorrowedFd<'_>, (), _> =
                 Selector::with_backend(Epoll::new()?);
@@ -270,6 +271,12 @@ fn wait_12_epoll_ctl_fails() -> io::Result<()> {
             let refused = selector.register(other.as_fd(), Interest::READ, ());
             let refused = io::Error::from(refused.expect_err("it is refused"));
             assert_eq!(refused.raw_os_error(), Some(errno as i32));
+            if errno == Errno::EPERM {
+                // The kernel refuses a file that never blocks with it as well.
+                let ready = selector.register(file.as_fd(), Interest::READ, ())?;
+                assert_eq!(tokens(&selector.select(NOW)?), [ready]);
+                selector.unregister(ready)?;
+            }
             let _waker = selector.waker();
             for timeout in [0, 1, 5, 5].map(Duration::from_millis) {
                 let start = Instant::now();
