@@ -186,7 +186,7 @@ fn what_is_not_registered_cannot_be_ready() -> io::Result<()> {
 fn what_is_not_watched_for_cannot_be_ready() -> io::Result<()> {
     let (mut selector, script) = scripted();
     let token = selector.register(pair()?.0, Interest::WRITE, "")?;
-    let mut fails = |selector: &mut Selector<_, _, _>, readiness, why: &str| {
+    let fails = |selector: &mut Selector<_, _, _>, readiness, why: &str| {
         script.ready_nth(0, readiness);
         let error = io::Error::from(selector.select(None).expect_err("nothing is reported"));
         assert_eq!(error.kind(), ErrorKind::NotFound);
