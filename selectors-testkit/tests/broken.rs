@@ -155,7 +155,7 @@ const LEFT_OUT: &[&str] = &[
     "wait_7_every_ready_source_gets_its_turn",
 ];
 
-/// Run only for rows that name them, unless [`ALL_CASES`] is set: each combines many states, kinds or
+/// Run only for rows that name them, unless [`ALL_SWEEPS`] is set: each combines many states, kinds or
 /// numbers of files, and these take half of the time of all cases together.
 const SWEEPS: &[&str] = &[
     "reg_2_a_parked_source_reports_no_hang_up",
@@ -174,11 +174,11 @@ const SWEEPS: &[&str] = &[
 ];
 
 /// Set in `.ci/test`.
-const ALL_CASES: &str = "SELECTORS_ALL_CASES";
+const ALL_SWEEPS: &str = "SELECTORS_SWEEPS";
 
 fn check(row: &Row) {
     let expected: BTreeSet<_> = row.cases().collect();
-    let sweeps = if std::env::var_os(ALL_CASES).is_some() { &[] } else { SWEEPS };
+    let sweeps = if std::env::var_os(ALL_SWEEPS).is_some() { &[] } else { SWEEPS };
     let is_left_out = |case: &str| {
         let mut others = LEFT_OUT.iter().chain(&REPETITIVE).chain(sweeps);
         case.contains("_random_") || others.any(|it| *it == case)
