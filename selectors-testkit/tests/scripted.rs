@@ -73,6 +73,32 @@ fn time_passes_when_the_script_says_so() -> io::Result<()> {
 }
 
 #[test]
+fn no_fraction_of_a_timeout_is_lost() -> io::Result<()> {
+    let fine = SECOND + Duration::from_nanos(300_001);
+    let rest = Call::Wait { timeout: Some(Duration::from_nanos(300_001)) };
+    let whole = Call::Wait { timeout: Some(fine) };
+    let (mut selector, script) = scripted();
+    for until in [false, true] {
+        script.interrupted(SECOND);
+        script.timeout();
+        let deadline = Some(script.now() + fine);
+        let before = script.calls().len();
+        let events =
+            if until { selector.select_until(deadline)? } else { selector.select(Some(fine))? };
+        assert!(events.is_empty());
+        assert_eq!(script.calls()[before..], [whole.clone(), rest.clone()]);
+    }
+    let (backend, script) = Scripted::new();
+    let mut selector: SharedSelector = SharedSelector::with_backend(backend)?;
+    script.interrupted(SECOND);
+    script.timeout();
+    let deadline = Some(script.now() + fine);
+    assert!(selector.select_until(deadline)?.is_empty());
+    assert_eq!(script.calls(), [whole, rest]);
+    Ok(())
+}
+
+#[test]
 fn a_deadline_that_passed_meanwhile_ends_the_wait() -> io::Result<()> {
     let (mut selector, script) = scripted();
     script.pass(20 * SECOND);
