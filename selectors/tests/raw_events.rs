@@ -34,6 +34,7 @@ struct Script {
     /// How the next wait fails, after it has reported its list.
     fails: Option<io::ErrorKind>,
     registered: Vec<Token>,
+    watches: Vec<Watch>,
     unregistered: Vec<Token>,
     /// A source that can be neither modified nor unregistered.
     stuck: Option<Token>,
@@ -66,12 +67,14 @@ impl Backend for Told {
         capabilities
     }
 
-    fn register(&mut self, _: BorrowedSource<'_>, token: Token, _: Watch) -> io::Result<()> {
+    fn register(&mut self, _: BorrowedSource<'_>, token: Token, watch: Watch) -> io::Result<()> {
         self.0.borrow_mut().registered.push(token);
+        self.0.borrow_mut().watches.push(watch);
         Ok(())
     }
 
-    fn modify(&mut self, _: RawSource, token: Token, _: Watch, _: Watch) -> io::Result<()> {
+    fn modify(&mut self, _: RawSource, token: Token, _: Watch, watch: Watch) -> io::Result<()> {
+        self.0.borrow_mut().watches.push(watch);
         let stuck = self.0.borrow().stuck == Some(token);
         if stuck { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
@@ -324,6 +327,24 @@ fn reg_9_extracting_ends_with_the_first_failure() {
     backend.0.borrow_mut().stuck = None;
     assert_eq!(selector.extract_if(|_| true).unwrap().len(), 3);
     assert!(selector.is_empty());
+}
+
+#[test]
+fn reg_2_what_is_no_longer_parked_is_watched_in_its_mode() {
+    let (mut selector, backend) = selector();
+    for mode in [Mode::Level, Mode::OneShot, Mode::Edge] {
+        let watches = || std::mem::take(&mut backend.0.borrow_mut().watches);
+        let read = Watch::new(Interest::READ, mode);
+        let token = selector.register_with(source(), Interest::empty(), (), mode).unwrap();
+        assert_eq!(watches(), []);
+        selector.modify(token, Interest::READ).unwrap();
+        assert_eq!(watches(), [read]);
+        selector.modify(token, Interest::empty()).unwrap();
+        selector.modify(token, Interest::READ).unwrap();
+        assert_eq!(watches(), [read]);
+        selector.modify(token, Interest::WRITE).unwrap();
+        assert_eq!(watches(), [Watch::new(Interest::WRITE, mode)]);
+    }
 }
 
 #[test]
