@@ -58,8 +58,9 @@ use crate::{Events, Token, Watch};
 /// - **May the limit on descriptors be lowered?** Yes, at any time and to zero. poll(2) then returns
 ///   EINVAL for more entries than that; select(2) does not
 ///   (`wait_12_sources_are_served_without_free_descriptors`).
-/// - **May another thread do the waiting?** Yes, if the calling thread does not sleep when it need not
-///   block: it asks the kernel itself first (`wait_1_zero_does_not_sleep`). The other thread blocks all
+/// - **May another thread do the waiting?** Except for signalfd(2), which is ready only for the thread
+///   that the signal is sent to (`ready_12_every_kind_of_file_ends_a_wait`). The calling thread must not
+///   sleep when it need not block: it asks the kernel itself first (`wait_1_zero_does_not_sleep`). The other thread blocks all
 ///   signals, since a signal has to end the wait of the thread that handles it
 ///   (`wait_2_without_a_timeout_a_signal_ends_it`). A forked child does not have it: see
 ///   [`after_fork`](Self::after_fork).
