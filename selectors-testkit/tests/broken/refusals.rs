@@ -1,15 +1,16 @@
 //! REG-6, REG-7, REG-8: backends that accept what they must refuse, or refuse it incorrectly.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use nix::errno::Errno;
 use selectors::backend::{BorrowedSource, Registered};
-use selectors::{Event, Events, Readiness};
+use selectors::{Event, Events, Readiness, Token};
 use selectors_testkit::fixtures::is_open;
 
 use super::defect::{Answer, Beneath, Defect, Timeout};
 use super::row::{RANDOM, Row, deferred, epoll, poll, rows};
-use super::variants::{Declares, Reports, Takes};
+use super::variants::{Declares, Reports, Takes, is_closed};
 
 /// As poll(2) does.
 fn closed(_: Registered, error: &io::Error) -> bool {
@@ -88,6 +89,20 @@ impl Defect for UndoesWithARefusal {
     }
 }
 
+/// Reports a closed source once.
+#[derive(Default)]
+struct RefusesOnce(BTreeSet<Token>);
+
+impl Defect for RefusesOnce {
+    fn report(&mut self, beneath: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
+        found.retain(|event| {
+            let closed = beneath.source(event.token()).is_some_and(|source| is_closed(&source));
+            !closed || self.0.insert(event.token())
+        });
+        found
+    }
+}
+
 rows! {
     "REG-6" closed_taken "accepts a closed descriptor"
         poll Takes::what(closed) =>
@@ -110,6 +125,10 @@ rows! {
             reg_7_a_refusal_returns_file_object_and_data
             reg_7_a_refusal_leaves_nothing_behind
             reg_6_an_o_path_descriptor_is_refused;
+    "REG-6" deferred_refusal_once "defers its changes, and reports a refusal once"
+        deferred RefusesOnce::default() =>
+            close_4_a_new_kernel_object_skips_closed_sources
+            reg_6_a_closed_descriptor_is_refused;
     "REG-6" deferred_refusal_lost "defers its changes, and loses refusals"
         deferred Reports(|r, _| r - Readiness::ERROR) =>
             ready_1_a_datagram_socket_recovers
