@@ -30,10 +30,14 @@ mod defect;
 mod descriptors;
 #[path = "broken/duplicates.rs"]
 mod duplicates;
+#[path = "broken/edges.rs"]
+mod edges;
 #[path = "broken/ends.rs"]
 mod ends;
 #[path = "support/exactly.rs"]
 mod exactly;
+#[path = "broken/files.rs"]
+mod files;
 #[path = "broken/kinds.rs"]
 mod kinds;
 #[path = "broken/kinds_in_modes.rs"]
@@ -68,6 +72,8 @@ mod shares;
 mod side_effects;
 #[path = "broken/signals.rs"]
 mod signals;
+#[path = "broken/sockets.rs"]
+mod sockets;
 #[path = "broken/states.rs"]
 mod states;
 #[path = "broken/timeouts.rs"]
@@ -97,10 +103,13 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         close::ROWS,
         rebuilding::ROWS,
         ready::ROWS,
+        sockets::ROWS,
+        files::ROWS,
         ends::ROWS,
         kinds::ROWS,
         kinds_in_modes::ROWS,
         mode::ROWS,
+        edges::ROWS,
         timeouts::ROWS,
         signals::ROWS,
         batches::ROWS,

@@ -1,26 +1,23 @@
 //! READY: backends that do not report what the kernel reports.
 
 use std::cell::RefCell;
-use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::stat::SFlag;
-use selectors::backend::{BorrowedSource, Registered};
+use selectors::backend::Registered;
 use selectors::{Event, Events, Interest, Mode, Readiness, Watch};
-use selectors_testkit::fixtures::{pipe, with_raw};
-use socket2::{SockRef, Type};
+use selectors_testkit::fixtures::with_raw;
+use socket2::SockRef;
 
 use super::defect::{Answer, Beneath, Defect, NOW, Timeout};
-use super::row::{FILES, RANDOM, Row, epoll, poll, rows};
-use super::variants::{FilesBeside, KeepsTheRest, Refuses, Reports, Watches, kind};
+use super::row::{FILES, RANDOM, Row, poll, rows};
+use super::variants::{KeepsTheRest, Reports, kind};
 
 const BOTH: Readiness = Readiness::READ.union(Readiness::WRITE);
 const ASKABLE: Readiness = BOTH.union(Readiness::PRIORITY);
 
 /// Reports some sources as ready without a call of the kernel.
-struct Assumes(fn(Registered) -> Readiness);
+pub(crate) struct Assumes(pub(crate) fn(Registered) -> Readiness);
 
 impl Defect for Assumes {
     fn wait(&mut self, beneath: &mut Beneath, events: &mut Events, timeout: Timeout) -> Answer {
@@ -102,66 +99,6 @@ fn error_is_read(readiness: Readiness, _: Registered) -> Readiness {
     if readiness.contains(Readiness::ERROR) { Readiness::READ } else { readiness }
 }
 
-/// Does not report pending connections.
-fn listeners_are_deaf(readiness: Readiness, source: Registered) -> Readiness {
-    let listens = with_raw(source.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
-    if listens { readiness - Readiness::READ } else { readiness }
-}
-
-/// Reports a failed connect as an end-of-file.
-fn refusal_is_the_end(readiness: Readiness, source: Registered) -> Readiness {
-    let connected = with_raw(source.fd, |fd| SockRef::from(&fd).peer_addr().is_ok());
-    if readiness.contains(Readiness::ERROR | Readiness::HANGUP) && !connected {
-        Readiness::READ | Readiness::READ_CLOSED
-    } else {
-        readiness
-    }
-}
-
-/// Reports a new connection as readable.
-fn connected_is_readable(readiness: Readiness, source: Registered) -> Readiness {
-    let connected = with_raw(source.fd, |fd| {
-        let address = SockRef::from(&fd).peer_addr();
-        address.is_ok_and(|address| address.as_socket().is_some())
-    });
-    if connected && readiness == Readiness::WRITE {
-        Readiness::READ | Readiness::WRITE
-    } else {
-        readiness
-    }
-}
-
-/// Reports a listener only once for each connection.
-fn level_listeners_are_edges(new: Registered) -> Watch {
-    let listens = with_raw(new.fd, |fd| SockRef::from(&fd).is_listener().unwrap_or(false));
-    let mode = if listens && new.watch.mode == Mode::Level { Mode::Edge } else { new.watch.mode };
-    Watch::new(new.watch.interest, mode)
-}
-
-/// Reports urgent data as READ.
-fn urgent_is_read(readiness: Readiness, _: Registered) -> Readiness {
-    if readiness.contains(Readiness::PRIORITY) {
-        (readiness - Readiness::PRIORITY) | Readiness::READ
-    } else {
-        readiness
-    }
-}
-
-/// Reports ordinary data as PRIORITY.
-fn read_is_urgent(readiness: Readiness, _: Registered) -> Readiness {
-    if readiness.contains(Readiness::READ) { readiness | Readiness::PRIORITY } else { readiness }
-}
-
-/// Reports a datagram socket as readable only if it has unread bytes.
-fn empty_datagrams_are_nothing(readiness: Readiness, source: Registered) -> Readiness {
-    let empty = with_raw(source.fd, |fd| {
-        let socket = SockRef::from(&fd);
-        let datagrams = socket.r#type().is_ok_and(|r#type| r#type == Type::DGRAM);
-        datagrams && socket.peek(&mut [MaybeUninit::uninit()]).is_ok_and(|bytes| bytes == 0)
-    });
-    if empty { readiness - Readiness::READ } else { readiness }
-}
-
 /// Stores the number of unread bytes in 16 bits.
 fn amounts_in_16_bits(readiness: Readiness, source: Registered) -> Readiness {
     thread_local! {
@@ -175,61 +112,6 @@ fn amounts_in_16_bits(readiness: Readiness, source: Registered) -> Readiness {
                 .is_ok_and(|bytes| bytes == 1 << 16)
         });
     if wraps { readiness - Readiness::READ } else { readiness }
-}
-
-fn refuse(condition: bool, error: Errno) -> io::Result<()> {
-    if condition { Err(error.into()) } else { Ok(()) }
-}
-
-fn no_regular_files(source: Registered) -> io::Result<()> {
-    refuse(kind(source.fd) == SFlag::S_IFREG, Errno::EPERM)
-}
-
-fn no_directories(source: Registered) -> io::Result<()> {
-    refuse(kind(source.fd) == SFlag::S_IFDIR, Errno::EPERM)
-}
-
-fn is_terminal(source: Registered) -> bool {
-    with_raw(source.fd, nix::unistd::isatty).unwrap_or(false)
-}
-
-fn no_null_device(source: Registered) -> io::Result<()> {
-    refuse(kind(source.fd) == SFlag::S_IFCHR && !is_terminal(source), Errno::EPERM)
-}
-
-fn no_terminals(source: Registered) -> io::Result<()> {
-    refuse(is_terminal(source), Errno::EINVAL)
-}
-
-/// Treats a fifo as a file of the file system, which is always ready.
-fn fifos_are_files(source: Registered) -> Readiness {
-    // A pipe has no path, but a name such as `pipe:[1234]`.
-    let path = || std::fs::read_link(format!("/proc/self/fd/{}", source.fd));
-    let is_named = || path().is_ok_and(|path| path.is_absolute());
-    if kind(source.fd) == SFlag::S_IFIFO && is_named() {
-        Readiness::READ | Readiness::WRITE
-    } else {
-        Readiness::empty()
-    }
-}
-
-/// Does not report a regular file that is at its end.
-fn files_end(readiness: Readiness, source: Registered) -> Readiness {
-    let ended = with_raw(source.fd, |fd| {
-        let at = nix::unistd::lseek(fd, 0, nix::unistd::Whence::SeekCur);
-        let status = nix::sys::stat::fstat(fd);
-        at.is_ok_and(|at| status.is_ok_and(|status| at >= status.st_size))
-    });
-    if kind(source.fd) == SFlag::S_IFREG && ended { readiness - Readiness::READ } else { readiness }
-}
-
-/// Returns a descriptor that never becomes readable.
-struct HasAnotherDescriptor(Option<(OwnedFd, OwnedFd)>);
-
-impl Defect for HasAnotherDescriptor {
-    fn descriptor<'a>(&'a self, _: &'a Beneath) -> Option<BorrowedSource<'a>> {
-        self.0.as_ref().map(|(reader, _)| reader.as_fd())
-    }
 }
 
 /// Loses urgent data that comes with another direction, and that direction.
@@ -363,101 +245,4 @@ rows! {
             reg_2_a_parked_source_reports_no_hang_up
             ready_4_an_error_of_a_datagram_socket_wakes
             [RANDOM];
-    "READY-5" deaf_listener "does not report pending connections"
-        poll Reports(listeners_are_deaf) =>
-            ready_5_a_pending_connection_is_read
-            ready_5_a_listener_stays_ready_until_all_are_accepted
-            ready_12_every_kind_of_file_behaves_as_with_poll;
-    "READY-5" refusal_is_end "reports a refused connect as an end-of-file"
-        poll Reports(refusal_is_the_end) =>
-            ready_4_an_error_wakes_every_interest
-            ready_5_a_refused_connect_wakes
-            ready_6_a_reset_peer;
-    "READY-5" connected_readable "reports a finished connect as READ"
-        poll Reports(connected_is_readable) =>
-            ready_5_a_finished_connect_is_write
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            ready_4_every_state_of_a_socket
-            ready_6_no_hint_without_a_cause;
-    "READY-5" listeners_once "reports a listener once for each connection"
-        epoll Watches(level_listeners_are_edges) =>
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            ready_5_a_listener_stays_ready_until_all_are_accepted;
-    "READY-9" urgent_is_read "reports PRIORITY as READ"
-        poll Reports(urgent_is_read) =>
-            ready_3_urgent_and_ordinary_data_are_one_event
-            ready_9_out_of_band_data_is_priority
-            ready_9_priority_in_every_mode
-            ready_9_priority_comes_and_goes
-            ready_4_every_state_of_a_socket
-            wait_7_every_kind_of_readiness_at_once
-            close_4_a_new_kernel_object_watches_every_source;
-    "READY-9" read_is_urgent "reports READ as PRIORITY"
-        poll Reports(read_is_urgent) =>
-            ready_4_an_error_wakes_every_interest
-            ready_9_out_of_band_data_is_priority
-            ready_4_every_state_of_a_socket;
-    "READY-10" empty_datagram "derives READ from the number of bytes"
-        poll Reports(empty_datagrams_are_nothing) =>
-            ready_10_an_empty_datagram_is_read
-            ready_4_an_error_of_a_datagram_socket_wakes;
-    "READY-11" no_files "refuses regular files with EPERM"
-        poll Refuses(no_regular_files) =>
-            wait_1_every_timeout_reports_the_same
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            reg_9_files_do_not_change
-            reg_8_what_it_opened_for_itself_stays_its_own
-            reg_12_no_descriptor_is_leaked
-            reg_13_descriptors_are_close_on_exec
-            mod_4_a_file_keeps_its_state
-            close_5_other_sources_are_still_reported
-            ready_11_a_regular_file_is_always_ready
-            ready_11_files_beside_other_sources
-            reg_12_no_call_leaks
-            reg_12_nothing_is_closed_twice
-            wait_11_idle_waits_sleep
-            reg_2_the_kernel_does_not_watch_parked_sources
-            close_4_a_new_kernel_object_keeps_all_state
-            close_5_a_reused_number_does_not_report_the_old_file
-            wait_12_sources_are_served_without_free_descriptors
-            reg_12_process_settings_do_not_change
-            wait_7_every_kind_of_readiness_at_once
-            [RANDOM];
-    "READY-11" no_directories "refuses directories with EPERM"
-        poll Refuses(no_directories) =>
-            ready_11_a_directory_is_always_ready
-            reg_6_an_o_path_descriptor_is_refused;
-    "READY-11" no_null_device "refuses the null device with EPERM"
-        poll Refuses(no_null_device) =>
-            ready_11_the_null_device_is_always_ready
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            reg_9_files_do_not_change;
-    "READY-11" files_end "does not report a file at its end"
-        poll Reports(files_end) =>
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            ready_11_a_regular_file_is_always_ready;
-    "READY-12" no_terminals "refuses terminals"
-        poll Refuses(no_terminals) =>
-            wait_11_idle_waits_sleep
-            ready_12_a_terminal_behaves_as_with_poll
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            reg_9_files_do_not_change;
-    "READY-12" fifos_are_files "treats a fifo as an always-ready file"
-        poll Assumes(fifos_are_files) =>
-            ready_1_a_pipe_gets_another_writer
-            wait_11_idle_waits_sleep
-            ready_1_idle_sources_are_silent
-            ready_12_a_fifo_behaves_as_a_pipe
-            ready_12_every_kind_of_file_behaves_as_with_poll;
-    "READY-13" another_descriptor "its descriptor never becomes readable"
-        epoll HasAnotherDescriptor(pipe().ok()) =>
-            ready_13_a_selector_can_be_watched_after_a_rebuild
-            reg_8_a_selector_does_not_watch_itself
-            ready_13_a_selector_can_be_watched
-            reg_2_parked_sources_are_checked_too;
-    "READY-13" files_beside "tracks files without making its descriptor readable"
-        epoll FilesBeside::new(&[SFlag::S_IFREG, SFlag::S_IFDIR], false) =>
-            ready_13_a_selector_can_be_watched
-            reg_6_an_o_path_descriptor_is_refused
-            close_5_a_reused_number_does_not_report_the_old_file;
 }
