@@ -243,10 +243,12 @@ macro_rules! for_each_case {
                 wait_3_the_backend_rounds_away_from_zero
                 wait_4_a_fine_timeout_does_not_spin
                 wait_4_the_resolution_is_as_declared
-                wait_5_no_timeout_is_too_long
+                wait_5_no_timeout_is_too_long;
+            interruptions:
                 wait_6_a_signal_does_not_end_the_wait
                 wait_6_no_event_is_lost
-                wait_6_on_request_a_signal_ends_it
+                wait_6_on_request_a_signal_ends_it;
+            lists:
                 wait_7_every_ready_source_gets_its_turn
                 wait_8_descriptors_above_1024
                 wait_8_high_descriptors_in_every_mode
