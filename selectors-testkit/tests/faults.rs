@@ -30,6 +30,8 @@ fn in_child(test: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 mod another_process;
 #[path = "faults/changes.rs"]
 mod changes;
+#[path = "faults/channels.rs"]
+mod channels;
 #[path = "faults/creation.rs"]
 mod creation;
 #[cfg(feature = "devpoll")]
