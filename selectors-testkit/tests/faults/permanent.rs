@@ -53,6 +53,7 @@ fn epoll_keeps_its_ghosts() {
         "close_4_a_new_kernel_object_skips_closed_sources",
         "close_4_a_new_kernel_object_keeps_the_edges",
         "close_4_a_new_kernel_object_watches_every_kind",
+        "close_4_a_new_kernel_object_watches_every_source",
         "reg_12_no_call_leaks_memory",
         "ready_13_a_selector_can_be_watched_after_a_rebuild",
         "reg_8_closed_descriptors_are_not_its_own",
