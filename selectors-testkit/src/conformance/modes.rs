@@ -250,6 +250,12 @@ pub(super) fn mode_3_edge_reports_again_after_modify<B: Backend>(
     let event = case.only(&selector.select(case.long())?, token)?;
     case.expect("READ and WRITE", event.readiness(), Readiness::from(BOTH))?;
     case.expect_tokens(&selector.select(NOW)?, &[])?;
+    case.did("parked it, and modified it to READ and WRITE again");
+    selector.modify(token, Interest::empty())?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
+    selector.modify(token, BOTH)?;
+    case.only(&selector.select(case.long())?, token)?;
+    case.expect_tokens(&selector.select(NOW)?, &[])?;
     case.did("modified it to level-triggered");
     selector.modify_with(token, Interest::READ, Mode::Level)?;
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! MODE: backends whose edge-triggered or exclusive sources report too often or too rarely, or that mix
 //! modes up.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use nix::errno::Errno;
@@ -72,7 +73,24 @@ impl Defect for HasOneMode {
     }
 }
 
+/// Registers an edge-triggered source level-triggered if its token was registered before: a selector
+/// registers what is no longer parked under the same token.
+#[derive(Default)]
+struct ReturnsLevelTriggered(BTreeSet<Token>);
+
+impl Defect for ReturnsLevelTriggered {
+    fn register(&mut self, beneath: &mut Beneath, mut new: Registered) -> Answer {
+        if !self.0.insert(new.token) && new.watch.mode == Mode::Edge {
+            new.watch.mode = Mode::Level;
+        }
+        beneath.register(new)
+    }
+}
+
 rows! {
+    "MODE-3" returns_level "watches an edge-triggered source level-triggered after it was parked"
+        epoll ReturnsLevelTriggered::default() =>
+            mode_3_edge_reports_again_after_modify;
     "MODE-3" edge_is_level "treats edge-triggered as level-triggered"
         epoll Watches(|new| takes(new, Mode::Edge, Mode::Level)) =>
             wait_6_no_event_is_lost
