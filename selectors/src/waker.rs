@@ -384,6 +384,24 @@ mod tests {
         }
     }
 
+    /// The code that a signal handler has interrupted may be about to read it.
+    #[cfg(unix)]
+    #[test]
+    fn proc_7_waking_keeps_errno() {
+        use nix::errno::Errno;
+
+        for fails in [false, true] {
+            let wake = Wake::over(Box::new(move || {
+                Errno::set_raw(1);
+                if fails { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+            }));
+            Errno::set_raw(77);
+            let woken = wake.waker().wake();
+            assert_eq!(Errno::last_raw(), 77);
+            assert_eq!(woken.is_err(), fails);
+        }
+    }
+
     #[test]
     fn wakes_are_refused_until_the_channel_is_replaced() {
         let mut wake = Wake::new(&Watching(true), Capabilities::default(), |_| false).unwrap();
