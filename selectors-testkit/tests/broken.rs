@@ -94,7 +94,6 @@ use row::{Row, epoll, poll, select};
 /// All rows, file by file.
 fn rows() -> impl Iterator<Item = &'static Row> {
     let families = [
-        duplicates::ROWS,
         refusals::ROWS,
         reg::ROWS,
         descriptors::ROWS,
@@ -123,6 +122,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
         recovery::ROWS,
         second_paths::ROWS,
         shares::ROWS,
+        duplicates::ROWS,
     ];
     families.into_iter().flatten()
 }
@@ -145,8 +145,15 @@ fn run(row: &Row, patience: Duration, cases: &[&str]) -> Report {
 /// one row would hold files that another closes.
 fn check_in_a_process_of_its_own(path: &str) {
     let row = rows().find(|row| row.path == path).expect("a row for each test");
-    in_a_process_of_its_own(row.test(), || rows().map(Row::test).collect(), || check(row));
+    in_a_process_of_its_own(row.test(), tests, || check(row));
 }
+
+/// The tests that run in processes of their own. The last ones, which take longest, start first.
+fn tests() -> Vec<&'static str> {
+    rows().map(Row::test).chain([WITHOUT_A_DEFECT]).collect()
+}
+
+const WITHOUT_A_DEFECT: &str = "without_a_defect_no_case_complains";
 
 /// Run only for rows that name them, as random programs and [`REPETITIVE`] cases are. What racing threads and a
 /// storm of signals find depends on more than the defect, and the others take long.
@@ -248,10 +255,12 @@ fn the_table_of_defects_and_cases() {
 fn without_a_defect_no_case_complains() {
     struct None;
     impl Defect for None {}
-    for beneath in [epoll, poll, select] {
-        let patience = Duration::from_secs(30);
-        let right = || Ok(Broken::new(beneath()?, Box::new(None), patience));
-        let report = run_side_by_side(right, patience, Option::None, CASES);
-        assert!(report.failed.is_empty(), "{report}");
-    }
+    in_a_process_of_its_own(WITHOUT_A_DEFECT, tests, || {
+        for beneath in [epoll, poll, select] {
+            let patience = Duration::from_secs(30);
+            let right = || Ok(Broken::new(beneath()?, Box::new(None), patience));
+            let report = run_side_by_side(right, patience, Option::None, CASES);
+            assert!(report.failed.is_empty(), "{report}");
+        }
+    });
 }

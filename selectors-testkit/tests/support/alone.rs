@@ -8,7 +8,7 @@ use std::{env, thread};
 use super::another_process::another_process;
 
 /// How many processes there are at a time. They mostly wait.
-const MOST: usize = 12;
+const MOST: usize = 20;
 
 /// Set in the process of a single test.
 const ALONE: &str = "SELECTORS_TEST_ALONE";
