@@ -155,8 +155,8 @@ fn tests() -> Vec<&'static str> {
 
 const WITHOUT_A_DEFECT: &str = "without_a_defect_no_case_complains";
 
-/// Run only for rows that name them, as random programs and [`REPETITIVE`] cases are. What racing threads and a
-/// storm of signals find depends on more than the defect, and the others take long.
+/// Run only for rows that name them, as random programs and [`REPETITIVE`] cases are. What racing threads
+/// and a storm of signals find depends on more than the defect, and the others take long.
 const LEFT_OUT: &[&str] = &[
     "ready_12_every_kind_of_file_ends_a_wait",
     "close_4_a_new_kernel_object_watches_every_kind",

@@ -82,21 +82,13 @@ impl Stop {
             (None, None) => {
                 let why =
                     format!("  expected: the child to end\n  seen:     {report} (in the child)");
-                return Self::Broken(
-                    why,
-                    Some(Cause::Guess(
-                        "`after_fork` keeps what a child does not have: a thread, a lock that another \
-                     thread held, a kernel object of the parent",
-                    )),
-                );
+                let cause = "`after_fork` keeps what a child does not have: a thread, a lock that \
+                    another thread held, a kernel object of the parent";
+                return Self::Broken(why, Some(Cause::Guess(cause)));
             }
         };
-        let why = if why.contains("(in the child") {
-            why.to_owned()
-        } else {
-            format!("{why} (in the child)")
-        };
-        Self::Broken(why, cause)
+        let place = if why.contains("(in the child") { "" } else { " (in the child)" };
+        Self::Broken(format!("{why}{place}"), cause)
     }
 
     fn unexpected_error(error: &dyn fmt::Display) -> Self {

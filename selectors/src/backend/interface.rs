@@ -60,8 +60,8 @@ use crate::{Events, Token, Watch};
 ///   (`wait_12_sources_are_served_without_free_descriptors`).
 /// - **May another thread do the waiting?** Except for signalfd(2), which is ready only for the thread
 ///   that the signal is sent to (`ready_12_every_kind_of_file_ends_a_wait`). The calling thread must not
-///   sleep when it need not block: it asks the kernel itself first (`wait_1_zero_does_not_sleep`). The other thread blocks all
-///   signals, since a signal has to end the wait of the thread that handles it
+///   sleep when it need not block: it asks the kernel itself first (`wait_1_zero_does_not_sleep`). The
+///   other thread blocks all signals, since a signal has to end the wait of the thread that handles it
 ///   (`wait_2_without_a_timeout_a_signal_ends_it`). A forked child does not have it: see
 ///   [`after_fork`](Self::after_fork).
 ///
@@ -408,11 +408,11 @@ pub trait Backend {
     ///
     /// `sources` are the armed sources, with the channel of the waker if the selector watches one. A
     /// source whose number is closed or refers to another file is skipped: epoll_ctl(2) can tell,
-    /// because adding a file to the old object again fails with EEXIST. No event may be lost: pending events of the old object for edge-triggered sources and
-    /// for the waker are appended to `events`. Others that are appended as well are ignored, because the
-    /// new object reports them again. If the new object is asked which edges it would report again, its
-    /// one-shot sources have to be armed anew. On failure, every event that was taken from the old object is
-    /// appended.
+    /// because adding a file to the old object again fails with EEXIST. No event may be lost: pending
+    /// events of the old object for edge-triggered sources and for the waker are appended to `events`.
+    /// Others that are appended as well are ignored, because the new object reports them again. If the
+    /// new object is asked which edges it would report again, its one-shot sources have to be armed anew.
+    /// On failure, every event that was taken from the old object is appended.
     ///
     /// # Errors
     ///
