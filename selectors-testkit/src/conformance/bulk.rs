@@ -185,20 +185,24 @@ pub(super) fn wait_7_a_list_with_little_capacity<B: Backend>(case: &mut Case<'_,
     Ok(())
 }
 
-/// More than likely limits: 1,024, 2,048, 4,096.
-const THOUSANDS: usize = 4_200;
+/// Sizes of lists, and more than the largest of them.
+const THOUSANDS: [usize; 7] = [100, 512, 1_000, 1_024, 2_048, 4_096, 4_200];
 
 pub(super) fn wait_7_thousands_are_ready_at_once<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
     let (ours, theirs) = pair()?;
     send(&theirs, b"x")?;
-    let twins: Vec<_> =
-        (0..at_most(THOUSANDS, 4)?).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
+    let most = at_most(THOUSANDS[THOUSANDS.len() - 1], 4)?;
+    let twins: Vec<_> = (0..most).map(|_| duplicate(&ours)).collect::<Result<_, _>>()?;
     let mut selector = case.selector()?;
-    case.did(format!("registered {} ready sources", twins.len()));
-    let register = |twin| selector.register(borrow(twin), Interest::READ, ());
-    let mut tokens: Vec<_> = twins.iter().map(register).collect::<Result<_, _>>()?;
+    let mut tokens = Vec::new();
     let few = "the number of sources or events is limited";
-    case.because(few, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
+    for many in THOUSANDS.map(|many| many.min(most)) {
+        for twin in &twins[tokens.len()..many] {
+            tokens.push(selector.register(borrow(twin), Interest::READ, ())?);
+        }
+        case.did(format!("waited for {many} ready sources"));
+        case.because(few, case.expect_tokens(&selector.select(case.long())?, &tokens))?;
+    }
     case.did("unregistered every second of them");
     for token in tokens.iter().step_by(2) {
         selector.unregister(*token)?;

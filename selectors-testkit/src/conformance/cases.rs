@@ -262,6 +262,7 @@ macro_rules! for_each_case {
                 proc_1_every_waker_wakes
                 proc_2_many_wakes_are_one
                 proc_2_no_wake_is_lost
+                proc_2_wakes_never_stop
                 proc_2_a_wake_is_for_one_selector
                 proc_3_wakers_tokens_and_events_cross_threads
                 proc_4_a_forked_copy_changes_nothing

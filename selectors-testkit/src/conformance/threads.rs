@@ -7,8 +7,11 @@ use std::thread;
 
 use selectors::{Backend, Event, Events, Interest, Token, Waker};
 
+use super::counts::OFTEN;
 use super::{Case, NOW, Outcome, Stop, Subject};
 use crate::fixtures::{OwnedSource, borrow, drain, in_forked_child, open_descriptors, pair};
+
+const LOST: &str = "wakes are counted, and one is lost when the counter wraps around";
 
 type Wakeable<B> = (Subject<OwnedSource, (), B>, Waker);
 
@@ -122,6 +125,20 @@ pub(super) fn proc_2_no_wake_is_lost<B: Backend>(case: &mut Case<'_, B>) -> Outc
     }
     drop(answers);
     thread.join().map_err(|_| Stop::broken("  the thread panicked"))?;
+    Ok(())
+}
+
+pub(super) fn proc_2_wakes_never_stop<B: Backend>(case: &mut Case<'_, B>) -> Outcome {
+    let Some((mut selector, waker)) = with_waker(case)? else { return Ok(()) };
+    case.did(format!("woke it {OFTEN} times, and waited with a zero timeout after each"));
+    for number in 1..=OFTEN {
+        waker.wake()?;
+        let events = selector.select(NOW)?;
+        if !events.woken() {
+            case.did(format!("this was wake {number}"));
+        }
+        case.expect_or(LOST, events.woken(), "a wake", &events)?;
+    }
     Ok(())
 }
 

@@ -155,12 +155,12 @@ impl Defect for EndsDisarm {
     }
 }
 
-/// Drops the last of a batch of exactly 32.
-struct LosesTheLast;
+/// Drops the last of a batch of exactly so many.
+struct LosesTheLast(usize);
 
 impl Defect for LosesTheLast {
     fn report(&mut self, _: &mut Beneath, mut found: Vec<Event>) -> Vec<Event> {
-        if found.len() == 32 {
+        if found.len() == self.0 {
             found.pop();
         }
         found
@@ -268,8 +268,14 @@ rows! {
         poll KeepsBits(0xffff_ffff_0000_ffff) =>
             reg_10_every_bit_of_a_token_counts;
     "WAIT-7" full_32 "drops the last of a batch of exactly 32"
-        poll LosesTheLast =>
+        poll LosesTheLast(32) =>
             wait_7_every_ready_source_gets_its_turn;
+    "WAIT-7" full_2048 "drops the last of a batch of exactly 2,048"
+        poll LosesTheLast(2_048) =>
+            wait_7_thousands_are_ready_at_once;
+    "PROC-2" loses_the_thousandth_wake "loses every thousandth wake"
+        poll DropsWakes::when(|wakes, _| wakes % 1_000 == 0) =>
+            proc_2_wakes_never_stop;
     "WAIT-7" rest_of_1024 "reports 1,024 at a time"
         poll KeepsTheRest::beyond(1024) =>
             wait_7_every_ready_source_gets_its_turn;

@@ -1,5 +1,6 @@
 //! WAIT-6, REG-9, REG-12: backends that change the state of the program.
 
+use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::stat::{Mode, SFlag, umask};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::alarm;
 use rlimit::Resource;
 use selectors::Events;
@@ -106,6 +108,22 @@ impl Defect for ChangesFlags {
     }
 }
 
+/// Makes terminals raw.
+struct MakesRaw;
+
+impl Defect for MakesRaw {
+    fn register(&mut self, beneath: &mut Beneath, new: Registered) -> Answer {
+        with_raw(new.fd, |source| {
+            if let Ok(mut settings) = tcgetattr(source) {
+                cfmakeraw(&mut settings);
+                tcsetattr(source, SetArg::TCSANOW, &settings)?;
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        beneath.register(new)
+    }
+}
+
 /// Becomes the owner of its sources, which then get SIGIO and SIGURG for them.
 struct OwnsItsSources;
 
@@ -158,6 +176,9 @@ rows! {
             reg_9_files_do_not_change;
     "REG-9" other_flags "leaves a pipe with other flags"
         epoll ChangesFlags =>
+            reg_9_files_do_not_change;
+    "REG-9" raw_terminals "makes terminals raw"
+        poll MakesRaw =>
             reg_9_files_do_not_change;
     "REG-9" owns_its_sources "makes the process the owner of its sources"
         poll OwnsItsSources =>
