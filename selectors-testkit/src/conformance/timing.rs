@@ -114,8 +114,8 @@ pub(super) fn wait_1_a_wait_with_a_ready_source_does_not_sleep<B: Backend>(
                     break;
                 }
             }
-            let seen = format_args!("{least} sleeps");
-            case.expect_or(SLEEPS_FIRST, least == 0, "a wait that does not sleep", seen)?;
+            let what = "a wait that does not sleep";
+            case.expect_or(SLEEPS_FIRST, least == 0, what, format_args!("{least} sleeps"))?;
         }
     }
     Ok(())
