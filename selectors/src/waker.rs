@@ -388,16 +388,17 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn proc_7_waking_keeps_errno() {
-        use nix::errno::Errno;
-
+        let sets_errno = |path: &str| drop(std::fs::read_dir(path));
         for fails in [false, true] {
             let wake = Wake::over(Box::new(move || {
-                Errno::set_raw(1);
+                sets_errno("/dev/null");
                 if fails { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
             }));
-            Errno::set_raw(77);
-            let woken = wake.waker().wake();
-            assert_eq!(Errno::last_raw(), 77);
+            let waker = wake.waker();
+            sets_errno("/there/is/no/such/directory");
+            let woken = waker.wake();
+            let errno = io::Error::last_os_error();
+            assert_eq!(errno.kind(), io::ErrorKind::NotFound);
             assert_eq!(woken.is_err(), fails);
         }
     }
