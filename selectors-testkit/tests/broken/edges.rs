@@ -87,6 +87,33 @@ impl Defect for ReturnsLevelTriggered {
     }
 }
 
+/// The cases that watch a source with exclusive wake-up.
+const EXCLUSIVE: &[&str] = &[
+    "close_3_a_reused_number_has_not_fired",
+    "wait_1_every_timeout_reports_the_same",
+    "ready_4_an_error_wakes_every_interest",
+    "ready_12_every_kind_of_file_behaves_as_with_poll",
+    "mod_4_the_backend_keeps_the_old_state",
+    "mode_4_exclusive_wakes_at_least_one",
+    "mode_4_exclusive_can_be_modified",
+    "mode_5_modes_mix",
+    "ready_1_readiness_that_ended_between_two_waits",
+    "reg_9_its_peer_sees_the_end_at_once",
+    "reg_9_flags_do_not_change",
+    "reg_2_the_kernel_does_not_watch_parked_sources",
+    "reg_2_a_parked_source_reports_no_hang_up",
+    "wait_7_one_select_reports_all",
+    "close_4_a_new_kernel_object_keeps_all_state",
+    "mod_1_every_mode_changes_to_every_other",
+    "mode_2_masked_readiness_does_not_fire",
+    "wait_7_every_kind_of_readiness_at_once",
+    "wait_7_a_list_with_little_capacity",
+    "ready_1_data_that_arrives_during_a_long_pause",
+    "wait_8_high_descriptors_in_every_mode",
+    "close_4_a_new_kernel_object_watches_every_source",
+    "ready_1_no_wait_of_many_reports_idle_sources",
+];
+
 rows! {
     "MODE-3" returns_level "watches an edge-triggered source level-triggered after it was parked"
         epoll ReturnsLevelTriggered::default() =>
@@ -179,56 +206,11 @@ rows! {
             wait_8_high_descriptors_in_every_mode;
     "MODE-4" exclusive_refused "declares exclusive wake-up, and refuses it"
         epoll Refuses(refuses_exclusive) =>
-            close_3_a_reused_number_has_not_fired
-            wait_1_every_timeout_reports_the_same
-            ready_4_an_error_wakes_every_interest
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            mod_4_the_backend_keeps_the_old_state
-            mode_4_exclusive_wakes_at_least_one
-            mode_4_exclusive_can_be_modified
-            mode_5_modes_mix
-            ready_1_readiness_that_ended_between_two_waits
-            reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_do_not_change
-            reg_2_the_kernel_does_not_watch_parked_sources
-            reg_2_a_parked_source_reports_no_hang_up
-            wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_keeps_all_state
-            mod_1_every_mode_changes_to_every_other
-            mode_2_masked_readiness_does_not_fire
-            wait_7_every_kind_of_readiness_at_once
-            wait_7_a_list_with_little_capacity
-            ready_1_data_that_arrives_during_a_long_pause
-            wait_8_high_descriptors_in_every_mode
-            close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_of_many_reports_idle_sources
-            [FILES];
+            reg_9_files_do_not_change
+            [EXCLUSIVE FILES];
     "MODE-4" none_wakes "wakes no selector for an exclusive listener"
         epoll Reports(says_nothing_of_exclusive) =>
-            close_3_a_reused_number_has_not_fired
-            wait_1_every_timeout_reports_the_same
-            ready_4_an_error_wakes_every_interest
-            ready_12_every_kind_of_file_behaves_as_with_poll
-            mod_4_the_backend_keeps_the_old_state
-            mode_4_exclusive_wakes_at_least_one
-            mode_4_exclusive_can_be_modified
-            mode_5_modes_mix
-            ready_1_readiness_that_ended_between_two_waits
-            reg_9_its_peer_sees_the_end_at_once
-            reg_9_flags_do_not_change
-            reg_2_the_kernel_does_not_watch_parked_sources
-            reg_2_a_parked_source_reports_no_hang_up
-            wait_7_one_select_reports_all
-            close_4_a_new_kernel_object_keeps_all_state
-            mod_1_every_mode_changes_to_every_other
-            mode_2_masked_readiness_does_not_fire
-            wait_7_every_kind_of_readiness_at_once
-            wait_7_a_list_with_little_capacity
-            ready_1_data_that_arrives_during_a_long_pause
-            wait_8_high_descriptors_in_every_mode
-            close_4_a_new_kernel_object_watches_every_source
-            ready_1_no_wait_of_many_reports_idle_sources
-            [FILES];
+            [EXCLUSIVE FILES];
     "MODE-5" one_mode "uses the last mode for all"
         epoll HasOneMode =>
             wait_1_every_timeout_reports_the_same
