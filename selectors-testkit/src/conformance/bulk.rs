@@ -32,6 +32,7 @@ pub(super) fn mod_1_many_changes_between_two_waits<B: Backend>(case: &mut Case<'
         let many = tokens.len();
         case.did(format!("modified {many} writable sources {times} times, last to {interest:?}"));
         for time in 1..=times {
+            case.progress.tick();
             let interest = if (times - time) % 2 == 0 { interest } else { Interest::READ };
             tokens.iter().try_for_each(|token| selector.modify(*token, interest))?;
         }
@@ -59,6 +60,7 @@ pub(super) fn reg_9_many_are_unregistered_between_two_waits<B: Backend>(
             case.did(format!("unregistered them all, {TIMES} times, and waited for 5 ms"));
             tokens.into_iter().try_for_each(|token| selector.unregister(token).map(drop))?;
             for twin in twins.iter().cycle().take((TIMES - 1) * twins.len()) {
+                case.progress.tick();
                 let token = selector.register(borrow(twin), Interest::READ, ())?;
                 selector.unregister(token)?;
             }
